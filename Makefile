@@ -1,0 +1,56 @@
+# Everything works from a fresh clone on a machine with Python 3.11+ and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help setup drill test test-quick check format up down bench clean
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## Make the virtual environment and install (skipped when nothing changed).
+
+# Only a change of what is installed installs again; the code itself is used from where it lies.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Squizzle needs Python 3.11 or newer; run make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing (once; the next time starts at once) ..." >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+SCENARIO ?= data_loss
+SCALE    ?= 1
+
+drill: $(STAMP)  ## Play a disaster on an embedded PostgreSQL and recover from it (SCENARIO=..., SCALE=...).
+	@$(BIN)/squizzle drill --scenario $(SCENARIO) --scale $(SCALE)
+
+test: $(STAMP)  ## Run all tests.
+	@$(BIN)/python -m pytest
+
+test-quick: $(STAMP)  ## Run the tests that need no server.
+	@$(BIN)/python -m pytest tests/unit
+
+check: $(STAMP)  ## ruff, mypy, import-linter, codespell.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/codespell
+
+format: $(STAMP)  ## Format the code.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+up: $(STAMP)  ## Start PostgreSQL, Prefect with its UI and a worker, and deploy everything.
+	@$(BIN)/python -m sandbox up
+
+down: $(STAMP)  ## Stop exactly what `make up` started.
+	@$(BIN)/python -m sandbox down
+
+bench: $(STAMP)  ## Run the benchmarks.
+	@$(BIN)/python -m bench
+
+clean:  ## Remove the virtual environment and what drills left here (not the embedded servers' folder).
+	rm -rf $(VENV) .squizzle build *.egg-info

@@ -1,0 +1,6 @@
+"""Prefect blocks: typed configuration of one outside system each, and the method that opens its client."""
+
+from blocks.backup_folder import BackupFolder
+from blocks.postgres_database import PostgresDatabase
+
+__all__ = ["BackupFolder", "PostgresDatabase"]

@@ -1,0 +1,41 @@
+"""Registers the block types, saves the sandbox's own blocks, and creates the work pool. Safe to repeat."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+from pydantic import SecretStr
+
+from blocks import BackupFolder, PostgresDatabase
+from sandbox.stack import POOL, STATE_VARIABLE, Stack
+
+NAME = "sandbox"
+
+
+def register(stack: Stack) -> None:
+    """Make Prefect know our block types and where the sandbox is."""
+    for block in (PostgresDatabase, BackupFolder):
+        block.register_type_and_schema()
+    target = stack.target()
+    PostgresDatabase(
+        host=target.host,
+        port=target.port,
+        database="postgres",
+        user=target.user,
+        password=SecretStr(target.read_password()),
+        environment=NAME,
+    ).save(NAME, overwrite=True)
+    BackupFolder(path=stack.state / "backups").save(NAME, overwrite=True)
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        except ObjectAlreadyExists:
+            return
+
+
+if __name__ == "__main__":
+    register(Stack(Path(os.environ[STATE_VARIABLE])))

@@ -1,0 +1,1 @@
+"""What a migration script is made of, without running it."""

@@ -1,0 +1,199 @@
+"""A script as statements with their place in the file, and which of them cannot run in a transaction.
+
+The server's own scanner (libpg_query) makes the tokens, so comments, quoted names and dollar-quoted bodies are read as
+PostgreSQL reads them. Only tokens are used here, never the grammar: the scanner does not recurse, so no nesting in a
+file can end the process, and syntax that is newer than the bundled grammar is left to the server to judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import postgast
+from postgast import pg_query_pb2
+
+from squizzle.analysis.records import Statement
+from squizzle.errors import InvalidInputError
+
+_SEMICOLON = ";"
+_COMMENTS = frozenset({"SQL_COMMENT", "C_COMMENT"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Token:
+    start: int
+    end: int
+    word: str
+
+
+class _ScanToken(Protocol):
+    start: int
+    end: int
+    token: int
+
+
+def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
+    """Split a script at the semicolons that end statements, as psql does.
+
+    Semicolons inside parentheses (CREATE RULE) and inside the body of a BEGIN ATOMIC function do not end one.
+
+    Args:
+        script: The text of the file.
+        source: The file's name, for messages.
+
+    Raises:
+        InvalidInputError: A NUL character (what follows it would be hidden from analysis), an unterminated quote or
+            comment, a psql meta-command, or a COPY through the client. Nothing was run.
+    """
+    if "\0" in script:
+        line = script.count("\n", 0, script.index("\0")) + 1
+        raise InvalidInputError(f"{source}:{line}: a NUL character", hint="remove it; PostgreSQL accepts none in SQL")
+    encoded = script.encode()
+    groups = [group for group in _group(_tokens(script, encoded, source)) if group]
+    for group in groups:
+        _refuse_client_copy(group, encoded, source)
+    return tuple(_statement(group, encoded) for group in groups)
+
+
+def _tokens(script: str, encoded: bytes, source: str) -> list[_Token]:
+    try:
+        scanned = postgast.scan(script)
+    except postgast.PgQueryError as exc:
+        line = script.count("\n", 0, max(0, exc.cursorpos - 1)) + 1
+        raise InvalidInputError(
+            # What it is "at or near" is all the rest of the file.
+            f"{source}:{line}: not readable as SQL: {exc.message.partition(' at or near ')[0]}",
+            hint="close the quote, dollar quote or comment that begins there",
+        ) from exc
+    tokens = [_token(token, encoded) for token in scanned.tokens]
+    for token in tokens:
+        if token.word == "\\":
+            line = encoded.count(b"\n", 0, token.start) + 1
+            raise InvalidInputError(
+                f"{source}:{line}: a psql meta-command (backslash) is not SQL",
+                hint="a migration is sent to the server as it is; write the same in SQL",
+            )
+    return tokens
+
+
+def _token(token: _ScanToken, encoded: bytes) -> _Token:
+    name = pg_query_pb2.Token.Name(token.token)
+    word = name if name in _COMMENTS else encoded[token.start : token.end].decode().upper()
+    return _Token(start=token.start, end=token.end, word=word)
+
+
+def _group(tokens: list[_Token]) -> list[list[_Token]]:
+    groups: list[list[_Token]] = [[]]
+    parentheses = 0
+    atomic = 0
+    for token in tokens:
+        if token.word in _COMMENTS:
+            continue
+        if token.word == _SEMICOLON and parentheses == 0 and atomic == 0:
+            groups.append([])
+            continue
+        groups[-1].append(token)
+        parentheses = max(0, parentheses + (token.word == "(") - (token.word == ")"))
+        atomic = _atomic_depth(atomic, groups[-1])
+    return groups
+
+
+def _atomic_depth(depth: int, group: list[_Token]) -> int:
+    """Depth of BEGIN ATOMIC … END, in which CASE … END nests (the rule psql follows)."""
+    word = group[-1].word
+    if depth == 0:
+        begins = word == "ATOMIC" and len(group) > 1 and group[-2].word == "BEGIN" and group[0].word == "CREATE"
+        return 1 if begins else 0
+    return depth + (word in {"BEGIN", "CASE"}) - (word == "END")
+
+
+def _refuse_client_copy(group: list[_Token], encoded: bytes, source: str) -> None:
+    """COPY … FROM STDIN waits for data that nobody sends, in the middle of the transaction."""
+    parentheses = 0
+    for token, following in pairwise(group):
+        parentheses += (token.word == "(") - (token.word == ")")
+        through = (token.word, following.word) in {("FROM", "STDIN"), ("TO", "STDOUT")}
+        if group[0].word == "COPY" and parentheses == 0 and through:
+            line = encoded.count(b"\n", 0, group[0].start) + 1
+            raise InvalidInputError(
+                f"{source}:{line}: COPY … {token.word} {following.word} needs a client to send or take the data",
+                hint="write INSERT, or COPY a file that lies on the server",
+            )
+
+
+def _statement(group: list[_Token], encoded: bytes) -> Statement:
+    words = tuple(token.word for token in group)
+    return Statement(
+        sql=encoded[group[0].start : group[-1].end].decode(),
+        line=encoded.count(b"\n", 0, group[0].start) + 1,
+        transactional=not _refuses_transaction(words),
+        ends_transaction=_ends_transaction(words),
+    )
+
+
+# Statements that call PreventInTransactionBlock in PostgreSQL's sources, by their first words.
+_ALWAYS_ALONE = (
+    ("VACUUM",),
+    ("CREATE", "DATABASE"),
+    ("DROP", "DATABASE"),
+    ("CREATE", "TABLESPACE"),
+    ("DROP", "TABLESPACE"),
+    ("ALTER", "SYSTEM"),
+    ("REINDEX", "DATABASE"),
+    ("REINDEX", "SYSTEM"),
+    ("REINDEX", "SCHEMA"),
+    ("CREATE", "SUBSCRIPTION"),
+    ("DROP", "SUBSCRIPTION"),
+)
+
+
+def _refuses_transaction(words: tuple[str, ...]) -> bool:
+    plain = _without_options(words)
+    if any(plain[: len(start)] == start for start in _ALWAYS_ALONE):
+        return True
+    if plain in {("CLUSTER",), ("CLUSTER", "VERBOSE")}:
+        return True
+    if words[:2] == ("ALTER", "DATABASE"):
+        return words[3:5] == ("SET", "TABLESPACE")
+    if words[:2] == ("ALTER", "SUBSCRIPTION"):
+        return "PUBLICATION" in words[4:5]  # REFRESH, and ADD, SET and DROP, which refresh unless told not to
+    return _is_concurrent(words)
+
+
+def _without_options(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words without the options in parentheses that may follow the first one."""
+    if words[1:2] != ("(",) or ")" not in words:
+        return words
+    return words[:1] + words[words.index(")") + 1 :]
+
+
+def _is_concurrent(words: tuple[str, ...]) -> bool:
+    """CONCURRENTLY where the grammar puts it; REFRESH MATERIALIZED VIEW CONCURRENTLY is fine in a transaction."""
+    if words[:1] == ("CREATE",):
+        return words[1:3] == ("INDEX", "CONCURRENTLY") or words[1:4] == ("UNIQUE", "INDEX", "CONCURRENTLY")
+    if words[:3] == ("DROP", "INDEX", "CONCURRENTLY"):
+        return True
+    if words[:1] == ("REINDEX",):
+        return "CONCURRENTLY" in words
+    return words[:2] == ("ALTER", "TABLE") and "DETACH" in words and words[-1] == "CONCURRENTLY"
+
+
+_TRANSACTION_WORDS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
+
+
+def _ends_transaction(words: tuple[str, ...]) -> bool:
+    if _controls_transaction(words):
+        return True
+    # The server may see the end of a BEGIN ATOMIC body earlier than we do (a column may be labelled CASE).
+    behind = (words[position + 1 :] for position, word in enumerate(words[:-1]) if word == _SEMICOLON)
+    return any(rest[0] != "END" and _controls_transaction(rest) for rest in behind)
+
+
+def _controls_transaction(words: tuple[str, ...]) -> bool:
+    if words[:2] == ("PREPARE", "TRANSACTION"):
+        return True
+    if words[0] == "ROLLBACK":
+        return "TO" not in words[1:3]  # ROLLBACK TO SAVEPOINT stays inside
+    return words[0] in _TRANSACTION_WORDS

@@ -1,0 +1,93 @@
+"""The command: finds the verb, loads only what that verb needs, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from squizzle import __version__
+from squizzle.cli.output import print_error
+from squizzle.errors import InvalidInputError, SquizzleError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+VERB_GROUP = "squizzle.verbs"
+
+# Loaded when called: importing psycopg costs more than all of `squizzle --help`.
+_VERBS = {
+    "apply": "squizzle.cli.migrate",
+    "digest": "squizzle.cli.inspect",
+    "init": "squizzle.cli.scaffold",
+    "new": "squizzle.cli.scaffold",
+    "rollback": "squizzle.cli.migrate",
+    "status": "squizzle.cli.status",
+    "verify": "squizzle.cli.inspect",
+}
+
+# An interrupted program says so by 128 + SIGINT, as shells do.
+_INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted({*_VERBS, *_plugged()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in _VERBS:
+            command = getattr(import_module(_VERBS[cmd_name]), cmd_name)
+        else:
+            plugged = _plugged()
+            command = plugged[cmd_name].load() if cmd_name in plugged else None
+        return command if isinstance(command, click.Command) else None
+
+
+def _plugged() -> dict[str, EntryPoint]:
+    """Verbs of other packages: those that run a whole procedure are Prefect flows, which we never import."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms that a verb of ours need not wait for
+
+    return {point.name: point for point in entry_points(group=VERB_GROUP)}
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="squizzle")
+def app() -> None:
+    """Get PostgreSQL migrations out safely, and the database back when one goes wrong.
+
+    \b
+    Examples:
+      squizzle status --env staging
+      squizzle apply --all --env staging
+      squizzle drill
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and end the process with the exit code of the contract."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(given))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    as_json = "--json" in arguments
+    try:
+        result = app.main(args=arguments, prog_name="squizzle", standalone_mode=False)
+    except SquizzleError as exc:
+        print_error(exc, as_json=as_json)
+        return exc.code
+    except click.ClickException as exc:
+        print_error(InvalidInputError(exc.format_message(), hint="squizzle --help"), as_json=as_json)
+        return InvalidInputError.code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; `squizzle status` says what was finished", err=True)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,135 @@
+"""Verbs that change a database's schema: apply, rollback."""
+
+from __future__ import annotations
+
+import click
+
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import print_result, say
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.executor import Report
+from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
+from squizzle.migrations.records import Direction, Outcome, PlannedMigration
+from squizzle.migrations.status import read_status
+from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.identity import Target, read_identity
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every pending version.")
+@click.option("--to", metavar="VERSION", help="Pending versions up to this one.")
+@click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
+@common_options
+def apply(invocation: Invocation, version: str | None, to: str | None, *, everything: bool, dry_run: bool) -> None:
+    """Apply pending versions in order: VERSION (the next one), --to VERSION, or --all.
+
+    \b
+    Examples:
+      squizzle apply --all --env staging
+      squizzle apply 0007 --env staging --dry-run
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    if (version is not None) + (to is not None) + everything != 1:
+        raise InvalidInputError("say what to apply", hint="give one of: VERSION, --to VERSION, --all")
+    access, target = invocation.target()
+    migrations = invocation.migrations()
+    with connect(access, target.database, purpose="migration") as connection:
+        planned = preview_apply(connection, target, migrations, to=to, only=version)
+        if dry_run:
+            _print_preview(invocation, connection, target, planned)
+            return
+        if planned:
+            invocation.confirm(f"apply {_versions(planned)}", target, read_identity(connection))
+        report = apply_versions(
+            connection,
+            target,
+            migrations,
+            to=to,
+            only=version,
+            timeouts=invocation.config.timeouts,
+            on_done=_say_done,
+        )
+        current = read_status(connection, target, migrations).current
+    document = {"applied": [_outcome_document(one, waits=True) for one in report.outcomes], "current": current}
+    print_result(document, _summary(report, current), as_json=invocation.as_json)
+
+
+def _versions(planned: tuple[PlannedMigration, ...]) -> str:
+    first, last = planned[0].migration.version, planned[-1].migration.version
+    return first if first == last else f"{first} to {last} ({len(planned)} versions)"
+
+
+def _print_preview(
+    invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...]
+) -> None:
+    document = {
+        "applied": [],
+        "current": read_status(connection, target, ()).current,
+        "dry_run": True,
+        "would_apply": [
+            {
+                "version": one.migration.version,
+                "transactional": one.transactional,
+                "statements": [{"line": statement.line, "sql": statement.sql} for statement in one.statements],
+            }
+            for one in planned
+        ],
+    }
+    human = [
+        f"-- {one.source}:{statement.line}{'' if one.transactional else ' (outside a transaction)'}\n{statement.sql};"
+        for one in planned
+        for statement in one.statements
+    ]
+    print_result(document, "\n\n".join(human) or "nothing to apply", as_json=invocation.as_json)
+
+
+def _say_done(outcome: Outcome) -> None:
+    verb = "applied" if outcome.direction is Direction.APPLY else "rolled back"
+    say(f"{verb} {outcome.version} in {outcome.duration.total_seconds():.3f} s")
+
+
+def _outcome_document(outcome: Outcome, *, waits: bool) -> dict[str, object]:
+    document: dict[str, object] = {
+        "version": outcome.version,
+        "duration_ms": round(outcome.duration.total_seconds() * 1000),
+    }
+    if waits:
+        document["lock_wait_ms"] = round(outcome.lock_wait.total_seconds() * 1000)
+        document["attempts"] = outcome.attempts
+    return document
+
+
+def _summary(report: Report, current: str | None) -> str:
+    count = len(report.outcomes)
+    done = "nothing to do" if count == 0 else f"{count} version{'s' if count > 1 else ''} done"
+    return f"{done}; current version {current or 'none'}"
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--to", metavar="VERSION", help="Roll back everything after this version; it stays applied.")
+@common_options
+def rollback(invocation: Invocation, version: str | None, to: str | None) -> None:
+    """Run down scripts, newest version first: VERSION (the newest), or everything after --to VERSION.
+
+    There is no default: going back always says how far.
+    """
+    if (version is None) == (to is None):
+        raise InvalidInputError("say what to roll back", hint="give VERSION, or --to VERSION; there is no default")
+    access, target = invocation.target()
+    migrations = invocation.migrations()
+    with connect(access, target.database, purpose="rollback") as connection:
+        what = f"roll back {version}" if version else f"roll back everything after {to}"
+        invocation.confirm(what, target, read_identity(connection))
+        report = roll_back_versions(
+            connection,
+            target,
+            migrations,
+            to=to,
+            only=version,
+            timeouts=invocation.config.timeouts,
+            on_done=_say_done,
+        )
+        current = read_status(connection, target, migrations).current
+    document = {"rolled_back": [_outcome_document(one, waits=False) for one in report.outcomes], "current": current}
+    print_result(document, _summary(report, current), as_json=invocation.as_json)

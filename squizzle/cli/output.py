@@ -1,0 +1,52 @@
+"""What the command prints: one JSON document or a human result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import click
+
+from squizzle.errors import SquizzleError
+
+JsonDocument = Mapping[str, object]
+
+
+def print_result(document: JsonDocument, human: str, *, as_json: bool) -> None:
+    """Print a verb's result on stdout, in one of the two forms."""
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False, default=str))
+    elif human:
+        click.echo(human)
+
+
+def say(text: str) -> None:
+    """Print progress or advice on stderr, where it disturbs no script."""
+    click.echo(text, err=True)
+
+
+def print_error(error: SquizzleError, *, as_json: bool) -> None:
+    """Print what failed, the state of the database, and what to do next."""
+    if as_json:
+        details = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "database_state": error.database_state.value,
+        }
+        click.echo(json.dumps({"error": details}, ensure_ascii=False))
+    lines = [click.style("error: ", fg="red", bold=True) + error.message]
+    lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
+    lines.append(f"  database: {error.database_state.value}")
+    if error.hint:
+        lines.append(f"  next: {error.hint}")
+    click.echo("\n".join(lines), err=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their content, without borders: good for reading and for grep."""
+    lines = [headings, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

@@ -1,0 +1,91 @@
+"""Verbs that make files: init, new."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import print_result, say
+from squizzle.config import CONFIG_NAME
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.native import read_migrations
+from squizzle.migrations.versions import version_key
+
+_CONFIG = """\
+# Squizzle's settings. Passwords never stand here: name an environment variable that holds them.
+
+[project]
+name = "{name}"
+migrations = "migrations"    # the folder of versions, seen from this file
+schema = "public"            # the schema that scripts work in; it holds squizzle_history, too
+
+[timeouts]
+lock = "5s"                  # lock_timeout of every statement: nobody waits behind us for longer
+statement = "1h"             # statement_timeout of every statement
+
+# One section a database. `--env staging` uses this one.
+[environments.staging]
+url = "postgresql://app@localhost:5432/{name}"
+# url_env = "STAGING_URL"             # or: the variable that holds the whole connection string
+# password_env = "STAGING_PASSWORD"   # the variable that holds the password
+# database_id = "…"                   # the id in squizzle.identity: refuse any other database
+
+# An environment called production asks before it is changed.
+# [environments.production]
+# url_env = "PRODUCTION_URL"
+"""
+
+_UP = """\
+-- {name}: say why this is needed, and which lock it takes for how long.
+"""
+_DOWN = """\
+-- The way back from {name}: schema and data as they were before up.sql.
+"""
+_VERIFY = """\
+-- One boolean a query; every row must be true, and one row must come back. For example:
+-- SELECT to_regclass('{name}') IS NOT NULL;
+"""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+def init(folder: Path) -> None:
+    """Write a commented squizzle.toml and an empty migrations folder; what exists is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / CONFIG_NAME
+    if config.exists():
+        raise InvalidInputError(f"{config} exists already", hint="edit it, or name another folder")
+    name = re.sub(r"[^a-z0-9_]+", "_", folder.resolve().name.lower()).strip("_") or "app"
+    config.write_text(_CONFIG.format(name=name), encoding="utf-8")
+    (folder / "migrations").mkdir(exist_ok=True)
+    say(f"wrote {config} and {folder / 'migrations'}")
+    say("next: squizzle new create_users")
+
+
+@click.command()
+@click.argument("name")
+@common_options
+def new(invocation: Invocation, name: str) -> None:
+    """Make the next version's folder with up.sql, down.sql and verify.sql."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InvalidInputError(f"{name!r} cannot be a migration's name", hint="letters, digits and _ (create_users)")
+    root = invocation.migrations_folder or invocation.config.migrations
+    existing = [migration.version for migration in read_migrations(root)]
+    version = next_version(existing)
+    folder = root / f"{version}_{name}"
+    folder.mkdir()
+    for file, text in (("up.sql", _UP), ("down.sql", _DOWN), ("verify.sql", _VERIFY)):
+        (folder / file).write_text(text.format(name=name), encoding="utf-8")
+    print_result({"version": version, "path": str(folder)}, str(folder), as_json=invocation.as_json)
+
+
+def next_version(existing: list[str]) -> str:
+    """The version after the highest one, written like it: `0009` → `0010`, `1.9.0` → `1.9.1`; the first is `0001`."""
+    if not existing:
+        return "0001"
+    highest = max(existing, key=version_key)
+    head, number, tail = re.fullmatch(r"(.*?)(\d+)(\D*)", highest, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{head}{int(number) + 1:0{len(number)}d}{tail}"

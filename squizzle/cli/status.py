@@ -1,0 +1,63 @@
+"""The verb that everybody calls most: status. It imports as little as it can."""
+
+from __future__ import annotations
+
+import click
+
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import JsonDocument, print_result, table
+from squizzle.migrations.status import Status, read_status
+from squizzle.postgres.access import connect
+
+
+@click.command()
+@common_options
+def status(invocation: Invocation) -> None:
+    """Show what is applied, pending, failed and running."""
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="status", read_only=True) as connection:
+        found = read_status(connection, target, invocation.migrations())
+    environment = target.environment or (found.identity.environment if found.identity else None)
+    print_result(_status_document(found, environment), _status_text(found, environment), as_json=invocation.as_json)
+
+
+def _status_document(found: Status, environment: str | None) -> JsonDocument:
+    return {
+        "environment": environment,
+        "database": found.database,
+        "current": found.current,
+        "applied": [
+            {
+                "version": row.version,
+                "name": row.name,
+                "applied_at": row.applied_at.isoformat(),
+                "applied_by": row.applied_by,
+                "checksum_ok": same,
+            }
+            for row, same in found.applied
+        ],
+        "pending": [{"version": one.version, "name": one.name} for one in found.pending],
+        "failed": [
+            {"version": row.version, "error": row.error, "applied_at": row.applied_at.isoformat()}
+            for row in found.failed
+        ],
+        "running": [
+            {"version": row.version, "applied_by": row.applied_by, "applied_at": row.applied_at.isoformat()}
+            for row in found.running
+        ],
+    }
+
+
+_FILE_STATE = {True: "applied", False: "applied, FILE CHANGED SINCE", None: "applied, file not on disk"}
+
+
+def _status_text(found: Status, environment: str | None) -> str:
+    head = f"{found.database} ({environment or 'environment not named'}): current version {found.current or 'none'}"
+    rows = [
+        (row.version, row.name, _FILE_STATE[same], f"{row.applied_at:%Y-%m-%d %H:%M:%S %Z}", row.applied_by)
+        for row, same in found.applied
+    ]
+    notes = {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
+    notes |= {row.version: f"RUNNING, or its run died (since {row.applied_at:%H:%M:%S %Z})" for row in found.running}
+    rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]
+    return "\n".join([head, "", table(("version", "name", "state", "at", "by"), rows)]) if rows else head

@@ -1,0 +1,253 @@
+"""`squizzle.toml`: where migrations are, which environments there are, and how to reach them.
+
+Read without pydantic, whose import would cost a third of `squizzle status` (docs/adr/0005).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn, TypeVar
+from uuid import UUID
+
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.records import Timeouts
+from squizzle.postgres.access import ServerAccess, parse_url
+from squizzle.postgres.identity import ExpectedIdentity, Target
+from squizzle.postgres.secret import Secret
+
+CONFIG_NAME = "squizzle.toml"
+PRODUCTION = "production"
+LAYOUTS = ("auto", "native")
+# PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
+_LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
+Parsed = TypeVar("Parsed")
+_REFERENCE = "see docs/configuration.md"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """`[environments.NAME]`: one database and who it should be. Passwords are never written here.
+
+    Attributes:
+        name: What `--env` calls it.
+        url: Connection string without a password; exactly one of `url` and `url_env` is given.
+        url_env: Environment variable that holds the connection string.
+        password_env: Environment variable that holds the password.
+        schema: Instead of the project's schema.
+        fleet: The fleet that the database belongs to.
+        database_id: The id in `squizzle.identity`, to be sure that it is this one.
+    """
+
+    name: str
+    url: str | None = None
+    url_env: str | None = None
+    password_env: str | None = None
+    schema: str | None = None
+    fleet: str | None = None
+    database_id: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """The whole file.
+
+    Attributes:
+        project: What people call this project (`[project] name`).
+        migrations: The folder of versions, seen from where we are (`[project] migrations`).
+        layout: How that folder is laid out (`[project] layout`).
+        schema: The schema that scripts work in (`[project] schema`).
+        timeouts: For every statement of a script (`[timeouts] lock, statement`).
+        programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
+        environments: By name.
+    """
+
+    project: str = ""
+    migrations: Path = Path("migrations")
+    layout: str = "auto"
+    schema: str = "public"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    programs: Path | None = None
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read the configuration; an absent default file is an empty one.
+
+    Args:
+        path: The file; None looks for `squizzle.toml` here and in the folders above.
+
+    Raises:
+        InvalidInputError: The named file is missing, or a file is no TOML, or has an unknown or wrong setting.
+    """
+    chosen = path or _find(Path.cwd())
+    if chosen is None:
+        return Config()
+    try:
+        content = tomllib.loads(chosen.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise InvalidInputError(f"{chosen} cannot be read: {exc.strerror}", hint="name it with --config FILE") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidInputError(f"{chosen} is not UTF-8", hint="save it as UTF-8") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise InvalidInputError(f"{chosen} is not TOML: {exc}", hint=_REFERENCE) from exc
+    return _Reader(str(chosen)).config(content, chosen.parent)
+
+
+def _find(start: Path) -> Path | None:
+    for folder in (start, *start.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder / CONFIG_NAME
+    return None
+
+
+class _Reader:
+    """Takes settings out of tables, and complains by file, section and name; never repeats a wrong value."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def config(self, content: dict[str, object], folder: Path) -> Config:
+        top = dict(content)
+        project = self.section(top.pop("project", {}), "project")
+        timeouts = self.section(top.pop("timeouts", {}), "timeouts")
+        postgres = self.section(top.pop("postgres", {}), "postgres")
+        environments = self.section(top.pop("environments", {}), "environments")
+        programs = self.text(postgres, "postgres", "programs")
+        config = Config(
+            project=self.text(project, "project", "name") or "",
+            migrations=folder / (self.text(project, "project", "migrations") or "migrations"),
+            layout=self.layout(project),
+            schema=self.text(project, "project", "schema") or "public",
+            timeouts=self.timeouts(timeouts),
+            programs=Path(programs) if programs else None,
+            environments={name: self.environment(name, section) for name, section in environments.items()},
+        )
+        for rest, where in ((top, ""), (project, "project"), (timeouts, "timeouts"), (postgres, "postgres")):
+            self.nothing_left(rest, where)
+        return config
+
+    def environment(self, name: str, value: object) -> Environment:
+        where = f"environments.{name}"
+        section = self.section(value, where)
+        identifier = self.text(section, where, "database_id")
+        environment = Environment(
+            name=name,
+            url=self.text(section, where, "url"),
+            url_env=self.text(section, where, "url_env"),
+            password_env=self.text(section, where, "password_env"),
+            schema=self.text(section, where, "schema"),
+            fleet=self.text(section, where, "fleet"),
+            database_id=self.parsed(identifier, UUID, f"{where}.database_id", "a UUID") if identifier else None,
+        )
+        self.nothing_left(section, where)
+        if (environment.url is None) == (environment.url_env is None):
+            self.complain(where, "give either url or url_env")
+        return environment
+
+    def layout(self, project: dict[str, object]) -> str:
+        layout = self.text(project, "project", "layout") or "auto"
+        if layout not in LAYOUTS:
+            self.complain("project.layout", f"must be one of {', '.join(LAYOUTS)}")
+        return layout
+
+    def timeouts(self, section: dict[str, object]) -> Timeouts:
+        default = Timeouts()
+        lock = self.duration(section, "lock", default.lock)
+        statement = self.duration(section, "statement", default.statement)
+        if not timedelta() < lock < statement:
+            self.complain("timeouts", "lock must be above zero and shorter than statement")
+        if statement > _LONGEST_TIMEOUT:
+            self.complain("timeouts.statement", f"must not be longer than {_LONGEST_TIMEOUT.days} days")
+        return Timeouts(lock=lock, statement=statement)
+
+    def duration(self, section: dict[str, object], name: str, default: timedelta) -> timedelta:
+        text = self.text(section, "timeouts", name)
+        wanted = "a whole number and a unit (500ms, 5s, 30m, 2h, 1d)"
+        return default if text is None else self.parsed(text, parse_duration, f"timeouts.{name}", wanted)
+
+    def parsed(self, text: str, parse: Callable[[str], Parsed], where: str, wanted: str) -> Parsed:
+        try:
+            return parse(text)
+        except ValueError:
+            self.complain(where, f"must be {wanted}")
+
+    def section(self, value: object, where: str) -> dict[str, object]:
+        if not isinstance(value, dict):
+            self.complain(where, "must be a section")
+        return dict(value)
+
+    def text(self, section: dict[str, object], where: str, name: str) -> str | None:
+        value = section.pop(name, None)
+        if value is not None and (not isinstance(value, str) or not value):
+            self.complain(f"{where}.{name}", "must be a text that is not empty")
+        return value
+
+    def nothing_left(self, section: dict[str, object], where: str) -> None:
+        if section:
+            names = ", ".join(sorted(section))
+            self.complain(where or "the file", f"has unknown settings: {names}")
+
+    def complain(self, where: str, what: str) -> NoReturn:
+        raise InvalidInputError(f"{self.file}: {where} {what}", hint=_REFERENCE)
+
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `500ms`, `5s`, `30m`, `2h`, `1d`; ValueError for anything else."""
+    match = re.fullmatch(r"(\d+) ?(ms|s|m|h|d)", text)
+    if match is None:
+        raise ValueError("a duration is a whole number and a unit: ms, s, m, h, d")
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError as exc:
+        raise ValueError("a duration of millions of years") from exc
+
+
+def resolve_environment(
+    config: Config, name: str, *, schema: str | None, environ: Mapping[str, str] = os.environ
+) -> tuple[ServerAccess, Target]:
+    """The server and the database of one environment, and who it should be. Nothing is connected.
+
+    Raises:
+        InvalidInputError: No such environment, a variable is not set, or the URL holds a password in the file.
+    """
+    environment = config.environments.get(name)
+    if environment is None:
+        known = ", ".join(sorted(config.environments)) or "none"
+        raise InvalidInputError(
+            f"there is no environment {name!r}; known: {known}", hint=f"add [environments.{name}] to {CONFIG_NAME}"
+        )
+    url = environment.url or _variable(environment.url_env or "", name, environ)
+    access, database = parse_url(url)
+    if environment.url is not None and access.password is not None:
+        raise InvalidInputError(
+            f"the url of environment {name!r} holds a password", hint="remove it and name password_env instead"
+        )
+    if environment.password_env is not None:
+        access = replace(access, password=Secret(_variable(environment.password_env, name, environ)))
+    expected = ExpectedIdentity(environment=name, fleet=environment.fleet, id=environment.database_id)
+    chosen = schema or environment.schema or config.schema
+    return access, Target(database=database, schema=chosen, expected=expected)
+
+
+def _variable(variable: str, environment: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(variable)
+    if not value:
+        raise InvalidInputError(
+            f"environment {environment!r} needs the variable {variable}, which is not set", hint=f"export {variable}=…"
+        )
+    return value
+
+
+def resolve_url(config: Config, url: str, *, schema: str | None) -> tuple[ServerAccess, Target]:
+    """The server and the database of a connection string; who it is, is not said."""
+    access, database = parse_url(url)
+    return access, Target(database=database, schema=schema or config.schema)

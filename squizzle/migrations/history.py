@@ -1,0 +1,202 @@
+"""`squizzle_history`: what was applied to this schema, when, by whom, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import kwargs_row
+
+from squizzle.errors import DatabaseState
+from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState
+from squizzle.migrations.versions import version_key
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.translation import translate_error
+
+HISTORY_TABLE = "squizzle_history"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class History:
+    """All rows of one schema's history, oldest first, and what they add up to."""
+
+    rows: tuple[HistoryRow, ...] = ()
+
+    def newest(self) -> dict[str, HistoryRow]:
+        """The newest row of every version, in the order of versions."""
+        newest = {row.version: row for row in self.rows}
+        return {version: newest[version] for version in sorted(newest, key=version_key)}
+
+    def applied(self) -> dict[str, HistoryRow]:
+        """The versions that are in the database now, oldest first, with the row that brought each.
+
+        A rollback that failed changed nothing, so its version is still applied.
+        """
+        applied: dict[str, HistoryRow] = {}
+        for row in self.rows:
+            if row.success and row.direction is Direction.APPLY:
+                applied[row.version] = row
+            elif row.success:
+                applied.pop(row.version, None)
+        return {version: applied[version] for version in sorted(applied, key=version_key)}
+
+    @property
+    def current(self) -> str | None:
+        """The highest applied version; None on an empty database."""
+        return next(reversed(self.applied()), None)
+
+    def half_done(self) -> dict[str, HistoryRow]:
+        """Versions of which a failed script outside a transaction left statements behind, with the row that counts.
+
+        A rollback that failed leaves them half done; one that succeeded, or an apply that did, ends it.
+        """
+        half_done: dict[str, HistoryRow] = {}
+        for row in self.rows:
+            if row.success:
+                half_done.pop(row.version, None)
+            elif row.direction is Direction.APPLY and row.statements_done > 0:
+                half_done[row.version] = row
+        return half_done
+
+    def in_state(self, state: RowState) -> tuple[HistoryRow, ...]:
+        """The newest rows that are in this state."""
+        return tuple(row for row in self.newest().values() if row_state(row) is state)
+
+    @property
+    def schema_digest(self) -> str | None:
+        """The schema digest recorded last, for telling drift; None when none was."""
+        return next((row.schema_digest for row in reversed(self.rows) if row.success and row.schema_digest), None)
+
+
+def row_state(row: HistoryRow) -> RowState:
+    """What one row says."""
+    if row.success is None:
+        return RowState.RUNNING
+    if not row.success:
+        return RowState.FAILED
+    return RowState.APPLIED if row.direction is Direction.APPLY else RowState.ROLLED_BACK
+
+
+def history_table(schema: str) -> sql.Identifier:
+    """The history's qualified name: scripts may change `search_path`."""
+    return sql.Identifier(schema, HISTORY_TABLE)
+
+
+def ensure_history(connection: Connection, schema: str) -> None:
+    """Create the history table where it is missing; otherwise nothing changes.
+
+    Raises:
+        DatabaseError: No right to create it, no such schema, or the session was lost.
+    """
+    statement = sql.SQL(load_sql("squizzle.migrations", "history_table")).format(history=history_table(schema))
+    if has_history(connection, schema):
+        return
+    try:
+        connection.execute(statement)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}") from exc
+
+
+def has_history(connection: Connection, schema: str) -> bool:
+    """Whether the schema has a history table."""
+    query = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
+    return bool(_one(connection, query, (schema, HISTORY_TABLE))[0])
+
+
+def read_history(connection: Connection, schema: str) -> History:
+    """All rows; an empty history where there is no table. Nothing is changed.
+
+    Raises:
+        DatabaseError: No right to read it, or the session was lost.
+    """
+    if not has_history(connection, schema):
+        return History()
+    query = sql.SQL(
+        "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
+        " statements_done, schema_digest FROM {history} ORDER BY id"
+    ).format(history=history_table(schema))
+    try:
+        with connection.cursor(row_factory=kwargs_row(_from_row)) as cursor:
+            return History(rows=tuple(cursor.execute(query)))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}") from exc
+
+
+def _from_row(*, direction: str, **columns: object) -> HistoryRow:
+    return HistoryRow(direction=Direction(direction), **columns)  # type: ignore[arg-type]
+
+
+def begin_row(connection: Connection, schema: str, step: PlannedMigration, environment: str | None) -> int:
+    """Write the `running` row of a step, before its first statement; returns the row's id."""
+    query = sql.SQL(
+        "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done)"
+        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id"
+    ).format(history=history_table(schema))
+    one = step.migration
+    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before)
+    return int(str(_one(connection, query, values)[0]))
+
+
+def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcome) -> None:
+    """Close a row as done; inside the script's own transaction, so that both are there or neither."""
+    query = sql.SQL(
+        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s WHERE id = %s"
+    ).format(history=history_table(schema))
+    values = (_ms(outcome.duration), _ms(outcome.lock_wait), outcome.attempts, row_id)
+    connection.execute(query, values)
+
+
+def record_digest(connection: Connection, schema: str, digest: str) -> None:
+    """Note the schema's logical digest on the newest row, at the end of a run."""
+    query = sql.SQL(
+        "UPDATE {history} SET schema_digest = %s WHERE id = (SELECT max(id) FROM {history} WHERE success)"
+    ).format(history=history_table(schema))
+    connection.execute(query, (digest,))
+
+
+def fail_row(connection: Connection, schema: str, row_id: int, *, error: str, duration: timedelta | None) -> None:
+    """Close a row as failed, with what went wrong."""
+    query = sql.SQL("UPDATE {history} SET success = false, error = %s, duration_ms = %s WHERE id = %s").format(
+        history=history_table(schema)
+    )
+    connection.execute(query, (error, None if duration is None else _ms(duration), row_id))
+
+
+def count_statement(connection: Connection, schema: str, row_id: int) -> None:
+    """Note that one more statement of a script outside a transaction is finished."""
+    query = sql.SQL("UPDATE {history} SET statements_done = statements_done + 1 WHERE id = %s").format(
+        history=history_table(schema)
+    )
+    connection.execute(query, (row_id,))
+
+
+def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryRow]) -> None:
+    """Close the `running` rows of runs that died; the caller holds the lock, so no run can be alive.
+
+    A transactional script that never said `success` was rolled back by the server, so nothing of it is there.
+    """
+    for row in rows:
+        done = f"; {row.statements_done} statements outside a transaction had finished" if row.statements_done else ""
+        error = f"the run that did this died before it ended{done}"
+        try:
+            fail_row(connection, schema, row.id, error=error, duration=None)
+        except psycopg.Error as exc:
+            raise translate_error(exc, doing=f"close a row of {schema}.{HISTORY_TABLE}") from exc
+
+
+def _one(connection: Connection, query: sql.Composed | str, values: tuple[object, ...]) -> tuple[object, ...]:
+    try:
+        row = connection.execute(query, values).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"use {HISTORY_TABLE}", database_state=DatabaseState.UNTOUCHED) from exc
+    if row is None:
+        raise AssertionError("a query that always returns one row returned none")
+    return row
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)

@@ -1,0 +1,190 @@
+"""What can be done with a database's migrations: preview, apply, roll back, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from squizzle.analysis.statements import split_statements
+from squizzle.errors import VersionConflictError
+from squizzle.migrations.executor import Report, check_verification, execute_plan
+from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
+from squizzle.migrations.planning import plan_apply, plan_rollback
+from squizzle.migrations.records import (
+    HistoryRow,
+    Migration,
+    Outcome,
+    Plan,
+    PlannedMigration,
+    RowState,
+    Timeouts,
+)
+from squizzle.migrations.session import exclusive
+from squizzle.migrations.status import read_status
+from squizzle.postgres.access import Connection
+from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
+from squizzle.postgres.translation import server_words
+from squizzle.proof.digests import digest_schema
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that was verified."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def preview_apply(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    only: str | None = None,
+) -> tuple[PlannedMigration, ...]:
+    """What `apply_versions` would run now; raises what it would raise. Nothing is changed."""
+    check_identity(read_identity(connection), target.expected, database=target.database)
+    return plan_apply(migrations, read_history(connection, target.schema), to=to, only=only)
+
+
+def apply_versions(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    only: str | None = None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    on_done: Callable[[Outcome], None] = lambda _outcome: None,
+) -> Report:
+    """Apply pending versions in order: all, up to one, or just the next one.
+
+    Writes identity and history where they are missing, and closes the rows of runs that died.
+
+    Args:
+        connection: A session in the target's database.
+        target: The database, and who the caller means by it.
+        migrations: What is on disk.
+        to: The last version to apply; None for no limit.
+        only: The one version to apply; None for all.
+        timeouts: For every statement.
+        on_done: Called after each version.
+
+    Raises:
+        IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
+        VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
+        MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
+    """
+    with exclusive(connection, target):
+        steps = plan_apply(migrations, _settled_history(connection, target), to=to, only=only)
+        ensure_identity(connection, target.expected, database=target.database)
+        ensure_history(connection, target.schema)
+        plan = _bind(connection, target, steps, timeouts)
+        return execute_plan(connection, plan, environment=target.environment, on_done=on_done)
+
+
+def roll_back_versions(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    only: str | None = None,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    on_done: Callable[[Outcome], None] = lambda _outcome: None,
+) -> Report:
+    """Run down scripts, newest version first: one version, or everything after one.
+
+    Args and errors as for `apply_versions`; RollbackFailedError when a down script is missing (nothing was changed) or
+    fails (that script left nothing behind; newer versions stay rolled back).
+    """
+    with exclusive(connection, target):
+        steps = plan_rollback(migrations, _settled_history(connection, target), to=to, only=only)
+        plan = _bind(connection, target, steps, timeouts)
+        return execute_plan(connection, plan, environment=target.environment, on_done=on_done)
+
+
+def _settled_history(connection: Connection, target: Target) -> History:
+    """The history after the rows of dead runs were closed; we hold the lock, so no such run is alive."""
+    history = read_history(connection, target.schema)
+    dead = history.in_state(RowState.RUNNING)
+    if not dead:
+        return history
+    close_dead_rows(connection, target.schema, dead)
+    return read_history(connection, target.schema)
+
+
+def _bind(connection: Connection, target: Target, steps: tuple[PlannedMigration, ...], timeouts: Timeouts) -> Plan:
+    return Plan(
+        database=target.database,
+        schema=target.schema,
+        schema_digest=digest_schema(connection, schema=target.schema).logical,
+        steps=steps,
+        timeouts=timeouts,
+    )
+
+
+def verify_versions(
+    connection: Connection, target: Target, migrations: Sequence[Migration], *, only: str | None = None
+) -> tuple[Check, ...]:
+    """Compare files with the history, run the verify scripts of what is applied, and look for drift.
+
+    Every script runs in a read-only transaction that is rolled back. Nothing is changed.
+
+    Args:
+        connection: A session in the target's database.
+        target: The database, and who the caller means by it.
+        migrations: What is on disk.
+        only: Check one version; None for all, and for drift.
+
+    Raises:
+        IdentityMismatchError: Another database than was meant.
+        VersionConflictError: `only` is not applied.
+    """
+    status = read_status(connection, target, migrations)
+    rows = [(row, same) for row, same in status.applied if only in {None, row.version}]
+    if only is not None and not rows:
+        raise VersionConflictError(f"{only} is not applied", hint="`squizzle status` lists what is applied")
+    on_disk = {migration.version: migration for migration in migrations}
+    checks = [_check_file(row, same) for row, same in rows]
+    checks += [_check_script(connection, on_disk[row.version]) for row, same in rows if same is not None]
+    if only is None:
+        checks.append(_check_drift(connection, target))
+    return tuple(checks)
+
+
+def _check_file(row: HistoryRow, same: bool | None) -> Check:  # noqa: FBT001
+    details = {True: "unchanged since it was applied", False: "changed since it was applied", None: "not on disk"}
+    return Check(name=f"{row.version} file", ok=bool(same), detail=details[same])
+
+
+def _check_script(connection: Connection, migration: Migration) -> Check:
+    name = f"{migration.version} verify.sql"
+    if migration.verify_sql is None:
+        return Check(name=name, ok=True, detail="has none")
+    statements = split_statements(migration.verify_sql, source=f"{migration.source.name}/verify.sql")
+    for statement in statements:
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute("SET TRANSACTION READ ONLY")
+                problem = check_verification(connection, statement)
+        except psycopg.Error as exc:
+            problem = server_words(exc)
+        if problem:
+            return Check(name=name, ok=False, detail=f"line {statement.line}: {problem}")
+    return Check(name=name, ok=True, detail=f"{len(statements)} checks hold")
+
+
+def _check_drift(connection: Connection, target: Target) -> Check:
+    recorded = read_history(connection, target.schema).schema_digest
+    if recorded is None:
+        return Check(name="drift", ok=True, detail="nothing was applied yet, so there is nothing to compare with")
+    found = digest_schema(connection, schema=target.schema).logical
+    if found == recorded:
+        return Check(name="drift", ok=True, detail="the schema is as the last run left it")
+    detail = f"the schema was changed by somebody else since the last run (was {recorded[:12]}, is {found[:12]})"
+    return Check(name="drift", ok=False, detail=detail)

@@ -1,0 +1,191 @@
+"""Which scripts will run, and in which order. Pure decisions; nothing is read or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from squizzle.analysis.records import Statement
+from squizzle.analysis.statements import split_statements
+from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
+from squizzle.migrations.history import History
+from squizzle.migrations.records import Direction, Migration, PlannedMigration
+from squizzle.migrations.status import pending
+from squizzle.migrations.versions import version_key
+
+
+def check_history(migrations: Sequence[Migration], history: History) -> None:
+    """Refuse when what is in the database is not what is on disk.
+
+    Raises:
+        VersionConflictError: An applied version is not on disk.
+        ChecksumMismatchError: The up script of an applied (or half-applied) version was changed.
+    """
+    on_disk = {migration.version: migration for migration in migrations}
+    applied = history.applied()
+    unknown = [version for version in applied if version not in on_disk]
+    if unknown:
+        raise VersionConflictError(
+            f"applied in the database, but not in the migrations folder: {', '.join(unknown)}",
+            hint="check out the branch that has them, or roll them back where they are",
+        )
+    changed = [
+        version
+        for version, row in {**history.half_done(), **applied}.items()
+        if version in on_disk and row.checksum and row.checksum != on_disk[version].checksum
+    ]
+    if changed:
+        raise ChecksumMismatchError(
+            f"changed after it was applied: {', '.join(_file(on_disk[version]) for version in changed)}",
+            hint="restore the file as it was (git log shows it), and put the change into a new version",
+        )
+
+
+def _file(migration: Migration) -> str:
+    return f"{migration.source.name}/up.sql"
+
+
+def plan_apply(
+    migrations: Sequence[Migration], history: History, *, to: str | None = None, only: str | None = None
+) -> tuple[PlannedMigration, ...]:
+    """The up scripts to run: everything pending, everything up to a version, or one version.
+
+    Args:
+        migrations: What is on disk.
+        history: What is in the database.
+        to: The last version to apply.
+        only: The one version to apply; everything before it must be there already.
+
+    Raises:
+        VersionConflictError: Unknown version, or one older than what is applied, or (with `only`) not the next one.
+        ChecksumMismatchError: An applied file was changed.
+        InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
+    """
+    check_history(migrations, history)
+    wanted = pending(migrations, history)
+    for version in (to, only):
+        if version is not None:
+            _known(version, migrations)
+    if to is not None:
+        wanted = tuple(one for one in wanted if version_key(one.version) <= version_key(to))
+    if only is not None:
+        wanted = _only(only, wanted)
+    _check_order(wanted, history)
+    done = {version: row.statements_done for version, row in history.half_done().items()}
+    return tuple(_planned_up(migration, skip=done.get(migration.version, 0)) for migration in wanted)
+
+
+def _known(version: str, migrations: Sequence[Migration]) -> None:
+    if version not in {migration.version for migration in migrations}:
+        raise VersionConflictError(
+            f"there is no version {version} in the migrations folder",
+            hint=f"the newest is {migrations[-1].version}" if migrations else "the folder is empty",
+        )
+
+
+def _only(version: str, wanted: Sequence[Migration]) -> tuple[Migration, ...]:
+    chosen = tuple(one for one in wanted if one.version == version)
+    earlier = [one.version for one in wanted if version_key(one.version) < version_key(version)]
+    if chosen and earlier:
+        raise VersionConflictError(
+            f"{version} cannot be applied alone: {', '.join(earlier)} come before it",
+            hint=f"squizzle apply --to {version}",
+        )
+    return chosen
+
+
+def _check_order(wanted: Sequence[Migration], history: History) -> None:
+    current = history.current
+    late = [one.version for one in wanted if current and version_key(one.version) < version_key(current)]
+    if late:
+        raise VersionConflictError(
+            f"older than what is applied ({current}): {', '.join(late)}",
+            hint="give the late migration the next free version, or roll back to before it",
+        )
+
+
+def _planned_up(migration: Migration, *, skip: int) -> PlannedMigration:
+    source = f"{migration.source.name}/up.sql"
+    return PlannedMigration(
+        migration=migration,
+        direction=Direction.APPLY,
+        source=source,
+        statements=_script(migration.up_sql, source)[skip:],
+        verify=_script(migration.verify_sql or "", f"{migration.source.name}/verify.sql"),
+        done_before=skip,
+    )
+
+
+def _script(text: str, source: str) -> tuple[Statement, ...]:
+    statements = split_statements(text, source=source)
+    for statement in statements:
+        if statement.ends_transaction:
+            raise InvalidInputError(
+                f"{source}:{statement.line}: the script controls the transaction itself"
+                f" ({statement.sql.split(maxsplit=1)[0].upper()})",
+                hint="remove BEGIN and COMMIT: every script runs in one transaction already",
+            )
+    return statements
+
+
+def plan_rollback(
+    migrations: Sequence[Migration], history: History, *, to: str | None = None, only: str | None = None
+) -> tuple[PlannedMigration, ...]:
+    """The down scripts to run, newest version first.
+
+    Args:
+        migrations: What is on disk.
+        history: What is in the database.
+        to: The version that shall be current afterwards; it stays applied.
+        only: The one version to roll back; it must be the newest applied one.
+
+    Raises:
+        VersionConflictError: The version is not applied, or newer ones are.
+        RollbackFailedError: A version has no down script; nothing was changed.
+        InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
+    """
+    there = _present(history)
+    chosen = _only_newest(only, there) if only is not None else _after(to, there)
+    on_disk = {migration.version: migration for migration in migrations}
+    return tuple(_planned_down(version, on_disk) for version in chosen)
+
+
+def _present(history: History) -> list[str]:
+    return sorted({*history.applied(), *history.half_done()}, key=version_key)
+
+
+def _only_newest(version: str, there: Sequence[str]) -> list[str]:
+    if version not in there:
+        newest = there[-1] if there else "nothing"
+        raise VersionConflictError(f"{version} is not applied", hint=f"the newest applied version is {newest}")
+    if version != there[-1]:
+        newer = ", ".join(there[there.index(version) + 1 :])
+        raise VersionConflictError(
+            f"{version} is not the newest applied version: {newer} come after it",
+            hint="squizzle rollback --to VERSION rolls back everything after VERSION",
+        )
+    return [version]
+
+
+def _after(to: str | None, there: Sequence[str]) -> list[str]:
+    if to is None or to not in there:
+        raise VersionConflictError(
+            f"{to} is not applied, so there is no way back to it", hint="`squizzle status` lists what is applied"
+        )
+    return [version for version in reversed(there) if version_key(version) > version_key(to)]
+
+
+def _planned_down(version: str, on_disk: Mapping[str, Migration]) -> PlannedMigration:
+    migration = on_disk.get(version)
+    if migration is None or migration.down_sql is None:
+        lacks = "is not in the migrations folder" if migration is None else "has no down.sql"
+        raise RollbackFailedError(
+            f"{version} {lacks}; nothing was rolled back",
+            hint="write the down script, or bring the data back from a backup",
+        )
+    source = f"{migration.source.name}/down.sql"
+    return PlannedMigration(
+        migration=migration,
+        direction=Direction.ROLLBACK,
+        source=source,
+        statements=_script(migration.down_sql, source),
+    )

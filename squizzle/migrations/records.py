@@ -1,0 +1,143 @@
+"""What travels: migrations, plans, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from squizzle.analysis.records import Statement
+
+
+class Direction(StrEnum):
+    """Which way a version is taken."""
+
+    APPLY = "apply"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Migration:
+    """One version as it lies on disk.
+
+    Attributes:
+        version: Its place in the order (`squizzle.migrations.versions`).
+        name: What people call it.
+        up_sql: The up script.
+        down_sql: The down script; None when there is none.
+        verify_sql: The verify script; None when there is none.
+        checksum: SHA-256 of the up script, line ends and byte order mark aside, as 64 hexadecimal digits.
+        source: The folder it came from.
+    """
+
+    version: str
+    name: str
+    up_sql: str
+    down_sql: str | None
+    verify_sql: str | None
+    checksum: str
+    source: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeouts:
+    """How long one statement may wait for a lock, and how long it may take in all.
+
+    Attributes:
+        lock: `lock_timeout`; everybody who comes after us in the lock queue waits as long as we do.
+        statement: `statement_timeout`; always longer than `lock`.
+    """
+
+    lock: timedelta = timedelta(seconds=5)
+    statement: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedMigration:
+    """One script that will run, statement by statement.
+
+    Attributes:
+        migration: Whose script.
+        direction: Up or down.
+        source: The script's folder and file, for messages.
+        statements: What will run.
+        verify: What must hold afterwards.
+        done_before: Statements that an earlier run of a script outside a transaction finished; not in `statements`.
+    """
+
+    migration: Migration
+    direction: Direction
+    source: str
+    statements: tuple[Statement, ...]
+    verify: tuple[Statement, ...] = ()
+    done_before: int = 0
+
+    @property
+    def transactional(self) -> bool:
+        """Whether the whole script runs in one transaction."""
+        return all(statement.transactional for statement in self.statements)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The scripts that will run on one database, in order, bound to the schema they were planned for.
+
+    Attributes:
+        database: The database's name.
+        schema: The schema that the scripts work in and that holds the history.
+        schema_digest: Logical digest of the schema at planning time; the executor refuses when it has changed.
+        steps: What will run.
+        timeouts: For every statement.
+    """
+
+    database: str
+    schema: str
+    schema_digest: str
+    steps: tuple[PlannedMigration, ...]
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """One version that was applied or rolled back.
+
+    Attributes:
+        version: Which.
+        direction: Which way.
+        duration: From the first statement to the commit.
+        lock_wait: Time that statements of ours were seen waiting for locks.
+        attempts: How often it was tried.
+    """
+
+    version: str
+    direction: Direction
+    duration: timedelta
+    lock_wait: timedelta = timedelta()
+    attempts: int = 1
+
+
+class RowState(StrEnum):
+    """What the newest history row of a version says about it."""
+
+    APPLIED = "applied"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HistoryRow:
+    """One row of `squizzle_history`."""
+
+    id: int
+    version: str
+    name: str
+    direction: Direction
+    success: bool | None
+    applied_at: datetime
+    applied_by: str
+    error: str | None
+    checksum: str | None
+    statements_done: int
+    schema_digest: str | None

@@ -1,0 +1,127 @@
+"""The one session that may migrate a database at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psycopg
+from psycopg import sql
+
+from squizzle.errors import LockTimeoutError
+from squizzle.migrations.records import Timeouts
+from squizzle.postgres.access import Connection
+from squizzle.postgres.identity import Target, check_identity, read_identity
+from squizzle.postgres.translation import translate_error
+
+# The advisory lock "a migration works here": first key "SQZL" in ASCII, second key 1. Advisory locks are per database.
+LOCK_KEYS = (0x53515A4C, 1)
+# A session of ours that is stuck between two statements holds locks that applications wait for.
+_IDLE_LIMIT = timedelta(minutes=5)
+
+_HOLDER = """
+    SELECT a.pid, a.application_name, coalesce(a.client_addr::text, 'this host'), a.usename, a.backend_start
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@contextmanager
+def exclusive(connection: Connection, target: Target) -> Iterator[None]:
+    """Hold the database's migration lock with this session; a session that dies lets go of it by itself.
+
+    Args:
+        connection: A session in the target's database.
+        target: Who the caller means; compared before anything else happens.
+
+    Raises:
+        IdentityMismatchError: Another database than was meant.
+        LockTimeoutError: Somebody else migrates this database; the message says who, from where, since when.
+    """
+    check_identity(read_identity(connection), target.expected, database=target.database)
+    _take_lock(connection, target.database)
+    try:
+        yield
+    finally:
+        _give_lock_back(connection)
+
+
+def _take_lock(connection: Connection, database: str) -> None:
+    try:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK_KEYS).fetchone()
+        if row == (True,):
+            return
+        holder = connection.execute(_HOLDER, LOCK_KEYS).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"take the migration lock of {database}") from exc
+    raise LockTimeoutError(
+        f"{database} is being migrated by somebody else: {_describe(holder)}",
+        hint="wait until that run ends (`squizzle status` shows it), or end it with pg_terminate_backend",
+    )
+
+
+def _give_lock_back(connection: Connection) -> None:
+    if connection.closed:
+        return
+    try:
+        connection.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK_KEYS)
+    except psycopg.Error:
+        # Ending the session gives the lock back, too; the error that brought us here must stay the one that is seen.
+        connection.close()
+
+
+def _describe(holder: tuple[object, ...] | None) -> str:
+    if holder is None:
+        return "the holder ended a moment ago; try again"
+    pid, application, address, user, since = holder
+    return f"session {pid} ({application}) of {user} from {address}, connected since {since:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def holds_lock(connection: Connection) -> bool:
+    """Whether this session still holds the migration lock; a script may have let go of it.
+
+    Raises:
+        DatabaseError: The session was lost.
+    """
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        " AND objsubid = 2 AND granted AND pid = pg_backend_pid())"
+    )
+    try:
+        return connection.execute(query, LOCK_KEYS).fetchone() == (True,)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="look for the migration lock") from exc
+
+
+def prepare_session(connection: Connection, *, schema: str, timeouts: Timeouts) -> None:
+    """Give the session the state that every script starts with, whatever the script before left behind.
+
+    The parts of DISCARD ALL, except that it would also give up the migration lock. Temporary tables, settings,
+    roles and prepared statements of the script before are gone afterwards.
+    """
+    for command in (
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "RESET ALL",
+        "DEALLOCATE ALL",
+        "CLOSE ALL",
+        "UNLISTEN *",
+        "DISCARD PLANS",
+        "DISCARD TEMP",
+        "DISCARD SEQUENCES",
+    ):
+        connection.execute(command)
+    _set(connection, "lock_timeout", _milliseconds(timeouts.lock))
+    _set(connection, "statement_timeout", _milliseconds(timeouts.statement))
+    _set(connection, "idle_in_transaction_session_timeout", _milliseconds(_IDLE_LIMIT))
+    if schema != "public":
+        connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema)))
+
+
+def _set(connection: Connection, name: str, value: str) -> None:
+    connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return f"{round(duration.total_seconds() * 1000)}ms"

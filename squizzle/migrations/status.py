@@ -1,0 +1,70 @@
+"""What a database holds of the migrations on disk; looks, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from squizzle.migrations.history import History, read_history
+from squizzle.migrations.records import HistoryRow, Migration, RowState
+from squizzle.postgres.access import Connection
+from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What is applied, what is not, and what went wrong.
+
+    Attributes:
+        database: The database's name.
+        identity: Who it says it is; None before the first change.
+        current: The highest applied version.
+        applied: The rows that brought the applied versions, each with whether its file is still the same (None when
+            there is no such file any more).
+        pending: What is on disk and not applied.
+        failed: Versions whose last run failed.
+        running: Versions whose run has not ended (or died: the next apply finds out).
+    """
+
+    database: str
+    identity: Identity | None
+    current: str | None
+    applied: tuple[tuple[HistoryRow, bool | None], ...]
+    pending: tuple[Migration, ...]
+    failed: tuple[HistoryRow, ...]
+    running: tuple[HistoryRow, ...]
+
+
+def read_status(connection: Connection, target: Target, migrations: Sequence[Migration]) -> Status:
+    """What the database holds of these migrations. Nothing is changed.
+
+    Raises:
+        IdentityMismatchError: Another database than was meant.
+        DatabaseError: The history may not be read, or the session was lost.
+    """
+    identity = read_identity(connection)
+    check_identity(identity, target.expected, database=target.database)
+    history = read_history(connection, target.schema)
+    checksums = {migration.version: migration.checksum for migration in migrations}
+    applied = history.applied()
+    return Status(
+        database=target.database,
+        identity=identity,
+        current=history.current,
+        applied=tuple((row, _same_file(row, checksums)) for row in applied.values()),
+        pending=pending(migrations, history),
+        failed=tuple(row for row in history.in_state(RowState.FAILED)),
+        running=history.in_state(RowState.RUNNING),
+    )
+
+
+def _same_file(row: HistoryRow, checksums: dict[str, str]) -> bool | None:
+    if row.version not in checksums:
+        return None
+    return row.checksum == checksums[row.version]
+
+
+def pending(migrations: Sequence[Migration], history: History) -> tuple[Migration, ...]:
+    """The migrations that are on disk and not in the database, oldest first."""
+    applied = history.applied()
+    return tuple(migration for migration in migrations if migration.version not in applied)

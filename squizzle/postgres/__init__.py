@@ -1,0 +1,1 @@
+"""Connecting to PostgreSQL, its client programs, and an embedded server."""

@@ -1,0 +1,230 @@
+"""How to reach one PostgreSQL server: parameters, one way to connect, one way to hand them to client programs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from squizzle.errors import InvalidInputError
+from squizzle.postgres.secret import Secret
+from squizzle.postgres.translation import translate_connect_error
+
+Connection = psycopg.Connection[TupleRow]
+
+APPLICATION_NAME = "squizzle"
+# PostgreSQL cuts application_name at NAMEDATALEN - 1 bytes (manual, "Error Reporting and Logging").
+_APPLICATION_NAME_BYTES = 63
+# Long enough for a server that is busy or far away, short enough that a dead host is noticed by a person waiting.
+DEFAULT_CONNECT_TIMEOUT = timedelta(seconds=10)
+# Where maintenance is done from: a database that every cluster has and that no migration works in.
+CONTROL_DATABASE = "postgres"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerAccess:
+    """One server and one account on it.
+
+    It carries a secret, so it never travels between flows and tasks: it is made where a connection is opened.
+
+    Attributes:
+        host: Name, address, or folder of a Unix socket; empty for libpq's default.
+        port: TCP port, or the socket's number.
+        user: The account; empty for libpq's default.
+        password: None when the server asks for none, or a password file provides it.
+        parameters: Further libpq parameters (`sslmode`, `sslrootcert` …) as (name, value).
+        connect_timeout: After that a connection attempt counts as failed.
+    """
+
+    host: str = ""
+    port: int | None = None
+    user: str = ""
+    password: Secret | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    connect_timeout: timedelta = DEFAULT_CONNECT_TIMEOUT
+
+    @property
+    def where(self) -> str:
+        """Host and port for a message; never the password."""
+        return f"{self.host or 'the default host'}:{self.port or 5432}"
+
+
+def connect(access: ServerAccess, database: str, *, purpose: str, read_only: bool = False) -> Connection:
+    """Open a session in autocommit mode; the database is not changed.
+
+    Args:
+        access: Server and account.
+        database: The database's exact name.
+        purpose: What the session is for, shown to everybody in `pg_stat_activity.application_name`.
+        read_only: Start every transaction read-only (`default_transaction_read_only`).
+
+    Raises:
+        AuthenticationFailedError: The user or the password is not accepted.
+        ConnectionFailedError: No server there, no such database, or it accepts no connections.
+    """
+    try:
+        connection = psycopg.connect(**_connect_arguments(access, database, purpose, read_only=read_only))
+    except psycopg.Error as exc:
+        # "from None": psycopg repeats parts of malformed parameters, passwords among them.
+        raise translate_connect_error(exc, where=access.where, database=database, user=access.user) from None
+    connection.autocommit = True
+    return connection
+
+
+def _connect_arguments(access: ServerAccess, database: str, purpose: str, *, read_only: bool) -> dict[str, Any]:
+    arguments: dict[str, Any] = dict(access.parameters)
+    if read_only:
+        arguments["options"] = f"{arguments.get('options', '')} -c default_transaction_read_only=on".strip()
+    arguments |= {
+        "host": access.host or None,
+        "port": access.port,
+        "user": access.user or None,
+        "dbname": database,
+        "connect_timeout": max(2, round(access.connect_timeout.total_seconds())),
+        "application_name": f"{APPLICATION_NAME} {purpose}"[:_APPLICATION_NAME_BYTES],
+        # A server-side prepared statement must not outlive the DDL that changes what it reads.
+        "prepare_threshold": None,
+    }
+    if access.password is not None:
+        arguments["password"] = access.password.reveal()
+    return {name: value for name, value in arguments.items() if value is not None or name == "prepare_threshold"}
+
+
+def parse_url(url: str) -> tuple[ServerAccess, str]:
+    """Read a libpq connection string (URI or key=value form); nothing is connected.
+
+    Args:
+        url: `postgresql://user:password@host:port/database?sslmode=…` or `host=… dbname=…`.
+
+    Returns:
+        The access and the database's name.
+
+    Raises:
+        InvalidInputError: It cannot be parsed, or names no database. The message never repeats the string.
+    """
+    try:
+        given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except (psycopg.Error, UnicodeError):
+        raise InvalidInputError(
+            "the connection URL cannot be parsed",
+            hint="write postgresql://user@host:port/database; percent-encode special characters (@ is %40), "
+            "and give the password by PGPASSWORD or a password file",
+        ) from None
+    database = given.pop("dbname", "") or os.environ.get("PGDATABASE", "")
+    if not database:
+        raise InvalidInputError("the connection URL names no database", hint="end it with /DATABASE")
+    return _access_from_parameters(given), database
+
+
+def _access_from_parameters(given: dict[str, str]) -> ServerAccess:
+    password = given.pop("password", None)
+    port = given.pop("port", "")
+    timeout = given.pop("connect_timeout", "")
+    access = ServerAccess(
+        host=given.pop("host", ""),
+        port=_number(port, "port") if port else None,
+        user=given.pop("user", ""),
+        password=Secret(password) if password is not None else None,
+    )
+    given.pop("application_name", None)
+    if timeout:
+        access = replace(access, connect_timeout=timedelta(seconds=_number(timeout, "connect_timeout")))
+    return replace(access, parameters=tuple(sorted(given.items())))
+
+
+def _number(text: str, name: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise InvalidInputError(f"the connection URL has no usable {name}", hint=f"give {name} as one whole number")
+    return int(text)
+
+
+@contextmanager
+def client_environment(access: ServerAccess, database: str) -> Iterator[dict[str, str]]:
+    """The environment for a libpq client program (`pg_dump` …) that shall work on this database.
+
+    The password goes through a password file that only we can read and that is removed afterwards: arguments and
+    environments of processes can be read by others (PostgreSQL manual, "The Password File").
+
+    Args:
+        access: Server and account.
+        database: The database to work on; it reaches the program as PGDATABASE.
+
+    Yields:
+        The whole environment for the child process.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name in _DEFAULTS}
+    environment |= _libpq_variables(access, database)
+    if access.password is None:
+        if "PGPASSFILE" in os.environ:
+            environment["PGPASSFILE"] = os.environ["PGPASSFILE"]
+        if "PGPASSWORD" in os.environ:
+            environment["PGPASSWORD"] = os.environ["PGPASSWORD"]
+        yield environment
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="squizzle-pgpass-", encoding="utf-8") as file:  # made with mode 0600
+        escaped = access.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
+        file.write(f"*:*:*:*:{escaped}\n")
+        file.flush()
+        yield environment | {"PGPASSFILE": str(Path(file.name))}
+
+
+# libpq's own names for what has an environment variable (manual, "Environment Variables").
+_VARIABLES = {
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "channel_binding": "PGCHANNELBINDING",
+    "gssencmode": "PGGSSENCMODE",
+    "hostaddr": "PGHOSTADDR",
+    "options": "PGOPTIONS",
+    "passfile": "PGPASSFILE",
+    "service": "PGSERVICE",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+
+# What our own session takes from the environment where access says nothing, so the program takes it, too. Not
+# PGSERVICE: a service wins over the variables that say where to connect, and could lead to another database.
+_DEFAULTS = frozenset({"PGHOST", "PGPORT", "PGUSER", *_VARIABLES.values()} - {"PGPASSFILE", "PGSERVICE"})
+
+
+def _libpq_variables(access: ServerAccess, database: str) -> dict[str, str]:
+    variables = {
+        "PGDATABASE": database,
+        "PGAPPNAME": f"{APPLICATION_NAME} client program",
+        "PGCONNECT_TIMEOUT": str(max(2, round(access.connect_timeout.total_seconds()))),
+    }
+    if access.host:
+        variables["PGHOST"] = access.host
+    if access.port:
+        variables["PGPORT"] = str(access.port)
+    if access.user:
+        variables["PGUSER"] = access.user
+    for name, value in access.parameters:
+        if name not in _VARIABLES:
+            raise InvalidInputError(
+                f"the connection parameter {name!r} cannot be handed to PostgreSQL's client programs",
+                hint=f"use one of: {', '.join(sorted(_VARIABLES))}",
+            )
+        variables[_VARIABLES[name]] = value
+    return variables
+
+
+def conninfo_database(database: str) -> str:
+    """The database name as a connection string, for programs that would read `a=b` as one.
+
+    `pg_restore --dbname` and `pg_dump` accept connection strings where a name is expected, so a database named
+    `host=evil` would redirect them.
+    """
+    return make_conninfo(dbname=database)

@@ -1,0 +1,105 @@
+"""One spelling for definitions that PostgreSQL itself spells in two ways.
+
+A dump restored elsewhere holds the same schema in other words: the server takes an expression apart and puts it
+together again, and two forms do not come back as they were (measured on 15 and 18):
+
+- `(ARRAY['a'::varchar, 'b'::varchar])::text[]` becomes `ARRAY[('a'::varchar)::text, ('b'::varchar)::text]`
+  (the text of every `IN` list over a varchar column);
+- `((x >= 1) AND (x <= 2)) AND y` becomes `(x >= 1) AND (x <= 2) AND y` (every BETWEEN inside an AND).
+
+Both are undone in the parse tree, so nothing else can become equal by accident. What cannot be parsed is compared as
+it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import postgast
+from postgast import pg_query_pb2
+
+_MAY_VARY = re.compile(r"\bARRAY\[|\b(?:AND|OR)\b", re.IGNORECASE)
+
+# How a definition becomes a whole statement that the grammar accepts, by the kind of object it defines.
+_WRAP: dict[str, Callable[[str], str]] = {
+    "default": lambda text: f"SELECT {text}",
+    "constraint": lambda text: f"ALTER TABLE t ADD CONSTRAINT c {text}",
+    "domain constraint": lambda text: f"ALTER TABLE t ADD CONSTRAINT c {text.partition(' validated ')[0]}",
+    "index": str,
+    "trigger": str,
+    "view definition": str,
+}
+
+
+def canonical(kind: str, definition: str) -> str:
+    """The definition in the one spelling that survives a dump and a restore.
+
+    Args:
+        kind: Kind of object, as in `schema_objects.sql`.
+        definition: What the server prints for it.
+
+    Returns:
+        A text for comparing, not for running; the definition itself where only one spelling exists.
+    """
+    wrap = _WRAP.get(kind)
+    if wrap is None or not _MAY_VARY.search(definition):
+        return definition
+    try:
+        tree = postgast.parse(wrap(definition))
+    except postgast.PgQueryError:
+        return definition
+    _rewrite(tree)
+    return hashlib.sha256(tree.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _rewrite(message: Any) -> None:
+    """Depth first, so that inner forms are canonical when an outer one is looked at."""
+    for field, value in message.ListFields():
+        if field.name in {"location", "stmt_location", "stmt_len", "list_start", "list_end"}:
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for child in value if field.is_repeated else (value,):
+                _rewrite(child)
+    if isinstance(message, pg_query_pb2.Node):
+        _flatten_boolean(message)
+        _push_array_cast(message)
+
+
+def _flatten_boolean(node: Any) -> None:
+    if node.WhichOneof("node") != "bool_expr" or node.bool_expr.boolop == pg_query_pb2.NOT_EXPR:
+        return
+    flat: list[Any] = []
+    for argument in node.bool_expr.args:
+        same = argument.WhichOneof("node") == "bool_expr" and argument.bool_expr.boolop == node.bool_expr.boolop
+        flat.extend(argument.bool_expr.args if same else (argument,))
+    copies = [_copy(argument) for argument in flat]
+    del node.bool_expr.args[:]
+    node.bool_expr.args.extend(copies)
+
+
+def _push_array_cast(node: Any) -> None:
+    if node.WhichOneof("node") != "type_cast":
+        return
+    cast = node.type_cast
+    if cast.arg.WhichOneof("node") != "a_array_expr" or not cast.type_name.array_bounds:
+        return
+    array = _copy(cast.arg)
+    element_type = pg_query_pb2.TypeName()
+    element_type.CopyFrom(cast.type_name)
+    element_type.ClearField("array_bounds")
+    elements = [_copy(element) for element in array.a_array_expr.elements]
+    del array.a_array_expr.elements[:]
+    for element in elements:
+        wrapped = array.a_array_expr.elements.add()
+        wrapped.type_cast.arg.CopyFrom(element)
+        wrapped.type_cast.type_name.CopyFrom(element_type)
+    node.CopyFrom(array)
+
+
+def _copy(node: Any) -> Any:
+    twin = pg_query_pb2.Node()
+    twin.CopyFrom(node)
+    return twin

@@ -1,0 +1,1 @@
+"""Getting a database back: assess, decide, fence, restore beside, verify, switch over."""

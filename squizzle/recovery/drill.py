@@ -1,0 +1,210 @@
+"""A disaster drill: which disasters there are, what is recorded, and when a drill has passed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from squizzle.backups.manifest import Backup
+from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.assess import Assessment
+from squizzle.recovery.decide import Decision, RollbackAttempt
+
+
+class DrillScenario(StrEnum):
+    """The disaster to play."""
+
+    DATA_LOSS = "data_loss"
+    BROKEN_BACKUP = "broken_backup"
+
+
+SCENARIO_TITLES = {
+    DrillScenario.DATA_LOSS: "a migration drops the users table with CASCADE",
+    DrillScenario.BROKEN_BACKUP: "a migration drops the users table, and one byte of the backup is flipped",
+}
+
+# What `all` plays: every disaster that a recovery can answer. With its only backup broken, a database cannot come
+# back; that scenario shows the refusal.
+ALL_SCENARIOS = (DrillScenario.DATA_LOSS,)
+
+
+class DrillVerdict(StrEnum):
+    """How a drill ended."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    FAIL = "fail"
+    COULD_NOT_VERIFY = "could_not_verify"
+
+
+class StepState(StrEnum):
+    """How a step stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step of a drill.
+
+    Attributes:
+        title: What was done, for a person.
+        started_at: When it began.
+        duration: How long it took, or has taken so far.
+        state: How it stands.
+        detail: What came of it.
+    """
+
+    title: str
+    started_at: datetime
+    duration: timedelta
+    state: StepState
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """Everything that a drill found out; None where it did not get that far.
+
+    Attributes:
+        backup: The backup that was to be restored.
+        steady: The database right before the disaster.
+        disaster_at: When the disaster was committed.
+        noticed_at: When the recovery began.
+        recovered_at: When clients were let in again.
+        assessment: What was damaged.
+        decisions: What was decided, in order.
+        rollback: What came of the down script.
+        copy: The restored copy against the backup, before the switch.
+        final: The database under its own name against the backup, after the switch.
+        changed_properties: Owner, privileges, settings or comment that did not come over; None when not looked at.
+        application_reads: What the application's role could read afterwards; None when not tried.
+        error: The first error of the recovery.
+    """
+
+    backup: Backup | None = None
+    steady: DatabaseDigest | None = None
+    disaster_at: datetime | None = None
+    noticed_at: datetime | None = None
+    recovered_at: datetime | None = None
+    assessment: Assessment | None = None
+    decisions: tuple[Decision, ...] = ()
+    rollback: RollbackAttempt | None = None
+    copy: Comparison | None = None
+    final: Comparison | None = None
+    changed_properties: tuple[str, ...] | None = None
+    application_reads: str | None = None
+    error: str = ""
+
+    @property
+    def rto(self) -> timedelta | None:
+        """From noticing the damage to letting clients in again."""
+        return self.recovered_at - self.noticed_at if self.recovered_at and self.noticed_at else None
+
+    @property
+    def rpo(self) -> timedelta | None:
+        """Age of the backup's snapshot when disaster struck: what was written in between is lost."""
+        return self.disaster_at - self.backup.started_at if self.disaster_at and self.backup else None
+
+    @property
+    def rows_lost(self) -> int | None:
+        """Rows that were there right before the disaster and are not in the backup; None when unknown."""
+        if self.backup is None or self.steady is None:
+            return None
+        saved = {table.table: table.rows for table in self.backup.digest.tables}
+        return sum(max(0, table.rows - saved.get(table.table, 0)) for table in self.steady.tables)
+
+
+class EvidenceBook:
+    """Collects evidence while a drill runs, so that a drill that breaks off still reports what it had."""
+
+    def __init__(self) -> None:
+        self.evidence = Evidence()
+
+    def note(self, **found: object) -> None:
+        """Add or replace fields of the evidence."""
+        self.evidence = replace(self.evidence, **found)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrillReport:
+    """What a drill did and found.
+
+    Attributes:
+        run_id: Of this drill; part of every name it made.
+        scenario: What was played.
+        verdict: How it ended.
+        reasons: Why, a sentence each; for a pass, what was proven.
+        started_at: When it began.
+        server_version: Of the server it was played on.
+        steps: What was done, in order.
+        evidence: What was found.
+        leftovers: What the drill could not clean up.
+    """
+
+    run_id: str
+    scenario: DrillScenario
+    verdict: DrillVerdict
+    reasons: tuple[str, ...]
+    started_at: datetime
+    server_version: str
+    steps: tuple[Step, ...]
+    evidence: Evidence
+    leftovers: tuple[str, ...] = ()
+
+    @property
+    def recovered_by(self) -> str | None:
+        """The last way that was taken; None when the recovery did not get that far."""
+        return self.evidence.decisions[-1].way.value if self.evidence.decisions else None
+
+
+def judge_drill(evidence: Evidence) -> tuple[DrillVerdict, tuple[str, ...]]:
+    """Whether the drill has passed, and why. A check that did not run never counts as passed. Pure."""
+    failures = _failures(evidence)
+    if failures:
+        return DrillVerdict.FAIL, failures
+    gaps = _gaps(evidence)
+    if gaps:
+        return DrillVerdict.COULD_NOT_VERIFY, gaps
+    return DrillVerdict.PASS, _proofs(evidence)
+
+
+def _failures(evidence: Evidence) -> tuple[str, ...]:
+    failures = [evidence.error] if evidence.error else []
+    for what, comparison in (("the restored copy", evidence.copy), ("the recovered database", evidence.final)):
+        if comparison is not None and not comparison.is_equal:
+            failures += [f"{what} is not what was saved: {sentence}" for sentence in comparison.sentences()]
+    failures += [f"not carried over: {text}" for text in evidence.changed_properties or ()]
+    if evidence.assessment is not None and not evidence.assessment.damage:
+        failures.append("the disaster left no damage that the assessment could see")
+    return tuple(failures)
+
+
+def _gaps(evidence: Evidence) -> tuple[str, ...]:
+    needed = {
+        "the backup was not taken": evidence.backup,
+        "the state before the disaster was not recorded": evidence.steady,
+        "the damage was not assessed": evidence.assessment,
+        "the restored copy was not compared with the backup": evidence.copy,
+        "the recovered database was not compared with the backup": evidence.final,
+        "owner, privileges and settings were not compared": evidence.changed_properties,
+        "the application's role did not read anything": evidence.application_reads,
+        "the time to recover was not measured": evidence.rto,
+        "the data at risk was not measured": evidence.rpo,
+    }
+    return tuple(text for text, found in needed.items() if found is None)
+
+
+def _proofs(evidence: Evidence) -> tuple[str, ...]:
+    if evidence.final is None or evidence.backup is None:
+        raise AssertionError("a drill passes only with a final comparison")
+    tables = evidence.final.tables
+    rows = sum(table.found_rows or 0 for table in tables)
+    return (
+        f"{rows:,} rows in {len(tables)} tables are the rows of the backup, table by table",
+        f"{len(evidence.backup.digest.schema.objects)} schema objects are the same ({evidence.final.schema.value})",
+        "owner, privileges, settings and comment of the database were carried over",
+        f"the application's role {evidence.application_reads}",
+    )

@@ -1,0 +1,136 @@
+"""Keeping everybody out of a database while it is being recovered, and letting them in again.
+
+The fence is `ALTER DATABASE … ALLOW_CONNECTIONS false`: it stops superusers and owners alike, which a connection limit
+or a REVOKE does not (measured). It is a property of the database, so a killed process leaves it as it is, and who
+comes next can see it. Existing sessions are ended afterwards, so that no pool can slip in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psycopg
+from psycopg import sql
+
+from squizzle.errors import ConnectionFailedError, RecoveryError
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
+from squizzle.postgres.translation import translate_error
+
+# pg_terminate_backend waits that long for one session; a session in a C function that ignores interrupts takes longer.
+_TERMINATE_MS = 5000
+_TERMINATE_DEADLINE = timedelta(seconds=30)
+
+
+@contextmanager
+def control_session(access: ServerAccess, *, purpose: str) -> Iterator[Connection]:
+    """A session in the maintenance database, from where other databases are fenced and renamed."""
+    with connect(access, CONTROL_DATABASE, purpose=purpose) as connection:
+        yield connection
+
+
+def fence(control: Connection, database: str) -> int:
+    """Let nobody new into a database, then end the sessions that are in it. Safe to repeat.
+
+    Args:
+        control: A session in another database of the same cluster.
+        database: The database to close.
+
+    Returns:
+        How many sessions were ended.
+
+    Raises:
+        RecoveryError: Sessions would not end in time; the database is fenced and still has them.
+        DatabaseError: Not the owner, or no such database; the database is as it was.
+    """
+    set_allow_connections(control, database, allow=False)
+    return terminate_sessions(control, database)
+
+
+def unfence(control: Connection, database: str) -> None:
+    """Let everybody in again. Safe to repeat."""
+    set_allow_connections(control, database, allow=True)
+
+
+def is_fenced(control: Connection, database: str) -> bool:
+    """Whether the database accepts no connections; ConnectionFailedError when there is no such database."""
+    row = control.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database,)).fetchone()
+    if row is None:
+        raise ConnectionFailedError(f"there is no database {database!r}", hint="`psql -l` lists what is there")
+    return not row[0]
+
+
+def set_allow_connections(control: Connection, database: str, *, allow: bool) -> None:
+    """Open or close a database for new sessions; takes effect at once and needs no empty database."""
+    command = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+        sql.Identifier(database), sql.SQL("true" if allow else "false")
+    )
+    try:
+        control.execute(command)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"{'open' if allow else 'fence'} {database}") from exc
+
+
+def terminate_sessions(control: Connection, database: str, *, keep_pid: int = 0) -> int:
+    """End every session in a database, except one, until none is left.
+
+    Args:
+        control: A session in another database.
+        database: Whose sessions.
+        keep_pid: A session to leave alone; 0 for none.
+
+    Returns:
+        How many were ended.
+
+    Raises:
+        RecoveryError: Some would not end within 30 seconds; the message names them.
+        DatabaseError: Not allowed to end a session (another superuser's, for one who is none).
+    """
+    query = (
+        "SELECT pid, application_name, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+        " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"
+    )
+    ended: set[int] = set()
+    deadline = time.monotonic() + _TERMINATE_DEADLINE.total_seconds()
+    while time.monotonic() < deadline:
+        try:
+            rows = control.execute(query, (_TERMINATE_MS, database, keep_pid)).fetchall()
+        except psycopg.Error as exc:
+            raise translate_error(exc, doing=f"end the sessions in {database}") from exc
+        if not rows:
+            return len(ended)
+        ended.update(pid for pid, _name, _gone in rows)
+    left = ", ".join(f"{pid} ({name})" for pid, name, _gone in rows)
+    raise RecoveryError(
+        f"sessions in {database} do not end: {left}", hint="end their processes on the server, then run the same again"
+    )
+
+
+@contextmanager
+def session_through_fence(access: ServerAccess, database: str, *, purpose: str) -> Iterator[Connection]:
+    """A session in a database that may be fenced, without letting anybody else stay in.
+
+    PostgreSQL has no exception for the one who recovers, so the fence is opened for the few milliseconds of our own
+    connecting; whoever slipped in meanwhile is ended before the caller gets the session. A database that was open
+    stays open.
+
+    Args:
+        access: Server and account.
+        database: The database to work in.
+        purpose: Shown in `pg_stat_activity`.
+    """
+    with control_session(access, purpose=f"{purpose} door") as control:
+        fenced = is_fenced(control, database)
+        if fenced:
+            set_allow_connections(control, database, allow=True)
+        try:
+            connection = connect(access, database, purpose=purpose)
+        finally:
+            if fenced:
+                set_allow_connections(control, database, allow=False)
+        with connection:
+            if fenced:
+                terminate_sessions(control, database, keep_pid=connection.info.backend_pid)
+            yield connection

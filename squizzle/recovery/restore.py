@@ -1,0 +1,147 @@
+"""Restoring a backup beside the damaged database, and proving that it is what was saved."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from squizzle.backups.dump import DUMP_FOLDER
+from squizzle.backups.manifest import Backup, check_files
+from squizzle.errors import ProgramNotUsableError, RecoveryError
+from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
+from squizzle.postgres.client_run import run_client
+from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.translation import translate_error
+from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.records import Comparison
+from squizzle.recovery.properties import DatabaseProperties, create_like
+
+_TIMEOUT = timedelta(hours=24)
+
+
+def check_backup(backup: Backup, folder: Path) -> None:
+    """Compare every file of a backup with its manifest; see `check_files`. Nothing is changed."""
+    check_files(backup, folder)
+
+
+def restore_beside(
+    access: ServerAccess,
+    control: Connection,
+    backup: Backup,
+    folder: Path,
+    *,
+    programs: ClientPrograms,
+    into: str,
+    like: DatabaseProperties,
+) -> None:
+    """Restore a checked backup into a new database; the damaged one is not touched.
+
+    A new database of that name left by a run that died is dropped first: it was never anybody's.
+
+    Args:
+        access: Server and account.
+        control: A session in another database of the same cluster.
+        backup: What to restore; its files are compared with the manifest first.
+        folder: Where it lies.
+        programs: pg_restore of the server's major version or newer.
+        into: The new database's name.
+        like: Encoding, locale and tablespace to use.
+
+    Raises:
+        BackupDamagedError: A file is not what the manifest says; no database was made.
+        ProgramNotUsableError: pg_restore is of a version that this server does not understand; no database was made.
+        RecoveryError: A database of that name exists and is no leftover of ours.
+        ToolError: pg_restore failed; the half-restored new database was dropped.
+    """
+    check_files(backup, folder)
+    _refuse_newer_client(control, programs)
+    _drop_leftover(control, into)
+    _execute(control, create_like(like, into), doing=f"create {into}")
+    _execute(control, _mark_command(into, backup), doing=f"mark {into}")
+    try:
+        run_client(
+            programs.path("pg_restore"),
+            _restore_arguments(folder, into),
+            access=access,
+            database=into,
+            doing=f"restore backup {backup.id} into {into}",
+            timeout=_TIMEOUT,
+        )
+        with connect(access, into, purpose="analyze") as connection:
+            _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
+    except BaseException:
+        drop_database(control, into)
+        raise
+
+
+_MARK = "squizzle: being restored"
+# From this version on pg_restore sets transaction_timeout first, which older servers refuse (measured: 18 on 15).
+_SETS_TRANSACTION_TIMEOUT = 17
+
+
+def _refuse_newer_client(control: Connection, programs: ClientPrograms) -> None:
+    server = control.info.server_version // 10000
+    if server < _SETS_TRANSACTION_TIMEOUT <= programs.major:
+        raise ProgramNotUsableError(
+            f"pg_restore {programs.version} in {programs.folder} cannot restore into PostgreSQL {server}:"
+            " it sets transaction_timeout, which that server does not know",
+            hint=f"install the client programs of PostgreSQL {server} and name their folder ([postgres] programs)",
+        )
+
+
+def _mark_command(into: str, backup: Backup) -> sql.Composed:
+    comment = sql.Literal(f"{_MARK} from backup {backup.id}")
+    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(into), comment)
+
+
+def _drop_leftover(control: Connection, name: str) -> None:
+    row = control.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
+    ).fetchone()
+    if row is None:
+        return
+    if not str(row[0] or "").startswith(_MARK):
+        raise RecoveryError(
+            f"a database {name!r} exists already and was not made by a restore", hint="restore under another name"
+        )
+    drop_database(control, name)
+
+
+def drop_database(control: Connection, name: str) -> None:
+    """Drop a database together with the sessions in it; nothing happens when there is none."""
+    command = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    _execute(control, command, doing=f"drop {name}")
+
+
+def _restore_arguments(folder: Path, into: str) -> list[str]:
+    return [
+        f"--jobs={max(2, os.cpu_count() or 2)}",
+        "--exit-on-error",  # by default pg_restore goes on and only counts errors
+        "--no-password",
+        f"--dbname={conninfo_database(into)}",
+        str(folder / DUMP_FOLDER),
+    ]
+
+
+def verify_copy(connection: Connection, backup: Backup) -> Comparison:
+    """Compare schema, rows and sequences with the manifest's fingerprints. Nothing is changed.
+
+    Args:
+        connection: A session in the database to compare.
+        backup: What it should be.
+
+    Returns:
+        Every difference; none when the comparison `is_equal`.
+    """
+    return compare_digests(backup.digest, digest_database(connection, bookkeeping=True))
+
+
+def _execute(connection: Connection, command: sql.SQL | sql.Composed, *, doing: str) -> None:
+    try:
+        connection.execute(command)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=doing) from exc

@@ -1,0 +1,166 @@
+"""Databases and roles that a drill makes for itself, and how they are found again after a drill was killed.
+
+Everything has the run's id in its name, and the run holds an advisory lock in the maintenance database for as long as
+it lives. A name whose lock is free was left by a run that died, and may go.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from squizzle.errors import RefusedError
+from squizzle.postgres.access import Connection
+from squizzle.postgres.translation import server_words, translate_error
+from squizzle.recovery.restore import drop_database
+
+PREFIX = "squizzle_drill_"
+_NAME = re.compile(rf"{PREFIX}([0-9a-f]{{8}})(?:_.*)?")
+# "SQZD" in ASCII: a drill lives. The second key is the run.
+_LOCK_CLASS = 0x53515A44
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrillNames:
+    """What one run calls its things.
+
+    Attributes:
+        database: The database that disaster strikes.
+        restored: The copy restored beside it.
+        kept: The damaged one after the switch-over.
+        owner: Role that owns the database.
+        application: Role that the application would use.
+    """
+
+    database: str
+    restored: str
+    kept: str
+    owner: str
+    application: str
+
+
+def drill_names(run_id: str) -> DrillNames:
+    """The names of a run; the id has eight hexadecimal digits."""
+    base = f"{PREFIX}{run_id}"
+    return DrillNames(
+        database=base,
+        restored=f"{base}__restored",
+        kept=f"{base}__old",
+        owner=f"{base}_owner",
+        application=f"{base}_application",
+    )
+
+
+@contextmanager
+def living_run(control: Connection, run_id: str) -> Iterator[None]:
+    """Hold the run's lock with this session, so that nobody takes its databases for leftovers.
+
+    Raises:
+        RefusedError: A run with this id lives already.
+    """
+    if not _try_lock(control, run_id):
+        raise RefusedError(f"drill {run_id} is running already", hint="wait until it ends")
+    try:
+        yield
+    finally:
+        if not control.closed:
+            control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
+
+
+def _try_lock(control: Connection, run_id: str) -> bool:
+    row = control.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id))).fetchone()
+    return row == (True,)
+
+
+def _lock_key(run_id: str) -> int:
+    return zlib.crc32(run_id.encode()) & 0x7FFFFFFF
+
+
+def sweep_dead_runs(control: Connection) -> tuple[str, ...]:
+    """Drop what drills left that were killed; living ones are left alone.
+
+    Returns:
+        The names of what was dropped.
+    """
+    names = [*_databases(control), *_roles(control)]
+    dropped: list[str] = []
+    for run_id in sorted({match[1] for name in names if (match := _NAME.fullmatch(name))}):
+        if _try_lock(control, run_id):
+            dropped += [name for name in names if name.startswith(f"{PREFIX}{run_id}")]
+            remove_run(control, run_id)
+            control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
+    return tuple(dropped)
+
+
+def _databases(control: Connection) -> list[str]:
+    rows = control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (PREFIX,))
+    return [row[0] for row in rows]
+
+
+def _roles(control: Connection) -> list[str]:
+    rows = control.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", (PREFIX,))
+    return [row[0] for row in rows]
+
+
+def make_database(control: Connection, names: DrillNames) -> None:
+    """Make a database as a careful team would have it: an owner, privileges, settings, a comment.
+
+    They are what a swap of names loses when nobody carries them over, so the drill has some to lose.
+
+    Raises:
+        DatabaseError: The account may not create databases or roles; what was made is swept by the next drill.
+    """
+    database, owner, application = (sql.Identifier(one) for one in (names.database, names.owner, names.application))
+    commands = (
+        sql.SQL("CREATE ROLE {} NOLOGIN").format(owner),
+        sql.SQL("CREATE ROLE {} NOLOGIN").format(application),
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(database, owner),
+        sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(database),
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, application),
+        sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 90").format(database),
+        sql.SQL("ALTER DATABASE {} SET work_mem = '8MB'").format(database),
+        sql.SQL('ALTER DATABASE {} SET search_path = "$user", public').format(database),
+        sql.SQL("ALTER ROLE {} IN DATABASE {} SET statement_timeout = '30s'").format(application, database),
+        sql.SQL("COMMENT ON DATABASE {} IS 'The shop, for a disaster drill. Not production.'").format(database),
+    )
+    try:
+        for command in commands:
+            control.execute(command)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"make the drill's database {names.database}") from exc
+
+
+def let_application_in(connection: Connection, names: DrillNames) -> None:
+    """Give the application's role what an application has; runs in the drill's database."""
+    role = sql.Identifier(names.application)
+    for command in (
+        "GRANT USAGE ON SCHEMA public TO {}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
+        "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
+    ):
+        connection.execute(sql.SQL(command).format(role))
+
+
+def remove_run(control: Connection, run_id: str) -> tuple[str, ...]:
+    """Drop everything with this run's id in its name. Safe to repeat.
+
+    Returns:
+        What could not be dropped, and why.
+    """
+    left: list[str] = []
+    for database in _databases(control):
+        if database.startswith(f"{PREFIX}{run_id}"):
+            drop_database(control, database)
+    for role in _roles(control):
+        if role.startswith(f"{PREFIX}{run_id}"):
+            try:
+                control.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+            except psycopg.Error as exc:
+                left.append(f"role {role}: {server_words(exc)}")
+    return tuple(left)

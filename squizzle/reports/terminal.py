@@ -1,0 +1,94 @@
+"""Steps as they happen, for a person at a terminal; plain lines for a file or a pipe."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.spinner import Spinner
+from rich.table import Table
+
+from squizzle.recovery.drill import Step, StepState
+
+_MARKS = {StepState.DONE: "[green]✓[/]", StepState.FAILED: "[red]✗[/]"}
+_REFRESHES_PER_S = 8
+
+
+class StepView:
+    """A watcher of steps that shows them on standard error.
+
+    Use it as a context manager; call it with all steps so far.
+
+    Args:
+        title: What is being done.
+        console: Where; standard error by default, so that standard output stays for results.
+    """
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._title = title
+        self._steps: tuple[Step, ...] = ()
+        self._printed = 0
+        self._changed_at = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self._render, console=self.console, refresh_per_second=_REFRESHES_PER_S
+            ).__enter__()
+        else:
+            self.console.print(self._title, highlight=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+
+    def __call__(self, steps: tuple[Step, ...]) -> None:
+        """Show these steps."""
+        self._steps = steps
+        self._changed_at = time.monotonic()
+        if self._live is None:
+            self._print_finished()
+
+    def _print_finished(self) -> None:
+        for step in self._steps[self._printed :]:
+            if step.state is StepState.RUNNING:
+                return
+            text = f"  {step.state.value:7} {step.duration.total_seconds():7.2f} s  {step.title}: {step.detail}"
+            self.console.print(text.rstrip(": "), highlight=False, markup=False, soft_wrap=True)
+            self._printed += 1
+
+    def _render(self) -> RenderableType:
+        table = Table(title=self._title, title_justify="left", box=None, show_header=False, padding=(0, 1))
+        table.add_column(width=2)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold", style="dim")
+        if not self._steps:
+            table.add_row(Spinner("dots"), "Start Prefect's temporary API and PostgreSQL", self._waited(), "")
+        for step in self._steps:
+            running = step.state is StepState.RUNNING
+            mark: RenderableType = Spinner("dots") if running else _MARKS[step.state]
+            took = self._waited() if running else f"{step.duration.total_seconds():.2f} s"
+            table.add_row(mark, step.title, took, step.detail)
+        return table
+
+    def _waited(self) -> str:
+        return f"{time.monotonic() - self._changed_at:.1f} s"
+
+
+def print_markdown(text: str) -> None:
+    """Print a report on standard output: formatted on a terminal, as it is anywhere else."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        console.file.write(text)

@@ -1,0 +1,81 @@
+"""Publishing what was found: artifacts in Prefect's UI and a file on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+from squizzle.errors import ToolError
+from squizzle.recovery.drill import DrillReport, Step, StepState
+from squizzle.reports.drill import drill_markdown, table_artifact
+from tasks.steps import step
+
+REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
+_DEFAULT_REPORTS = Path(".squizzle") / "reports"
+
+
+def progress_artifact(key: str, *, total: int) -> Callable[[tuple[Step, ...]], None]:
+    """A watcher that keeps one progress bar in the UI.
+
+    Args:
+        key: The artifact's key, `[a-z0-9-]`.
+        total: How many steps are expected.
+    """
+    made: list[UUID] = []
+
+    def watch(steps: tuple[Step, ...]) -> None:
+        done = sum(one.state is not StepState.RUNNING for one in steps)
+        percent = min(100.0, 100.0 * done / total)
+        if not made:
+            description = "Progress of the disaster drill"
+            made.append(UUID(str(create_progress_artifact(progress=percent, key=key, description=description))))
+        elif steps and steps[-1].state is not StepState.RUNNING:
+            update_progress_artifact(artifact_id=made[0], progress=percent)
+
+    return watch
+
+
+@step("Write the report", timeout=timedelta(minutes=5), detail=str)
+def publish_report(report: DrillReport) -> Path:
+    """Write the report as a file, and publish it with its table as artifacts; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    slug = report.scenario.value.replace("_", "-")
+    text = drill_markdown(report)
+    path = path_of(report)
+    _write(text, path)
+    create_markdown_artifact(text, key=f"drill-{slug}", description=f"Drill {slug}: {report.verdict.value}")
+    rows = table_artifact(report)
+    if rows:
+        create_table_artifact(rows, key=f"drill-{slug}-tables", description="Rows saved and rows found, per table")
+    return path
+
+
+def path_of(report: DrillReport) -> Path:
+    """Where a report is written: `.squizzle/reports` where we are, or the folder that SQUIZZLE_REPORTS names."""
+    folder = Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
+    slug = report.scenario.value.replace("_", "-")
+    return folder / f"drill-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}-{report.run_id}.md"
+
+
+def _write(text: str, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise ToolError(
+            f"the report could not be written to {path}: {exc.strerror}",
+            hint=f"set {REPORTS_VARIABLE} to a folder that can be written",
+        ) from exc

@@ -1,0 +1,168 @@
+"""Places to drill in: a server for the length of a drill, and a database of the example company on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from blocks import BackupFolder, PostgresDatabase
+from squizzle.config import PRODUCTION
+from squizzle.errors import RefusedError
+from squizzle.postgres.access import connect
+from squizzle.postgres.client_run import run_client
+from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
+from squizzle.postgres.identity import check_identity, read_identity
+from squizzle.proof.digests import digest_database
+from squizzle.proof.records import DatabaseDigest
+from squizzle.recovery.fence import control_session
+from squizzle.recovery.scratch import (
+    DrillNames,
+    drill_names,
+    let_application_in,
+    living_run,
+    make_database,
+    remove_run,
+    sweep_dead_runs,
+)
+from tasks.steps import step
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
+ENVIRONMENT = "drill"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrillPlace:
+    """Where one drill happens.
+
+    Attributes:
+        run_id: Of the drill.
+        names: What it calls its things.
+        database: The database that disaster strikes.
+        store: Where its backup goes.
+        server_version: Such as 18.6.
+    """
+
+    run_id: str
+    names: DrillNames
+    database: PostgresDatabase
+    store: BackupFolder
+    server_version: str
+
+
+@contextmanager
+def drill_place(run_id: str, *, server: PostgresDatabase | None, store: BackupFolder | None) -> Iterator[DrillPlace]:
+    """A server to drill on, with the leftovers of dead drills removed first and our own removed last.
+
+    No task: it must clean up even when the orchestrator is gone.
+
+    Args:
+        run_id: Eight hexadecimal digits.
+        server: A saved block; None starts an embedded PostgreSQL that ends with us, even when we are killed.
+        store: A saved block; None uses a folder that goes with the drill.
+
+    Raises:
+        RefusedError: The server is a production one.
+        IdentityMismatchError: The block's database is another one than the block says.
+    """
+    with ExitStack() as stack:
+        if server is None:
+            server, folder = stack.enter_context(_embedded_server())
+            store = store or BackupFolder(path=folder)
+        elif store is None:
+            raise RefusedError("a drill on a server needs a place for its backup", hint="choose a Backup Folder, too")
+        _refuse_production(server)
+        control = stack.enter_context(control_session(server.access(), purpose="drill"))
+        sweep_dead_runs(control)
+        stack.enter_context(living_run(control, run_id))
+        stack.callback(remove_run, control, run_id)
+        names = drill_names(run_id)
+        yield DrillPlace(
+            run_id=run_id,
+            names=names,
+            database=server.model_copy(update={"database": names.database, "environment": ENVIRONMENT, **_NO_IDENTITY}),
+            store=store,
+            server_version=control.info.parameter_status("server_version") or "unknown",
+        )
+
+
+# The drill's database is a new one: the identity that the block names belongs to another database of the server.
+_NO_IDENTITY = {"database_id": "", "fleet": ""}
+
+
+@contextmanager
+def _embedded_server() -> Iterator[tuple[PostgresDatabase, Path]]:
+    runtime = find_runtime()
+    settings = drill_settings(runtime.major, throwaway=True)
+    with throwaway_cluster("drill", settings=settings, runtime=runtime) as address:
+        block = PostgresDatabase(
+            host=str(address.socket_folder),
+            port=address.port,
+            database="postgres",
+            user=address.user,
+            password=SecretStr(""),
+            environment=ENVIRONMENT,
+        )
+        yield block, address.data_folder.parent / "backups"
+
+
+def _refuse_production(server: PostgresDatabase) -> None:
+    with connect(server.access(), server.database, purpose="drill", read_only=True) as connection:
+        identity = read_identity(connection)
+        check_identity(identity, server.target().expected, database=server.database)
+    if PRODUCTION in {server.environment, identity.environment if identity else None}:
+        raise RefusedError(
+            f"{server.database} on {server.host} is production; a drill never touches it",
+            hint="choose a server for drills, or leave the choice empty for an embedded one",
+        )
+
+
+@step("Make the shop's database", timeout=timedelta(minutes=5))
+def make_shop_database(place: DrillPlace) -> None:
+    """Make the database with owner, roles, privileges, settings and comment."""
+    with control_session(place.database.access(), purpose="drill") as control:
+        make_database(control, place.names)
+
+
+@step("Load the shop's data", timeout=timedelta(hours=2), detail=lambda found: f"{found.rows:,} rows")
+def load_shop_data(place: DrillPlace, *, scale: float) -> DatabaseDigest:
+    """Generate the example's rows, let the application's role in, and fingerprint what is there."""
+    _generate(place, "--scale", str(scale))
+    with connect(place.database.access(), place.names.database, purpose="drill") as connection:
+        let_application_in(connection, place.names)
+        return digest_database(connection)
+
+
+@step(
+    "Let the application go on writing",
+    timeout=timedelta(minutes=10),
+    detail=lambda found: f"{found.rows:,} rows right before the disaster",
+)
+def write_more_orders(place: DrillPlace, *, orders: int) -> DatabaseDigest:
+    """Write orders after the backup, which a restore cannot have, and fingerprint the steady state."""
+    _generate(place, "--more-orders", str(orders))
+    with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
+        return digest_database(connection, bookkeeping=True)
+
+
+def _generate(place: DrillPlace, *arguments: str) -> None:
+    run_client(
+        Path(sys.executable),
+        [str(EXAMPLE / "generate.py"), *arguments],
+        access=place.database.access(),
+        database=place.names.database,
+        doing="load the example's data",
+        timeout=timedelta(hours=1),
+    )
+
+
+@step("Clean up", timeout=timedelta(minutes=5), detail=lambda left: ", ".join(left) or "nothing is left")
+def clean_up(place: DrillPlace) -> tuple[str, ...]:
+    """Drop the drill's databases and roles; returns what could not be dropped."""
+    with control_session(place.database.access(), purpose="drill") as control:
+        return remove_run(control, place.run_id)

@@ -1,0 +1,156 @@
+"""What every task of ours is: one step with a title, retried when that can help, timed, and never cached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from squizzle.errors import SquizzleError
+from squizzle.recovery.drill import Step, StepState
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Two more tries, a second and five seconds later: enough for a restarting server or a lock that was just let go.
+_RETRY_DELAYS = [1.0, 5.0]
+_JITTER = 0.5
+
+
+# Somebody who is told whenever a step begins or ends: all steps so far, the last one may be running.
+Watcher = Callable[[tuple[Step, ...]], None]
+
+
+class Journal:
+    """The steps of one flow run, in order, with their times."""
+
+    def __init__(self, watchers: tuple[Watcher, ...]) -> None:
+        self._watchers = watchers
+        self._steps: list[Step] = []
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What was done so far."""
+        return tuple(self._steps)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Record one step; the caller may say what came of it."""
+        begun = time.monotonic()
+        details: list[str] = []
+        self._steps.append(
+            Step(title=title, started_at=datetime.now(UTC), duration=timedelta(), state=StepState.RUNNING)
+        )
+        self._tell()
+        try:
+            yield details.append
+        except BaseException as exc:
+            text = exc.message if isinstance(exc, SquizzleError) else type(exc).__name__
+            self._end(StepState.FAILED, begun, text)
+            raise
+        self._end(StepState.DONE, begun, " ".join(details))
+
+    def _end(self, state: StepState, begun: float, detail: str) -> None:
+        duration = timedelta(seconds=time.monotonic() - begun)
+        self._steps[-1] = replace(self._steps[-1], state=state, duration=duration, detail=detail)
+        _log(self._steps[-1])
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher(self.steps)
+
+
+def _log(step: Step) -> None:
+    try:
+        logger = get_run_logger()
+    except MissingContextError:
+        return
+    text = f"{step.title}: {step.detail or step.state.value} ({step.duration.total_seconds():.2f} s)"
+    if step.state is StepState.FAILED:
+        logger.error(text)
+    else:
+        logger.info(text)
+
+
+_journal: ContextVar[Journal | None] = ContextVar("squizzle_journal", default=None)
+_watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("squizzle_watchers", default=())
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Tell one more watcher about the steps of flows that run inside (a terminal, for one)."""
+    token = _watchers.set((*_watchers.get(), watcher))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+
+
+@contextmanager
+def keep_journal(*watchers: Watcher) -> Iterator[Journal]:
+    """Record the steps of the tasks that are called inside."""
+    journal = Journal((*_watchers.get(), *watchers))
+    token = _journal.set(journal)
+    try:
+        yield journal
+    finally:
+        _journal.reset(token)
+
+
+def can_be_retried(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try may help: our own errors say so themselves; anything else is a defect and does not."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, SquizzleError) and error.retryable
+
+
+def step(
+    title: str, *, timeout: timedelta, detail: Callable[[Any], str] = lambda _result: ""
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function a Prefect task that is a step of the journal.
+
+    Args:
+        title: What it does, for a person; the task's name in the UI.
+        timeout: After that the attempt counts as failed.
+        detail: What came of it, in a few words, from the result.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        as_task = task(
+            name=title,
+            retries=len(_RETRY_DELAYS),
+            retry_delay_seconds=_RETRY_DELAYS,
+            retry_jitter_factor=_JITTER,
+            retry_condition_fn=can_be_retried,
+            timeout_seconds=timeout.total_seconds(),
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            journal = _journal.get() or Journal(())
+            with journal.step(title) as say:
+                result: R = as_task(*args, **kwargs)
+                say(detail(result))
+            return result
+
+        return call
+
+    return decorate
+
+
+def now() -> datetime:
+    """The time, for records; the pure functions take it as an argument."""
+    return datetime.now(UTC)

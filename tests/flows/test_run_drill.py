@@ -1,0 +1,164 @@
+"""The drill as a Prefect flow: what it returns, what state it ends in, what it publishes, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.states import State
+from pydantic import SecretStr
+
+from blocks import BackupFolder, PostgresDatabase
+from flows.run_drill import run_drill
+from squizzle.errors import IdentityMismatchError, RefusedError
+from squizzle.postgres.access import ServerAccess, connect
+from squizzle.postgres.embedded import ServerAddress
+from squizzle.proof.digests import digest_database
+from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, StepState
+from squizzle.recovery.scratch import PREFIX
+
+SMALL = 0.02
+
+
+def play(**parameters: Any) -> tuple[State[Any], Any]:
+    state = run_drill(scale=SMALL, return_state=True, **parameters)
+    return state, state.result(raise_on_failure=False)
+
+
+def artifacts(key: str) -> list[str]:
+    with get_client(sync_client=True) as client:
+        found = client.request(
+            "POST",
+            "/artifacts/filter",
+            json={"artifacts": ArtifactFilter(key=ArtifactFilterKey(any_=[key])).model_dump(mode="json")},
+        )
+        return [json.dumps(one["data"]) for one in found.json()]
+
+
+def leftovers(access: ServerAccess) -> list[str]:
+    query = (
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %(p)s)"
+        " UNION ALL SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(p)s)"
+    )
+    with connect(access, "postgres", purpose="test") as connection:
+        return [row[0] for row in connection.execute(query, {"p": PREFIX})]
+
+
+def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(reports_folder: Path) -> None:
+    state, report = play()
+
+    assert isinstance(report, DrillReport), report
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert state.is_completed()
+    assert report.recovered_by == "restore_beside"
+    assert report.evidence.rto is not None
+    assert report.evidence.rpo is not None
+    assert report.evidence.rows_lost is not None
+    assert report.evidence.rows_lost > 0  # the application went on writing after the backup
+    assert report.evidence.rollback is not None
+    assert not report.evidence.rollback.error  # the down script ran,
+    assert report.evidence.rollback.remaining  # and the rows did not come back
+    assert all(step.state is StepState.DONE for step in report.steps)
+    (written,) = reports_folder.iterdir()
+    text = written.read_text(encoding="utf-8")
+    assert text.startswith("# Disaster drill: PASS")
+    assert json.dumps(text) in artifacts("drill-data-loss")
+    assert artifacts("drill-data-loss-tables")
+    assert artifacts("drill-progress")
+
+
+def test_drill_with_a_flipped_bit_in_its_backup_fails_and_names_the_file(reports_folder: Path) -> None:
+    state, report = play(scenario=DrillScenario.BROKEN_BACKUP)
+
+    assert report.verdict is DrillVerdict.FAIL
+    assert state.is_failed()
+    sabotage = next(step for step in report.steps if step.title.startswith("Sabotage"))
+    damaged = sabotage.detail.removeprefix("in ")
+    assert damaged.startswith("dump/")
+    assert damaged in report.reasons[0]
+    assert "nothing was restored" in report.reasons[0]
+    assert report.evidence.copy is None
+    assert report.evidence.recovered_at is None
+    (written,) = reports_folder.iterdir()
+    assert written.read_text(encoding="utf-8").startswith("# Disaster drill: FAIL")
+
+
+def test_drill_on_a_given_server_leaves_that_server_as_it_was(
+    access: ServerAccess, server_block: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    with connect(access, "postgres", purpose="test") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS precious (id int)")
+        before = digest_database(connection)
+
+    _state, report = play(server=server_block, store=store_block)
+
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert leftovers(access) == []
+    with connect(access, "postgres", purpose="test") as connection:
+        assert digest_database(connection) == before
+
+
+def test_password_of_a_saved_block_is_in_no_parameter_log_artifact_or_report(
+    address: ServerAddress, server_block: PostgresDatabase, store_block: BackupFolder, reports_folder: Path
+) -> None:
+    password = address.read_password()
+
+    _state, report = play(server=server_block, store=store_block)
+
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert password not in repr(report)
+    assert all(password not in path.read_text(encoding="utf-8") for path in reports_folder.iterdir())
+    with get_client(sync_client=True) as client:
+        for path in ("/flow_runs/filter", "/task_runs/filter", "/logs/filter", "/artifacts/filter"):
+            assert password not in client.request("POST", path, json={"limit": 200}).text, path
+
+
+def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:
+    inline = PostgresDatabase(
+        host="127.0.0.1", database="postgres", user="nobody", password=SecretStr("x"), environment="testing"
+    )
+
+    _state, error = play(server=inline)
+
+    assert isinstance(error, RefusedError)
+    assert "inline" in error.message
+
+
+def test_production_server_is_refused(server_block: PostgresDatabase, store_block: BackupFolder) -> None:
+    server_block.environment = "production"
+
+    state, error = play(server=server_block, store=store_block)
+
+    assert state.is_failed()
+    assert isinstance(error, RefusedError)
+    assert "production" in error.message
+
+
+def test_server_that_is_another_one_than_its_block_says_is_refused(
+    server_block: PostgresDatabase, store_block: BackupFolder, access: ServerAccess
+) -> None:
+    server_block.database_id = "00000000-0000-0000-0000-000000000001"
+
+    _state, error = play(server=server_block, store=store_block)
+
+    assert isinstance(error, IdentityMismatchError)
+    assert leftovers(access) == []
+
+
+def test_given_server_needs_a_place_for_the_backup(server_block: PostgresDatabase) -> None:
+    _state, error = play(server=server_block)
+
+    assert isinstance(error, RefusedError)
+    assert "Backup Folder" in error.hint
+
+
+@pytest.mark.parametrize("scale", [0, -1, 101])
+def test_scale_out_of_range_is_refused_before_anything_starts(scale: float) -> None:
+    state = run_drill(scale=scale, return_state=True)
+
+    assert state.is_failed()
+    assert "validation" in (state.message or "").lower()

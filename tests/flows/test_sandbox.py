@@ -1,0 +1,140 @@
+"""`make up` for real: server, worker, blocks, deployments; a drill started as the UI starts it; `make down`."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sandbox.stack import Stack
+
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Cockpit:
+    stack: Stack
+    address: str
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - an address of ours
+            f"{self.address}/api{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            content = response.read()
+        return json.loads(content) if content else None
+
+    def deployment(self, name: str) -> Any:
+        return next(one for one in self.ask("POST", "/deployments/filter", {}) if one["name"] == name)
+
+    def block(self, type_slug: str) -> str:
+        found: dict[str, str] = self.ask("GET", f"/block_types/slug/{type_slug}/block_documents/name/sandbox")
+        return found["id"]
+
+    def run(self, name: str, parameters: dict[str, object]) -> Any:
+        deployment = self.deployment(name)
+        run = self.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
+        return self.wait_for(run["id"], {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+    def wait_for(self, run_id: str, states: set[str]) -> Any:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            run = self.ask("GET", f"/flow_runs/{run_id}")
+            if run["state"]["type"] in states:
+                return run
+            time.sleep(0.5)
+        raise AssertionError(f"the run is still {run['state']['name']}")
+
+
+def processes_of(state: Path) -> list[str]:
+    """Processes whose command line or environment names the sandbox's folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(state) in " ".join([*process.cmdline(), *process.environ().values()]):
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def cockpit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cockpit]:
+    stack = Stack(tmp_path_factory.mktemp("sandbox"))
+    try:
+        yield Cockpit(stack=stack, address=stack.up(lambda _text: None))
+    finally:
+        stack.down()
+        stack.remove_data()
+
+
+def test_every_deployment_of_prefect_yaml_is_there_with_its_form(cockpit: Cockpit) -> None:
+    drill = cockpit.deployment("drill")
+
+    assert drill["entrypoint"] == "flows.run_drill:run_drill"
+    assert drill["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+    properties = drill["parameter_openapi_schema"]["properties"]
+    assert set(properties) == {"scenario", "scale", "server", "store"}
+    assert all(one["description"] for one in properties.values())
+    assert [one["active"] for one in drill["schedules"]] == [False]
+
+
+def test_activated_schedule_really_makes_runs(cockpit: Cockpit) -> None:
+    """Some versions of Prefect's dependencies break scheduling without a word; only this notices."""
+    drill = cockpit.deployment("drill")
+    schedule = drill["schedules"][0]["id"]
+    query = {
+        "deployments": {"id": {"any_": [drill["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+
+    cockpit.ask("PATCH", f"/deployments/{drill['id']}/schedules/{schedule}", {"active": True})
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (runs := cockpit.ask("POST", "/flow_runs/filter", query)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    finally:
+        cockpit.ask("PATCH", f"/deployments/{drill['id']}/schedules/{schedule}", {"active": False})
+
+    assert runs, "no scheduled run appeared"
+    assert all(run["expected_start_time"][8:10] == "01" for run in runs)
+
+
+def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(cockpit: Cockpit) -> None:
+    server = {"$ref": cockpit.block("postgres-database")}
+    store = {"$ref": cockpit.block("backup-folder")}
+
+    run = cockpit.run("drill", {"scale": 0.02, "server": server, "store": store})
+
+    assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+    assert run["name"] == "drill data_loss at scale 0.02"
+    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    published = {one["key"]: one for one in cockpit.ask("POST", "/artifacts/filter", query)}
+    assert set(published) == {"drill-data-loss", "drill-data-loss-tables", "drill-progress"}
+    assert published["drill-data-loss"]["data"].startswith("# Disaster drill: PASS")
+    password = cockpit.stack.target().read_password()
+    assert password not in json.dumps(run)
+    assert password not in json.dumps(cockpit.ask("POST", "/logs/filter", {"limit": 200}))
+
+
+def test_up_again_changes_nothing_and_down_leaves_no_process(cockpit: Cockpit) -> None:
+    before = {name: cockpit.stack.records.running(name) for name in ("prefect-server", "prefect-worker")}
+    assert all(before.values())
+
+    assert cockpit.stack.up(lambda _text: None) == cockpit.address
+    assert {name: cockpit.stack.records.running(name) for name in before} == before
+
+    stopped = cockpit.stack.down()
+    assert set(stopped) == {"prefect-server", "prefect-worker", "PostgreSQL (target)", "PostgreSQL (cockpit)"}
+    assert processes_of(cockpit.stack.state) == []
+    assert cockpit.stack.down() == ()

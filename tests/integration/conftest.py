@@ -1,0 +1,71 @@
+"""Real servers: the embedded PostgreSQL, and the system's where there is one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
+from squizzle.postgres.programs import ClientPrograms, find_programs
+
+# Debian's and the PGDG's folders, the newest last; the embedded server is always there.
+SYSTEM_FOLDERS = sorted(
+    [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")], key=lambda path: path.as_posix()
+)
+SERVERS = ["embedded", *(["system"] if SYSTEM_FOLDERS else [])]
+
+
+def access_to(address: ServerAddress) -> ServerAccess:
+    """The superuser through the private socket, which asks for no password."""
+    return ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user)
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def address(request: pytest.FixtureRequest) -> Iterator[ServerAddress]:
+    """A running server, once for each kind."""
+    runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if request.param == "system" else None)
+    settings = drill_settings(runtime.major, throwaway=True) | {"max_prepared_transactions": "5"}
+    with throwaway_cluster("tests", settings=settings, runtime=runtime) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def access(address: ServerAddress) -> ServerAccess:
+    """How to reach the server."""
+    return access_to(address)
+
+
+@pytest.fixture(scope="session")
+def programs(access: ServerAccess) -> ClientPrograms:
+    """Client programs that fit the server."""
+    with connect(access, "postgres", purpose="test") as connection:
+        return find_programs(explicit=None, server_major=connection.info.server_version // 10000)
+
+
+@pytest.fixture
+def control(access: ServerAccess) -> Iterator[Connection]:
+    """A session in the maintenance database."""
+    with connect(access, "postgres", purpose="test control") as connection:
+        yield connection
+
+
+@pytest.fixture
+def database(control: Connection) -> Iterator[str]:
+    """An empty database, dropped afterwards together with everything whose name begins with its own."""
+    name = f"t_{secrets.token_hex(4)}"
+    control.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    yield name
+    for (found,) in control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (name,)):
+        control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(found)))
+
+
+@pytest.fixture
+def connection(access: ServerAccess, database: str) -> Iterator[Connection]:
+    """A session in the empty database."""
+    with connect(access, database, purpose="test") as opened:
+        yield opened

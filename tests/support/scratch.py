@@ -1,0 +1,39 @@
+"""Roles and databases for the length of a test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from squizzle.postgres.access import Connection
+
+
+@contextmanager
+def new_role(control: Connection, options: sql.SQL | sql.Composed) -> Iterator[str]:
+    """A role with these options, dropped afterwards; it must own nothing by then."""
+    name = f"r_{secrets.token_hex(4)}"
+    control.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(name), options))
+    try:
+        yield name
+    finally:
+        control.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def new_database(control: Connection, options: sql.SQL | sql.Composed, *, prefix: str = "t") -> Iterator[str]:
+    """A database with these options, dropped afterwards together with whatever has a name that begins with its own."""
+    name = f"{prefix}_{secrets.token_hex(4)}"
+    control.execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), options))
+    try:
+        yield name
+    finally:
+        drop_databases(control, name)
+
+
+def drop_databases(control: Connection, prefix: str) -> None:
+    """Drop every database whose name begins like this."""
+    for (found,) in control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)):
+        control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(found)))
