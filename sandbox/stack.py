@@ -20,6 +20,8 @@ from squizzle.postgres.embedded import Cluster, ClusterStatus, ServerAddress, dr
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".squizzle" / "sandbox"
 POOL = "squizzle"
+# An empty database to try migrations on.
+PLAYGROUND = "playground"
 # Tells `sandbox.register`, which runs as a process of its own, which sandbox it is for.
 STATE_VARIABLE = "SQUIZZLE_SANDBOX"
 # Prefect's usual port; any free one when it is taken.
@@ -51,7 +53,7 @@ class Stack:
         Raises:
             ToolError: A part does not start; the message has the end of its log.
         """
-        self._start_cluster("target", tell)
+        _make_database(self._start_cluster("target", tell), PLAYGROUND)
         cockpit = self._start_cluster("cockpit", tell)
         _make_database(cockpit, "prefect")
         address = self._start_server(cockpit, tell)
@@ -61,6 +63,11 @@ class Stack:
         _run([_program("prefect"), "--no-prompt", "deploy", "--all"], environment)
         self._start_worker(environment, tell)
         return address
+
+    def playground_url(self) -> str:
+        """A connection string for the playground; the password stays in its file."""
+        target = self.target()
+        return f"postgresql://{target.user}@{target.host}:{target.port}/{PLAYGROUND}?passfile={target.password_file}"
 
     def target(self) -> ServerAddress:
         """The server that Squizzle works on; it must be running."""

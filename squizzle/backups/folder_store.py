@@ -84,7 +84,8 @@ class FolderStore:
             BackupDamagedError: Its manifest is damaged.
         """
         path = self.folder / backup_id / MANIFEST_NAME
-        if Path(backup_id).name != backup_id or not path.is_file():
+        # Only a name that the store itself lists: `..` and what is unfinished have manifests, too.
+        if backup_id not in self.list_ids():
             raise InvalidInputError(f"there is no backup {backup_id!r} in {self.folder}", hint="list the store")
         try:
             text = path.read_text(encoding="utf-8")

@@ -201,7 +201,7 @@ def from_json(text: str, *, source: str) -> Backup:
                 hint="use the version of squizzle that made it, or a newer one",
             )
         return _from_document(document)
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise BackupDamagedError(
             f"{source} is not a manifest: {type(exc).__name__}", hint="use another backup"
         ) from exc

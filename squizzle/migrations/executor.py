@@ -202,7 +202,7 @@ def _run_statement(
 
 def _verify(connection: Connection, step: PlannedMigration, on_failure: DatabaseState) -> None:
     for statement in step.verify:
-        source = f"{step.migration.source.name}/verify.sql:{statement.line}"
+        source = f"{step.migration.labels.verify}:{statement.line}"
         try:
             problem = check_verification(connection, statement)
         except psycopg.Error as exc:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError, VersionConflictError
-from squizzle.migrations.records import Migration
+from squizzle.migrations.records import Labels, Migration
 from squizzle.migrations.versions import is_version, version_key
 
 
@@ -70,6 +70,7 @@ def _read_migration(folder: Path, *, root: Path) -> Migration:
         verify_sql=_read_script(folder / "verify.sql", root=root),
         checksum=checksum(up_sql),
         source=folder,
+        labels=Labels(up=f"{folder.name}/up.sql", down=f"{folder.name}/down.sql", verify=f"{folder.name}/verify.sql"),
     )
 
 

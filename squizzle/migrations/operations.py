@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 
@@ -79,12 +80,8 @@ def apply_versions(
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
-    with exclusive(connection, target):
-        steps = plan_apply(migrations, _settled_history(connection, target), to=to, only=only)
-        ensure_identity(connection, target.expected, database=target.database)
-        ensure_history(connection, target.schema)
-        plan = _bind(connection, target, steps, timeouts)
-        return execute_plan(connection, plan, environment=target.environment, on_done=on_done)
+    choose = partial(plan_apply, migrations, to=to, only=only)
+    return _run(connection, target, choose, timeouts=timeouts, on_done=on_done)
 
 
 def roll_back_versions(
@@ -102,8 +99,23 @@ def roll_back_versions(
     Args and errors as for `apply_versions`; RollbackFailedError when a down script is missing (nothing was changed) or
     fails (that script left nothing behind; newer versions stay rolled back).
     """
+    choose = partial(plan_rollback, migrations, to=to, only=only)
+    return _run(connection, target, choose, timeouts=timeouts, on_done=on_done)
+
+
+def _run(
+    connection: Connection,
+    target: Target,
+    choose: Callable[[History], tuple[PlannedMigration, ...]],
+    *,
+    timeouts: Timeouts,
+    on_done: Callable[[Outcome], None],
+) -> Report:
     with exclusive(connection, target):
-        steps = plan_rollback(migrations, _settled_history(connection, target), to=to, only=only)
+        # Everything that can be refused is refused before identity and history are written.
+        steps = choose(_settled_history(connection, target))
+        ensure_identity(connection, target.expected, database=target.database)
+        ensure_history(connection, target.schema)
         plan = _bind(connection, target, steps, timeouts)
         return execute_plan(connection, plan, environment=target.environment, on_done=on_done)
 
@@ -166,7 +178,7 @@ def _check_script(connection: Connection, migration: Migration) -> Check:
     name = f"{migration.version} verify.sql"
     if migration.verify_sql is None:
         return Check(name=name, ok=True, detail="has none")
-    statements = split_statements(migration.verify_sql, source=f"{migration.source.name}/verify.sql")
+    statements = split_statements(migration.verify_sql, source=migration.labels.verify)
     for statement in statements:
         try:
             with connection.transaction(force_rollback=True):

@@ -41,7 +41,7 @@ def check_history(migrations: Sequence[Migration], history: History) -> None:
 
 
 def _file(migration: Migration) -> str:
-    return f"{migration.source.name}/up.sql"
+    return migration.labels.up
 
 
 def plan_apply(
@@ -104,13 +104,13 @@ def _check_order(wanted: Sequence[Migration], history: History) -> None:
 
 
 def _planned_up(migration: Migration, *, skip: int) -> PlannedMigration:
-    source = f"{migration.source.name}/up.sql"
+    source = migration.labels.up
     return PlannedMigration(
         migration=migration,
         direction=Direction.APPLY,
         source=source,
         statements=_script(migration.up_sql, source)[skip:],
-        verify=_script(migration.verify_sql or "", f"{migration.source.name}/verify.sql"),
+        verify=_script(migration.verify_sql or "", migration.labels.verify),
         done_before=skip,
     )
 
@@ -182,7 +182,7 @@ def _planned_down(version: str, on_disk: Mapping[str, Migration]) -> PlannedMigr
             f"{version} {lacks}; nothing was rolled back",
             hint="write the down script, or bring the data back from a backup",
         )
-    source = f"{migration.source.name}/down.sql"
+    source = migration.labels.down
     return PlannedMigration(
         migration=migration,
         direction=Direction.ROLLBACK,

@@ -18,6 +18,15 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """What messages call a migration's scripts."""
+
+    up: str
+    down: str = ""
+    verify: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Migration:
     """One version as it lies on disk.
 
@@ -28,7 +37,10 @@ class Migration:
         down_sql: The down script; None when there is none.
         verify_sql: The verify script; None when there is none.
         checksum: SHA-256 of the up script, line ends and byte order mark aside, as 64 hexadecimal digits.
-        source: The folder it came from.
+        source: The folder or file it came from.
+        labels: What messages call the three scripts (`0001_users/up.sql`); a script's own lines are counted from its
+            file's first line.
+        in_transaction: What the author declared: True, False, or None when nothing was said.
     """
 
     version: str
@@ -38,6 +50,8 @@ class Migration:
     verify_sql: str | None
     checksum: str
     source: Path
+    labels: Labels
+    in_transaction: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

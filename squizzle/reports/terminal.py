@@ -62,8 +62,9 @@ class StepView:
         for step in self._steps[self._printed :]:
             if step.state is StepState.RUNNING:
                 return
-            text = f"  {step.state.value:7} {step.duration.total_seconds():7.2f} s  {step.title}: {step.detail}"
-            self.console.print(text.rstrip(": "), highlight=False, markup=False, soft_wrap=True)
+            text = f"  {step.state.value:7} {step.duration.total_seconds():7.2f} s  {step.title}"
+            text += f": {step.detail}" if step.detail else ""
+            self.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
             self._printed += 1
 
     def _render(self) -> RenderableType:
