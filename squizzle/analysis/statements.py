@@ -14,7 +14,8 @@ from typing import Protocol
 import postgast
 from postgast import pg_query_pb2
 
-from squizzle.analysis.records import Statement
+from squizzle.analysis.psql import separate
+from squizzle.analysis.records import Control, Statement
 from squizzle.errors import InvalidInputError
 
 _SEMICOLON = ";"
@@ -45,16 +46,27 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
 
     Raises:
         InvalidInputError: A NUL character (what follows it would be hidden from analysis), an unterminated quote or
-            comment, a psql meta-command, or a COPY through the client. Nothing was run.
+            comment, a command of psql that cannot be passed over, or a COPY without its data. Nothing was run.
     """
     if "\0" in script:
         line = script.count("\n", 0, script.index("\0")) + 1
         raise InvalidInputError(f"{source}:{line}: a NUL character", hint="remove it; PostgreSQL accepts none in SQL")
-    encoded = script.encode()
-    groups = [group for group in _group(_tokens(script, encoded, source)) if group]
-    for group in groups:
-        _refuse_client_copy(group, encoded, source)
-    return tuple(_statement(group, encoded) for group in groups)
+    separated = separate(script, source=source, is_complete=_is_complete)
+    encoded = separated.sql.encode()
+    groups = [group for group in _group(_tokens(separated.sql, encoded, source)) if group]
+    statements = [_statement(group, encoded, separated.data) for group in groups]
+    for group, statement in zip(groups, statements, strict=True):
+        if statement.data is None:
+            _refuse_client_copy(group, encoded, source)
+    return tuple(statements)
+
+
+def _is_complete(text: str) -> bool:
+    try:
+        postgast.scan(text)
+    except postgast.PgQueryError:
+        return False
+    return True
 
 
 def _tokens(script: str, encoded: bytes, source: str) -> list[_Token]:
@@ -72,8 +84,8 @@ def _tokens(script: str, encoded: bytes, source: str) -> list[_Token]:
         if token.word == "\\":
             line = encoded.count(b"\n", 0, token.start) + 1
             raise InvalidInputError(
-                f"{source}:{line}: a psql meta-command (backslash) is not SQL",
-                hint="a migration is sent to the server as it is; write the same in SQL",
+                f"{source}:{line}: a psql command (backslash) in the middle of a line",
+                hint="write the same in SQL; psql's commands stand on lines of their own",
             )
     return tokens
 
@@ -123,14 +135,31 @@ def _refuse_client_copy(group: list[_Token], encoded: bytes, source: str) -> Non
             )
 
 
-def _statement(group: list[_Token], encoded: bytes) -> Statement:
+def _statement(group: list[_Token], encoded: bytes, data: dict[int, str]) -> Statement:
     words = tuple(token.word for token in group)
+    last_line = encoded.count(b"\n", 0, group[-1].end) + 1
     return Statement(
         sql=encoded[group[0].start : group[-1].end].decode(),
         line=encoded.count(b"\n", 0, group[0].start) + 1,
+        words=tuple(word[:_WORD_KEPT] for word in words[:_WORDS_KEPT]),
         transactional=not _refuses_transaction(words),
-        ends_transaction=_ends_transaction(words),
+        control=_control(words),
+        data=data.get(last_line) if words[0] == "COPY" else None,
+        adds_enum_value=_added_enum_value(group, encoded),
     )
+
+
+# Enough for every rule that looks at how a statement begins; all words of a large INSERT would be a second copy of it.
+_WORDS_KEPT = 16
+_WORD_KEPT = 64
+
+
+def _added_enum_value(group: list[_Token], encoded: bytes) -> str | None:
+    words = [token.word for token in group]
+    if words[:2] != ["ALTER", "TYPE"] or "ADD" not in words or "VALUE" not in words:
+        return None
+    literals = (encoded[token.start : token.end].decode() for token in group if token.word.startswith("'"))
+    return next((text[1:-1].replace("''", "'") for text in literals), None)
 
 
 # Statements that call PreventInTransactionBlock in PostgreSQL's sources, by their first words.
@@ -180,20 +209,28 @@ def _is_concurrent(words: tuple[str, ...]) -> bool:
     return words[:2] == ("ALTER", "TABLE") and "DETACH" in words and words[-1] == "CONCURRENTLY"
 
 
-_TRANSACTION_WORDS = frozenset({"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"})
+_CONTROLS = {
+    "BEGIN": Control.BEGIN,
+    "START": Control.BEGIN,
+    "COMMIT": Control.COMMIT,
+    "END": Control.COMMIT,
+    "ROLLBACK": Control.ROLLBACK,
+    "ABORT": Control.ROLLBACK,
+}
 
 
-def _ends_transaction(words: tuple[str, ...]) -> bool:
-    if _controls_transaction(words):
-        return True
+def _control(words: tuple[str, ...]) -> Control | None:
+    if (control := _plain_control(words)) is not None:
+        return control
     # The server may see the end of a BEGIN ATOMIC body earlier than we do (a column may be labelled CASE).
     behind = (words[position + 1 :] for position, word in enumerate(words[:-1]) if word == _SEMICOLON)
-    return any(rest[0] != "END" and _controls_transaction(rest) for rest in behind)
+    hidden = (_plain_control(rest) for rest in behind if rest[0] != "END")
+    return next((Control.PREPARE for control in hidden if control is not None), None)
 
 
-def _controls_transaction(words: tuple[str, ...]) -> bool:
-    if words[:2] == ("PREPARE", "TRANSACTION"):
-        return True
-    if words[0] == "ROLLBACK":
-        return "TO" not in words[1:3]  # ROLLBACK TO SAVEPOINT stays inside
-    return words[0] in _TRANSACTION_WORDS
+def _plain_control(words: tuple[str, ...]) -> Control | None:
+    if words[:2] in {("PREPARE", "TRANSACTION"), ("COMMIT", "PREPARED"), ("ROLLBACK", "PREPARED")}:
+        return Control.PREPARE
+    if words[0] == "ROLLBACK" and "TO" in words[1:3]:
+        return None  # ROLLBACK TO SAVEPOINT stays inside
+    return _CONTROLS.get(words[0])

@@ -10,6 +10,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.migrations.executor import Report
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
+from squizzle.migrations.script_run import Listener
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target, read_identity
@@ -47,7 +48,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             to=to,
             only=version,
             timeouts=invocation.config.timeouts,
-            on_done=_say_done,
+            listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current
     document = {"applied": [_outcome_document(one, waits=True) for one in report.outcomes], "current": current}
@@ -86,6 +87,9 @@ def _print_preview(
 def _say_done(outcome: Outcome) -> None:
     verb = "applied" if outcome.direction is Direction.APPLY else "rolled back"
     say(f"{verb} {outcome.version} in {outcome.duration.total_seconds():.3f} s")
+
+
+_LISTENER = Listener(on_done=_say_done, on_wait=say, on_progress=say)
 
 
 def _outcome_document(outcome: Outcome, *, waits: bool) -> dict[str, object]:
@@ -128,7 +132,7 @@ def rollback(invocation: Invocation, version: str | None, to: str | None) -> Non
             to=to,
             only=version,
             timeouts=invocation.config.timeouts,
-            on_done=_say_done,
+            listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current
     document = {"rolled_back": [_outcome_document(one, waits=False) for one in report.outcomes], "current": current}

@@ -166,12 +166,10 @@ def fail_row(connection: Connection, schema: str, row_id: int, *, error: str, du
     connection.execute(query, (error, None if duration is None else _ms(duration), row_id))
 
 
-def count_statement(connection: Connection, schema: str, row_id: int) -> None:
-    """Note that one more statement of a script outside a transaction is finished."""
-    query = sql.SQL("UPDATE {history} SET statements_done = statements_done + 1 WHERE id = %s").format(
-        history=history_table(schema)
-    )
-    connection.execute(query, (row_id,))
+def note_done(connection: Connection, schema: str, row_id: int, statements: int) -> None:
+    """Note how many of a script's statements are finished; inside the piece's own transaction where it has one."""
+    query = sql.SQL("UPDATE {history} SET statements_done = %s WHERE id = %s").format(history=history_table(schema))
+    connection.execute(query, (statements, row_id))
 
 
 def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryRow]) -> None:

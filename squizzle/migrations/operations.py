@@ -10,20 +10,21 @@ import psycopg
 
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import VersionConflictError
-from squizzle.migrations.executor import Report, check_verification, execute_plan
+from squizzle.migrations.executor import Report, execute_plan
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.planning import plan_apply, plan_rollback
 from squizzle.migrations.records import (
     HistoryRow,
     Migration,
-    Outcome,
     Plan,
     PlannedMigration,
     RowState,
     Timeouts,
 )
+from squizzle.migrations.script_run import Listener
 from squizzle.migrations.session import exclusive
 from squizzle.migrations.status import read_status
+from squizzle.migrations.verification import check_verification
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
 from squizzle.postgres.translation import server_words
@@ -60,7 +61,7 @@ def apply_versions(
     to: str | None = None,
     only: str | None = None,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
-    on_done: Callable[[Outcome], None] = lambda _outcome: None,
+    listener: Listener = Listener(),  # noqa: B008 - frozen
 ) -> Report:
     """Apply pending versions in order: all, up to one, or just the next one.
 
@@ -73,7 +74,7 @@ def apply_versions(
         to: The last version to apply; None for no limit.
         only: The one version to apply; None for all.
         timeouts: For every statement.
-        on_done: Called after each version.
+        listener: Told what happens while it happens.
 
     Raises:
         IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
@@ -81,7 +82,7 @@ def apply_versions(
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
     choose = partial(plan_apply, migrations, to=to, only=only)
-    return _run(connection, target, choose, timeouts=timeouts, on_done=on_done)
+    return _run(connection, target, choose, timeouts=timeouts, listener=listener)
 
 
 def roll_back_versions(
@@ -92,7 +93,7 @@ def roll_back_versions(
     to: str | None = None,
     only: str | None = None,
     timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
-    on_done: Callable[[Outcome], None] = lambda _outcome: None,
+    listener: Listener = Listener(),  # noqa: B008 - frozen
 ) -> Report:
     """Run down scripts, newest version first: one version, or everything after one.
 
@@ -100,7 +101,7 @@ def roll_back_versions(
     fails (that script left nothing behind; newer versions stay rolled back).
     """
     choose = partial(plan_rollback, migrations, to=to, only=only)
-    return _run(connection, target, choose, timeouts=timeouts, on_done=on_done)
+    return _run(connection, target, choose, timeouts=timeouts, listener=listener)
 
 
 def _run(
@@ -109,7 +110,7 @@ def _run(
     choose: Callable[[History], tuple[PlannedMigration, ...]],
     *,
     timeouts: Timeouts,
-    on_done: Callable[[Outcome], None],
+    listener: Listener,
 ) -> Report:
     with exclusive(connection, target):
         # Everything that can be refused is refused before identity and history are written.
@@ -117,7 +118,7 @@ def _run(
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema)
         plan = _bind(connection, target, steps, timeouts)
-        return execute_plan(connection, plan, environment=target.environment, on_done=on_done)
+        return execute_plan(connection, plan, environment=target.environment, listener=listener)
 
 
 def _settled_history(connection: Connection, target: Target) -> History:

@@ -10,6 +10,7 @@ from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFa
 from squizzle.migrations.history import History
 from squizzle.migrations.records import Direction, Migration, PlannedMigration
 from squizzle.migrations.status import pending
+from squizzle.migrations.units import Unit, divide
 from squizzle.migrations.versions import version_key
 
 
@@ -104,25 +105,30 @@ def _check_order(wanted: Sequence[Migration], history: History) -> None:
 
 
 def _planned_up(migration: Migration, *, skip: int) -> PlannedMigration:
-    source = migration.labels.up
+    units = _script(migration.up_sql, migration.labels.up, migration.in_transaction)
     return PlannedMigration(
         migration=migration,
         direction=Direction.APPLY,
-        source=source,
-        statements=_script(migration.up_sql, source)[skip:],
-        verify=_script(migration.verify_sql or "", migration.labels.verify),
+        source=migration.labels.up,
+        units=tuple(unit for unit in units if unit.ends_at > skip),
+        verify=_verify_script(migration),
         done_before=skip,
     )
 
 
-def _script(text: str, source: str) -> tuple[Statement, ...]:
-    statements = split_statements(text, source=source)
+def _script(text: str, source: str, declared: bool | None) -> tuple[Unit, ...]:  # noqa: FBT001
+    return divide(split_statements(text, source=source), declared=declared, source=source)
+
+
+def _verify_script(migration: Migration) -> tuple[Statement, ...]:
+    source = migration.labels.verify
+    statements = split_statements(migration.verify_sql or "", source=source)
     for statement in statements:
-        if statement.ends_transaction:
+        if statement.ends_transaction or not statement.transactional:
             raise InvalidInputError(
-                f"{source}:{statement.line}: the script controls the transaction itself"
-                f" ({statement.sql.split(maxsplit=1)[0].upper()})",
-                hint="remove BEGIN and COMMIT: every script runs in one transaction already",
+                f"{source}:{statement.line}: a verify script runs inside the migration's transaction and may not"
+                f" end it ({statement.words[0]})",
+                hint="let it only look: SELECT",
             )
     return statements
 
@@ -187,5 +193,5 @@ def _planned_down(version: str, on_disk: Mapping[str, Migration]) -> PlannedMigr
         migration=migration,
         direction=Direction.ROLLBACK,
         source=source,
-        statements=_script(migration.down_sql, source),
+        units=_script(migration.down_sql, source, migration.in_transaction),
     )

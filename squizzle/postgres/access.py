@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from squizzle.errors import InvalidInputError
+from squizzle.errors import ConnectionFailedError, InvalidInputError
 from squizzle.postgres.secret import Secret
 from squizzle.postgres.translation import translate_connect_error
 
@@ -97,6 +97,27 @@ def _connect_arguments(access: ServerAccess, database: str, purpose: str, *, rea
     if access.password is not None:
         arguments["password"] = access.password.reveal()
     return {name: value for name, value in arguments.items() if value is not None or name == "prepare_threshold"}
+
+
+def second_session(connection: Connection, *, purpose: str) -> Connection:
+    """One more session like this one, in the same database or, where that is fenced, in the maintenance database.
+
+    Raises:
+        ConnectionFailedError: Neither lets us in.
+    """
+    info = connection.info
+    known = {"host", "port", "user", "dbname", "password", "application_name", "connect_timeout", "options"}
+    access = ServerAccess(
+        host=info.host,
+        port=info.port,
+        user=info.user,
+        password=Secret(info.password) if info.password else None,
+        parameters=tuple((name, value) for name, value in info.get_parameters().items() if name not in known),
+    )
+    try:
+        return connect(access, info.dbname, purpose=purpose)
+    except ConnectionFailedError:
+        return connect(access, CONTROL_DATABASE, purpose=purpose)
 
 
 def parse_url(url: str) -> tuple[ServerAccess, str]:

@@ -1,0 +1,64 @@
+"""What a failed statement is called, what it leaves, and what to do next."""
+
+from __future__ import annotations
+
+import psycopg
+
+from squizzle.analysis.records import Statement
+from squizzle.errors import (
+    DatabaseState,
+    LockTimeoutError,
+    MigrationFailedError,
+    RollbackFailedError,
+    SquizzleError,
+)
+from squizzle.migrations.records import Direction, PlannedMigration
+from squizzle.postgres.translation import is_connection_loss, translate_error
+
+_EXCERPT = 120
+
+
+def statement_failed(
+    exc: psycopg.Error, step: PlannedMigration, statement: Statement | None, state: DatabaseState
+) -> SquizzleError:
+    """The error of ours for a statement of a script that failed, or for its commit when no statement is given."""
+    where = f"{step.source}:{statement.line}" if statement else step.source
+    text = f": {excerpt(statement)}" if statement else " at commit"
+    verb = "apply" if step.direction is Direction.APPLY else "roll back"
+    translated = translate_error(exc, doing=f"{verb} {step.migration.version}: {where}{text}", database_state=state)
+    hint = next_step(step, state)
+    if isinstance(translated, LockTimeoutError) or is_connection_loss(exc):
+        translated.hint = hint
+        return translated
+    if step.direction is Direction.ROLLBACK:
+        return RollbackFailedError(translated.message, hint=hint, database_state=state)
+    return MigrationFailedError(translated.message, sqlstate=translated.sqlstate, hint=hint, database_state=state)
+
+
+def next_step(step: PlannedMigration, state: DatabaseState) -> str:
+    """What to do after a failure that left the database in this state."""
+    version = step.migration.version
+    if state is DatabaseState.UNKNOWN:
+        return "the answer to COMMIT was lost: `squizzle status` says whether it got through; then run the same again"
+    if state is DatabaseState.CHANGED and step.direction is Direction.ROLLBACK:
+        return (
+            f"what it did stays; mend the cause and run the same again: {version}'s down.sql begins at its first line"
+        )
+    if state is DatabaseState.CHANGED:
+        return f"statements before it stay; mend the cause and apply {version} again: it goes on behind them"
+    if step.direction is Direction.ROLLBACK:
+        return f"{version} is still applied; mend its down.sql and run the same again, or restore a backup"
+    return f"nothing of {version} was kept; mend {step.source} and run the same again"
+
+
+def unexpected(exc: psycopg.Error, step: PlannedMigration) -> SquizzleError:
+    """The error of ours for something that failed between the statements."""
+    return statement_failed(
+        exc, step, None, DatabaseState.UNKNOWN if is_connection_loss(exc) else DatabaseState.UNTOUCHED
+    )
+
+
+def excerpt(statement: Statement) -> str:
+    """The beginning of a statement, on one line."""
+    text = " ".join(statement.sql.split())
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"

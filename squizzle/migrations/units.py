@@ -1,0 +1,144 @@
+"""How a script is divided into pieces that each happen wholly or not at all. Pure.
+
+Most scripts are one piece: everything in one transaction. Others cannot be:
+
+- a statement that PostgreSQL refuses inside a transaction is a piece of its own;
+- a value that ALTER TYPE … ADD VALUE adds cannot be used before the commit (SQLSTATE 55P04), so when a later statement
+  names it the transaction is committed in between;
+- a script that says BEGIN and COMMIT itself is run as it says, each of its transactions a piece;
+- an author who declared "no transaction" gets each statement by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from squizzle.analysis.records import Control, Statement
+from squizzle.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """One piece of a script.
+
+    Attributes:
+        statements: What runs, in order.
+        transactional: False for a single statement outside any transaction.
+        options: What the script said behind BEGIN (`ISOLATION LEVEL SERIALIZABLE`); empty for nothing.
+        ends_at: How many of the script's statements are finished when this piece is.
+    """
+
+    statements: tuple[Statement, ...]
+    transactional: bool
+    ends_at: int
+    options: str = ""
+
+
+def divide(statements: Sequence[Statement], *, declared: bool | None, source: str) -> tuple[Unit, ...]:
+    """Divide a script into its pieces, in order.
+
+    Args:
+        statements: Of the whole script.
+        declared: What the author declared: in a transaction, not in one, or nothing.
+        source: The script's name, for messages.
+
+    Raises:
+        InvalidInputError: ROLLBACK, PREPARE TRANSACTION, BEGIN without COMMIT, or a statement between BEGIN and
+            COMMIT that PostgreSQL refuses there. Nothing was run.
+    """
+    _refuse_unusable_control(statements, source)
+    if any(statement.control for statement in statements):
+        pieces = list(_as_the_script_says(statements, source))
+    elif declared is False:
+        pieces = [((statement,), "") for statement in statements]
+    else:
+        pieces = [(piece, "") for piece in _by_need(statements)]
+    return tuple(_number(pieces))
+
+
+_Piece = tuple[tuple[Statement, ...], str]
+
+
+def _number(pieces: Sequence[_Piece]) -> Iterator[Unit]:
+    done = 0
+    for statements, options in pieces:
+        done += len(statements)
+        transactional = all(statement.transactional for statement in statements)
+        yield Unit(statements=statements, transactional=transactional, ends_at=done, options=options)
+
+
+def _refuse_unusable_control(statements: Sequence[Statement], source: str) -> None:
+    for statement in statements:
+        if statement.control in {Control.ROLLBACK, Control.PREPARE} or "CHAIN" in statement.words[:4]:
+            said = " ".join(statement.sql.split()[:3])
+            raise InvalidInputError(
+                f"{source}:{statement.line}: {said} leaves open what of this script would be kept",
+                hint="remove it: what fails is rolled back without being told to",
+            )
+
+
+def _as_the_script_says(statements: Sequence[Statement], source: str) -> Iterator[_Piece]:
+    block: list[Statement] = []
+    begun: Statement | None = None
+    for statement in statements:
+        if statement.control is Control.BEGIN:
+            begun = begun or statement
+        elif statement.control is Control.COMMIT:
+            if block:
+                yield tuple(block), _options(begun)
+            block, begun = [], None
+        elif begun is not None:
+            _refuse_outsider(statement, source)
+            block.append(statement)
+        else:
+            yield (statement,), ""
+    if begun is not None:
+        raise InvalidInputError(
+            f"{source}:{begun.line}: {begun.sql.split()[0].upper()} without a COMMIT",
+            hint="end the script with COMMIT, or remove BEGIN: every script runs in one transaction already",
+        )
+
+
+def _refuse_outsider(statement: Statement, source: str) -> None:
+    if not statement.transactional:
+        raise InvalidInputError(
+            f"{source}:{statement.line}: between BEGIN and COMMIT PostgreSQL refuses"
+            f" {' '.join(statement.sql.split()[:3])}",
+            hint="put it before BEGIN or behind COMMIT",
+        )
+
+
+def _options(begun: Statement | None) -> str:
+    if begun is None:
+        return ""
+    words = begun.sql.split()
+    rest = words[2:] if len(words) > 1 and words[1].upper() in {"WORK", "TRANSACTION"} else words[1:]
+    return " ".join(rest)
+
+
+def _by_need(statements: Sequence[Statement]) -> Iterator[tuple[Statement, ...]]:
+    """As few pieces as PostgreSQL allows."""
+    piece: list[Statement] = []
+    for position, statement in enumerate(statements):
+        if not statement.transactional:
+            if piece:
+                yield tuple(piece)
+            yield (statement,)
+            piece = []
+            continue
+        piece.append(statement)
+        if _must_commit(statement, statements[position + 1 :]):
+            yield tuple(piece)
+            piece = []
+    if piece:
+        yield tuple(piece)
+
+
+def _must_commit(statement: Statement, later: Sequence[Statement]) -> bool:
+    value = statement.adds_enum_value
+    if value is None:
+        return False
+    # As a literal, also within a function body; a false alarm costs a commit, a miss costs the migration.
+    spelled = f"'{value.replace(chr(39), chr(39) * 2)}'"
+    return any(spelled in other.sql for other in later if other.adds_enum_value != value)

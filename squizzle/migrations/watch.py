@@ -1,0 +1,264 @@
+"""A second session that watches the one that migrates: who blocks it, since when, and how far a long statement is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from squizzle.errors import ConnectionFailedError
+from squizzle.postgres.access import Connection, second_session
+from squizzle.postgres.sql_files import load_sql
+
+# pg_blocking_pids stops the lock manager for a moment, so it is asked only about a statement that takes a while, and
+# less often the longer it takes: 10 ms apart at first (a lock_timeout is 50 ms), half a second in the end.
+_GRACE_S = 0.012
+_FASTEST_S = 0.01
+_SLOWEST_S = 0.5
+_SLOWING = 1.3
+_IDLE_S = 0.004
+_PROGRESS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blocker:
+    """One session that holds what ours waits for.
+
+    Attributes:
+        pid: Of its server process.
+        application: Its application_name.
+        user: Its role.
+        state: active, idle in transaction …
+        query: The beginning of its last query.
+        transaction_age: How long its transaction has been open.
+        kind: `client backend`, `autovacuum worker` …
+    """
+
+    pid: int
+    application: str
+    user: str
+    state: str
+    query: str
+    transaction_age: timedelta
+    kind: str
+
+    def sentence(self) -> str:
+        """Who blocks, in one line; no more of the query than its beginning."""
+        who = f"session {self.pid} ({self.application or self.kind}, {self.user or 'no user'})"
+        return f"{who} is {self.state or 'working'} since {_seconds(self.transaction_age)}: {self.query or 'no query'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """What our session was last seen waiting for.
+
+    Attributes:
+        relation: Name of the table or index; empty when it waits for a transaction.
+        relation_id: Its OID; 0 when it waits for a transaction.
+        mode: The lock mode it asks for.
+        blockers: Who holds it.
+    """
+
+    relation: str
+    relation_id: int
+    mode: str
+    blockers: tuple[Blocker, ...]
+
+
+class SessionWatch:
+    """Watches one session from another, in a thread, as a context manager.
+
+    Args:
+        connection: The watching session, in the same database as the watched one where possible (relation names).
+        pid: The watched session's server process.
+        on_progress: Told about once a second how far a long statement is.
+    """
+
+    def __init__(self, connection: Connection, pid: int, on_progress: Callable[[str], None]) -> None:
+        self.connection = connection
+        self._pid = pid
+        self._on_progress = on_progress
+        self._since: float | None = None
+        self._waited = 0.0
+        self._last: Wait | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="session watch", daemon=True)
+        self.failure = ""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.connection.close()
+
+    def statement_begins(self) -> None:
+        """From now on the watched session is working on a statement."""
+        self._last = None
+        self._since = time.monotonic()
+
+    def statement_ended(self) -> None:
+        """The watched session works on nothing."""
+        self._since = None
+
+    @property
+    def waited(self) -> timedelta:
+        """How long statements were seen waiting for locks, in all."""
+        return timedelta(seconds=self._waited)
+
+    @property
+    def last_wait(self) -> Wait | None:
+        """What the current or last statement was seen waiting for; None when it was not seen waiting."""
+        return self._last
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._watch_one()
+        except psycopg.Error as exc:
+            # Watching is a service to the reader of a message; losing it must not stop the migration.
+            self.failure = f"the watching session was lost: {exc}"
+
+    def _watch_one(self) -> None:
+        pause = _FASTEST_S
+        told_at = time.monotonic()
+        while not self._stop.is_set():
+            since = self._since
+            if since is None or time.monotonic() - since < _GRACE_S:
+                self._stop.wait(_IDLE_S)
+                pause = _FASTEST_S
+                continue
+            self._look(pause)
+            if time.monotonic() - max(told_at, since) > _PROGRESS_EVERY_S:
+                told_at = time.monotonic()
+                self._tell_progress()
+            self._stop.wait(pause)
+            pause = min(_SLOWEST_S, pause * _SLOWING)
+
+    def _look(self, pause: float) -> None:
+        rows = self.connection.execute(load_sql("squizzle.migrations", "blockers"), {"pid": self._pid}).fetchall()
+        if not rows:
+            return
+        self._waited += pause
+        relation, relation_id, mode = rows[0][:3]
+        self._last = Wait(
+            relation=relation or "",
+            relation_id=relation_id or 0,
+            mode=mode or "",
+            blockers=tuple(_blocker(*row[3:]) for row in rows),
+        )
+
+    def _tell_progress(self) -> None:
+        row = self.connection.execute(load_sql("squizzle.migrations", "progress"), {"pid": self._pid}).fetchone()
+        if row is not None:
+            self._on_progress(str(row[0]))
+
+
+def _blocker(
+    pid: int, application: str, user: str, state: str, query: str, age: timedelta | None, kind: str
+) -> Blocker:
+    return Blocker(
+        pid=pid,
+        application=application or "",
+        user=user or "",
+        state=state or "",
+        query=" ".join((query or "").split()),
+        transaction_age=age or timedelta(),
+        kind=kind or "",
+    )
+
+
+# Which modes each mode waits for (manual, "Conflicting Lock Modes").
+_CONFLICTS = {
+    "AccessShareLock": ("AccessExclusiveLock",),
+    "RowShareLock": ("ExclusiveLock", "AccessExclusiveLock"),
+    "RowExclusiveLock": ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"),
+    "ShareUpdateExclusiveLock": (
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        "AccessExclusiveLock",
+    ),
+    "ShareLock": (
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        "AccessExclusiveLock",
+    ),
+    "ShareRowExclusiveLock": (
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        "AccessExclusiveLock",
+    ),
+    "ExclusiveLock": (
+        "RowShareLock",
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        "AccessExclusiveLock",
+    ),
+    "AccessExclusiveLock": (
+        "AccessShareLock",
+        "RowShareLock",
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        "AccessExclusiveLock",
+    ),
+}
+
+
+def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta, ours: int) -> tuple[Blocker, ...]:
+    """Who holds a conflicting lock in a transaction that has been open for a while; asks without queueing.
+
+    Args:
+        connection: Any session of the cluster.
+        wait: What we want.
+        older_than: Shorter transactions end by themselves within one try.
+        ours: Our own server process.
+    """
+    parameters = {
+        "relation": wait.relation_id,
+        "modes": list(_CONFLICTS.get(wait.mode, ())),
+        "older_than": older_than,
+        "ours": ours,
+    }
+    rows = connection.execute(load_sql("squizzle.migrations", "long_holders"), parameters).fetchall()
+    return tuple(_blocker(*row) for row in rows)
+
+
+def _seconds(duration: timedelta) -> str:
+    seconds = duration.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
+
+
+@contextmanager
+def watching(connection: Connection, on_progress: Callable[[str], None]) -> Iterator[SessionWatch | None]:
+    """Watch a session from a second one; None when the server lets no second one in (then nobody knows who blocks)."""
+    try:
+        second = second_session(connection, purpose="watch")
+    except ConnectionFailedError:
+        yield None
+        return
+    with SessionWatch(second, connection.info.backend_pid, on_progress) as watch:
+        yield watch
