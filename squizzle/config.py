@@ -23,7 +23,18 @@ from squizzle.postgres.secret import Secret
 
 CONFIG_NAME = "squizzle.toml"
 PRODUCTION = "production"
-LAYOUTS = ("auto", "native")
+LAYOUTS = (
+    "auto",
+    "native",
+    "golang-migrate",
+    "diesel",
+    "dbmate",
+    "goose",
+    "sql-migrate",
+    "flyway",
+    "sqitch",
+    "numbered",
+)
 # PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
 _LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
 Parsed = TypeVar("Parsed")
@@ -62,7 +73,7 @@ class Config:
         migrations: The folder of versions, seen from where we are (`[project] migrations`).
         layout: How that folder is laid out (`[project] layout`).
         schema: The schema that scripts work in (`[project] schema`).
-        timeouts: For every statement of a script (`[timeouts] lock, statement`).
+        timeouts: For every statement of a script (`[timeouts] lock, rows, statement, budget`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
     """
@@ -158,13 +169,18 @@ class _Reader:
 
     def timeouts(self, section: dict[str, object]) -> Timeouts:
         default = Timeouts()
-        lock = self.duration(section, "lock", default.lock)
-        statement = self.duration(section, "statement", default.statement)
-        if not timedelta() < lock < statement:
-            self.complain("timeouts", "lock must be above zero and shorter than statement")
-        if statement > _LONGEST_TIMEOUT:
+        timeouts = Timeouts(
+            lock=self.duration(section, "lock", default.lock),
+            rows=self.duration(section, "rows", default.rows),
+            statement=self.duration(section, "statement", default.statement),
+            budget=self.duration(section, "budget", default.budget),
+        )
+        for name, wait in (("lock", timeouts.lock), ("rows", timeouts.rows)):
+            if not timedelta() < wait < timeouts.statement:
+                self.complain(f"timeouts {name}", "must be above zero and shorter than statement")
+        if timeouts.statement > _LONGEST_TIMEOUT:
             self.complain("timeouts.statement", f"must not be longer than {_LONGEST_TIMEOUT.days} days")
-        return Timeouts(lock=lock, statement=statement)
+        return timeouts
 
     def duration(self, section: dict[str, object], name: str, default: timedelta) -> timedelta:
         text = self.text(section, "timeouts", name)

@@ -9,7 +9,7 @@ from blocks import PostgresDatabase
 from squizzle.backups.manifest import Backup
 from squizzle.errors import SquizzleError
 from squizzle.migrations.executor import Report
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import connect

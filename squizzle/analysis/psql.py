@@ -7,8 +7,9 @@ passed over; any other command is refused with its line, before anything runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from squizzle.errors import InvalidInputError
 
@@ -21,7 +22,6 @@ _HARMLESS = re.compile(
 )
 _COMMAND = re.compile(r"[ \t]*\\")
 _MAY_TAKE_DATA = re.compile(r"\bstdin\b[^;]*;[ \t]*\r?$", re.IGNORECASE)
-_TAKES_DATA = re.compile(r"\bfrom\s+stdin\b[^;]*;[ \t]*\r?$", re.IGNORECASE)
 _END_OF_DATA = "\\."
 
 
@@ -38,7 +38,11 @@ class Separated:
     data: dict[int, str]
 
 
-def separate(script: str, *, source: str, is_complete: Callable[[str], bool]) -> Separated:
+# The words of the last statement of a text, in capitals; None when the text ends inside a quote or a comment.
+LastWords = Callable[[str], Sequence[str] | None]
+
+
+def separate(script: str, *, source: str, last_words: LastWords) -> Separated:
     r"""Take psql's part out of a script.
 
     A line counts only where a statement may begin: a backslash or the word stdin inside a quoted text, a function body
@@ -47,21 +51,21 @@ def separate(script: str, *, source: str, is_complete: Callable[[str], bool]) ->
     Args:
         script: The text of the file, with Unix line ends.
         source: Its name, for messages.
-        is_complete: Whether a text ends outside every quote and comment.
+        last_words: Reads a text as PostgreSQL does.
 
     Raises:
         InvalidInputError: A command that cannot be passed over, or data without its end (`\.`).
     """
     if "\\" not in script and "stdin" not in script.lower():
         return Separated(sql=script, data={})
-    return _Separator(script, source, is_complete).separate()
+    return _Separator(script, source, last_words).separate()
 
 
 class _Separator:
-    def __init__(self, script: str, source: str, is_complete: Callable[[str], bool]) -> None:
+    def __init__(self, script: str, source: str, last_words: LastWords) -> None:
         self._lines = script.split("\n")
         self._source = source
-        self._is_complete = is_complete
+        self._last_words = last_words
         self._data: dict[int, str] = {}
         # Everything before this line is known to end outside quotes, so only what follows is looked at again.
         self._settled = 0
@@ -81,7 +85,7 @@ class _Separator:
         return number + 1
 
     def _complete_before(self, number: int) -> bool:
-        if not self._is_complete("\n".join(self._lines[self._settled : number])):
+        if self._last_words("\n".join(self._lines[self._settled : number])) is None:
             return False
         self._settled = number
         return True
@@ -96,11 +100,10 @@ class _Separator:
         self._lines[number] = ""
 
     def _takes_data(self, number: int) -> bool:
-        text = "\n".join(self._lines[self._settled : number + 1])
-        if not self._is_complete(text):
+        words = self._last_words("\n".join(self._lines[self._settled : number + 1]))
+        if not words or words[0] != "COPY":
             return False
-        statement = re.sub(r"--[^\n]*", "", text).rstrip().rstrip(";").rpartition(";")[2]
-        return bool(re.match(r"\s*copy\b", statement, re.IGNORECASE)) and bool(_TAKES_DATA.search(f"{statement};"))
+        return ("FROM", "STDIN") in pairwise(words)
 
     def _take_data(self, number: int) -> int:
         for end in range(number + 1, len(self._lines)):

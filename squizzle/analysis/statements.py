@@ -7,32 +7,17 @@ file can end the process, and syntax that is newer than the bundled grammar is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
-
-import postgast
-from postgast import pg_query_pb2
+from typing import TYPE_CHECKING
 
 from squizzle.analysis.psql import separate
 from squizzle.analysis.records import Control, Statement
 from squizzle.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from squizzle.analysis.scanner import Token
+
 _SEMICOLON = ";"
-_COMMENTS = frozenset({"SQL_COMMENT", "C_COMMENT"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Token:
-    start: int
-    end: int
-    word: str
-
-
-class _ScanToken(Protocol):
-    start: int
-    end: int
-    token: int
 
 
 def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
@@ -51,7 +36,7 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
     if "\0" in script:
         line = script.count("\n", 0, script.index("\0")) + 1
         raise InvalidInputError(f"{source}:{line}: a NUL character", hint="remove it; PostgreSQL accepts none in SQL")
-    separated = separate(script, source=source, is_complete=_is_complete)
+    separated = separate(script, source=source, last_words=_last_words)
     encoded = separated.sql.encode()
     groups = [group for group in _group(_tokens(separated.sql, encoded, source)) if group]
     statements = [_statement(group, encoded, separated.data) for group in groups]
@@ -61,25 +46,27 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
     return tuple(statements)
 
 
-def _is_complete(text: str) -> bool:
+def _last_words(text: str) -> list[str] | None:
+    from squizzle.analysis.scanner import UnreadableError, scan  # noqa: PLC0415 - see _tokens
+
     try:
-        postgast.scan(text)
-    except postgast.PgQueryError:
-        return False
-    return True
+        groups = [group for group in _group(scan(text)) if group]
+    except UnreadableError:
+        return None
+    return [token.word for token in groups[-1]] if groups else []
 
 
-def _tokens(script: str, encoded: bytes, source: str) -> list[_Token]:
+def _tokens(script: str, encoded: bytes, source: str) -> list[Token]:
+    # Imported when a script is really read: it costs 40 ms, and `squizzle status` reads none.
+    from squizzle.analysis.scanner import UnreadableError, scan  # noqa: PLC0415
+
     try:
-        scanned = postgast.scan(script)
-    except postgast.PgQueryError as exc:
-        line = script.count("\n", 0, max(0, exc.cursorpos - 1)) + 1
+        tokens = scan(script)
+    except UnreadableError as exc:
         raise InvalidInputError(
-            # What it is "at or near" is all the rest of the file.
-            f"{source}:{line}: not readable as SQL: {exc.message.partition(' at or near ')[0]}",
+            f"{source}:{exc.line}: not readable as SQL: {exc}",
             hint="close the quote, dollar quote or comment that begins there",
         ) from exc
-    tokens = [_token(token, encoded) for token in scanned.tokens]
     for token in tokens:
         if token.word == "\\":
             line = encoded.count(b"\n", 0, token.start) + 1
@@ -90,19 +77,11 @@ def _tokens(script: str, encoded: bytes, source: str) -> list[_Token]:
     return tokens
 
 
-def _token(token: _ScanToken, encoded: bytes) -> _Token:
-    name = pg_query_pb2.Token.Name(token.token)
-    word = name if name in _COMMENTS else encoded[token.start : token.end].decode().upper()
-    return _Token(start=token.start, end=token.end, word=word)
-
-
-def _group(tokens: list[_Token]) -> list[list[_Token]]:
-    groups: list[list[_Token]] = [[]]
+def _group(tokens: list[Token]) -> list[list[Token]]:
+    groups: list[list[Token]] = [[]]
     parentheses = 0
     atomic = 0
     for token in tokens:
-        if token.word in _COMMENTS:
-            continue
         if token.word == _SEMICOLON and parentheses == 0 and atomic == 0:
             groups.append([])
             continue
@@ -112,7 +91,7 @@ def _group(tokens: list[_Token]) -> list[list[_Token]]:
     return groups
 
 
-def _atomic_depth(depth: int, group: list[_Token]) -> int:
+def _atomic_depth(depth: int, group: list[Token]) -> int:
     """Depth of BEGIN ATOMIC … END, in which CASE … END nests (the rule psql follows)."""
     word = group[-1].word
     if depth == 0:
@@ -121,7 +100,7 @@ def _atomic_depth(depth: int, group: list[_Token]) -> int:
     return depth + (word in {"BEGIN", "CASE"}) - (word == "END")
 
 
-def _refuse_client_copy(group: list[_Token], encoded: bytes, source: str) -> None:
+def _refuse_client_copy(group: list[Token], encoded: bytes, source: str) -> None:
     """COPY … FROM STDIN waits for data that nobody sends, in the middle of the transaction."""
     parentheses = 0
     for token, following in pairwise(group):
@@ -135,7 +114,7 @@ def _refuse_client_copy(group: list[_Token], encoded: bytes, source: str) -> Non
             )
 
 
-def _statement(group: list[_Token], encoded: bytes, data: dict[int, str]) -> Statement:
+def _statement(group: list[Token], encoded: bytes, data: dict[int, str]) -> Statement:
     words = tuple(token.word for token in group)
     last_line = encoded.count(b"\n", 0, group[-1].end) + 1
     return Statement(
@@ -154,7 +133,7 @@ _WORDS_KEPT = 16
 _WORD_KEPT = 64
 
 
-def _added_enum_value(group: list[_Token], encoded: bytes) -> str | None:
+def _added_enum_value(group: list[Token], encoded: bytes) -> str | None:
     words = [token.word for token in group]
     if words[:2] != ["ALTER", "TYPE"] or "ADD" not in words or "VALUE" not in words:
         return None

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import Backup, BackupKind, describe_files
-from squizzle.errors import SquizzleError
+from squizzle.errors import SquizzleError, ToolError
 from squizzle.migrations.history import read_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.identity import read_identity
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.proof.digests import digest_in_snapshot, read_snapshot
+from squizzle.proof.digests import digest_in_snapshot, read_sequences, read_snapshot
 from squizzle.proof.records import DatabaseDigest
 
 DUMP_FOLDER = "dump"
@@ -26,6 +29,8 @@ DUMP_FOLDER = "dump"
 _COMPRESSION = "1"
 # A fingerprint query whose backup failed is asked to stop; the server answers at once or not at all.
 _CANCEL_S = 5.0
+# It is asked again until it has: between two queries there is none to stop.
+_CANCEL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +81,15 @@ def take_full_backup(
         read_snapshot(connection) as snapshot_id,
     ):
         source = _read_source(connection, options.schema)
+        # They follow no snapshot, so they are read before pg_dump reads them: the copy may stand higher, never lower.
+        sequences = read_sequences(connection)
         fingerprint = _Fingerprint(connection)
         fingerprint.start()
+
+        def watch() -> None:
+            fingerprint.raise_error()
+            on_progress(_written(folder))
+
         arguments = _dump_arguments(folder, snapshot_id, options.jobs)
         try:
             run_client(
@@ -87,13 +99,15 @@ def take_full_backup(
                 database=database,
                 doing=f"dump {database}",
                 timeout=options.timeout,
-                on_wait=lambda: on_progress(_written(folder)),
+                on_wait=watch,
             )
-        except BaseException:
-            connection.cancel_safe(timeout=_CANCEL_S)
-            raise
-        finally:
             fingerprint.join()
+        except BaseException as exc:
+            earlier = fingerprint.error
+            fingerprint.stop()
+            if earlier is not None and isinstance(exc, ToolError):
+                raise earlier from exc  # its transaction held the snapshot, so pg_dump could only fail after it
+            raise
         backup = Backup(
             id=backup_id,
             kind=BackupKind.FULL,
@@ -109,7 +123,7 @@ def take_full_backup(
             server_version=source.server_version,
             client_version=programs.version,
             files=describe_files(folder),
-            digest=fingerprint.result(),
+            digest=replace(fingerprint.result(), sequences=sequences),
         )
         store.publish(folder, backup)
     return backup
@@ -150,19 +164,30 @@ class _Fingerprint(threading.Thread):
         super().__init__(name="fingerprint", daemon=True)
         self._connection = connection
         self._digest: DatabaseDigest | None = None
-        self._error: SquizzleError | None = None
+        self.error: SquizzleError | None = None
 
     def run(self) -> None:
         """Take the fingerprints, and keep what came of it."""
         try:
             self._digest = digest_in_snapshot(self._connection, bookkeeping=True)
         except SquizzleError as exc:
-            self._error = exc
+            self.error = exc
+
+    def stop(self) -> None:
+        """End the thread; a server that is gone ends it by itself."""
+        while self.is_alive():
+            with contextlib.suppress(psycopg.Error):
+                self._connection.cancel_safe(timeout=_CANCEL_S)
+            self.join(_CANCEL_AGAIN_S)
+
+    def raise_error(self) -> None:
+        """Raise what went wrong in the thread: a dump without a digest is not worth waiting for."""
+        if self.error is not None:
+            raise self.error
 
     def result(self) -> DatabaseDigest:
         """The digest; raises what went wrong in the thread."""
-        if self._error is not None:
-            raise self._error
+        self.raise_error()
         if self._digest is None:
             raise AssertionError("the fingerprint thread ended without a result")
         return self._digest

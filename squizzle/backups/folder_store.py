@@ -91,7 +91,13 @@ class FolderStore:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise BackupDamagedError(f"{path} cannot be read: {exc}", hint="use another backup") from exc
-        return from_json(text, source=str(path))
+        backup = from_json(text, source=str(path))
+        if backup.id != backup_id:
+            raise BackupDamagedError(
+                f"{path} is the manifest of backup {backup.id!r}, expected {backup_id!r}",
+                hint="give the folder its name back; the manifest belongs to the files beside it",
+            )
+        return backup
 
     def list_ids(self) -> tuple[str, ...]:
         """Every published backup, newest first."""

@@ -20,6 +20,7 @@ VERB_GROUP = "squizzle.verbs"
 
 # Loaded when called: importing psycopg costs more than all of `squizzle --help`.
 _VERBS = {
+    "adopt": "squizzle.cli.adopt",
     "apply": "squizzle.cli.migrate",
     "digest": "squizzle.cli.inspect",
     "init": "squizzle.cli.scaffold",
@@ -69,7 +70,7 @@ def app() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process with the exit code of the contract."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(given))
+    sys.exit(run(given or ["--help"]))
 
 
 def run(arguments: list[str]) -> int:

@@ -15,7 +15,8 @@ import click
 from squizzle.cli.output import say
 from squizzle.config import LAYOUTS, PRODUCTION, Config, load_config, resolve_environment, resolve_url
 from squizzle.errors import InvalidInputError, RefusedError
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import detect_layout, read_migrations
+from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Identity, Target
@@ -40,6 +41,7 @@ class Invocation:
     url: str | None
     config: Config
     migrations_folder: Path | None
+    layout: str | None
     schema: str | None
     as_json: bool
     yes: bool
@@ -62,9 +64,27 @@ class Invocation:
             say("warning: everybody on this machine can read a password in --url; DATABASE_URL keeps it private")
         return access, target
 
+    @property
+    def folder(self) -> Path:
+        """The migrations folder."""
+        return self.migrations_folder or self.config.migrations
+
+    def folder_layout(self) -> str:
+        """How the migrations folder is laid out: what was said, else what it looks like.
+
+        Raises:
+            InvalidInputError: Nothing was said, and nothing or too much can be told from the folder.
+        """
+        said = self.layout or self.config.layout
+        return detect_layout(self.folder) if said == "auto" else said
+
     def migrations(self) -> tuple[Migration, ...]:
-        """What is on disk."""
-        return read_migrations(self.migrations_folder or self.config.migrations)
+        """What is on disk.
+
+        Raises:
+            InvalidInputError, VersionConflictError: See `read_migrations`.
+        """
+        return read_migrations(self.folder, self.folder_layout(), placeholders=placeholders_of(os.environ))
 
     def confirm(self, action: str, target: Target, identity: Identity | None) -> None:
         """Ask before a change in production; anywhere else say nothing.
@@ -91,7 +111,7 @@ def common_options(verb: Callable[..., Any]) -> Callable[..., Any]:
         url: str | None,
         config_file: Path | None,
         migrations: Path | None,
-        layout: str | None,  # noqa: ARG001 - one layout so far
+        layout: str | None,
         schema: str | None,
         as_json: bool,
         yes: bool,
@@ -102,6 +122,7 @@ def common_options(verb: Callable[..., Any]) -> Callable[..., Any]:
             url=url,
             config=load_config(config_file),
             migrations_folder=migrations,
+            layout=layout,
             schema=schema,
             as_json=as_json,
             yes=yes,

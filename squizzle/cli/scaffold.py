@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,7 +13,6 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.config import CONFIG_NAME
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.native import read_migrations
 from squizzle.migrations.versions import version_key
 
 _CONFIG = """\
@@ -23,8 +24,10 @@ migrations = "migrations"    # the folder of versions, seen from this file
 schema = "public"            # the schema that scripts work in; it holds squizzle_history, too
 
 [timeouts]
-lock = "5s"                  # lock_timeout of every statement: nobody waits behind us for longer
+lock = "50ms"                # lock_timeout of DDL: nobody waits behind us for longer; then it is tried again
+rows = "5s"                  # lock_timeout of statements that only read and write rows
 statement = "1h"             # statement_timeout of every statement
+budget = "5m"                # after that no further try is made
 
 # One section a database. `--env staging` uses this one.
 [environments.staging]
@@ -49,20 +52,37 @@ _VERIFY = """\
 -- SELECT to_regclass('{name}') IS NOT NULL;
 """
 
+# Layouts with one folder a version.
+_FOLDER_LAYOUTS = frozenset({"native", "diesel"})
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-def init(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+def init(folder: Path, *, as_json: bool) -> None:
     """Write a commented squizzle.toml and an empty migrations folder; what exists is left alone."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = folder / CONFIG_NAME
     if config.exists():
         raise InvalidInputError(f"{config} exists already", hint="edit it, or name another folder")
     name = re.sub(r"[^a-z0-9_]+", "_", folder.resolve().name.lower()).strip("_") or "app"
-    config.write_text(_CONFIG.format(name=name), encoding="utf-8")
-    (folder / "migrations").mkdir(exist_ok=True)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(_CONFIG.format(name=name), encoding="utf-8")
+        (folder / "migrations").mkdir(exist_ok=True)
     say(f"wrote {config} and {folder / 'migrations'}")
     say("next: squizzle new create_users")
+    print_result({"config": str(config), "migrations": str(folder / "migrations")}, "", as_json=as_json)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise InvalidInputError(
+            f"{exc.filename or folder} cannot be written: {exc.strerror}",
+            hint="check owner and mode, or name another folder",
+        ) from exc
 
 
 @click.command()
@@ -72,13 +92,18 @@ def new(invocation: Invocation, name: str) -> None:
     """Make the next version's folder with up.sql, down.sql and verify.sql."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidInputError(f"{name!r} cannot be a migration's name", hint="letters, digits and _ (create_users)")
-    root = invocation.migrations_folder or invocation.config.migrations
-    existing = [migration.version for migration in read_migrations(root)]
-    version = next_version(existing)
-    folder = root / f"{version}_{name}"
-    folder.mkdir()
-    for file, text in (("up.sql", _UP), ("down.sql", _DOWN), ("verify.sql", _VERIFY)):
-        (folder / file).write_text(text.format(name=name), encoding="utf-8")
+    layout = invocation.folder_layout()
+    if layout not in _FOLDER_LAYOUTS:
+        raise InvalidInputError(
+            f"{invocation.folder} is laid out for {layout}, and `new` makes a folder with up.sql and down.sql",
+            hint=f"make the files by hand, or with {layout} itself",
+        )
+    version = next_version([migration.version for migration in invocation.migrations()])
+    folder = invocation.folder / f"{version}_{name}"
+    with _writing(folder):
+        folder.mkdir()
+        for file, text in (("up.sql", _UP), ("down.sql", _DOWN), ("verify.sql", _VERIFY)):
+            (folder / file).write_text(text.format(name=name), encoding="utf-8")
     print_result({"version": version, "path": str(folder)}, str(folder), as_json=invocation.as_json)
 
 

@@ -6,6 +6,7 @@ import click
 
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
+from squizzle.migrations.records import HistoryRow
 from squizzle.migrations.status import Status, read_status
 from squizzle.postgres.access import connect
 
@@ -42,7 +43,13 @@ def _status_document(found: Status, environment: str | None) -> JsonDocument:
             for row in found.failed
         ],
         "running": [
-            {"version": row.version, "applied_by": row.applied_by, "applied_at": row.applied_at.isoformat()}
+            {
+                "version": row.version,
+                "applied_by": row.applied_by,
+                "applied_at": row.applied_at.isoformat(),
+                "statements_done": row.statements_done,
+                "runner": found.runner,
+            }
             for row in found.running
         ],
     }
@@ -58,6 +65,14 @@ def _status_text(found: Status, environment: str | None) -> str:
         for row, same in found.applied
     ]
     notes = {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
-    notes |= {row.version: f"RUNNING, or its run died (since {row.applied_at:%H:%M:%S %Z})" for row in found.running}
+    notes |= {row.version: _running_text(row, found.runner) for row in found.running}
     rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]
     return "\n".join([head, "", table(("version", "name", "state", "at", "by"), rows)]) if rows else head
+
+
+def _running_text(row: HistoryRow, runner: str | None) -> str:
+    since = f"since {row.applied_at:%H:%M:%S %Z}"
+    if runner is not None:
+        return f"RUNNING {since}: {runner}"
+    kept = f"{row.statements_done} statements were finished and stay" if row.statements_done else "nothing was kept"
+    return f"its run DIED ({since}); {kept}; the next apply goes on from there"

@@ -22,7 +22,7 @@ from squizzle.migrations.records import (
     Timeouts,
 )
 from squizzle.migrations.script_run import Listener
-from squizzle.migrations.session import exclusive
+from squizzle.migrations.session import exclusive, work_in_schema
 from squizzle.migrations.status import read_status
 from squizzle.migrations.verification import check_verification
 from squizzle.postgres.access import Connection
@@ -164,7 +164,7 @@ def verify_versions(
         raise VersionConflictError(f"{only} is not applied", hint="`squizzle status` lists what is applied")
     on_disk = {migration.version: migration for migration in migrations}
     checks = [_check_file(row, same) for row, same in rows]
-    checks += [_check_script(connection, on_disk[row.version]) for row, same in rows if same is not None]
+    checks += [_check_script(connection, target.schema, on_disk[row.version]) for row, same in rows if same is not None]
     if only is None:
         checks.append(_check_drift(connection, target))
     return tuple(checks)
@@ -175,7 +175,7 @@ def _check_file(row: HistoryRow, same: bool | None) -> Check:  # noqa: FBT001
     return Check(name=f"{row.version} file", ok=bool(same), detail=details[same])
 
 
-def _check_script(connection: Connection, migration: Migration) -> Check:
+def _check_script(connection: Connection, schema: str, migration: Migration) -> Check:
     name = f"{migration.version} verify.sql"
     if migration.verify_sql is None:
         return Check(name=name, ok=True, detail="has none")
@@ -184,6 +184,7 @@ def _check_script(connection: Connection, migration: Migration) -> Check:
         try:
             with connection.transaction(force_rollback=True):
                 connection.execute("SET TRANSACTION READ ONLY")
+                work_in_schema(connection, schema)
                 problem = check_verification(connection, statement)
         except psycopg.Error as exc:
             problem = server_words(exc)

@@ -72,6 +72,12 @@ def _give_lock_back(connection: Connection) -> None:
         connection.close()
 
 
+def lock_holder(connection: Connection) -> str | None:
+    """Who migrates this database now, as a sentence; None when nobody does. Nothing is changed."""
+    holder = connection.execute(_HOLDER, LOCK_KEYS).fetchone()
+    return None if holder is None else _describe(holder)
+
+
 def _describe(holder: tuple[object, ...] | None) -> str:
     if holder is None:
         return "the holder ended a moment ago; try again"
@@ -115,6 +121,11 @@ def prepare_session(connection: Connection, *, schema: str, timeouts: Timeouts) 
     _set(connection, "lock_timeout", _milliseconds(timeouts.lock))
     _set(connection, "statement_timeout", _milliseconds(timeouts.statement))
     _set(connection, "idle_in_transaction_session_timeout", _milliseconds(_IDLE_LIMIT))
+    work_in_schema(connection, schema)
+
+
+def work_in_schema(connection: Connection, schema: str) -> None:
+    """Let unqualified names be of this schema; inside a transaction that is rolled back, only until its end."""
     if schema != "public":
         connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.records import HistoryRow, Migration, RowState
+from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
 
@@ -23,7 +24,8 @@ class Status:
             there is no such file any more).
         pending: What is on disk and not applied.
         failed: Versions whose last run failed.
-        running: Versions whose run has not ended (or died: the next apply finds out).
+        running: Versions whose run has not ended.
+        runner: Who migrates now; None while `running` is not empty means that the run died.
     """
 
     database: str
@@ -33,6 +35,7 @@ class Status:
     pending: tuple[Migration, ...]
     failed: tuple[HistoryRow, ...]
     running: tuple[HistoryRow, ...]
+    runner: str | None = None
 
 
 def read_status(connection: Connection, target: Target, migrations: Sequence[Migration]) -> Status:
@@ -55,6 +58,7 @@ def read_status(connection: Connection, target: Target, migrations: Sequence[Mig
         pending=pending(migrations, history),
         failed=tuple(row for row in history.in_state(RowState.FAILED)),
         running=history.in_state(RowState.RUNNING),
+        runner=lock_holder(connection),
     )
 
 

@@ -215,9 +215,9 @@ _VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 
-# What our own session takes from the environment where access says nothing, so the program takes it, too. Not
-# PGSERVICE: a service wins over the variables that say where to connect, and could lead to another database.
-_DEFAULTS = frozenset({"PGHOST", "PGPORT", "PGUSER", *_VARIABLES.values()} - {"PGPASSFILE", "PGSERVICE"})
+# What our own session takes from the environment where access says nothing, so the program takes it, too: it must not
+# end up at another server. Not PGSERVICE: a service wins over the variables that say where to connect.
+_DEFAULTS = frozenset({"PGHOST", "PGPORT", "PGUSER", *(one for one in _VARIABLES.values() if one.startswith("PGSSL"))})
 
 
 def _libpq_variables(access: ServerAccess, database: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from squizzle.errors import (
@@ -21,6 +23,7 @@ _INSUFFICIENT_PRIVILEGE = "42501"
 _DISK_FULL = "53100"
 _TOO_MANY_CONNECTIONS = "53300"
 _READ_ONLY = "25006"
+_NO_SUCH_SCHEMA = "3F000"
 
 _HINTS = {
     _INSUFFICIENT_PRIVILEGE: "connect as the owner of the database, or have the missing right granted",
@@ -29,6 +32,7 @@ _HINTS = {
     _READ_ONLY: "this is a standby or a read-only session; connect to the primary",
     _LOCK_NOT_AVAILABLE: "find out who holds the lock with pg_blocking_pids(), then run the same command again",
     _DEADLOCK: "run the same command again",
+    _NO_SUCH_SCHEMA: "create it first (CREATE SCHEMA), or correct the name",
 }
 
 
@@ -81,6 +85,12 @@ def server_words(exc: psycopg.Error) -> str:
     return lines[0] if lines else type(exc).__name__
 
 
+# A role that has too many sessions is not among them: its password is right, and waiting helps.
+_NOT_LET_IN = re.compile(
+    r'authentication failed|no password supplied|role ".*" (?:does not exist|is not permitted to log in)'
+)
+
+
 def translate_connect_error(exc: psycopg.Error, *, where: str, database: str, user: str) -> ConnectionFailedError:
     """The error of ours for a connection that was not made.
 
@@ -96,7 +106,7 @@ def translate_connect_error(exc: psycopg.Error, *, where: str, database: str, us
     # Anything but an OperationalError complains about our parameters, and may repeat them.
     words = str(exc) if isinstance(exc, psycopg.OperationalError) else "the connection parameters are not usable"
     account = f" as {user}" if user else ""
-    if "password authentication failed" in words or "no password supplied" in words or "role " in words:
+    if _NOT_LET_IN.search(words):
         return AuthenticationFailedError(
             f"{where} does not accept the login to {database}{account}: {_last_fatal(words)}",
             hint="check user and password (PGPASSWORD, a password file, or the block's password field)",

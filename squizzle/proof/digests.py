@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -35,15 +36,44 @@ _TEXT_SETTINGS = {
     "quote_all_identifiers": "off",
     # Names come back qualified unless they are in pg_catalog.
     "search_path": "pg_catalog",
+    # A database without an encoding (SQL_ASCII) would send names as bytes.
+    "client_encoding": "UTF8",
+    # To compile the one long query over the catalogue takes longer than to run it.
+    "jit": "off",
+    # Rather an error than a fingerprint of the rows that a policy lets us see.
+    "row_security": "off",
 }
+
+# One round trip for all of them.
+_SET_FOR_TRANSACTION = (
+    "SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text(%s::pg_catalog.jsonb)"
+)
 
 # Facts that a dump and a restore do not keep, and that change nothing for anybody who uses the schema.
 _STRICT_ONLY = frozenset({"constraint origin"})
 
-# Second rows about an object that has a row of its own: they come and go with it.
+# Further rows about an object that has a row of its own: they come and go with it.
 _COMPANIONS = frozenset(
-    {"view definition", "constraint state", "constraint origin", "constraint triggers", "index state", "trigger state"}
+    {
+        "constraint origin",
+        "constraint state",
+        "constraint triggers",
+        "domain constraint state",
+        "function state",
+        "index state",
+        "partition key",
+        "policy check",
+        "policy using",
+        "publication filter",
+        "rule state",
+        "statistics state",
+        "trigger state",
+        "view definition",
+    }
 )
+
+# pg_dump leaves these out (manual, "pg_dump", is silent about it; getIndexes() in its source is not).
+_NOT_IN_A_DUMP = "invalid index"
 
 _TABLES = """
     SELECT format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname,
@@ -54,11 +84,25 @@ _TABLES = """
       AND n.nspname NOT LIKE 'pg\\_%%'
       AND (%(schema)s::text IS NULL OR n.nspname = %(schema)s::text)
       AND (%(bookkeeping)s OR (n.nspname <> 'squizzle' AND c.relname <> 'squizzle_history'))
+      -- Of an extension's tables, those that it lets a dump save (manual, "Extension Configuration Tables").
+      AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+                        AND d.refclassid = 'pg_extension'::regclass AND c.oid <> ALL (coalesce(e.extconfig, '{}')))
     ORDER BY c.relpages DESC, 1
 """
 
+_SCALARS = """
+    SELECT name
+    FROM (SELECT a.attname::text, t.typcategory FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+          WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped
+          UNION ALL
+          SELECT t.typname::text, t.typcategory FROM pg_type t WHERE t.oid >= 16384) AS one (name, category)
+    GROUP BY name HAVING bool_and(category <> 'A')
+"""
+
 _SEQUENCES = """
-    SELECT format('%%I.%%I', schemaname, sequencename), last_value
+    SELECT format('%%I.%%I', schemaname, sequencename),
+           CASE WHEN increment_by > 0 THEN last_value ELSE -greatest(last_value, -9223372036854775807) END
     FROM pg_sequences
     WHERE schemaname <> 'squizzle' AND sequencename <> 'squizzle_history_id_seq'
       AND (%(schema)s::text IS NULL OR schemaname = %(schema)s::text)
@@ -87,11 +131,11 @@ def digest_in_snapshot(
     """The same inside a snapshot that the caller opened with `read_snapshot`."""
     with _translated("fingerprint the database"):
         return DatabaseDigest(
+            sequences=read_sequences(connection, schema=schema),
             schema=_schema_digest(connection, schema),
             tables=tuple(
                 _digest_table(connection, *row) for row in _tables(connection, schema, bookkeeping=bookkeeping)
             ),
-            sequences=_sequences(connection, schema),
         )
 
 
@@ -115,8 +159,7 @@ def read_snapshot(connection: Connection) -> Iterator[str]:
     """
     with _translated("open a snapshot"), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        for name, value in _TEXT_SETTINGS.items():
-            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+        connection.execute(_SET_FOR_TRANSACTION, (json.dumps(_TEXT_SETTINGS),))
         row = connection.execute("SELECT pg_export_snapshot()").fetchone()
         yield str(row[0]) if row else ""
 
@@ -130,8 +173,10 @@ def _translated(doing: str) -> Iterator[None]:
 
 
 def _schema_digest(connection: Connection, schema: str | None) -> SchemaDigest:
-    rows = connection.execute(load_sql("squizzle.proof", "schema_objects"), {"schema": schema}).fetchall()
-    objects = tuple(sorted((_schema_object(*row) for row in rows), key=lambda one: (one.kind, one.name, one.strict)))
+    scalars = frozenset(name for (name,) in connection.execute(_SCALARS))
+    rows = connection.execute(load_sql("squizzle.proof", "schema_objects"), {"schema": schema})
+    found = (_schema_object(*row, scalars=scalars) for row in rows)
+    objects = tuple(sorted(found, key=lambda one: (one.kind, one.name, one.strict)))
     return SchemaDigest(
         strict=_sha256(f"{one.kind} {one.name} {one.strict}" for one in objects),
         logical=_sha256(f"{one.kind} {one.name} {one.logical}" for one in objects),
@@ -139,14 +184,16 @@ def _schema_digest(connection: Connection, schema: str | None) -> SchemaDigest:
     )
 
 
-def _schema_object(kind: str, name: str, parent: str, position: int, definition: str | None) -> SchemaObject:
+def _schema_object(
+    kind: str, name: str, parent: str, position: int, definition: str | None, *, scalars: frozenset[str]
+) -> SchemaObject:
     text = definition or ""
     if kind in _STRICT_ONLY:
         meaning = ""
     elif kind == "enum value":
         meaning = f"{position} {text}"  # they compare by their order; that of columns has no such meaning
     else:
-        meaning = canonical(kind, text)
+        meaning = canonical(kind, text, scalars=scalars)
     return SchemaObject(
         kind=kind, name=name, parent=parent, strict=_sha256((str(position), text)), logical=_sha256((meaning,))
     )
@@ -171,8 +218,16 @@ def _digest_table(connection: Connection, name: str, space: str, table: str, col
     return TableDigest(table=name, rows=row[0], digest=row[1])
 
 
-def _sequences(connection: Connection, schema: str | None) -> dict[str, int | None]:
-    return dict(connection.execute(_SEQUENCES, {"schema": schema}).fetchall())
+def read_sequences(connection: Connection, *, schema: str | None = None) -> dict[str, int | None]:
+    """How far every sequence has counted, a descending one as the negative number. Nothing is changed.
+
+    Sequences belong to no snapshot: a copy is compared with positions that were read before the copy was made.
+
+    Raises:
+        DatabaseError: The session was lost.
+    """
+    with _translated("read the sequences"):
+        return dict(connection.execute(_SEQUENCES, {"schema": schema}).fetchall())
 
 
 def compare_digests(expected: DatabaseDigest, found: DatabaseDigest) -> Comparison:
@@ -181,10 +236,10 @@ def compare_digests(expected: DatabaseDigest, found: DatabaseDigest) -> Comparis
     A sequence may stand higher than expected: sequences do not follow snapshots, and a gap in numbers harms nobody,
     while a lower one would give out numbers that are taken.
     """
-    wanted = {(one.kind, one.name): one for one in expected.schema.objects}
     there = {(one.kind, one.name): one for one in found.schema.objects}
+    wanted = _without_lost({(one.kind, one.name): one for one in expected.schema.objects}, there)
     return Comparison(
-        schema=_schema_match(expected.schema, found.schema),
+        schema=SchemaMatch.EXACT if expected.schema.strict == found.schema.strict else _logical_match(wanted, there),
         missing=_top_labels([wanted[key] for key in wanted.keys() - there.keys()]),
         changed=_labels(one for key, one in wanted.items() if key in there and there[key].logical != one.logical),
         unexpected=_top_labels([there[key] for key in there.keys() - wanted.keys()]),
@@ -193,10 +248,22 @@ def compare_digests(expected: DatabaseDigest, found: DatabaseDigest) -> Comparis
     )
 
 
-def _schema_match(expected: SchemaDigest, found: SchemaDigest) -> SchemaMatch:
-    if expected.strict == found.strict:
-        return SchemaMatch.EXACT
-    return SchemaMatch.LOGICAL if expected.logical == found.logical else SchemaMatch.DIFFERENT
+_Objects = Mapping[tuple[str, str], SchemaObject]
+
+
+def _without_lost(wanted: _Objects, there: _Objects) -> _Objects:
+    """What must be there: an index that was not valid may be gone, for no query could use it and no dump has it."""
+    gone = {name for kind, name in wanted.keys() - there.keys() if kind == _NOT_IN_A_DUMP}
+    return {
+        key: one
+        for key, one in wanted.items()
+        if key in there or one.name not in gone or one.kind not in {_NOT_IN_A_DUMP, "index state"}
+    }
+
+
+def _logical_match(wanted: _Objects, there: _Objects) -> SchemaMatch:
+    same = {key: one.logical for key, one in wanted.items()} == {key: one.logical for key, one in there.items()}
+    return SchemaMatch.LOGICAL if same else SchemaMatch.DIFFERENT
 
 
 def _labels(objects: Iterable[SchemaObject]) -> tuple[str, ...]:

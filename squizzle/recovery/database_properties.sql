@@ -10,9 +10,12 @@ SELECT pg_get_userbyid(d.datdba) AS owner,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,  -- renamed in PostgreSQL 17
        (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace) AS tablespace,
        CASE WHEN d.datacl IS NOT NULL THEN
-           (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.rolname, ''), a.privilege_type, a.is_grantable)
-                                      ORDER BY r.rolname NULLS FIRST, a.privilege_type), '[]')
-            FROM aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee) END AS grants,
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(g.rolname, ''), g.privilege_type, g.is_grantable)
+                                      ORDER BY g.rolname NULLS FIRST, g.privilege_type), '[]')
+            -- Two may have granted the same; the new database has one owner, who grants everything.
+            FROM (SELECT r.rolname, a.privilege_type, bool_or(a.is_grantable) AS is_grantable
+                  FROM aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+                  GROUP BY r.rolname, a.privilege_type) g) END AS grants,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(r.rolname, ''), c.setting)
                                   ORDER BY r.rolname NULLS FIRST, c.setting), '[]')
         FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c(setting)

@@ -56,7 +56,10 @@ def unfence(control: Connection, database: str) -> None:
 
 def is_fenced(control: Connection, database: str) -> bool:
     """Whether the database accepts no connections; ConnectionFailedError when there is no such database."""
-    row = control.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database,)).fetchone()
+    try:
+        row = control.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database,)).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"see whether {database} is fenced") from exc
     if row is None:
         raise ConnectionFailedError(f"there is no database {database!r}", hint="`psql -l` lists what is there")
     return not row[0]

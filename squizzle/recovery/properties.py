@@ -115,7 +115,8 @@ def _setting(role: str, text: str) -> Setting:
     return Setting(role=role, name=name, value=value)
 
 
-_PROVIDERS = {"i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+_LOCALES = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}
 
 
 def create_like(properties: DatabaseProperties, name: str) -> sql.Composed:
@@ -130,11 +131,12 @@ def create_like(properties: DatabaseProperties, name: str) -> sql.Composed:
         sql.SQL("LC_COLLATE {}").format(sql.Literal(properties.lc_collate)),
         sql.SQL("LC_CTYPE {}").format(sql.Literal(properties.lc_ctype)),
         sql.SQL("TABLESPACE {}").format(sql.Identifier(properties.tablespace)),
+        # Said always: template0 may have another one.
+        sql.SQL("LOCALE_PROVIDER {}").format(sql.SQL(_PROVIDERS[properties.locale_provider])),
     ]
-    if properties.locale_provider in _PROVIDERS and properties.locale is not None:
-        provider, option = _PROVIDERS[properties.locale_provider]
-        options.append(sql.SQL("LOCALE_PROVIDER {}").format(sql.SQL(provider)))
-        options.append(sql.SQL("{} {}").format(sql.SQL(option), sql.Literal(properties.locale)))
+    if properties.locale_provider in _LOCALES and properties.locale is not None:
+        option = sql.SQL(_LOCALES[properties.locale_provider])
+        options.append(sql.SQL("{} {}").format(option, sql.Literal(properties.locale)))
     return sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(" ").join(options))
 
 

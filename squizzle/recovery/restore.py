@@ -11,7 +11,7 @@ from psycopg import sql
 
 from squizzle.backups.dump import DUMP_FOLDER
 from squizzle.backups.manifest import Backup, check_files
-from squizzle.errors import ProgramNotUsableError, RecoveryError
+from squizzle.errors import ProgramNotUsableError, RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.programs import ClientPrograms
@@ -61,8 +61,9 @@ def restore_beside(
     _refuse_newer_client(control, programs)
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
-    _execute(control, _mark_command(into, backup), doing=f"mark {into}")
     try:
+        _execute(control, _mark_command(into, backup), doing=f"mark {into}")
+        _drop_what_was_not_saved(access, backup, into)
         run_client(
             programs.path("pg_restore"),
             _restore_arguments(folder, into),
@@ -73,9 +74,27 @@ def restore_beside(
         )
         with connect(access, into, purpose="analyze") as connection:
             _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
-    except BaseException:
-        drop_database(control, into)
+    except BaseException as exc:
+        try:
+            drop_database(control, into)
+        except SquizzleError as second:
+            exc.add_note(f"Also, {into} could not be dropped: {second.message}")
         raise
+
+
+# template0 has them, and a dump does not say that they were dropped.
+_IN_TEMPLATE = (("extension", "plpgsql"), ("schema", "public"))
+
+
+def _drop_what_was_not_saved(access: ServerAccess, backup: Backup, into: str) -> None:
+    saved = {(one.kind, one.name) for one in backup.digest.schema.objects}
+    gone = [(kind, name) for kind, name in _IN_TEMPLATE if (kind, name) not in saved]
+    if not gone:
+        return
+    with connect(access, into, purpose="restore") as connection:
+        for kind, name in gone:
+            command = sql.SQL("DROP {} {}").format(sql.SQL(kind), sql.Identifier(name))
+            _execute(connection, command, doing=f"drop {kind} {name} of {into}")
 
 
 _MARK = "squizzle: being restored"
@@ -99,9 +118,12 @@ def _mark_command(into: str, backup: Backup) -> sql.Composed:
 
 
 def _drop_leftover(control: Connection, name: str) -> None:
-    row = control.execute(
-        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
-    ).fetchone()
+    try:
+        row = control.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
+        ).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"see whether {name} exists") from exc
     if row is None:
         return
     if not str(row[0] or "").startswith(_MARK):

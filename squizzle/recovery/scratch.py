@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from squizzle.errors import RefusedError
+from squizzle.errors import DatabaseError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words, translate_error
 from squizzle.recovery.restore import drop_database
@@ -89,13 +89,18 @@ def sweep_dead_runs(control: Connection) -> tuple[str, ...]:
         The names of what was dropped.
     """
     names = [*_databases(control), *_roles(control)]
-    dropped: list[str] = []
-    for run_id in sorted({match[1] for name in names if (match := _NAME.fullmatch(name))}):
+    for run_id in sorted({run_id for name in names if (run_id := _run_of(name))}):
         if _try_lock(control, run_id):
-            dropped += [name for name in names if name.startswith(f"{PREFIX}{run_id}")]
             remove_run(control, run_id)
             control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
-    return tuple(dropped)
+    left = {*_databases(control), *_roles(control)}
+    return tuple(name for name in names if name not in left)
+
+
+def _run_of(name: str) -> str | None:
+    """The run that made it; None for somebody else's, whose name only looks alike."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match else None
 
 
 def _databases(control: Connection) -> list[str]:
@@ -155,10 +160,13 @@ def remove_run(control: Connection, run_id: str) -> tuple[str, ...]:
     """
     left: list[str] = []
     for database in _databases(control):
-        if database.startswith(f"{PREFIX}{run_id}"):
-            drop_database(control, database)
+        if _run_of(database) == run_id:
+            try:
+                drop_database(control, database)
+            except DatabaseError as exc:
+                left.append(exc.message)
     for role in _roles(control):
-        if role.startswith(f"{PREFIX}{run_id}"):
+        if _run_of(role) == run_id:
             try:
                 control.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
             except psycopg.Error as exc:

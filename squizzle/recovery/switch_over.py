@@ -7,13 +7,15 @@ none of 25 (measured). Clients see three errors for some milliseconds: 57P01, 55
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
-from squizzle.errors import RecoveryError
+from squizzle.errors import DatabaseState, RecoveryError
 from squizzle.postgres.access import Connection
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.recovery.fence import fence
 from squizzle.recovery.properties import DatabaseProperties, apply_commands, read_properties
 
@@ -68,12 +70,12 @@ def switch_over(
 
 
 def _existing(control: Connection, names: tuple[str, ...]) -> set[str]:
-    rows = control.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", (list(names),)).fetchall()
+    rows = _rows(control, "SELECT datname FROM pg_database WHERE datname = ANY(%s)", list(names))
     return {row[0] for row in rows}
 
 
 def _refuse_prepared(control: Connection, names: tuple[str, ...]) -> None:
-    rows = control.execute("SELECT gid, database FROM pg_prepared_xacts WHERE database = ANY(%s)", (list(names),))
+    rows = _rows(control, "SELECT gid, database FROM pg_prepared_xacts WHERE database = ANY(%s)", list(names))
     prepared = ", ".join(f"{gid} in {database}" for gid, database in rows)
     if prepared:
         raise RecoveryError(
@@ -94,12 +96,21 @@ def _rename(control: Connection, *, database: str, restored: str, keep_as: str, 
             for command in commands:
                 control.execute(command)
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"switch {database} over to {restored}") from exc
+        # A session that is lost at COMMIT does not learn whether the renames happened.
+        state = DatabaseState.UNKNOWN if is_connection_loss(exc) else DatabaseState.UNTOUCHED
+        raise translate_error(exc, doing=f"switch {database} over to {restored}", database_state=state) from exc
 
 
 def _slots(control: Connection, database: str) -> tuple[str, ...]:
-    rows = control.execute("SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", (database,))
+    rows = _rows(control, "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1", database)
     return tuple(row[0] for row in rows)
+
+
+def _rows(control: Connection, query: LiteralString, parameter: str | list[str]) -> list[TupleRow]:
+    try:
+        return control.execute(query, (parameter,)).fetchall()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="see which databases there are") from exc
 
 
 def changed_properties(control: Connection, database: str, expected: DatabaseProperties) -> tuple[str, ...]:

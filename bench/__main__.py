@@ -1,0 +1,6 @@
+"""`make bench`: every benchmark, one after the other."""
+
+from bench import lock_queue
+
+if __name__ == "__main__":
+    lock_queue.main()

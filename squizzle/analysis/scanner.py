@@ -1,0 +1,53 @@
+"""PostgreSQL's own scanner: a text as tokens. The only module that scans with libpg_query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import postgast
+from postgast import pg_query_pb2
+
+_COMMENTS = frozenset(pg_query_pb2.Token.Value(name) for name in ("SQL_COMMENT", "C_COMMENT"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """One token, comments left out.
+
+    Attributes:
+        start: Where it begins, in bytes.
+        end: Where it ends, in bytes.
+        word: Its text in capitals.
+    """
+
+    start: int
+    end: int
+    word: str
+
+
+class UnreadableError(ValueError):
+    """The text ends inside a quote or a comment; `line` is where that begins, counted from 1."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def scan(text: str) -> list[Token]:
+    """The tokens of a text.
+
+    Raises:
+        UnreadableError: It ends inside a quote or a comment.
+    """
+    try:
+        scanned = postgast.scan(text)
+    except postgast.PgQueryError as exc:
+        # What it is "at or near" is all the rest of the file.
+        reason = exc.message.partition(" at or near ")[0]
+        raise UnreadableError(reason, text.count("\n", 0, max(0, exc.cursorpos - 1)) + 1) from exc
+    encoded = text.encode()
+    return [
+        Token(start=token.start, end=token.end, word=encoded[token.start : token.end].decode().upper())
+        for token in scanned.tokens
+        if token.token not in _COMMENTS
+    ]

@@ -1,0 +1,211 @@
+"""Both directions in one file, told apart by marks: line comments such as `-- migrate:down`.
+
+A mark counts only where its tool sees one. What looks like a mark and is none to the tool is refused: the tool would
+run the way back as part of the way forward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from squizzle.analysis.statements import split_statements
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.layouts.files import checksum, list_folder, plain_files, read_present, refuse_strays
+from squizzle.migrations.records import Labels, Migration
+
+UP = "up"
+DOWN = "down"
+_BEGIN = "statementbegin"
+_END = "statementend"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """One mark of a file.
+
+    Attributes:
+        line: Its line, counted from 0.
+        word: What it says, in small letters.
+        options: What stands behind that.
+    """
+
+    line: int
+    word: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grammar:
+    """How a tool writes marks.
+
+    Attributes:
+        tool: Its name.
+        mark: What it takes for a mark: the groups are the word and the options.
+        nearly: What a person may have meant as one.
+        example: A mark, for messages.
+        in_transaction: What the marks of a file say about its transaction.
+        down_may_be_first: Whether the way back may stand before the way forward.
+    """
+
+    tool: str
+    mark: re.Pattern[str]
+    nearly: re.Pattern[str]
+    example: str
+    in_transaction: Callable[[Sequence[Mark], str], bool | None]
+    down_may_be_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarkedFile:
+    """A migration's file and what its name says."""
+
+    path: Path
+    version: str
+    name: str
+
+
+def read_marked(folder: Path, grammar: Grammar, pattern: re.Pattern[str], *, wanted: str) -> list[Migration]:
+    """Every migration of a folder whose files hold both directions; not ordered yet.
+
+    Args:
+        folder: The migrations folder; folders in it are not looked into.
+        grammar: The tool's marks.
+        pattern: Its file names, with the groups `version` and `name`.
+        wanted: The same in words.
+
+    Raises:
+        InvalidInputError: A name or a mark with a slip, a mark too many or too few, statements outside of both
+            directions, a step that is no SQL, or a file that cannot be used. Nothing was changed.
+    """
+    root = folder.resolve()
+    found, left = [], []
+    for path in plain_files(list_folder(folder)):
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            left.append(path)
+        else:
+            version = match["version"]
+            found.append(MarkedFile(path=path, version=version, name=match["name"] or version))
+    refuse_strays(left, wanted=wanted)
+    for path in left:
+        if path.suffix == ".sql" and has_marks(path, grammar):
+            raise InvalidInputError(
+                f"{path} holds marks of {grammar.tool}, but is not named {wanted}",
+                hint="rename it, or move it elsewhere when it is no migration",
+            )
+    return [_read(file, grammar, root=root) for file in found]
+
+
+def has_marks(path: Path, grammar: Grammar) -> bool:
+    """Whether a file that may be of any kind has a mark of the tool."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    except OSError:
+        return False
+    return any(grammar.mark.fullmatch(line) or grammar.nearly.match(line) for line in text.split("\n"))
+
+
+def _read(file: MarkedFile, grammar: Grammar, *, root: Path) -> Migration:
+    text = read_present(file.path, root=root)
+    source = file.path.name
+    marks = _find_marks(text, source, grammar)
+    up, down = _directions(marks, source, grammar)
+    _check_blocks(marks, source, grammar)
+    lines = text.split("\n")
+    _refuse_preamble(lines, marks, source, grammar)
+    up_sql = _part(lines, up, marks)
+    return Migration(
+        version=file.version,
+        name=file.name,
+        up_sql=up_sql,
+        down_sql=_part(lines, down, marks) if down else None,
+        verify_sql=None,
+        # Without the blank lines around it, so that a way back may be written below it later on.
+        checksum=checksum(up_sql.strip("\n")),
+        source=file.path,
+        labels=Labels(up=source, down=source),
+        in_transaction=grammar.in_transaction(marks, source),
+    )
+
+
+def _find_marks(text: str, source: str, grammar: Grammar) -> list[Mark]:
+    marks = []
+    for number, line in enumerate(text.split("\n")):
+        match = grammar.mark.fullmatch(line)
+        if match is not None:
+            word = match["word"].lower()
+            marks.append(Mark(line=number, word=word, options=tuple((match["options"] or "").split())))
+        elif grammar.nearly.match(line):
+            raise InvalidInputError(
+                f"{source}:{number + 1}: {line.strip()!r} is no mark to {grammar.tool}",
+                hint=f"write it exactly so, at the beginning of the line: {grammar.example}",
+            )
+    return marks
+
+
+def _directions(marks: Sequence[Mark], source: str, grammar: Grammar) -> tuple[Mark, Mark | None]:
+    up = _only(UP, marks, source)
+    down = _only(DOWN, marks, source)
+    if up is None:
+        raise InvalidInputError(
+            f"{source} says nowhere where its way forward begins",
+            hint=f"{grammar.tool} wants the line {grammar.example}",
+        )
+    if down is not None and down.line < up.line and not grammar.down_may_be_first:
+        raise InvalidInputError(
+            f"{source}:{down.line + 1}: the way back stands before the way forward",
+            hint=f"{grammar.tool} wants them the other way round",
+        )
+    return up, down
+
+
+def _only(word: str, marks: Sequence[Mark], source: str) -> Mark | None:
+    found = [mark for mark in marks if mark.word == word]
+    if len(found) > 1:
+        raise InvalidInputError(
+            f"{source}:{found[1].line + 1}: the mark {word!r} is there already, in line {found[0].line + 1}",
+            hint="a file holds one migration; move the second one to a file of its own",
+        )
+    return found[0] if found else None
+
+
+def _check_blocks(marks: Iterable[Mark], source: str, grammar: Grammar) -> None:
+    """A direction that begins between StatementBegin and StatementEnd is a slip: the tool refuses such a file."""
+    begun: Mark | None = None
+    for mark in marks:
+        if mark.word == _BEGIN:
+            begun = begun or mark
+        elif mark.word == _END:
+            begun = None
+        elif begun is not None:
+            break
+    if begun is not None:
+        raise InvalidInputError(
+            f"{source}:{begun.line + 1}: a StatementBegin without its StatementEnd",
+            hint=f"{grammar.tool} wants StatementEnd in the same direction",
+        )
+
+
+def _refuse_preamble(lines: Sequence[str], marks: Sequence[Mark], source: str, grammar: Grammar) -> None:
+    first = min(mark.line for mark in marks if mark.word in {UP, DOWN})
+    if all(not line.strip() or line.lstrip().startswith("--") for line in lines[:first]):
+        return
+    statements = split_statements("\n".join(lines[:first]), source=source)
+    if statements:
+        raise InvalidInputError(
+            f"{source}:{statements[0].line}: a statement before the first mark belongs to no direction",
+            hint=f"move it below the line {grammar.example}",
+        )
+
+
+def _part(lines: Sequence[str], begin: Mark, marks: Iterable[Mark]) -> str:
+    """What is below a mark, up to the next direction, on the lines that it has in the file; "" when all are blank."""
+    end = min((mark.line for mark in marks if mark.word in {UP, DOWN} and mark.line > begin.line), default=len(lines))
+    first = begin.line + 1
+    part = "\n".join(lines[first:end])
+    if not part.strip():
+        return ""
+    return "\n" * first + part + ("\n" if end < len(lines) else "")

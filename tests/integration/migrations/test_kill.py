@@ -1,0 +1,114 @@
+"""kill -9 of the command in the middle of a history: the next run completes it, and nothing happens twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from squizzle.errors import LockTimeoutError
+from squizzle.migrations.native import read_migrations
+from squizzle.migrations.operations import apply_versions
+from squizzle.migrations.status import read_status
+from squizzle.postgres.access import Connection, ServerAccess
+from squizzle.postgres.identity import Target
+from squizzle.proof.digests import digest_schema
+
+# From before the first statement to after the last one.
+KILLS = 8
+STATEMENTS = "\n".join(f"INSERT INTO done VALUES ({number}); SELECT pg_sleep(0.02);" for number in range(10))  # noqa: S608
+
+
+def command(access: ServerAccess, database: str, folder: Path) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "DATABASE_URL": f"postgresql://{access.user}@/{database}?host={access.host}&port={access.port}"
+    }
+    program = str(Path(sys.executable).with_name("squizzle"))
+    return subprocess.Popen(
+        [program, "apply", "--all", "--migrations", str(folder)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def finish(access: ServerAccess, database: str, folder: Path) -> int:
+    """The next run; a server notices only at the end of a statement that its client is gone, so the lock may be held."""
+    for _ in range(50):
+        code = command(access, database, folder).wait()
+        if code != LockTimeoutError.code:
+            return code
+        time.sleep(0.2)
+    return code
+
+
+def write(folder: Path, version: str, up: str) -> None:
+    (folder / f"{version}_change").mkdir()
+    (folder / f"{version}_change" / "up.sql").write_text(up)
+
+
+def kill_on_the_way(access: ServerAccess, database: str, folder: Path, target: Target, connection: Connection) -> int:
+    """Start the command again and again, kill it a little later each time; returns how often it was in the middle."""
+    migrations = read_migrations(folder)
+    interrupted = 0
+    for number in range(KILLS):
+        process = command(access, database, folder)
+        time.sleep(0.25 + 0.07 * number)
+        process.kill()
+        process.wait()
+        status = read_status(connection, target, migrations)
+        interrupted += bool(status.running or (status.applied and status.pending))
+        if not status.pending:
+            break
+    return interrupted
+
+
+def test_transactional_scripts_that_are_killed_happen_once_or_not_at_all(
+    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+) -> None:
+    target = Target(database=database)
+    write(tmp_path, "1", "CREATE TABLE done (number int)")
+    write(tmp_path, "2", STATEMENTS)
+    write(tmp_path, "3", STATEMENTS)
+
+    assert kill_on_the_way(access, database, tmp_path, target, connection) > 0
+    assert finish(access, database, tmp_path) == 0
+
+    assert connection.execute("SELECT DISTINCT count(*) FROM done GROUP BY number").fetchall() == [(2,)]
+    assert read_status(connection, target, read_migrations(tmp_path)).pending == ()
+
+
+def test_scripts_outside_a_transaction_that_are_killed_are_continued(
+    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+) -> None:
+    target = Target(database=database)
+    write(tmp_path, "1", "CREATE TABLE t AS SELECT g AS a, g AS b, g AS c FROM generate_series(1, 300000) g")
+    indexes = [f"CREATE INDEX CONCURRENTLY i_{column} ON t ({column});" for column in "abc"]
+    write(tmp_path, "2", "CREATE TABLE done (number int);\n" + "\nINSERT INTO done VALUES (1);\n".join(indexes))
+
+    kill_on_the_way(access, database, tmp_path, target, connection)
+    assert finish(access, database, tmp_path) == 0
+
+    assert connection.execute("SELECT count(*) FROM done").fetchone() == (2,)
+    indexes_now = (
+        "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname LIKE 'i\\__'"
+    )
+    assert connection.execute(f"{indexes_now} ORDER BY 1").fetchall() == [("i_a", True), ("i_b", True), ("i_c", True)]
+
+
+def test_the_example_that_is_killed_on_the_way_ends_with_the_same_schema(
+    access: ServerAccess, database: str, connection: Connection, shop: Path
+) -> None:
+    target = Target(database=database)
+    migrations = read_migrations(shop / "migrations")
+    connection.execute("CREATE SCHEMA unharmed")
+    apply_versions(connection, Target(database=database, schema="unharmed"), migrations)
+    unharmed = len(digest_schema(connection, schema="unharmed").objects)
+
+    kill_on_the_way(access, database, shop / "migrations", target, connection)
+    assert finish(access, database, shop / "migrations") == 0
+
+    assert read_status(connection, target, migrations).pending == ()
+    assert len(digest_schema(connection, schema="public").objects) == unharmed

@@ -1,0 +1,163 @@
+"""A store that is a folder: a backup is there with its manifest, or it is not there at all."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from squizzle.backups.dump import new_backup_id
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.manifest import MANIFEST_NAME, Backup, check_files, describe_files, from_json, to_json
+from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def receive(store: FolderStore, backup: Backup, content: str = "rows") -> Backup:
+    """Put a backup with one file into the store."""
+    with store.receive(backup.id) as folder:
+        (folder / "dump").mkdir()
+        (folder / "dump" / "toc.dat").write_text(content)
+        described = replace(backup, files=describe_files(folder))
+        store.publish(folder, described)
+    return described
+
+
+def test_a_published_backup_is_there_with_its_manifest_and_its_files(store: FolderStore, backup: Backup) -> None:
+    published = receive(store, backup)
+
+    assert store.list_ids() == (backup.id,)
+    assert store.read(backup.id) == published
+    check_files(published, store.path_of(published))
+    assert sorted(path.name for path in store.folder.iterdir()) == [backup.id]
+
+
+def test_while_it_is_written_a_backup_is_not_there(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as folder:
+        (folder / "dump.dat").write_text("half")
+        assert store.list_ids() == ()
+        with pytest.raises(InvalidInputError, match="there is no backup"):
+            store.read(backup.id)
+        assert not (store.folder / backup.id).exists()
+
+
+def test_the_manifest_is_there_the_moment_the_name_is(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as folder:
+        store.publish(folder, backup)
+        assert not folder.exists()
+        manifest = store.folder / backup.id / MANIFEST_NAME
+        assert from_json(manifest.read_text(encoding="utf-8"), source="m") == backup
+
+
+@pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt(), ValueError("anything")])
+def test_what_is_unfinished_is_removed_whatever_went_wrong(
+    store: FolderStore, backup: Backup, error: BaseException
+) -> None:
+    def fail() -> None:
+        with store.receive(backup.id) as folder:
+            (folder / "dump").mkdir()
+            (folder / "dump" / "half.dat").write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert list(store.folder.iterdir()) == []
+    assert store.list_ids() == ()
+
+
+def test_what_was_never_published_is_removed(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as folder:
+        (folder / "dump.dat").write_text("half")
+
+    assert list(store.folder.iterdir()) == []
+
+
+def test_nobody_else_can_look_into_what_is_being_written(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    published = receive(store, backup)
+    assert stat.S_IMODE(store.path_of(published).stat().st_mode) == 0o700
+
+
+def test_a_backup_never_replaces_another_one(store: FolderStore, backup: Backup) -> None:
+    first = receive(store, backup, "the first")
+
+    with pytest.raises(ToolError, match="nothing was published"):
+        receive(store, backup, "the second")
+
+    check_files(first, store.path_of(first))
+    assert sorted(path.name for path in store.folder.iterdir()) == [backup.id]
+
+
+def test_the_newest_backup_comes_first(store: FolderStore, backup: Backup) -> None:
+    ids = ["20250301T120000Z-shop-aaaaaa", "20250301T120001Z-shop-000000", "20241231T235959Z-shop-ffffff"]
+    for one in ids:
+        receive(store, replace(backup, id=one, location=one))
+
+    assert store.list_ids() == (ids[1], ids[0], ids[2])
+
+
+def test_leftovers_and_strangers_are_no_backups(store: FolderStore, backup: Backup) -> None:
+    receive(store, backup)
+    unfinished = store.folder / ".unfinished-20250302T120000Z-shop-abcdef"
+    for folder in (unfinished, store.folder / "lost+found", store.folder / ".hidden"):
+        folder.mkdir()
+    (unfinished / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
+    (store.folder / ".hidden" / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
+    (store.folder / "README").write_text("not a backup")
+
+    assert store.list_ids() == (backup.id,)
+
+
+def test_a_store_that_does_not_exist_is_empty(tmp_path: Path) -> None:
+    assert FolderStore(tmp_path / "nowhere").list_ids() == ()
+
+
+def test_the_address_of_a_store_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert FolderStore(Path("my backups")).address == f"{tmp_path.as_uri()}/my%20backups"
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "..", ".", "", "a/b", "/etc", "20250301T120000Z-shop-abcdef/../x", ".hidden"]
+)
+def test_only_a_backup_of_this_store_can_be_read(store: FolderStore, backup: Backup, name: str) -> None:
+    receive(store, backup)
+    # A good manifest everywhere that a name could lead to.
+    for folder in (store.folder.parent / "outside", store.folder.parent, store.folder, store.folder / ".hidden"):
+        folder.mkdir(exist_ok=True)
+        (folder / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
+
+    with pytest.raises(InvalidInputError, match="there is no backup"):
+        store.read(name)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"manifest_sha256": "x", "manifest": {}}'])
+def test_a_damaged_manifest_is_refused(store: FolderStore, backup: Backup, content: bytes) -> None:
+    published = receive(store, backup)
+    (store.path_of(published) / MANIFEST_NAME).write_bytes(content)
+
+    with pytest.raises(BackupDamagedError, match=MANIFEST_NAME):
+        store.read(backup.id)
+
+
+def test_a_store_that_cannot_be_made_is_refused(tmp_path: Path, backup: Backup) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(InvalidInputError, match=r"the backup folder .* cannot be written") as caught:
+        receive(FolderStore(tmp_path / "file" / "store"), backup)
+    assert caught.value.hint
+
+
+def test_the_id_of_a_backup_sorts_by_time_and_is_a_safe_name(backup: Backup) -> None:
+    made = new_backup_id("../Größe; x", now=backup.started_at, suffix="abcdef")
+
+    assert made == "20250301T120000Z----Gr--e--x-abcdef"
+    assert len(new_backup_id("x" * 500, now=backup.started_at, suffix="abcdef")) < 80

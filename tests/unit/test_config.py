@@ -1,0 +1,365 @@
+"""`squizzle.toml`: what is read, what is refused, and that a password in it is never repeated."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from squizzle.config import (
+    Config,
+    Environment,
+    load_config,
+    parse_duration,
+    resolve_environment,
+    resolve_url,
+)
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.records import Timeouts
+from squizzle.postgres.identity import ExpectedIdentity, Target
+from squizzle.postgres.secret import Secret
+
+PASSWORD = "pl4nted-password"
+ID = "8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10"
+
+FULL = f"""
+[project]
+name = "shop"
+migrations = "db/migrations"
+layout = "native"
+schema = "app"
+
+[timeouts]
+lock = "500ms"
+statement = "2h"
+
+[postgres]
+programs = "/usr/lib/postgresql/18/bin"
+
+[environments.staging]
+url = "postgresql://app@db.staging:5433/shop"
+password_env = "STAGING_PASSWORD"
+schema = "tenant"
+fleet = "shops"
+database_id = "{ID}"
+
+[environments.production]
+url_env = "PRODUCTION_URL"
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_libpq_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+
+
+def load(tmp_path: Path, text: str) -> Config:
+    file = tmp_path / "squizzle.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def refusal(tmp_path: Path, text: str) -> InvalidInputError:
+    with pytest.raises(InvalidInputError) as caught:
+        load(tmp_path, text)
+    assert caught.value.hint
+    assert str(tmp_path / "squizzle.toml") in caught.value.message
+    return caught.value
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    assert load(tmp_path, FULL) == Config(
+        project="shop",
+        migrations=tmp_path / "db" / "migrations",
+        layout="native",
+        schema="app",
+        timeouts=Timeouts(lock=timedelta(milliseconds=500), statement=timedelta(hours=2)),
+        programs=Path("/usr/lib/postgresql/18/bin"),
+        environments={
+            "staging": Environment(
+                name="staging",
+                url="postgresql://app@db.staging:5433/shop",
+                password_env="STAGING_PASSWORD",
+                schema="tenant",
+                fleet="shops",
+                database_id=UUID(ID),
+            ),
+            "production": Environment(name="production", url_env="PRODUCTION_URL"),
+        },
+    )
+
+
+def test_an_empty_file_leaves_everything_at_its_default(tmp_path: Path) -> None:
+    assert load(tmp_path, "") == Config(migrations=tmp_path / "migrations")
+
+
+def test_without_a_file_everything_is_at_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert load_config() == Config()
+
+
+def test_a_file_in_a_folder_above_is_found_and_its_paths_are_seen_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "squizzle.toml").write_text('[project]\nname = "above"\nmigrations = "sql"\n')
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+
+    config = load_config()
+
+    assert config.project == "above"
+    assert config.migrations == tmp_path / "sql"
+
+
+def test_the_nearest_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = tmp_path / "a"
+    below.mkdir()
+    (tmp_path / "squizzle.toml").write_text('[project]\nname = "above"\n')
+    (below / "squizzle.toml").write_text('[project]\nname = "here"\n')
+    monkeypatch.chdir(below)
+
+    assert load_config().project == "here"
+    assert load_config(tmp_path / "squizzle.toml").project == "above"
+
+
+# --- refusing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"nowhere\.toml cannot be read: No such file"):
+        load_config(tmp_path / "nowhere.toml")
+    with pytest.raises(InvalidInputError, match="cannot be read: Is a directory"):
+        load_config(tmp_path)
+
+
+def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
+    assert "is not TOML" in refusal(tmp_path, "[project\nname=").message
+
+
+def test_what_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "squizzle.toml"
+    file.write_bytes('[project]\nname = "größe"\n'.encode("latin-1"))
+
+    with pytest.raises(InvalidInputError, match="is not UTF-8"):
+        load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('colour = "red"', "the file has unknown settings: colour"),
+        ("[projekt]", "the file has unknown settings: projekt"),
+        ('[project]\nmigration = "x"\nzebra = 1', "project has unknown settings: migration, zebra"),
+        ('[timeouts]\nlocks = "5s"', "timeouts has unknown settings: locks"),
+        ('[postgres]\nprogram = "x"', "postgres has unknown settings: program"),
+        ('[environments.a]\nurl = "postgresql:///a"\npassword = "x"', "environments.a has unknown settings: password"),
+    ],
+)
+def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, what: str) -> None:
+    assert what in refusal(tmp_path, text).message
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('project = "shop"', "project must be a section"),
+        ("environments = []", "environments must be a section"),
+        ('[environments]\nstaging = "postgresql:///a"', "environments.staging must be a section"),
+        ("[project]\nname = 7", "project.name must be a text"),
+        ('[project]\nmigrations = ""', "project.migrations must be a text that is not empty"),
+        ("[project]\nschema = true", "project.schema must be a text"),
+        ('[project]\nlayout = "flyweight"', "project.layout must be one of"),
+        ("[postgres]\nprograms = []", "postgres.programs must be a text"),
+        ('[environments.a]\nurl = ["postgresql:///a"]', "environments.a.url must be a text"),
+        (
+            '[environments.a]\nurl = "postgresql:///a"\ndatabase_id = "shop"',
+            "environments.a.database_id must be a UUID",
+        ),
+        ("[timeouts]\nlock = 5", "timeouts.lock must be a text"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused_by_its_name(tmp_path: Path, text: str, what: str) -> None:
+    assert what in refusal(tmp_path, text).message
+
+
+@pytest.mark.parametrize("lines", ["", 'url = "postgresql:///a"\nurl_env = "A_URL"'], ids=["neither", "both"])
+def test_an_environment_has_exactly_one_url(tmp_path: Path, lines: str) -> None:
+    assert "environments.a give either url or url_env" in refusal(tmp_path, f"[environments.a]\n{lines}").message
+
+
+# --- durations -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("1ms", timedelta(milliseconds=1)),
+        ("500ms", timedelta(milliseconds=500)),
+        ("5s", timedelta(seconds=5)),
+        ("5 s", timedelta(seconds=5)),
+        ("30m", timedelta(minutes=30)),
+        ("2h", timedelta(hours=2)),
+        ("1d", timedelta(days=1)),
+        ("0090s", timedelta(seconds=90)),
+    ],
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, meant: timedelta) -> None:
+    assert parse_duration(text) == meant
+
+
+WRONG_DURATIONS = ["5", "s", "5x", "5S", "-5s", "1.5s", "5s ", " 5s", "5  s", "5s5s", "1h30m", "9" * 30 + "d"]
+
+
+@pytest.mark.parametrize("text", WRONG_DURATIONS)
+def test_anything_else_is_no_duration(tmp_path: Path, text: str) -> None:
+    message = refusal(tmp_path, f'[timeouts]\nstatement = "{text}"').message
+
+    assert "timeouts.statement must be a whole number and a unit (500ms, 5s, 30m, 2h, 1d)" in message
+
+
+@given(text=st.text(max_size=10))
+def test_no_text_makes_the_reader_of_durations_fail_otherwise(text: str) -> None:
+    try:
+        assert parse_duration(text) >= timedelta()
+    except ValueError:
+        assert text not in {"1s", "5ms"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['lock = "0s"', 'lock = "1h"', 'lock = "2h"', 'lock = "10s"\nstatement = "10s"', 'statement = "1ms"'],
+)
+def test_the_wait_for_a_lock_is_above_zero_and_shorter_than_the_statement(tmp_path: Path, lines: str) -> None:
+    message = refusal(tmp_path, f"[timeouts]\n{lines}").message
+
+    assert "timeouts lock must be above zero and shorter than statement" in message
+
+
+def test_a_statement_may_not_take_longer_than_postgresql_can_count(tmp_path: Path) -> None:
+    assert load(tmp_path, '[timeouts]\nstatement = "24d"').timeouts.statement == timedelta(days=24)
+    assert (
+        "timeouts.statement must not be longer than 24 days"
+        in refusal(tmp_path, '[timeouts]\nstatement = "25d"').message
+    )
+
+
+# --- environments --------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_says_where_and_who(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+
+    access, target = resolve_environment(config, "staging", schema=None, environ={"STAGING_PASSWORD": PASSWORD})
+
+    assert (access.host, access.port, access.user) == ("db.staging", 5433, "app")
+    assert access.password == Secret(PASSWORD)
+    assert target == Target(
+        database="shop",
+        schema="tenant",
+        expected=ExpectedIdentity(environment="staging", fleet="shops", id=UUID(ID)),
+    )
+
+
+def test_an_environment_may_take_its_whole_url_from_a_variable(tmp_path: Path) -> None:
+    config = load(tmp_path, FULL)
+    url = f"postgresql://app:{PASSWORD}@db.production/shop"
+
+    access, target = resolve_environment(config, "production", schema=None, environ={"PRODUCTION_URL": url})
+
+    assert access.host == "db.production"
+    assert access.password == Secret(PASSWORD)
+    assert target.database == "shop"
+    assert target.environment == "production"
+
+
+@pytest.mark.parametrize(
+    ("asked", "environment", "expected"),
+    [(None, "production", "app"), (None, "staging", "tenant"), ("asked", "production", "asked"), ("x", "staging", "x")],
+)
+def test_the_nearest_schema_wins(tmp_path: Path, asked: str | None, environment: str, expected: str) -> None:
+    environ = {"PRODUCTION_URL": "postgresql:///shop", "STAGING_PASSWORD": PASSWORD}
+
+    _, target = resolve_environment(load(tmp_path, FULL), environment, schema=asked, environ=environ)
+
+    assert target.schema == expected
+
+
+def test_a_url_of_the_command_line_says_where_and_not_who(tmp_path: Path) -> None:
+    access, target = resolve_url(load(tmp_path, FULL), "postgresql://db.example/shop", schema=None)
+
+    assert access.host == "db.example"
+    assert target == Target(database="shop", schema="app", expected=ExpectedIdentity())
+    assert resolve_url(Config(), "postgresql:///shop", schema="x")[1].schema == "x"
+
+
+def test_an_unknown_environment_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="no environment 'prod'; known: production, staging") as caught:
+        resolve_environment(load(tmp_path, FULL), "prod", schema=None, environ={})
+    assert "[environments.prod]" in caught.value.hint
+    with pytest.raises(InvalidInputError, match="known: none"):
+        resolve_environment(Config(), "prod", schema=None, environ={})
+
+
+@pytest.mark.parametrize("value", [None, ""], ids=["not set", "empty"])
+@pytest.mark.parametrize(
+    ("environment", "variable"), [("production", "PRODUCTION_URL"), ("staging", "STAGING_PASSWORD")]
+)
+def test_a_variable_that_is_not_set_is_named(
+    tmp_path: Path, environment: str, variable: str, value: str | None
+) -> None:
+    environ = {} if value is None else {variable: value}
+
+    with pytest.raises(InvalidInputError, match=f"needs the variable {variable}") as caught:
+        resolve_environment(load(tmp_path, FULL), environment, schema=None, environ=environ)
+    assert variable in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://app:{PASSWORD}@db/shop",
+        f"postgresql://app@db/shop?password={PASSWORD}",
+        f"host=db dbname=shop password={PASSWORD}",
+    ],
+)
+def test_a_password_in_the_file_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
+    config = load(tmp_path, f'[environments.a]\nurl = "{url}"')
+
+    with pytest.raises(InvalidInputError, match="the url of environment 'a' holds a password") as caught:
+        resolve_environment(config, "a", schema=None, environ={})
+    assert "password_env" in caught.value.hint
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value)) + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[environments.a]\nurl = "postgresql://app:{PASSWORD}@db:x/shop"\n',
+        f'[environments.a]\nurl = "postgresql://app:{PASSWORD}@db/shop"\nurl_env = "A"\n',
+        f'[environments.a]\nurl = "postgresql://app:{PASSWORD}@db/shop"\nport = 1\n',
+        f'[environments.a]\nurl = ["postgresql://app:{PASSWORD}@db/shop"]\n',
+        f'[environments.a]\nurl_env = "A"\ndatabase_id = "{PASSWORD}"\n',
+        f'[environments.a]\nurl_env = "A"\npassword = "{PASSWORD}"\n',
+        f'[environments]\na = "postgresql://app:{PASSWORD}@db/shop"\n',
+        f'[timeouts]\nlock = "{PASSWORD}"\n',
+        f'[project]\nlayout = "{PASSWORD}"\n',
+    ],
+)
+def test_no_wrong_value_is_repeated(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        resolve_environment(load(tmp_path, text), "a", schema=None, environ={})
+
+    shown = "".join(traceback.format_exception(caught.value)) + caught.value.message + caught.value.hint
+    assert PASSWORD not in shown
