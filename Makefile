@@ -26,8 +26,9 @@ SCALE    ?= 1
 drill: $(STAMP)  ## Play a disaster on an embedded PostgreSQL and recover from it (SCENARIO=..., SCALE=...).
 	@$(BIN)/squizzle drill --scenario $(SCENARIO) --scale $(SCALE)
 
+# Two processes, a file each at a time: servers and files are theirs alone. More gain nothing while PostgreSQL works, too.
 test: $(STAMP)  ## Run all tests.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit

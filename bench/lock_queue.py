@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import ServerAccess, client_environment, connect
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster

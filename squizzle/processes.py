@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -16,7 +17,16 @@ exec 3<&0 </dev/null
 "$@" 3<&- &
 program=$!
 trap 'kill -TERM "$program" 2>/dev/null' HUP INT TERM
-{ read -r _ <&3; kill -TERM "$program"; } 2>/dev/null &
+{
+    read -r _ <&3
+    kill -TERM "$program"
+    patience=10
+    while [ "$patience" -gt 0 ] && kill -0 "$program"; do
+        sleep 1
+        patience=$((patience - 1))
+    done
+    kill -KILL "$program"
+} 2>/dev/null &
 watcher=$!
 exec 3<&-
 wait "$program"
@@ -83,5 +93,7 @@ class GuardedProcess:
         with contextlib.suppress(OSError):  # closed before
             os.close(self._speaking)
         if self.wait(_STOP_PATIENCE_S) is None:
-            self._process.kill()
+            # The whole session, which is ours alone: the shell's end would not be the program's.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

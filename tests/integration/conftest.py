@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,26 @@ def access_to(address: ServerAddress) -> ServerAccess:
     return ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user)
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[str], ServerAddress]]:
+    """Starts a server of each kind when it is first asked for, and keeps it until the end."""
+    running: dict[str, ServerAddress] = {}
+    with ExitStack() as stack:
+
+        def server(kind: str) -> ServerAddress:
+            if kind not in running:
+                runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if kind == "system" else None)
+                settings = drill_settings(runtime.major, throwaway=True) | {"max_prepared_transactions": "5"}
+                running[kind] = stack.enter_context(throwaway_cluster("tests", settings=settings, runtime=runtime))
+            return running[kind]
+
+        yield server
+
+
 @pytest.fixture(scope="session", params=SERVERS)
-def address(request: pytest.FixtureRequest) -> Iterator[ServerAddress]:
+def address(request: pytest.FixtureRequest, servers: Callable[[str], ServerAddress]) -> ServerAddress:
     """A running server, once for each kind."""
-    runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if request.param == "system" else None)
-    settings = drill_settings(runtime.major, throwaway=True) | {"max_prepared_transactions": "5"}
-    with throwaway_cluster("tests", settings=settings, runtime=runtime) as running:
-        yield running
+    return servers(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ class Hammer:
 
 
 @contextmanager
-def hammering(access: ServerAccess, database: str, *, clients: int = 6, work: str = "SELECT 1") -> Iterator[Hammer]:
+def hammering(access: ServerAccess, database: str, *, clients: int = 4, work: str = "SELECT 1") -> Iterator[Hammer]:
     """Clients for the length of a block; they are in before it begins."""
     hammer = Hammer(access, database, clients=clients, work=work)
     hammer.start()

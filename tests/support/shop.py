@@ -6,7 +6,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.client_run import run_client

@@ -3,7 +3,7 @@
 Facts from dbmate's sources (`pkg/dbmate/migration.go`, `db.go`) and its program: a file is a migration when its name
 begins with digits and ends with `.sql`; these digits are the version; files run in the order of their names as text; a
 mark is written in small letters at the beginning of a line; `transaction:false` behind it asks for no transaction, and
-any other word behind it is passed over.
+any other word behind it is passed over. dbmate 2.37 takes several pairs of directions in one file; here a file is one.
 """
 
 from __future__ import annotations

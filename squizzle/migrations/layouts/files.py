@@ -47,7 +47,7 @@ def read_script(path: Path, *, root: Path) -> str | None:
         root: The resolved migrations folder; a link that leads out of it is refused.
 
     Raises:
-        InvalidInputError: Unreadable, not UTF-8, or a link out of the folder. Nothing was changed.
+        InvalidInputError: Unreadable, no file, not UTF-8, or a link out of the folder. Nothing was changed.
     """
     try:
         path.lstat()
@@ -58,6 +58,8 @@ def read_script(path: Path, *, root: Path) -> str | None:
     try:
         if not path.resolve().is_relative_to(root):
             raise InvalidInputError(f"{path} is a link out of {root}", hint="put the file itself there")
+        if path.is_fifo() or path.is_char_device():
+            raise InvalidInputError(f"{path} is no file but a pipe or a device", hint="put a file there")
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as exc:
         raise InvalidInputError(

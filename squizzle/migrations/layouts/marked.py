@@ -47,7 +47,7 @@ class Grammar:
         nearly: What a person may have meant as one.
         example: A mark, for messages.
         in_transaction: What the marks of a file say about its transaction.
-        down_may_be_first: Whether the way back may stand before the way forward.
+        in_any_order: Whether directions may come in any order, and more than once.
     """
 
     tool: str
@@ -55,7 +55,7 @@ class Grammar:
     nearly: re.Pattern[str]
     example: str
     in_transaction: Callable[[Sequence[Mark], str], bool | None]
-    down_may_be_first: bool = False
+    in_any_order: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +102,8 @@ def read_marked(folder: Path, grammar: Grammar, pattern: re.Pattern[str], *, wan
 def has_marks(path: Path, grammar: Grammar) -> bool:
     """Whether a file that may be of any kind has a mark of the tool."""
     try:
+        if not path.is_file():  # a pipe would keep us waiting
+            return False
         text = path.read_bytes().decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
     except OSError:
         return False
@@ -109,31 +111,31 @@ def has_marks(path: Path, grammar: Grammar) -> bool:
 
 
 def _read(file: MarkedFile, grammar: Grammar, *, root: Path) -> Migration:
-    text = read_present(file.path, root=root)
+    lines = read_present(file.path, root=root).split("\n")
     source = file.path.name
-    marks = _find_marks(text, source, grammar)
-    up, down = _directions(marks, source, grammar)
+    marks = _find_marks(lines, source, grammar)
+    _check_directions(marks, source, grammar)
     _check_blocks(marks, source, grammar)
-    lines = text.split("\n")
     _refuse_preamble(lines, marks, source, grammar)
-    up_sql = _part(lines, up, marks)
+    up_sections = _sections(lines, UP, marks)
+    down_sections = _sections(lines, DOWN, marks)
     return Migration(
         version=file.version,
         name=file.name,
-        up_sql=up_sql,
-        down_sql=_part(lines, down, marks) if down else None,
+        up_sql=_on_their_lines(up_sections),
+        down_sql=_on_their_lines(down_sections) if down_sections else None,
         verify_sql=None,
         # Without the blank lines around it, so that a way back may be written below it later on.
-        checksum=checksum(up_sql.strip("\n")),
+        checksum=checksum("\n".join(section.text.strip("\n") for section in up_sections)),
         source=file.path,
         labels=Labels(up=source, down=source),
         in_transaction=grammar.in_transaction(marks, source),
     )
 
 
-def _find_marks(text: str, source: str, grammar: Grammar) -> list[Mark]:
+def _find_marks(lines: Sequence[str], source: str, grammar: Grammar) -> list[Mark]:
     marks = []
-    for number, line in enumerate(text.split("\n")):
+    for number, line in enumerate(lines):
         match = grammar.mark.fullmatch(line)
         if match is not None:
             word = match["word"].lower()
@@ -146,30 +148,27 @@ def _find_marks(text: str, source: str, grammar: Grammar) -> list[Mark]:
     return marks
 
 
-def _directions(marks: Sequence[Mark], source: str, grammar: Grammar) -> tuple[Mark, Mark | None]:
-    up = _only(UP, marks, source)
-    down = _only(DOWN, marks, source)
-    if up is None:
+def _check_directions(marks: Sequence[Mark], source: str, grammar: Grammar) -> None:
+    ups = [mark for mark in marks if mark.word == UP]
+    downs = [mark for mark in marks if mark.word == DOWN]
+    if not ups:
         raise InvalidInputError(
             f"{source} says nowhere where its way forward begins",
             hint=f"{grammar.tool} wants the line {grammar.example}",
         )
-    if down is not None and down.line < up.line and not grammar.down_may_be_first:
+    if grammar.in_any_order:
+        return
+    for first, *others in filter(None, (ups, downs)):
+        if others:
+            raise InvalidInputError(
+                f"{source}:{others[0].line + 1}: the mark {first.word!r} is there already, in line {first.line + 1}",
+                hint="a file holds one migration; move the second one to a file of its own",
+            )
+    if downs and downs[0].line < ups[0].line:
         raise InvalidInputError(
-            f"{source}:{down.line + 1}: the way back stands before the way forward",
+            f"{source}:{downs[0].line + 1}: the way back stands before the way forward",
             hint=f"{grammar.tool} wants them the other way round",
         )
-    return up, down
-
-
-def _only(word: str, marks: Sequence[Mark], source: str) -> Mark | None:
-    found = [mark for mark in marks if mark.word == word]
-    if len(found) > 1:
-        raise InvalidInputError(
-            f"{source}:{found[1].line + 1}: the mark {word!r} is there already, in line {found[0].line + 1}",
-            hint="a file holds one migration; move the second one to a file of its own",
-        )
-    return found[0] if found else None
 
 
 def _check_blocks(marks: Iterable[Mark], source: str, grammar: Grammar) -> None:
@@ -201,11 +200,28 @@ def _refuse_preamble(lines: Sequence[str], marks: Sequence[Mark], source: str, g
         )
 
 
-def _part(lines: Sequence[str], begin: Mark, marks: Iterable[Mark]) -> str:
-    """What is below a mark, up to the next direction, on the lines that it has in the file; "" when all are blank."""
-    end = min((mark.line for mark in marks if mark.word in {UP, DOWN} and mark.line > begin.line), default=len(lines))
-    first = begin.line + 1
-    part = "\n".join(lines[first:end])
-    if not part.strip():
-        return ""
-    return "\n" * first + part + ("\n" if end < len(lines) else "")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Section:
+    """What stands below a mark, up to the next direction; `line` is its first line, counted from 0."""
+
+    line: int
+    text: str
+
+
+def _sections(lines: Sequence[str], word: str, marks: Iterable[Mark]) -> list[_Section]:
+    directions = [mark for mark in marks if mark.word in {UP, DOWN}]
+    ends = [mark.line for mark in directions[1:]] + [len(lines)]
+    return [
+        _Section(line=mark.line + 1, text="\n".join(lines[mark.line + 1 : end]))
+        for mark, end in zip(directions, ends, strict=True)
+        if mark.word == word
+    ]
+
+
+def _on_their_lines(sections: Iterable[_Section]) -> str:
+    """The sections as one script in which every line has the number that it has in the file; "" when all are blank."""
+    script = ""
+    for section in sections:
+        if section.text.strip():
+            script += "\n" * (section.line - script.count("\n")) + section.text.rstrip("\n") + "\n"
+    return script

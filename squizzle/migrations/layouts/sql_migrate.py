@@ -3,7 +3,8 @@
 Facts from sql-migrate's sources (`migrate.go`, `sqlparse/sqlparse.go`): a migration is known by its whole file name;
 names that begin with digits are ordered by that number, and by the whole name where the number is the same; other names
 come last; folders in the folder are not looked into; marks are exactly `-- +migrate ` and a word in this spelling;
-`notransaction` behind Up or Down asks for no transaction in that direction; Down may stand first.
+`notransaction` behind Up or Down asks for no transaction in that direction; both may come in any order and more than
+once, and what belongs to a direction is run in the order of the file.
 """
 
 from __future__ import annotations
@@ -52,5 +53,5 @@ GRAMMAR = Grammar(
     nearly=re.compile(r"\s*--\s*\+\s*migrate\b", re.IGNORECASE),
     example="-- +migrate Up",
     in_transaction=_in_transaction,
-    down_may_be_first=True,
+    in_any_order=True,
 )

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,21 @@ class Squizzle:
         )
         return Done(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start it and do not wait."""
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it and do not wait; killed at the end of the block when it still runs."""
+        with subprocess.Popen(
             [COMMAND, *arguments],
             cwd=self.place,
             env=self.variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def configure(self, text: str) -> None:
         """Write the project's squizzle.toml."""

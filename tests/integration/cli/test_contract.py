@@ -13,7 +13,7 @@ from squizzle import __version__
 from squizzle.migrations.history import read_history
 from squizzle.postgres.access import Connection
 from squizzle.proof.digests import digest_database
-from tests.integration.cli.conftest import Squizzle
+from tests.integration.cli.conftest import PATIENCE_S, Squizzle
 from tests.integration.migrations.conftest import Folder
 
 Tables = Callable[[], set[str]]
@@ -378,15 +378,14 @@ def test_help_and_version_go_to_standard_output(offline: Squizzle) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(squizzle: Squizzle) -> None:
-    process = squizzle.start("digest", "--json")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
+    with squizzle.started("digest", "--json") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        code = process.wait(PATIENCE_S)
 
-    err = process.stderr.read().decode()
-    process.stderr.close()
-
-    assert process.wait(60) != 0
+    assert code != 0
     assert err == ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -29,16 +29,24 @@ def is_gone(connection: Connection) -> bool:
     return row == (0,)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in its background with Ctrl-C ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["human", "json"])
 def test_ctrl_c_ends_the_statement_keeps_nothing_and_the_next_run_works(
     squizzle: Squizzle, shop_folder: Folder, connection: Connection, tables: Tables, form: list[str]
 ) -> None:
     shop_folder.write("0002", "CREATE TABLE gone (a int); SELECT pg_sleep(300)")
-    process = squizzle.start("apply", "--all", *form)
-    wait_until(lambda: is_sleeping(connection), "the script sleeps", seconds=30)
-
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE_S)
+    with squizzle.started("apply", "--all", *form) as process:
+        wait_until(lambda: is_sleeping(connection), "the script sleeps", seconds=30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 130
     assert b"interrupted" in err
@@ -60,11 +68,10 @@ def test_a_run_that_is_killed_leaves_nothing_and_the_next_one_works(
 ) -> None:
     # Short enough to wait for: the server notices that nobody listens when the statement ends.
     shop_folder.write("0002", "CREATE TABLE gone (a int); SELECT pg_sleep(2); SELECT pg_sleep(2)")
-    process = squizzle.start("apply", "--all")
-    wait_until(lambda: is_sleeping(connection), "the script sleeps", seconds=30)
-
-    process.kill()
-    process.communicate(timeout=PATIENCE_S)
+    with squizzle.started("apply", "--all") as process:
+        wait_until(lambda: is_sleeping(connection), "the script sleeps", seconds=30)
+        process.kill()
+        process.communicate(timeout=PATIENCE_S)
 
     wait_until(lambda: is_gone(connection), "the server has ended the session", seconds=30)
     assert tables() == {"t"}

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.migrations.history import read_history
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.records import HistoryRow, Migration
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from squizzle.errors import LockTimeoutError
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from squizzle.migrations.history import read_history
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions, verify_versions
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Target

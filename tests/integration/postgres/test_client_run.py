@@ -136,7 +136,6 @@ def test_program_out_of_time_is_stopped(run: Run) -> None:
     assert not [pid for pid in descendants_of(os.getpid()) if command_of(pid).startswith(str(SLEEP))]
 
 
-@pytest.mark.xfail(strict=True, reason="the kill at the end of patience reaches the guard's shell, not the program")
 def test_program_deaf_to_being_told_is_killed_when_patience_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_STOP_PATIENCE_S", 0.3)
     try:

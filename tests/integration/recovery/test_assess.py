@@ -12,7 +12,7 @@ from squizzle.backups.dump import take_full_backup
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import Backup
 from squizzle.errors import MigrationFailedError
-from squizzle.migrations.native import read_migrations
+from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target

@@ -42,7 +42,7 @@ def other(access: ServerAccess) -> Iterator[Connection]:
 
 
 def create(control: Connection, name: str) -> None:
-    control.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    control.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(sql.Identifier(name)))
 
 
 def create_role(control: Connection, name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from squizzle.migrations.native import checksum
+from squizzle.migrations.layouts.files import checksum
 from squizzle.migrations.records import Direction, HistoryRow, Labels, Migration
 
 MakeMigration = Callable[..., Migration]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from squizzle.errors import DatabaseState, InvalidInputError, VersionConflictError
-from squizzle.migrations.native import checksum, read_migrations
+from squizzle.migrations.layouts.files import checksum
+from squizzle.migrations.layouts.native import read_migrations
 from squizzle.migrations.records import Labels
 
 

@@ -114,5 +114,18 @@ def test_a_version_that_is_a_link_to_nothing_is_refused(tree: MakeTree, examples
         read_migrations(folder)
 
 
+def test_a_version_whose_script_is_a_link_to_nothing_still_makes_a_doubt(tree: MakeTree, refusal: Refuse) -> None:
+    folder = tree({"1_a.sql": "", "0003_x/down.sql": ""})
+    (folder / "0003_x" / "up.sql").symlink_to("moved_away.sql")
+
+    assert "native or numbered" in refusal(folder).message
+
+
+def test_hidden_folders_say_nothing(tree: MakeTree, examples: Examples) -> None:
+    folder = tree({**examples["native"], ".git/V1__x.sql": "", ".old/1_a.up.sql": "", "__pycache__/up.sql": ""})
+
+    assert detect_layout(folder) == "native"
+
+
 def test_the_examples_are_native(shop: Path) -> None:
     assert detect_layout(shop / "migrations") == "native"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -226,6 +227,18 @@ def test_a_folder_in_place_of_a_script_is_refused(
     (folder / file).mkdir()
 
     assert f"{file} cannot be read: Is a directory" in refusal(folder, layout).message
+
+
+@pytest.mark.parametrize(("layout", "file"), SCRIPTS)
+def test_a_pipe_is_refused_and_not_waited_for(
+    tree: MakeTree, examples: Examples, refusal: Refuse, layout: str, file: str
+) -> None:
+    folder = tree({**examples[layout]})
+    (folder / file).unlink()
+    os.mkfifo(folder / file)
+
+    assert f"{file} is no file but a pipe or a device" in refusal(folder, layout).message
+    assert str(folder / file) in refusal(folder).message
 
 
 @pytest.mark.parametrize(("layout", "file"), SCRIPTS)

@@ -102,6 +102,12 @@ def test_names_that_come_again_are_told_apart_by_their_numbers(tree: MakeTree) -
     assert [one.labels.down for one in read_migrations(folder)] == ["1_seed.down.sql", "2_seed.down.sql", ""]
 
 
+def test_a_way_back_is_looked_for_among_those_that_have_none(tree: MakeTree) -> None:
+    folder = tree(files("1_seed.up.sql", "1_seed.down.sql", "2_seed.up.sql", "5_seed.down.sql"))
+
+    assert [one.labels.down for one in read_migrations(folder)] == ["1_seed.down.sql", "5_seed.down.sql"]
+
+
 def test_a_name_that_two_have_does_not_say_whose_way_back_it_is(tree: MakeTree, refusal: Refuse) -> None:
     folder = tree(files("1_seed.up.sql", "2_seed.up.sql", "5_seed.down.sql"))
 
@@ -143,6 +149,14 @@ def test_the_same_number_twice_is_refused_with_both_files(tree: MakeTree, refusa
 
     assert str(folder / "1_a.up.sql") in message
     assert str(folder / second) in message
+
+
+def test_the_same_number_twice_is_a_conflict_of_versions_even_when_each_has_a_way_back(
+    tree: MakeTree, refusal: Refuse
+) -> None:
+    folder = tree(files("1_a.up.sql", "1_a.down.sql", "1_b.up.sql", "1_b.down.sql"))
+
+    assert "version 1 is there twice" in refusal(folder, kind=VersionConflictError).message
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -105,9 +105,7 @@ def test_a_blank_way_forward_is_empty(tree: MakeTree, tool: str) -> None:
         ("", "nowhere where its way forward begins"),
         ("SELECT 1;\n", "nowhere where its way forward begins"),
         ("DOWN\nSELECT 1;\n", "nowhere where its way forward begins"),
-        ("UP\nSELECT 1;\nUP\nSELECT 2;\n", ":3: the mark 'up' is there already, in line 1"),
-        ("UP\nSELECT 1;\nDOWN\nDOWN\n", ":4: the mark 'down' is there already, in line 3"),
-        ("-- note\nSELECT 0;\nUP\nSELECT 1;\n", ":2: a statement before the first mark"),
+        ("\n-- note\nSELECT 0;\nUP\nSELECT 1;\n", ":3: a statement before the first mark"),
     ],
 )
 def test_a_file_that_cannot_be_divided_is_refused(
@@ -119,6 +117,30 @@ def test_a_file_that_cannot_be_divided_is_refused(
 
     assert FILE in message
     assert problem in message
+
+
+@pytest.mark.parametrize("tool", ["dbmate", "goose"])
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("UP\nSELECT 1;\nUP\nSELECT 2;\n", ":3: the mark 'up' is there already, in line 1"),
+        ("UP\nSELECT 1;\nDOWN\nDOWN\n", ":4: the mark 'down' is there already, in line 3"),
+    ],
+)
+def test_a_direction_twice_is_refused(tree: MakeTree, refusal: Refuse, tool: str, text: str, problem: str) -> None:
+    assert problem in refusal(tree({FILE: script(tool, text)})).message
+
+
+def test_in_sql_migrate_a_direction_may_come_again(tree: MakeTree) -> None:
+    text = "UP\nSELECT 1;\nDOWN\nSELECT -1;\nUP notransaction\nSELECT 2;\n\nDOWN\n\nSELECT -2;"
+
+    (migration,) = read_migrations(tree({FILE: script("sql-migrate", text)}))
+    (other,) = read_migrations(tree({FILE: script("sql-migrate", text.replace("-1;", "-1;\nSELECT 0;"))}))
+
+    for part, expected in ((migration.up_sql, [2, 6]), (migration.down_sql or "", [4, 10])):
+        assert [one.line for one in split_statements(part, source=FILE)] == expected
+    assert migration.in_transaction is False
+    assert migration.checksum == other.checksum == checksum("SELECT 1;\nSELECT 2;")
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -159,6 +181,14 @@ def test_marks_in_a_file_without_a_number_are_refused(tree: MakeTree, refusal: R
     assert f"{folder / 'orders.sql'} holds marks of {tool}" in refusal(folder).message
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_mark_behind_a_byte_order_mark_is_seen(tree: MakeTree, tool: str) -> None:
+    folder = tree({FILE: b"\xef\xbb\xbf" + script(tool, "UP\nSELECT 1;\n").encode()})
+
+    assert detect_layout(folder) == tool
+    assert read_migrations(folder)[0].up_sql == "\nSELECT 1;\n"
+
+
 # --- marks with a slip ------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +199,7 @@ def test_marks_in_a_file_without_a_number_are_refused(tree: MakeTree, refusal: R
         ("dbmate", "-- MIGRATE:DOWN"),
         ("dbmate", "-- migrate: down"),
         ("dbmate", "-- migrate:dwon"),
+        ("dbmate", "-- migrate:downs"),
         ("goose", "  -- +goose Down"),
         ("goose", "-- +goose Donw"),
         ("goose", "-- + goose Down"),
