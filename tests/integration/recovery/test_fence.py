@@ -88,6 +88,31 @@ def test_fence_ends_a_session_in_the_middle_of_a_long_query(
     assert errors == [psycopg.errors.AdminShutdown]
 
 
+def test_fence_waits_for_a_session_that_was_let_in_and_cannot_be_seen_yet(
+    access: ServerAccess, control: Connection, database: str
+) -> None:
+    # The delay lies between the look at ALLOW_CONNECTIONS and the first line in pg_stat_activity.
+    slow = replace(access, parameters=(("options", "-c post_auth_delay=1"),))
+    errors: list[type[BaseException]] = []
+
+    def enter() -> None:
+        session = connect(slow, database, purpose="test slow starter")
+        try:
+            session.execute("SELECT pg_sleep(60)")
+        except psycopg.Error as exc:
+            errors.append(type(exc))
+        session.close()
+
+    starter = threading.Thread(target=enter)
+    starter.start()
+    query = "SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = objid WHERE datname = %s AND locktype = 'object'"
+    wait_until(lambda: control.execute(query, (database,)).fetchone() is not None, "a session starts")
+    assert clients_in(control, database) == []
+    assert fence(control, database) == 1
+    starter.join(5)
+    assert errors == [psycopg.errors.AdminShutdown]
+
+
 def test_fence_holds_against_pools_that_come_back_at_once(
     access: ServerAccess, control: Connection, database: str, connection: Connection
 ) -> None:
