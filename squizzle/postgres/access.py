@@ -191,11 +191,28 @@ def client_environment(access: ServerAccess, database: str) -> Iterator[dict[str
             environment["PGPASSWORD"] = os.environ["PGPASSWORD"]
         yield environment
         return
-    with tempfile.NamedTemporaryFile("w", prefix="squizzle-pgpass-", encoding="utf-8") as file:  # made with mode 0600
+    _remove_abandoned_password_files()
+    prefix = f"{_PASSWORD_FILE}{os.getpid()}-"
+    with tempfile.NamedTemporaryFile("w", prefix=prefix, encoding="utf-8") as file:  # made with mode 0600
         escaped = access.password.reveal().replace("\\", "\\\\").replace(":", "\\:")
         file.write(f"*:*:*:*:{escaped}\n")
         file.flush()
         yield environment | {"PGPASSFILE": str(Path(file.name))}
+
+
+_PASSWORD_FILE = "squizzle-pgpass-"  # noqa: S105 - the beginning of a file name
+
+
+def _remove_abandoned_password_files() -> None:
+    """Remove password files of processes that were killed: nothing else ever would."""
+    for file in Path(tempfile.gettempdir()).glob(f"{_PASSWORD_FILE}[0-9]*-*"):
+        owner = file.name.removeprefix(_PASSWORD_FILE).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except (PermissionError, ValueError):
+            continue  # somebody else's
 
 
 # libpq's own names for what has an environment variable (manual, "Environment Variables").

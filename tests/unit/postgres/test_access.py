@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import string
+import subprocess
+import tempfile
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -293,3 +295,21 @@ def test_a_parameter_that_client_programs_have_no_variable_for_is_refused() -> N
 @pytest.mark.parametrize("database", ["shop", "host=evil", "a b", "it's", "back\\slash", "postgresql://evil/x", "ü"])
 def test_a_database_name_is_never_read_as_a_connection_string(database: str) -> None:
     assert psycopg.conninfo.conninfo_to_dict(conninfo_database(database)) == {"dbname": database}
+
+
+def test_password_files_of_killed_processes_are_removed_and_those_of_living_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    abandoned = tmp_path / f"squizzle-pgpass-{ended.pid}-abc"
+    living = tmp_path / f"squizzle-pgpass-{os.getpid()}-abc"
+    foreign = tmp_path / "squizzle-pgpass-x"
+    for file in (abandoned, living, foreign):
+        file.write_text("secret")
+
+    with client_environment(ServerAccess(password=Secret("x")), "shop"):
+        assert not abandoned.exists()
+        assert living.exists()
+        assert foreign.exists()
