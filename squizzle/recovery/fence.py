@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from squizzle.errors import ConnectionFailedError, RecoveryError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
@@ -22,6 +24,8 @@ from squizzle.postgres.translation import translate_error
 # pg_terminate_backend waits that long for one session; a session in a C function that ignores interrupts takes longer.
 _TERMINATE_MS = 5000
 _TERMINATE_DEADLINE = timedelta(seconds=30)
+# A session starts within milliseconds.
+_LOOK_AGAIN_S = 0.005
 
 
 @contextmanager
@@ -56,13 +60,11 @@ def unfence(control: Connection, database: str) -> None:
 
 def is_fenced(control: Connection, database: str) -> bool:
     """Whether the database accepts no connections; ConnectionFailedError when there is no such database."""
-    try:
-        row = control.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (database,)).fetchone()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"see whether {database} is fenced") from exc
-    if row is None:
+    query: LiteralString = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+    rows = _rows(control, query, (database,), doing=f"see whether {database} is fenced")
+    if not rows:
         raise ConnectionFailedError(f"there is no database {database!r}", hint="`psql -l` lists what is there")
-    return not row[0]
+    return not rows[0][0]
 
 
 def set_allow_connections(control: Connection, database: str, *, allow: bool) -> None:
@@ -91,24 +93,45 @@ def terminate_sessions(control: Connection, database: str, *, keep_pid: int = 0)
         RecoveryError: Some would not end within 30 seconds; the message names them.
         DatabaseError: Not allowed to end a session (another superuser's, for one who is none).
     """
-    query = (
-        "SELECT pid, application_name, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
-        " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"
-    )
     ended: set[int] = set()
+    starting = _starting_sessions(control, database)
     deadline = time.monotonic() + _TERMINATE_DEADLINE.total_seconds()
     while time.monotonic() < deadline:
-        try:
-            rows = control.execute(query, (_TERMINATE_MS, database, keep_pid)).fetchall()
-        except psycopg.Error as exc:
-            raise translate_error(exc, doing=f"end the sessions in {database}") from exc
-        if not rows:
+        # In this order: whoever is not starting any more can be seen, or has gone.
+        starting &= _starting_sessions(control, database)
+        rows = _rows(control, _TERMINATE, (_TERMINATE_MS, database, keep_pid), doing=f"end the sessions in {database}")
+        if not rows and not starting:
             return len(ended)
+        if not rows:
+            time.sleep(_LOOK_AGAIN_S)
         ended.update(pid for pid, _name, _gone in rows)
-    left = ", ".join(f"{pid} ({name})" for pid, name, _gone in rows)
+    left = ", ".join([*(f"{pid} ({name})" for pid, name, _gone in rows), *(f"{pid} (starting)" for pid in starting)])
     raise RecoveryError(
         f"sessions in {database} do not end: {left}", hint="end their processes on the server, then run the same again"
     )
+
+
+_TERMINATE = (
+    "SELECT pid, application_name, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+    " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"
+)
+# A session that starts is let in some milliseconds before pg_stat_activity shows it. For that long it holds this lock
+# on the database (InitPostgres() in PostgreSQL's source), and one that comes after the fence is refused anyway.
+_STARTING = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass"
+    " AND objid = (SELECT oid FROM pg_database WHERE datname = %s) AND mode = 'RowExclusiveLock'"
+)
+
+
+def _starting_sessions(control: Connection, database: str) -> set[int]:
+    return {row[0] for row in _rows(control, _STARTING, (database,), doing=f"see who is entering {database}")}
+
+
+def _rows(control: Connection, query: LiteralString, values: tuple[object, ...], *, doing: str) -> list[TupleRow]:
+    try:
+        return control.execute(query, values).fetchall()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=doing) from exc
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from squizzle.errors import DatabaseState, IdentityMismatchError
-from squizzle.migrations.history import has_history
+from squizzle.migrations.history import has_history, read_history
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions, verify_versions
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection
@@ -45,22 +45,26 @@ def test_the_first_change_writes_an_identity_that_stays(connection: Connection, 
     assert read_identity(connection) == first
 
 
-def test_the_first_who_names_an_environment_claims_an_unnamed_database(
-    connection: Connection, target: Target, folder: Folder
+@pytest.mark.parametrize(
+    "named", [{"environment": "staging"}, {"fleet": "shops"}, {"environment": "staging", "fleet": "shops"}], ids=str
+)
+def test_the_first_who_names_an_environment_or_a_fleet_claims_an_unnamed_database(
+    connection: Connection, target: Target, folder: Folder, named: dict[str, str]
 ) -> None:
     folder.write("1", "SELECT 1")
     apply_versions(connection, target, folder.read())
     unnamed = read_identity(connection)
     assert unnamed is not None
 
-    apply_versions(connection, meaning(target, "staging", fleet="shops"), folder.read())
+    apply_versions(connection, replace(target, expected=ExpectedIdentity(**named)), folder.read())
 
-    assert read_identity(connection) == replace(unnamed, environment="staging", fleet="shops")
-    with pytest.raises(IdentityMismatchError, match="environment is staging, expected production"):
-        apply_versions(connection, meaning(target, "production"), folder.read())
+    assert read_identity(connection) == replace(unnamed, **named)
+    for what, value in named.items():
+        with pytest.raises(IdentityMismatchError, match=f"{what} is {value}, expected other"):
+            apply_versions(connection, replace(target, expected=ExpectedIdentity(**{what: "other"})), folder.read())
     # Who does not say anything is not refused, and takes nothing away.
     apply_versions(connection, target, folder.read())
-    assert read_identity(connection) == replace(unnamed, environment="staging", fleet="shops")
+    assert read_identity(connection) == replace(unnamed, **named)
 
 
 def test_a_refused_plan_claims_nothing(connection: Connection, target: Target, folder: Folder) -> None:
@@ -89,6 +93,9 @@ def test_a_database_that_is_not_the_one_that_was_meant_is_refused_before_anythin
     apply_versions(connection, meaning(target, "staging", fleet="shops"), folder.read())
     folder.write("2", "CREATE TABLE u (a int)", down="DROP TABLE u")
     migrations = folder.read()
+    # A run that died: closing its row would be a change, too.
+    connection.execute("INSERT INTO squizzle_history (version, name, direction) VALUES ('2', 'change', 'apply')")
+    before = read_history(connection, "public")
     identity = read_identity(connection)
     meant = replace(target, expected=ExpectedIdentity(**wrong))
     actions: list[Callable[[], object]] = [
@@ -108,7 +115,7 @@ def test_a_database_that_is_not_the_one_that_was_meant_is_refused_before_anythin
         assert target.database in caught.value.message
 
     assert look(connection) == {"t"}
-    assert connection.execute("SELECT count(*) FROM squizzle_history").fetchone() == (1,)
+    assert read_history(connection, "public") == before
     assert read_identity(connection) == identity
 
 

@@ -167,8 +167,13 @@ def test_password_file_serves_where_no_password_is_given(address: ServerAddress,
 
 @pytest.mark.parametrize(
     "parameters",
-    [(("passwort", PLANTED),), (("no such", PLANTED), ("sslmode", "prefer")), (("", PLANTED),)],
-    ids=["misspelled", "with a space", "empty name"],
+    [
+        (("passwort", PLANTED),),
+        (("no such", PLANTED), ("sslmode", "prefer")),
+        (("", PLANTED),),
+        (("conninfo", f"host=h {PLANTED}"),),
+    ],
+    ids=["misspelled", "with a space", "empty name", "not even a pair"],
 )
 def test_malformed_parameters_are_not_repeated(
     by_password: ServerAccess, parameters: tuple[tuple[str, str], ...]

@@ -48,6 +48,8 @@ def test_spellings_of_one_meaning_are_equal_in_every_kind_of_object(kind: str, b
     ("one", "other"),
     [
         ("((a AND b) OR c)", "(a AND (b OR c))"),
+        ("(a AND (b OR c))", "(a AND b AND c)"),
+        ("((a AND b) OR c)", "(a OR b OR c)"),
         ("(a AND b AND c)", "(a AND c AND b)"),
         ("(a AND b)", "(a AND b AND b)"),
         ("(NOT (a AND b))", "((NOT a) AND b)"),
