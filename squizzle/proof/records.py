@@ -9,13 +9,15 @@ from enum import StrEnum
 # Said in every digest, so that nobody reads more into equality than was compared.
 COVERS = (
     "schemas, tables, columns, defaults, constraints, indexes, views, sequences, functions, triggers, rules, policies",
-    "types, domains, enums, collations, operators, casts, statistics objects, extensions, publications",
+    "types, domains, enums, collations, conversions, operators and their classes, casts, text search, statistics",
+    "extensions, languages, access methods, publications, event triggers, foreign data wrappers, servers and tables",
     "owners, privileges, comments, storage options",
     "rows of every ordinary table and partition, and positions of sequences",
 )
 NOT_COVERED = (
-    "rows of materialized views (derived) and of foreign tables (elsewhere)",
-    "large objects, roles, tablespaces, settings, replication slots, subscriptions",
+    "rows of materialized views (derived), of foreign tables (elsewhere), and those that an extension keeps for itself",
+    "privileges and comments on objects of the system and of extensions, options of user mappings, security labels",
+    "large objects, roles, tablespaces, settings, replication slots, subscriptions, transforms, text search parsers",
 )
 
 

@@ -110,7 +110,7 @@ def test_the_address_of_a_registry_is_recognised(line: str) -> None:
 
 
 def test_no_file_says_which_registry_packages_come_from(project_root: Path) -> None:
-    # That is the business of whoever installs: a mirror in a file would break everybody else, or leak a workplace.
+    # That is the business of whoever installs: a mirror in a file would break everybody else.
     if shutil.which("git") is None or not (project_root / ".git").exists():
         pytest.skip("not a checkout")
     listed = subprocess.run(
