@@ -358,7 +358,7 @@ def test_store_below_a_file_cannot_be_written(take: Take, tmp_path: Path, contro
     with pytest.raises(InvalidInputError, match="cannot be written") as caught:
         take(FolderStore(tmp_path / "file" / "store"))
     assert str(tmp_path / "file" / "store") in caught.value.message
-    assert sessions_in(control, filled) == []
+    wait_until(lambda: sessions_in(control, filled) == [], f"nobody works in {filled}")
 
 
 def test_table_that_may_not_be_read_is_named(

@@ -102,6 +102,8 @@ def test_change_is_noticed_and_its_reversal_brings_the_start_back(
         assert after.logical != start.logical
         assert after.strict != start.strict
         assert sentences(start, after)
+    if not change.undo:
+        return  # rolled back, which is PostgreSQL's promise and not ours
     back = digest_schema(reader)
     assert (back.strict, back.logical) == (start.strict, start.logical), sentences(start, back)
 
