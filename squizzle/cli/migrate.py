@@ -8,9 +8,9 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.executor import Report
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
-from squizzle.migrations.script_run import Listener
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target, read_identity

@@ -13,8 +13,9 @@ import psycopg
 from squizzle.errors import DatabaseError, DatabaseState, RefusedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.failures import unexpected
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Outcome, Plan, PlannedMigration
-from squizzle.migrations.script_run import Listener, ScriptRun
+from squizzle.migrations.script_run import ScriptRun
 from squizzle.migrations.session import holds_lock, prepare_session
 from squizzle.migrations.watch import SessionWatch, watching
 from squizzle.postgres.access import Connection

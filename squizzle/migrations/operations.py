@@ -12,6 +12,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.errors import VersionConflictError
 from squizzle.migrations.executor import Report, execute_plan
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.planning import plan_apply, plan_rollback
 from squizzle.migrations.records import (
     HistoryRow,
@@ -21,7 +22,6 @@ from squizzle.migrations.records import (
     RowState,
     Timeouts,
 )
-from squizzle.migrations.script_run import Listener
 from squizzle.migrations.session import exclusive, work_in_schema
 from squizzle.migrations.status import read_status
 from squizzle.migrations.verification import check_verification

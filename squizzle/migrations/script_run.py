@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -14,49 +12,23 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from squizzle.analysis.records import Statement
-from squizzle.errors import (
-    DatabaseState,
-    LockTimeoutError,
-    MigrationFailedError,
-    RollbackFailedError,
-    SquizzleError,
-)
+from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.failures import excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftover, is_already_done
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Direction, Outcome, Plan, PlannedMigration
-from squizzle.migrations.units import Unit
+from squizzle.migrations.tries import LockTries
+from squizzle.migrations.units import Unit, UnitKind
 from squizzle.migrations.verification import check_verification
-from squizzle.migrations.watch import SessionWatch, Wait, long_holders
+from squizzle.migrations.watch import SessionWatch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
 
-# Between two tries: enough that a burst of short transactions gets through, less than a person notices.
-_PAUSE_S = (0.01, 0.05)
-# Transactions shorter than this are gone within one try, so they are no reason to wait.
-_SHORT = timedelta(milliseconds=100)
-_LOOK_EVERY_S = 0.02
-_SAY_EVERY_S = 5.0
 # Statements that take row locks and a lock on the table that only DDL conflicts with.
 _ROW_STATEMENTS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "COPY", "TABLE"})
 # A wait of CREATE INDEX CONCURRENTLY for old transactions is a lock wait, too, and nobody queues behind it.
 _BEFORE_STATEMENT_TIMEOUT = timedelta(seconds=1)
-_DEADLOCK = "40P01"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listener:
-    """Who is told what happens while a plan runs.
-
-    Attributes:
-        on_done: A version is finished.
-        on_wait: A lock was not granted; who blocks, and which try comes next.
-        on_progress: How far a long statement is.
-    """
-
-    on_done: Callable[[Outcome], None] = lambda _outcome: None
-    on_wait: Callable[[str], None] = lambda _text: None
-    on_progress: Callable[[str], None] = lambda _text: None
 
 
 class ScriptRun:
@@ -89,23 +61,28 @@ class ScriptRun:
         self._listener = listener
         self._started = time.monotonic()
         self._waited_before = watch.waited if watch else timedelta()
-        self._tries = 1
+        self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
         self._state = DatabaseState.CHANGED if step.done_before else DatabaseState.UNTOUCHED
 
     def run(self) -> Outcome:
         """Run what is left of the script; errors and what they leave as for `execute_plan`."""
-        units = self._step.units or (Unit(statements=(), transactional=True, ends_at=0),)
+        units = self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),)
         for position, unit in enumerate(units):
             is_last = position == len(units) - 1
             resumed = position == 0 and self._step.done_before > 0
-            if unit.transactional:
-                self._until_granted(partial(self._in_transaction, unit, is_last=is_last))
-            else:
-                self._until_granted(partial(self._alone, unit, resumed=resumed))
+            match unit.kind:
+                case UnitKind.TRANSACTION:
+                    self._until_granted(partial(self._in_transaction, unit, is_last=is_last))
+                case UnitKind.ALONE:
+                    self._until_granted(partial(self._alone, unit, resumed=resumed))
             self._state = DatabaseState.CHANGED
         if not units[-1].transactional:
-            self._close_row()
+            self._verify()
+            self._finish()
         return self._outcome()
+
+    def _until_granted(self, attempt: Callable[[], None]) -> None:
+        self._locks.until_granted(attempt, state=self._state)
 
     def _outcome(self) -> Outcome:
         waited = self._watch.waited if self._watch else timedelta()
@@ -114,58 +91,8 @@ class ScriptRun:
             direction=self._step.direction,
             duration=timedelta(seconds=time.monotonic() - self._started),
             lock_wait=waited - self._waited_before,
-            attempts=self._tries,
+            attempts=self._locks.tries,
         )
-
-    # Tries
-
-    def _until_granted(self, attempt: Callable[[], None]) -> None:
-        timeouts = self._plan.timeouts
-        deadline = time.monotonic() + timeouts.budget.total_seconds()
-        for number in range(1, timeouts.attempts + 1):
-            try:
-                attempt()
-            except LockTimeoutError as exc:
-                self._give_up_or_wait(exc, number, deadline)
-            else:
-                return
-            self._tries += 1
-
-    def _give_up_or_wait(self, error: LockTimeoutError, number: int, deadline: float) -> None:
-        wait = self._watch.last_wait if self._watch else None
-        blockers = "; ".join(blocker.sentence() for blocker in wait.blockers) if wait else ""
-        if number == self._plan.timeouts.attempts or time.monotonic() >= deadline:
-            seconds = self._plan.timeouts.budget.total_seconds()
-            who = f" Blocked by {blockers}." if blockers else ""
-            raise LockTimeoutError(
-                f"{error.message} (try {number} of {self._plan.timeouts.attempts}, for at most {seconds:.0f} s).{who}",
-                sqlstate=error.sqlstate,
-                hint=f"end what blocks, or choose a quieter moment; {next_step(self._step, self._state)}",
-                database_state=self._state,
-            ) from error
-        on = f" on {wait.relation}" if wait and wait.relation else ""
-        self._listener.on_wait(
-            f"{self._step.migration.version}: lock{on} not granted, try {number} of {self._plan.timeouts.attempts};"
-            f" {blockers or 'who blocks is not known'}"
-        )
-        self._wait_without_queueing(wait, deadline)
-        time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - jitter
-
-    def _wait_without_queueing(self, wait: Wait | None, deadline: float) -> None:
-        """Until the long transactions that hold a conflicting lock are over; clients are not held up by looking."""
-        if wait is None or not wait.relation_id:
-            return
-        ours = self._connection.info.backend_pid
-        said_at = time.monotonic()
-        while time.monotonic() < deadline:
-            # Our own session asks: it is outside a transaction now and waits for nothing.
-            holders = long_holders(self._connection, wait, older_than=_SHORT, ours=ours)
-            if not holders:
-                return
-            if time.monotonic() - said_at > _SAY_EVERY_S:
-                said_at = time.monotonic()
-                self._listener.on_wait(f"still waiting for {wait.relation}: {holders[0].sentence()}")
-            time.sleep(_LOOK_EVERY_S)
 
     # Pieces
 
@@ -180,18 +107,22 @@ class ScriptRun:
                     self._verify()
                 # A script may leave another role behind, which may not write our history.
                 self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
-                self._note(unit, is_last=is_last)
+                self._note_done(unit)
+                if is_last:
+                    self._finish()
                 committing = True
         except psycopg.Error as exc:
             # What fails at COMMIT (deferred constraints) is rolled back; one whose answer was lost may have worked.
             lost = committing and is_connection_loss(exc)
             raise statement_failed(exc, self._step, None, DatabaseState.UNKNOWN if lost else self._state) from exc
 
-    def _note(self, unit: Unit, *, is_last: bool) -> None:
-        schema = self._plan.schema
-        history.note_done(self._connection, schema, self._row_id, unit.ends_at)
-        if is_last:
-            history.finish_row(self._connection, schema, self._row_id, self._outcome())
+    def _note_done(self, unit: Unit) -> None:
+        history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
+
+    def _finish(self) -> None:
+        """Write that the script is done; inside its last transaction where it has one."""
+        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
+        history.finish_row(self._connection, self._plan.schema, self._row_id, self._outcome())
 
     def _run_inside(self, unit: Unit) -> None:
         script_decides = False
@@ -229,19 +160,14 @@ class ScriptRun:
     def _alone(self, unit: Unit, *, resumed: bool) -> None:
         (statement,) = unit.statements
         if resumed and is_already_done(self._connection, statement):
-            history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
+            self._note_done(unit)
             return
         cleared = clear_leftover(self._connection, statement)
         if cleared:
             self._listener.on_wait(f"{self._step.migration.version}: removed the invalid index {cleared}")
         self._set_lock_timeout(self._plan.timeouts.statement - _BEFORE_STATEMENT_TIMEOUT, local=False)
         self._execute(statement, DatabaseState.CHANGED)
-        history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
-
-    def _close_row(self) -> None:
-        self._verify()
-        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
-        history.finish_row(self._connection, self._plan.schema, self._row_id, self._outcome())
+        self._note_done(unit)
 
     def _verify(self) -> None:
         for statement in self._step.verify:

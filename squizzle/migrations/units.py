@@ -13,9 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from squizzle.analysis.records import Control, Statement
 from squizzle.errors import InvalidInputError
+
+
+class UnitKind(StrEnum):
+    """How a piece of a script is run."""
+
+    TRANSACTION = "transaction"
+    ALONE = "alone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,16 +31,21 @@ class Unit:
     """One piece of a script.
 
     Attributes:
+        kind: In one transaction together with its note in the history, or a single statement outside any.
         statements: What runs, in order.
-        transactional: False for a single statement outside any transaction.
         options: What the script said behind BEGIN (`ISOLATION LEVEL SERIALIZABLE`); empty for nothing.
         ends_at: How many of the script's statements are finished when this piece is.
     """
 
+    kind: UnitKind
     statements: tuple[Statement, ...]
-    transactional: bool
     ends_at: int
     options: str = ""
+
+    @property
+    def transactional(self) -> bool:
+        """Whether it happens wholly or not at all."""
+        return self.kind is UnitKind.TRANSACTION
 
 
 def divide(statements: Sequence[Statement], *, declared: bool | None, source: str) -> tuple[Unit, ...]:
@@ -64,8 +77,9 @@ def _number(pieces: Sequence[_Piece]) -> Iterator[Unit]:
     done = 0
     for statements, options in pieces:
         done += len(statements)
-        transactional = all(statement.transactional for statement in statements)
-        yield Unit(statements=statements, transactional=transactional, ends_at=done, options=options)
+        together = all(statement.transactional for statement in statements)
+        kind = UnitKind.TRANSACTION if together else UnitKind.ALONE
+        yield Unit(kind=kind, statements=statements, ends_at=done, options=options)
 
 
 def _refuse_unusable_control(statements: Sequence[Statement], source: str) -> None:

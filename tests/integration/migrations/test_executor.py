@@ -19,10 +19,10 @@ from squizzle.errors import (
 )
 from squizzle.migrations.executor import execute_plan
 from squizzle.migrations.history import History, read_history
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions, verify_versions
 from squizzle.migrations.planning import plan_apply
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, Plan, RowState, Timeouts
-from squizzle.migrations.script_run import Listener
 from squizzle.migrations.session import LOCK_KEYS, exclusive
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target

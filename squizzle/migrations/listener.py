@@ -1,0 +1,23 @@
+"""Who is told what happens while a plan runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from squizzle.migrations.records import Outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listener:
+    """Who is told what happens while a plan runs.
+
+    Attributes:
+        on_done: A version is finished.
+        on_wait: A lock was not granted; who blocks, and which try comes next.
+        on_progress: How far a long statement is.
+    """
+
+    on_done: Callable[[Outcome], None] = lambda _outcome: None
+    on_wait: Callable[[str], None] = lambda _text: None
+    on_progress: Callable[[str], None] = lambda _text: None

@@ -1,0 +1,105 @@
+"""Getting a lock without holding anybody up: short tries, and watching without queueing in between."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from squizzle.errors import DatabaseState, LockTimeoutError
+from squizzle.migrations.failures import next_step
+from squizzle.migrations.records import PlannedMigration, Timeouts
+from squizzle.migrations.watch import SessionWatch, Wait, long_holders
+from squizzle.postgres.access import Connection
+
+# Between two tries: enough that a burst of short transactions gets through, less than a person notices.
+_PAUSE_S = (0.01, 0.05)
+# Transactions shorter than this are gone within one try, so they are no reason to wait.
+_SHORT = timedelta(milliseconds=100)
+_LOOK_EVERY_S = 0.02
+_SAY_EVERY_S = 5.0
+
+
+class LockTries:
+    """Tries the pieces of one script until their locks are granted; counts the tries.
+
+    Args:
+        connection: The session that runs the script.
+        timeouts: How many tries, and for how long.
+        step: The script, for messages.
+        watch: Knows who blocks; None when there is no second session.
+        on_wait: Told about every try that was not granted.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts,
+        step: PlannedMigration,
+        *,
+        watch: SessionWatch | None,
+        on_wait: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._timeouts = timeouts
+        self._step = step
+        self._watch = watch
+        self._on_wait = on_wait
+        self.tries = 1
+
+    def until_granted(self, attempt: Callable[[], None], *, state: DatabaseState) -> None:
+        """Call `attempt` until it raises no LockTimeoutError any more, within the limits of `Timeouts`.
+
+        Args:
+            attempt: Leaves nothing behind when it raises LockTimeoutError.
+            state: What earlier pieces of the script left, for the message.
+
+        Raises:
+            LockTimeoutError: Not granted in time; the message says who blocks.
+        """
+        deadline = time.monotonic() + self._timeouts.budget.total_seconds()
+        for number in range(1, self._timeouts.attempts + 1):
+            try:
+                attempt()
+            except LockTimeoutError as exc:
+                self._give_up_or_wait(exc, number, deadline, state)
+            else:
+                return
+            self.tries += 1
+
+    def _give_up_or_wait(self, error: LockTimeoutError, number: int, deadline: float, state: DatabaseState) -> None:
+        wait = self._watch.last_wait if self._watch else None
+        blockers = "; ".join(blocker.sentence() for blocker in wait.blockers) if wait else ""
+        if number == self._timeouts.attempts or time.monotonic() >= deadline:
+            seconds = self._timeouts.budget.total_seconds()
+            who = f" Blocked by {blockers}." if blockers else ""
+            raise LockTimeoutError(
+                f"{error.message} (try {number} of {self._timeouts.attempts}, for at most {seconds:.0f} s).{who}",
+                sqlstate=error.sqlstate,
+                hint=f"end what blocks, or choose a quieter moment; {next_step(self._step, state)}",
+                database_state=state,
+            ) from error
+        on = f" on {wait.relation}" if wait and wait.relation else ""
+        self._on_wait(
+            f"{self._step.migration.version}: lock{on} not granted, try {number} of {self._timeouts.attempts};"
+            f" {blockers or 'who blocks is not known'}"
+        )
+        self._wait_without_queueing(wait, deadline)
+        time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - jitter
+
+    def _wait_without_queueing(self, wait: Wait | None, deadline: float) -> None:
+        """Until the long transactions that hold a conflicting lock are over; clients are not held up by looking."""
+        if wait is None or not wait.relation_id:
+            return
+        ours = self._connection.info.backend_pid
+        said_at = time.monotonic()
+        while time.monotonic() < deadline:
+            # Our own session asks: it is outside a transaction now and waits for nothing.
+            holders = long_holders(self._connection, wait, older_than=_SHORT, ours=ours)
+            if not holders:
+                return
+            if time.monotonic() - said_at > _SAY_EVERY_S:
+                said_at = time.monotonic()
+                self._on_wait(f"still waiting for {wait.relation}: {holders[0].sentence()}")
+            time.sleep(_LOOK_EVERY_S)
