@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.records import Timeouts
+from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
@@ -73,7 +73,8 @@ class Config:
         migrations: The folder of versions, seen from where we are (`[project] migrations`).
         layout: How that folder is laid out (`[project] layout`).
         schema: The schema that scripts work in (`[project] schema`).
-        timeouts: For every statement of a script (`[timeouts] lock, rows, statement, budget`).
+        policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
+            `[after] analyze`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
     """
@@ -82,7 +83,7 @@ class Config:
     migrations: Path = Path("migrations")
     layout: str = "auto"
     schema: str = "public"
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    policy: Policy = field(default_factory=Policy)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
 
@@ -127,6 +128,7 @@ class _Reader:
         top = dict(content)
         project = self.section(top.pop("project", {}), "project")
         timeouts = self.section(top.pop("timeouts", {}), "timeouts")
+        after = self.section(top.pop("after", {}), "after")
         postgres = self.section(top.pop("postgres", {}), "postgres")
         environments = self.section(top.pop("environments", {}), "environments")
         programs = self.text(postgres, "postgres", "programs")
@@ -135,11 +137,16 @@ class _Reader:
             migrations=folder / (self.text(project, "project", "migrations") or "migrations"),
             layout=self.layout(project),
             schema=self.text(project, "project", "schema") or "public",
-            timeouts=self.timeouts(timeouts),
+            policy=Policy(
+                timeouts=self.timeouts(timeouts),
+                out_of_order=self.yes_or_no(project, "project", "out_of_order", default=False),
+                analyze=self.yes_or_no(after, "after", "analyze", default=True),
+            ),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
         )
-        for rest, where in ((top, ""), (project, "project"), (timeouts, "timeouts"), (postgres, "postgres")):
+        sections = {"": top, "project": project, "timeouts": timeouts, "after": after, "postgres": postgres}
+        for where, rest in sections.items():
             self.nothing_left(rest, where)
         return config
 
@@ -202,6 +209,12 @@ class _Reader:
         value = section.pop(name, None)
         if value is not None and (not isinstance(value, str) or not value):
             self.complain(f"{where}.{name}", "must be a text that is not empty")
+        return value
+
+    def yes_or_no(self, section: dict[str, object], where: str, name: str, *, default: bool) -> bool:
+        value = section.pop(name, default)
+        if not isinstance(value, bool):
+            self.complain(f"{where}.{name}", "must be true or false")
         return value
 
     def nothing_left(self, section: dict[str, object], where: str) -> None:

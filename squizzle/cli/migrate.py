@@ -35,7 +35,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
     access, target = invocation.target()
     migrations = invocation.migrations()
     with connect(access, target.database, purpose="migration") as connection:
-        planned = preview_apply(connection, target, migrations, to=to, only=version)
+        planned = preview_apply(connection, target, migrations, to=to, only=version, policy=invocation.config.policy)
         if dry_run:
             _print_preview(invocation, connection, target, planned)
             return
@@ -47,7 +47,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             migrations,
             to=to,
             only=version,
-            timeouts=invocation.config.timeouts,
+            policy=invocation.config.policy,
             listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current
@@ -131,7 +131,7 @@ def rollback(invocation: Invocation, version: str | None, to: str | None) -> Non
             migrations,
             to=to,
             only=version,
-            timeouts=invocation.config.timeouts,
+            policy=invocation.config.policy,
             listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -86,19 +87,50 @@ def history_table(schema: str) -> sql.Identifier:
     return sql.Identifier(schema, HISTORY_TABLE)
 
 
+# Columns that a history table of an earlier version lacks, with their types; as in history_table.sql.
+_LATER_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
+    ("predicted_locks", "jsonb"),
+    ("observed_locks", "jsonb"),
+)
+
+
 def ensure_history(connection: Connection, schema: str) -> None:
-    """Create the history table where it is missing; otherwise nothing changes.
+    """Create the history table where it is missing, and add the columns that one of an earlier version lacks.
 
     Raises:
-        DatabaseError: No right to create it, no such schema, or the session was lost.
+        DatabaseError: No right to create or change it, no such schema, or the session was lost.
     """
-    statement = sql.SQL(load_sql("squizzle.migrations", "history_table")).format(history=history_table(schema))
-    if has_history(connection, schema):
+    columns = _columns(connection, schema)
+    missing = [(name, kind) for name, kind in _LATER_COLUMNS if name not in columns]
+    if columns and not missing:
         return
     try:
-        connection.execute(statement)
+        if not columns:
+            statement = load_sql("squizzle.migrations", "history_table")
+            connection.execute(sql.SQL(statement).format(history=history_table(schema)))
+        else:
+            # ACCESS EXCLUSIVE for an instant; nullable columns without a default rewrite nothing.
+            connection.execute(
+                sql.SQL("ALTER TABLE {history} {columns}").format(
+                    history=history_table(schema),
+                    columns=sql.SQL(", ").join(
+                        sql.SQL("ADD COLUMN IF NOT EXISTS {} ").format(sql.Identifier(name)) + sql.SQL(kind)
+                        for name, kind in missing
+                    ),
+                )
+            )
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}") from exc
+
+
+def _columns(connection: Connection, schema: str) -> frozenset[str]:
+    """The columns of the history table; none when there is no table."""
+    query = (
+        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
+        " WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND attnum > 0 AND NOT attisdropped"
+    )
+    names = _one(connection, query, (schema, HISTORY_TABLE))[0]
+    return frozenset(names) if isinstance(names, list) else frozenset()
 
 
 def has_history(connection: Connection, schema: str) -> bool:

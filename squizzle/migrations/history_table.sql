@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS {history} (
     lock_wait_ms bigint,
     attempts integer,
     statements_done integer NOT NULL DEFAULT 0,
-    schema_digest text
+    schema_digest text,
+    predicted_locks jsonb,
+    observed_locks jsonb
 );
 COMMENT ON TABLE {history} IS 'What Squizzle applied and rolled back here. success is null while a script runs.'

@@ -19,8 +19,8 @@ from squizzle.migrations.records import (
     Migration,
     Plan,
     PlannedMigration,
+    Policy,
     RowState,
-    Timeouts,
 )
 from squizzle.migrations.session import exclusive, work_in_schema
 from squizzle.migrations.status import read_status
@@ -47,10 +47,13 @@ def preview_apply(
     *,
     to: str | None = None,
     only: str | None = None,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
 ) -> tuple[PlannedMigration, ...]:
     """What `apply_versions` would run now; raises what it would raise. Nothing is changed."""
     check_identity(read_identity(connection), target.expected, database=target.database)
-    return plan_apply(migrations, read_history(connection, target.schema), to=to, only=only)
+    return plan_apply(
+        migrations, read_history(connection, target.schema), to=to, only=only, out_of_order=policy.out_of_order
+    )
 
 
 def apply_versions(
@@ -60,7 +63,7 @@ def apply_versions(
     *,
     to: str | None = None,
     only: str | None = None,
-    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
 ) -> Report:
     """Apply pending versions in order: all, up to one, or just the next one.
@@ -73,7 +76,7 @@ def apply_versions(
         migrations: What is on disk.
         to: The last version to apply; None for no limit.
         only: The one version to apply; None for all.
-        timeouts: For every statement.
+        policy: What the project allows.
         listener: Told what happens while it happens.
 
     Raises:
@@ -81,8 +84,8 @@ def apply_versions(
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
-    choose = partial(plan_apply, migrations, to=to, only=only)
-    return _run(connection, target, choose, timeouts=timeouts, listener=listener)
+    choose = partial(plan_apply, migrations, to=to, only=only, out_of_order=policy.out_of_order)
+    return _run(connection, target, choose, policy=policy, listener=listener)
 
 
 def roll_back_versions(
@@ -92,7 +95,7 @@ def roll_back_versions(
     *,
     to: str | None = None,
     only: str | None = None,
-    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
 ) -> Report:
     """Run down scripts, newest version first: one version, or everything after one.
@@ -101,7 +104,7 @@ def roll_back_versions(
     fails (that script left nothing behind; newer versions stay rolled back).
     """
     choose = partial(plan_rollback, migrations, to=to, only=only)
-    return _run(connection, target, choose, timeouts=timeouts, listener=listener)
+    return _run(connection, target, choose, policy=policy, listener=listener)
 
 
 def _run(
@@ -109,7 +112,7 @@ def _run(
     target: Target,
     choose: Callable[[History], tuple[PlannedMigration, ...]],
     *,
-    timeouts: Timeouts,
+    policy: Policy,
     listener: Listener,
 ) -> Report:
     with exclusive(connection, target):
@@ -117,7 +120,7 @@ def _run(
         steps = choose(_settled_history(connection, target))
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema)
-        plan = _bind(connection, target, steps, timeouts)
+        plan = _bind(connection, target, steps, policy)
         return execute_plan(connection, plan, environment=target.environment, listener=listener)
 
 
@@ -131,13 +134,13 @@ def _settled_history(connection: Connection, target: Target) -> History:
     return read_history(connection, target.schema)
 
 
-def _bind(connection: Connection, target: Target, steps: tuple[PlannedMigration, ...], timeouts: Timeouts) -> Plan:
+def _bind(connection: Connection, target: Target, steps: tuple[PlannedMigration, ...], policy: Policy) -> Plan:
     return Plan(
         database=target.database,
         schema=target.schema,
         schema_digest=digest_schema(connection, schema=target.schema).logical,
         steps=steps,
-        timeouts=timeouts,
+        policy=policy,
     )
 
 

@@ -46,7 +46,12 @@ def _file(migration: Migration) -> str:
 
 
 def plan_apply(
-    migrations: Sequence[Migration], history: History, *, to: str | None = None, only: str | None = None
+    migrations: Sequence[Migration],
+    history: History,
+    *,
+    to: str | None = None,
+    only: str | None = None,
+    out_of_order: bool = False,
 ) -> tuple[PlannedMigration, ...]:
     """The up scripts to run: everything pending, everything up to a version, or one version.
 
@@ -55,9 +60,11 @@ def plan_apply(
         history: What is in the database.
         to: The last version to apply.
         only: The one version to apply; everything before it must be there already.
+        out_of_order: Whether versions older than what is applied may still come.
 
     Raises:
-        VersionConflictError: Unknown version, or one older than what is applied, or (with `only`) not the next one.
+        VersionConflictError: Unknown version, or one older than what is applied (unless that is allowed), or (with
+            `only`) not the next one.
         ChecksumMismatchError: An applied file was changed.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
@@ -70,7 +77,8 @@ def plan_apply(
         wanted = tuple(one for one in wanted if version_key(one.version) <= version_key(to))
     if only is not None:
         wanted = _only(only, wanted)
-    _check_order(wanted, history)
+    if not out_of_order:
+        _check_order(wanted, history)
     done = {version: row.statements_done for version, row in history.half_done().items()}
     return tuple(_planned_up(migration, skip=done.get(migration.version, 0)) for migration in wanted)
 
@@ -100,7 +108,8 @@ def _check_order(wanted: Sequence[Migration], history: History) -> None:
     if late:
         raise VersionConflictError(
             f"older than what is applied ({current}): {', '.join(late)}",
-            hint="give the late migration the next free version, or roll back to before it",
+            hint="give the late migration the next free version, roll back to before it, or set out_of_order = true"
+            " in [project] where late versions are meant to come",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +79,21 @@ class Timeouts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What a project allows its migrations, and what it wants to be done around them.
+
+    Attributes:
+        timeouts: For every statement.
+        out_of_order: Whether a pending version that is older than an applied one may be applied after it.
+        analyze: Whether tables whose statistics the run invalidated are analysed at its end.
+    """
+
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    out_of_order: bool = False
+    analyze: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedMigration:
     """One script that will run, piece by piece.
 
@@ -118,14 +133,19 @@ class Plan:
         schema: The schema that the scripts work in and that holds the history.
         schema_digest: Logical digest of the schema at planning time; the executor refuses when it has changed.
         steps: What will run.
-        timeouts: For every statement.
+        policy: What the project allows.
     """
 
     database: str
     schema: str
     schema_digest: str
     steps: tuple[PlannedMigration, ...]
-    timeouts: Timeouts
+    policy: Policy
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """For every statement."""
+        return self.policy.timeouts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,7 +21,7 @@ from squizzle.config import (
     resolve_url,
 )
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.records import Timeouts
+from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
 
@@ -34,10 +34,14 @@ name = "shop"
 migrations = "db/migrations"
 layout = "native"
 schema = "app"
+out_of_order = true
 
 [timeouts]
 lock = "500ms"
 statement = "2h"
+
+[after]
+analyze = false
 
 [postgres]
 programs = "/usr/lib/postgresql/18/bin"
@@ -83,7 +87,11 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         migrations=tmp_path / "db" / "migrations",
         layout="native",
         schema="app",
-        timeouts=Timeouts(lock=timedelta(milliseconds=500), statement=timedelta(hours=2)),
+        policy=Policy(
+            timeouts=Timeouts(lock=timedelta(milliseconds=500), statement=timedelta(hours=2)),
+            out_of_order=True,
+            analyze=False,
+        ),
         programs=Path("/usr/lib/postgresql/18/bin"),
         environments={
             "staging": Environment(
@@ -188,6 +196,8 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
             "environments.a.database_id must be a UUID",
         ),
         ("[timeouts]\nlock = 5", "timeouts.lock must be a text"),
+        ('[project]\nout_of_order = "yes"', "project.out_of_order must be true or false"),
+        ("[after]\nanalyze = 1", "after.analyze must be true or false"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused_by_its_name(tmp_path: Path, text: str, what: str) -> None:
@@ -248,7 +258,7 @@ def test_the_wait_for_a_lock_is_above_zero_and_shorter_than_the_statement(tmp_pa
 
 
 def test_a_statement_may_not_take_longer_than_postgresql_can_count(tmp_path: Path) -> None:
-    assert load(tmp_path, '[timeouts]\nstatement = "24d"').timeouts.statement == timedelta(days=24)
+    assert load(tmp_path, '[timeouts]\nstatement = "24d"').policy.timeouts.statement == timedelta(days=24)
     assert (
         "timeouts.statement must not be longer than 24 days"
         in refusal(tmp_path, '[timeouts]\nstatement = "25d"').message

@@ -22,7 +22,7 @@ from squizzle.migrations.history import History, read_history
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions, verify_versions
 from squizzle.migrations.planning import plan_apply
-from squizzle.migrations.records import Direction, HistoryRow, Outcome, Plan, RowState, Timeouts
+from squizzle.migrations.records import Direction, HistoryRow, Outcome, Plan, Policy, RowState, Timeouts
 from squizzle.migrations.session import LOCK_KEYS, exclusive
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target
@@ -183,7 +183,7 @@ def test_a_statement_that_takes_too_long_is_stopped(
 
     error = failed(
         MigrationFailedError,
-        lambda: apply_versions(connection, target, folder.read(), timeouts=short),
+        lambda: apply_versions(connection, target, folder.read(), policy=Policy(timeouts=short)),
         DatabaseState.UNTOUCHED,
     )
 
@@ -203,7 +203,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_longer_than_asked(
         other.execute("LOCK TABLE t IN ACCESS SHARE MODE")
         error = failed(
             LockTimeoutError,
-            lambda: apply_versions(connection, target, folder.read(), timeouts=short),
+            lambda: apply_versions(connection, target, folder.read(), policy=Policy(timeouts=short)),
             DatabaseState.UNTOUCHED,
         )
 
@@ -212,7 +212,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_longer_than_asked(
     assert str(other.info.backend_pid) in error.message
     assert "2_change/up.sql:1: ALTER TABLE t ADD COLUMN b int" in error.message
     assert look(connection) == {"t"}
-    apply_versions(connection, target, folder.read(), timeouts=short)
+    apply_versions(connection, target, folder.read(), policy=Policy(timeouts=short))
     assert look(connection) == {"t", "u"}
 
 
@@ -686,7 +686,7 @@ def plan_for(target: Target, folder: Folder, digest: str) -> Plan:
         schema=target.schema,
         schema_digest=digest,
         steps=plan_apply(folder.read(), History()),
-        timeouts=Timeouts(),
+        policy=Policy(),
     )
 
 

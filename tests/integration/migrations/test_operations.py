@@ -19,7 +19,7 @@ from squizzle.errors import (
 )
 from squizzle.migrations.history import ensure_history, has_history, read_history
 from squizzle.migrations.operations import Check, apply_versions, preview_apply, roll_back_versions, verify_versions
-from squizzle.migrations.records import HistoryRow
+from squizzle.migrations.records import HistoryRow, Policy
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target, ensure_identity
@@ -90,6 +90,37 @@ def test_a_folder_that_does_not_fit_the_history_is_refused_and_nothing_changes(
         assert caught.value.database_state is DatabaseState.UNTOUCHED
 
     assert contents(connection) == before
+
+
+def test_a_late_version_is_applied_where_the_policy_allows_it_and_rolled_back_by_its_number(
+    connection: Connection, target: Target, folder: Folder, look: Look
+) -> None:
+    policy = Policy(out_of_order=True)
+    for version in ("1", "3"):
+        folder.write(version, f"CREATE TABLE t{version} (a int)", down=f"DROP TABLE t{version}")
+    apply_versions(connection, target, folder.read())
+    folder.write("2", "CREATE TABLE t2 (a int)", down="DROP TABLE t2")
+
+    assert [one.migration.version for one in preview_apply(connection, target, folder.read(), policy=policy)] == ["2"]
+    apply_versions(connection, target, folder.read(), policy=policy)
+    assert look(connection) == {"t1", "t2", "t3"}
+    assert read_status(connection, target, folder.read()).current == "3"
+
+    roll_back_versions(connection, target, folder.read(), to="2")
+    assert look(connection) == {"t1", "t2"}
+
+
+def test_a_history_table_of_an_earlier_version_gets_the_columns_that_it_lacks(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    folder.write("1", "CREATE TABLE one (a int)")
+    apply_versions(connection, target, folder.read())
+    connection.execute("ALTER TABLE squizzle_history DROP COLUMN observed_locks, DROP COLUMN predicted_locks")
+    folder.write("2", "CREATE TABLE two (a int)")
+
+    apply_versions(connection, target, folder.read())
+
+    assert connection.execute("SELECT version, observed_locks FROM squizzle_history ORDER BY id").fetchall()
 
 
 @pytest.mark.parametrize("act", [apply_versions, roll_back_versions])
