@@ -25,6 +25,7 @@ _VERBS = {
     "digest": "squizzle.cli.inspect",
     "init": "squizzle.cli.scaffold",
     "new": "squizzle.cli.scaffold",
+    "plan": "squizzle.cli.plan",
     "rollback": "squizzle.cli.migrate",
     "status": "squizzle.cli.status",
     "verify": "squizzle.cli.inspect",

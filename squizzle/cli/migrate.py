@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.executor import Report
+from squizzle.migrations.history import lock_documents
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
@@ -51,8 +54,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current
-    document = {"applied": [_outcome_document(one, waits=True) for one in report.outcomes], "current": current}
-    print_result(document, _summary(report, current), as_json=invocation.as_json)
+    _print_report(invocation, report, current, done="applied")
 
 
 def _versions(planned: tuple[PlannedMigration, ...]) -> str:
@@ -92,15 +94,42 @@ def _say_done(outcome: Outcome) -> None:
 _LISTENER = Listener(on_done=_say_done, on_wait=say, on_progress=say)
 
 
-def _outcome_document(outcome: Outcome, *, waits: bool) -> dict[str, object]:
-    document: dict[str, object] = {
+def _print_report(invocation: Invocation, report: Report, current: str | None, *, done: str) -> None:
+    warnings = list(_warnings(report))
+    for sentence in warnings:
+        say(f"note: {sentence}")
+    document = {
+        done: [_outcome_document(one) for one in report.outcomes],
+        "current": current,
+        "analyzed": list(report.aftercare.analyzed),
+        "warnings": warnings,
+    }
+    print_result(document, _summary(report, current), as_json=invocation.as_json)
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, object]:
+    observed = outcome.locks.observed
+    return {
         "version": outcome.version,
         "duration_ms": round(outcome.duration.total_seconds() * 1000),
+        "lock_wait_ms": round(outcome.lock_wait.total_seconds() * 1000),
+        "attempts": outcome.attempts,
+        "locks": {
+            "predicted": lock_documents(outcome.locks.predicted.locks),
+            "complete": outcome.locks.predicted.complete,
+            "observed": None if observed is None else lock_documents(observed),
+        },
     }
-    if waits:
-        document["lock_wait_ms"] = round(outcome.lock_wait.total_seconds() * 1000)
-        document["attempts"] = outcome.attempts
-    return document
+
+
+def _warnings(report: Report) -> Iterator[str]:
+    for outcome in report.outcomes:
+        for lock in outcome.locks.unforeseen:
+            if lock.mode.blocks_writes:
+                yield f"{outcome.version} locked {lock.relation} {lock.mode}, which its text does not tell"
+    yield from report.aftercare.problems
+    for defect in report.aftercare.defects:
+        yield defect.sentence()
 
 
 def _summary(report: Report, current: str | None) -> str:
@@ -135,5 +164,4 @@ def rollback(invocation: Invocation, version: str | None, to: str | None) -> Non
             listener=_LISTENER,
         )
         current = read_status(connection, target, migrations).current
-    document = {"rolled_back": [_outcome_document(one, waits=False) for one in report.outcomes], "current": current}
-    print_result(document, _summary(report, current), as_json=invocation.as_json)
+    _print_report(invocation, report, current, done="rolled_back")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import psycopg
 
 from squizzle.errors import DatabaseError, DatabaseState, RefusedError, SquizzleError
 from squizzle.migrations import history
+from squizzle.migrations.aftercare import Aftercare, Statistics, care, read_statistics
 from squizzle.migrations.failures import unexpected
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Outcome, Plan, PlannedMigration
 from squizzle.migrations.script_run import ScriptRun
-from squizzle.migrations.session import holds_lock, prepare_session
+from squizzle.migrations.session import holds_lock, prepare_session, set_lock_timeout
 from squizzle.migrations.watch import SessionWatch, watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words, translate_error
@@ -25,10 +26,17 @@ from squizzle.proof.digests import digest_schema
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What an executor run did, and the schema it left."""
+    """What an executor run did, and what it left.
+
+    Attributes:
+        outcomes: The scripts that ran.
+        schema_digest: Logical digest of the schema afterwards.
+        aftercare: Tables that were analysed, and what is half-made in the database.
+    """
 
     outcomes: tuple[Outcome, ...]
     schema_digest: str
+    aftercare: Aftercare = field(default_factory=Aftercare)
 
 
 def execute_plan(
@@ -59,6 +67,7 @@ def execute_plan(
         ConnectionFailedError: The session was lost; the message says whether a commit may have got through.
     """
     _refuse_stale_plan(connection, plan)
+    before = _statistics(connection, plan)
     outcomes: list[Outcome] = []
     with watching(connection, listener.on_progress) as watch:
         for step in plan.steps:
@@ -68,7 +77,9 @@ def execute_plan(
             with _after_commits(outcomes):
                 _refuse_without_lock(connection, plan)
     with _after_commits(outcomes):
-        return Report(outcomes=tuple(outcomes), schema_digest=_record_schema(connection, plan))
+        digest = _record_schema(connection, plan)
+        aftercare = _care(connection, plan, before, listener) if outcomes else Aftercare()
+        return Report(outcomes=tuple(outcomes), schema_digest=digest, aftercare=aftercare)
 
 
 def _refuse_stale_plan(connection: Connection, plan: Plan) -> None:
@@ -101,6 +112,20 @@ def _record_schema(connection: Connection, plan: Plan) -> str:
     digest = digest_schema(connection, schema=plan.schema).logical
     history.record_digest(connection, plan.schema, digest)
     return digest
+
+
+def _statistics(connection: Connection, plan: Plan) -> Statistics:
+    if not plan.policy.analyze or not plan.steps:
+        return {}
+    with _after_commits(()):
+        return read_statistics(connection)
+
+
+def _care(connection: Connection, plan: Plan, before: Statistics, listener: Listener) -> Aftercare:
+    # ANALYZE waits only for other DDL and VACUUM, and nobody but those waits behind it.
+    set_lock_timeout(connection, plan.timeouts.rows)
+    analyze = plan.policy.analyze
+    return care(connection, before, analyze=analyze, schema=plan.schema, say=listener.on_progress)
 
 
 def _run_step(

@@ -10,7 +10,9 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.rows import kwargs_row
+from psycopg.types.json import Jsonb
 
+from squizzle.analysis.locks.records import RelationLock
 from squizzle.errors import DatabaseState
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState
 from squizzle.migrations.versions import version_key
@@ -176,10 +178,24 @@ def begin_row(connection: Connection, schema: str, step: PlannedMigration, envir
 def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcome) -> None:
     """Close a row as done; inside the script's own transaction, so that both are there or neither."""
     query = sql.SQL(
-        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s WHERE id = %s"
+        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s,"
+        " predicted_locks = %s, observed_locks = %s WHERE id = %s"
     ).format(history=history_table(schema))
-    values = (_ms(outcome.duration), _ms(outcome.lock_wait), outcome.attempts, row_id)
+    predicted, observed = outcome.locks.predicted, outcome.locks.observed
+    values = (
+        _ms(outcome.duration),
+        _ms(outcome.lock_wait),
+        outcome.attempts,
+        Jsonb({"locks": lock_documents(predicted.locks), "complete": predicted.complete}),
+        None if observed is None else Jsonb({"locks": lock_documents(observed)}),
+        row_id,
+    )
     connection.execute(query, values)
+
+
+def lock_documents(locks: Iterable[RelationLock]) -> list[dict[str, str]]:
+    """Locks as JSON has them: `[{"relation": "public.t", "mode": "ACCESS EXCLUSIVE"}]`."""
+    return [{"relation": str(lock.relation), "mode": lock.mode.value} for lock in locks]
 
 
 def record_digest(connection: Connection, schema: str, digest: str) -> None:

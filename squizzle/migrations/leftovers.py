@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import postgast
 from psycopg import sql
 
+from squizzle.analysis.grammar import parse_statement
 from squizzle.analysis.records import Statement
 from squizzle.postgres.access import Connection
 
@@ -52,10 +52,10 @@ def is_already_done(connection: Connection, statement: Statement) -> bool:
 def _created_index(statement: Statement) -> _Index | None:
     if statement.words[:1] != ("CREATE",) or "CONCURRENTLY" not in statement.words[:4]:
         return None
-    try:
-        tree = postgast.parse(statement.sql).stmts[0].stmt.index_stmt
-    except postgast.PgQueryError:
+    parsed = parse_statement(statement.sql)
+    if parsed is None:
         return None  # newer syntax than our grammar; the server decides
+    tree = parsed.index_stmt
     if not tree.idxname:
         return None  # the server chooses the name, so nobody can tell whose leftover an index is
     return _Index(name=tree.idxname, schema=tree.relation.schemaname, table=tree.relation.relname)
@@ -64,11 +64,10 @@ def _created_index(statement: Statement) -> _Index | None:
 def _dropped_index(statement: Statement) -> str | None:
     if statement.words[:3] != ("DROP", "INDEX", "CONCURRENTLY"):
         return None
-    try:
-        tree = postgast.parse(statement.sql).stmts[0].stmt.drop_stmt
-    except postgast.PgQueryError:
+    parsed = parse_statement(statement.sql)
+    if parsed is None:
         return None
-    names = [part.string.sval for part in tree.objects[0].list.items]
+    names = [part.string.sval for part in parsed.drop_stmt.objects[0].list.items]
     return ".".join(sql.Identifier(name).as_string(None) for name in names)
 
 

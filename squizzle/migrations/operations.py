@@ -10,6 +10,7 @@ import psycopg
 
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import VersionConflictError
+from squizzle.migrations.aftercare import DefectKind, find_defects
 from squizzle.migrations.executor import Report, execute_plan
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.listener import Listener
@@ -27,7 +28,7 @@ from squizzle.migrations.status import read_status
 from squizzle.migrations.verification import check_verification
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
-from squizzle.postgres.translation import server_words
+from squizzle.postgres.translation import server_words, translate_error
 from squizzle.proof.digests import digest_schema
 
 
@@ -38,6 +39,18 @@ class Check:
     name: str
     ok: bool
     detail: str
+
+
+def preview_plan(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    only: str | None = None,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
+) -> Plan:
+    """The plan that `apply_versions` would run now, bound to the schema as it is. Nothing is changed."""
+    return _bind(connection, target, preview_apply(connection, target, migrations, only=only, policy=policy), policy)
 
 
 def preview_apply(
@@ -170,6 +183,7 @@ def verify_versions(
     checks += [_check_script(connection, target.schema, on_disk[row.version]) for row, same in rows if same is not None]
     if only is None:
         checks.append(_check_drift(connection, target))
+        checks += _check_defects(connection, target)
     return tuple(checks)
 
 
@@ -205,3 +219,17 @@ def _check_drift(connection: Connection, target: Target) -> Check:
         return Check(name="drift", ok=True, detail="the schema is as the last run left it")
     detail = f"the schema was changed by somebody else since the last run (was {recorded[:12]}, is {found[:12]})"
     return Check(name="drift", ok=False, detail=detail)
+
+
+def _check_defects(connection: Connection, target: Target) -> tuple[Check, Check]:
+    """An invalid index is a failure; a constraint that waits for its validation is a step on the way."""
+    try:
+        found = [defect for defect in find_defects(connection) if defect.schema == target.schema]
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="look for invalid indexes") from exc
+    indexes = [one.sentence() for one in found if one.kind is DefectKind.INVALID_INDEX]
+    constraints = [one.sentence() for one in found if one.kind is DefectKind.NOT_VALIDATED]
+    return (
+        Check(name="invalid indexes", ok=not indexes, detail="; ".join(indexes) or "none"),
+        Check(name="constraints not validated", ok=True, detail="; ".join(constraints) or "none"),
+    )

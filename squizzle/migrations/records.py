@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.migrations.units import Unit
 
@@ -149,6 +150,26 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LockReport:
+    """What a script was expected to lock and what it locked.
+
+    Attributes:
+        predicted: From its text.
+        observed: By a second session, before each commit, the strongest lock of each relation that was there before;
+            what a statement outside a transaction held is sampled while it runs, so it may be more. None when there
+            was no second session in the database.
+    """
+
+    predicted: Forecast = field(default_factory=Forecast)
+    observed: tuple[RelationLock, ...] | None = None
+
+    @property
+    def unforeseen(self) -> tuple[RelationLock, ...]:
+        """Locks that are stronger than predicted, or on relations that the prediction does not name."""
+        return self.predicted.unforeseen(self.observed or ())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """One version that was applied or rolled back.
 
@@ -158,6 +179,7 @@ class Outcome:
         duration: From the first statement to the commit.
         lock_wait: Time that statements of ours were seen waiting for locks.
         attempts: How often it was tried.
+        locks: What it was expected to lock and what it locked.
     """
 
     version: str
@@ -165,6 +187,7 @@ class Outcome:
     duration: timedelta
     lock_wait: timedelta = timedelta()
     attempts: int = 1
+    locks: LockReport = field(default_factory=LockReport)
 
 
 class RowState(StrEnum):

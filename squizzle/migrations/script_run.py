@@ -8,27 +8,25 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg
-from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from squizzle.analysis.locks.forecast import forecast_locks
+from squizzle.analysis.locks.records import RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.failures import excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftover, is_already_done
+from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.records import Direction, Outcome, Plan, PlannedMigration
+from squizzle.migrations.records import Direction, LockReport, Outcome, Plan, PlannedMigration
+from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import Unit, UnitKind
 from squizzle.migrations.verification import check_verification
 from squizzle.migrations.watch import SessionWatch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
-
-# Statements that take row locks and a lock on the table that only DDL conflicts with.
-_ROW_STATEMENTS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "COPY", "TABLE"})
-# A wait of CREATE INDEX CONCURRENTLY for old transactions is a lock wait, too, and nobody queues behind it.
-_BEFORE_STATEMENT_TIMEOUT = timedelta(seconds=1)
 
 
 class ScriptRun:
@@ -59,6 +57,9 @@ class ScriptRun:
         self._row_id = row_id
         self._watch = watch
         self._listener = listener
+        self._forecast = forecast_locks(step.statements)
+        self._locks_are_seen = watch is not None and watch.sees_relations
+        self._observed: tuple[RelationLock, ...] | None = None
         self._started = time.monotonic()
         self._waited_before = watch.waited if watch else timedelta()
         self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
@@ -92,6 +93,7 @@ class ScriptRun:
             duration=timedelta(seconds=time.monotonic() - self._started),
             lock_wait=waited - self._waited_before,
             attempts=self._locks.tries,
+            locks=LockReport(predicted=self._forecast, observed=self._observed),
         )
 
     # Pieces
@@ -103,6 +105,7 @@ class ScriptRun:
                 if unit.options:
                     self._connection.execute(f"SET TRANSACTION {unit.options}".encode())
                 self._run_inside(unit)
+                self._note_locks()
                 if is_last:
                     self._verify()
                 # A script may leave another role behind, which may not write our history.
@@ -116,11 +119,22 @@ class ScriptRun:
             lost = committing and is_connection_loss(exc)
             raise statement_failed(exc, self._step, None, DatabaseState.UNKNOWN if lost else self._state) from exc
 
+    def _note_locks(self) -> None:
+        """Let the second session note what this transaction locks; losing that session costs only the note."""
+        if self._watch is None or not self._locks_are_seen:
+            return
+        try:
+            self._watch.note_locks()
+        except psycopg.Error:
+            self._locks_are_seen = False
+
     def _note_done(self, unit: Unit) -> None:
         history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
 
     def _finish(self) -> None:
         """Write that the script is done; inside its last transaction where it has one."""
+        if self._watch and self._locks_are_seen:
+            self._observed = self._watch.take_locks()
         self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
         history.finish_row(self._connection, self._plan.schema, self._row_id, self._outcome())
 
@@ -128,11 +142,11 @@ class ScriptRun:
         script_decides = False
         current: timedelta | None = None
         for statement in unit.statements:
-            wanted = self._lock_timeout(statement)
+            wanted = lock_timeout_of(statement, unit.kind, self._plan.timeouts)
             if not script_decides and wanted != current:
-                self._set_lock_timeout(wanted, local=True)
+                set_lock_timeout(self._connection, wanted, local=True)
                 current = wanted
-            script_decides = script_decides or _sets_lock_timeout(statement)
+            script_decides = script_decides or sets_lock_timeout(statement)
             self._execute_inside(statement)
 
     def _execute_inside(self, statement: Statement) -> None:
@@ -165,8 +179,8 @@ class ScriptRun:
         cleared = clear_leftover(self._connection, statement)
         if cleared:
             self._listener.on_wait(f"{self._step.migration.version}: removed the invalid index {cleared}")
-        self._set_lock_timeout(self._plan.timeouts.statement - _BEFORE_STATEMENT_TIMEOUT, local=False)
-        self._execute(statement, DatabaseState.CHANGED)
+        set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
+        self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
         self._note_done(unit)
 
     def _verify(self) -> None:
@@ -185,9 +199,9 @@ class ScriptRun:
 
     # Statements
 
-    def _execute(self, statement: Statement, on_failure: DatabaseState) -> None:
+    def _execute(self, statement: Statement, on_failure: DatabaseState, *, sample_locks: bool = False) -> None:
         if self._watch:
-            self._watch.statement_begins()
+            self._watch.statement_begins(sample_locks=sample_locks)
         try:
             # As bytes and without parameters: the text reaches the server as it is, per cent signs included.
             if statement.data is None:
@@ -200,17 +214,3 @@ class ScriptRun:
         finally:
             if self._watch:
                 self._watch.statement_ended()
-
-    def _lock_timeout(self, statement: Statement) -> timedelta:
-        timeouts = self._plan.timeouts
-        return timeouts.rows if statement.words[:1] and statement.words[0] in _ROW_STATEMENTS else timeouts.lock
-
-    def _set_lock_timeout(self, timeout: timedelta, *, local: bool) -> None:
-        milliseconds = f"{round(timeout.total_seconds() * 1000)}ms"
-        self._connection.execute(
-            sql.SQL("SELECT set_config('lock_timeout', {}, {})").format(sql.Literal(milliseconds), sql.Literal(local))
-        )
-
-
-def _sets_lock_timeout(statement: Statement) -> bool:
-    return statement.words[:1] == ("SET",) and "LOCK_TIMEOUT" in statement.words[1:3]

@@ -124,6 +124,11 @@ def prepare_session(connection: Connection, *, schema: str, timeouts: Timeouts) 
     work_in_schema(connection, schema)
 
 
+def set_lock_timeout(connection: Connection, timeout: timedelta, *, local: bool = False) -> None:
+    """Set `lock_timeout` of the session, or only of the transaction that is open (`local`)."""
+    connection.execute("SELECT set_config('lock_timeout', %s, %s)", (_milliseconds(timeout), local))
+
+
 def work_in_schema(connection: Connection, schema: str) -> None:
     """Let unqualified names be of this schema; inside a transaction that is rolled back, only until its end."""
     if schema != "public":

@@ -13,6 +13,8 @@ from typing import Self
 
 import psycopg
 
+from squizzle.analysis.locks.modes import LockMode, lock_mode
+from squizzle.analysis.locks.records import RelationLock, RelationName
 from squizzle.errors import ConnectionFailedError
 from squizzle.postgres.access import Connection, second_session
 from squizzle.postgres.sql_files import load_sql
@@ -62,13 +64,13 @@ class Wait:
     Attributes:
         relation: Name of the table or index; empty when it waits for a transaction.
         relation_id: Its OID; 0 when it waits for a transaction.
-        mode: The lock mode it asks for.
+        mode: The lock mode it asks for; None when it waits for a transaction.
         blockers: Who holds it.
     """
 
     relation: str
     relation_id: int
-    mode: str
+    mode: LockMode | None
     blockers: tuple[Blocker, ...]
 
 
@@ -79,15 +81,22 @@ class SessionWatch:
         connection: The watching session, in the same database as the watched one where possible (relation names).
         pid: The watched session's server process.
         on_progress: Told about once a second how far a long statement is.
+        sees_relations: Whether both sessions are in one database, so that relations have names here.
     """
 
-    def __init__(self, connection: Connection, pid: int, on_progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, connection: Connection, pid: int, on_progress: Callable[[str], None], *, sees_relations: bool = True
+    ) -> None:
         self.connection = connection
+        self.sees_relations = sees_relations
         self._pid = pid
         self._on_progress = on_progress
         self._since: float | None = None
         self._waited = 0.0
         self._last: Wait | None = None
+        self._sampling = False
+        self._locks: dict[RelationName, LockMode] = {}
+        self._guard = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="session watch", daemon=True)
         self.failure = ""
@@ -103,14 +112,38 @@ class SessionWatch:
         self._thread.join()
         self.connection.close()
 
-    def statement_begins(self) -> None:
-        """From now on the watched session is working on a statement."""
+    def statement_begins(self, *, sample_locks: bool = False) -> None:
+        """From now on the watched session is working on a statement.
+
+        Args:
+            sample_locks: Note what it locks while it works: a statement outside a transaction holds nothing afterwards.
+        """
         self._last = None
+        self._sampling = sample_locks
         self._since = time.monotonic()
 
     def statement_ended(self) -> None:
         """The watched session works on nothing."""
         self._since = None
+
+    def note_locks(self) -> None:
+        """Note what the watched session locks now; at the end of a transaction that is all that it locked.
+
+        Raises:
+            psycopg.Error: The watching session was lost.
+        """
+        rows = self.connection.execute(load_sql("squizzle.migrations", "observed_locks"), {"pid": self._pid}).fetchall()
+        with self._guard:
+            for schema, name, mode in rows:
+                relation, found = RelationName(schema=schema, name=name), lock_mode(mode)
+                if found is not None:
+                    self._locks[relation] = max(self._locks.get(relation, found), found, key=lambda one: one.strength)
+
+    def take_locks(self) -> tuple[RelationLock, ...]:
+        """What was noted since the last call, the strongest lock of each relation."""
+        with self._guard:
+            found, self._locks = self._locks, {}
+        return tuple(RelationLock(relation=relation, mode=mode) for relation, mode in sorted(found.items()))
 
     @property
     def waited(self) -> timedelta:
@@ -140,6 +173,8 @@ class SessionWatch:
                 pause = _FASTEST_S
                 continue
             self._look(pause)
+            if self._sampling:
+                self.note_locks()
             if time.monotonic() - max(told_at, since) > _PROGRESS_EVERY_S:
                 told_at = time.monotonic()
                 self._tell_progress()
@@ -155,7 +190,7 @@ class SessionWatch:
         self._last = Wait(
             relation=relation or "",
             relation_id=relation_id or 0,
-            mode=mode or "",
+            mode=lock_mode(mode or ""),
             blockers=tuple(_blocker(*row[3:]) for row in rows),
         )
 
@@ -179,55 +214,6 @@ def _blocker(
     )
 
 
-# Which modes each mode waits for (manual, "Conflicting Lock Modes").
-_CONFLICTS = {
-    "AccessShareLock": ("AccessExclusiveLock",),
-    "RowShareLock": ("ExclusiveLock", "AccessExclusiveLock"),
-    "RowExclusiveLock": ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"),
-    "ShareUpdateExclusiveLock": (
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        "AccessExclusiveLock",
-    ),
-    "ShareLock": (
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        "AccessExclusiveLock",
-    ),
-    "ShareRowExclusiveLock": (
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        "AccessExclusiveLock",
-    ),
-    "ExclusiveLock": (
-        "RowShareLock",
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        "AccessExclusiveLock",
-    ),
-    "AccessExclusiveLock": (
-        "AccessShareLock",
-        "RowShareLock",
-        "RowExclusiveLock",
-        "ShareUpdateExclusiveLock",
-        "ShareLock",
-        "ShareRowExclusiveLock",
-        "ExclusiveLock",
-        "AccessExclusiveLock",
-    ),
-}
-
-
 def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta, ours: int) -> tuple[Blocker, ...]:
     """Who holds a conflicting lock in a transaction that has been open for a while; asks without queueing.
 
@@ -239,7 +225,7 @@ def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta, o
     """
     parameters = {
         "relation": wait.relation_id,
-        "modes": list(_CONFLICTS.get(wait.mode, ())),
+        "modes": [mode.in_pg_locks for mode in wait.mode.conflicts] if wait.mode else [],
         "older_than": older_than,
         "ours": ours,
     }
@@ -260,5 +246,6 @@ def watching(connection: Connection, on_progress: Callable[[str], None]) -> Iter
     except ConnectionFailedError:
         yield None
         return
-    with SessionWatch(second, connection.info.backend_pid, on_progress) as watch:
+    same = second.info.dbname == connection.info.dbname
+    with SessionWatch(second, connection.info.backend_pid, on_progress, sees_relations=same) as watch:
         yield watch

@@ -27,6 +27,44 @@ def everything(connection: Connection) -> object:
     return digest_database(connection, bookkeeping=True), found
 
 
+# --- plan ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_says_what_each_statement_locks_how_long_it_may_wait_and_what_takes_it_back(
+    squizzle: Squizzle, shop_folder: Folder, connection: Connection, database: str
+) -> None:
+    squizzle("apply", "--to", "0001")
+    shop_folder.write(
+        "0002",
+        "SET LOCAL work_mem = '8MB';\nALTER TABLE t ADD COLUMN n int CHECK (n > 0);\n"
+        "CREATE TABLE fresh (a int);\nCREATE INDEX ON fresh (a);\nINSERT INTO t (a) VALUES (1);",
+    )
+    shop_folder.write("0003", "CREATE INDEX CONCURRENTLY ON t (a);\nSET lock_timeout = '1s';", down="SELECT 1")
+    before = everything(connection)
+
+    done = squizzle("plan", "--json")
+
+    assert (done.code, done.err) == (0, "")
+    assert set(done.document) == {"target", "schema_digest", "statements"}
+    assert done.document["target"] == {"database": database, "schema": "public", "environment": None}
+    keys = ("version", "lock", "lock_timeout_ms", "statement_timeout_ms", "transactional", "hazards", "reversal")
+    hour = 3_600_000
+    assert [tuple(one[key] for key in keys) for one in done.document["statements"]] == [
+        ("0002", None, 50, hour, True, [], None),
+        ("0002", "ACCESS EXCLUSIVE", 50, hour, True, ["blocks reads and writes of t", "reads all of t"], None),
+        ("0002", None, 50, hour, True, [], None),
+        ("0002", None, 50, hour, True, [], None),
+        ("0002", "ROW EXCLUSIVE", 5000, hour, True, [], None),
+        ("0003", "SHARE UPDATE EXCLUSIVE", hour - 1000, hour, False, ["reads all of t"], "0003_change/down.sql"),
+        ("0003", None, 50, hour, True, [], "0003_change/down.sql"),
+    ]
+    only = squizzle("plan", "0002")
+    assert "--   locks   t ACCESS EXCLUSIVE; waits for them 50 ms at a time" in only.out
+    assert "there is no way back on disk" in only.out
+    assert "CONCURRENTLY" not in only.out
+    assert everything(connection) == before
+
+
 # --- status --------------------------------------------------------------------------------------------------------
 
 
@@ -107,14 +145,17 @@ def test_apply_says_what_was_applied(squizzle: Squizzle, tables: Tables) -> None
 
     assert done.code == 0
     document = done.document
-    assert set(document) == {"applied", "current"}
+    assert set(document) == {"applied", "current", "analyzed", "warnings"}
     assert document["current"] == "0003"
     assert [one["version"] for one in document["applied"]] == ["0001", "0002", "0003"]
-    assert [set(one) for one in document["applied"]] == [{"version", "duration_ms", "lock_wait_ms", "attempts"}] * 3
+    keys = {"version", "duration_ms", "lock_wait_ms", "attempts", "locks"}
+    assert [set(one) for one in document["applied"]] == [keys] * 3
+    assert [set(one["locks"]) for one in document["applied"]] == [{"predicted", "complete", "observed"}] * 3
     assert all(one["duration_ms"] >= 0 and one["attempts"] == 1 for one in document["applied"])
     assert [line.split(" in ")[0] for line in done.err.splitlines()] == [f"applied 000{number}" for number in (1, 2, 3)]
     assert tables() == {"t", "u"}
-    assert squizzle("apply", "--all", "--json").document == {"applied": [], "current": "0003"}
+    nothing: dict[str, object] = {"applied": [], "analyzed": [], "warnings": []}
+    assert squizzle("apply", "--all", "--json").document == {**nothing, "current": "0003"}
 
 
 @pytest.mark.parametrize(
@@ -188,10 +229,10 @@ def test_rollback_says_what_was_rolled_back(squizzle: Squizzle, tables: Tables) 
 
     assert done.code == 0
     document = done.document
-    assert set(document) == {"rolled_back", "current"}
+    assert set(document) == {"rolled_back", "current", "analyzed", "warnings"}
     assert document["current"] == "0001"
     assert [one["version"] for one in document["rolled_back"]] == ["0003", "0002"]
-    assert [set(one) for one in document["rolled_back"]] == [{"version", "duration_ms"}] * 2
+    assert all({"version", "duration_ms"} <= set(one) for one in document["rolled_back"])
     assert tables() == {"t"}
 
     last = squizzle("rollback", "0001")
@@ -216,9 +257,11 @@ def test_verify_has_a_check_for_every_file_every_script_and_the_drift(
     document = done.document
     assert set(document) == {"ok", "checks"}
     assert document["ok"] is True
-    assert [set(check) for check in document["checks"]] == [{"name", "ok", "detail"}] * 7
+    assert [set(check) for check in document["checks"]] == [{"name", "ok", "detail"}] * 9
     assert {check["name"] for check in document["checks"]} == {
         "drift",
+        "invalid indexes",
+        "constraints not validated",
         *(f"000{number} {what}" for number in (1, 2, 3) for what in ("file", "verify.sql")),
     }
     assert everything(connection) == before

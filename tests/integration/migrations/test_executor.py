@@ -824,3 +824,46 @@ def test_the_first_error_is_the_one_that_is_seen_when_the_session_is_lost_too(
 
     with pytest.raises(OurError):
         apply_versions(connection, target, folder.read(), listener=Listener(on_done=kill))
+
+
+# --- locks: foreseen and seen --------------------------------------------------------------------------------------
+
+
+def lock_columns(connection: Connection, version: str) -> tuple[object, object]:
+    row = connection.execute(
+        "SELECT predicted_locks, observed_locks FROM squizzle_history WHERE version = %s ORDER BY id DESC LIMIT 1",
+        (version,),
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_the_history_keeps_which_locks_were_foreseen_and_which_were_seen(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    folder.write("1", "CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE t (id int REFERENCES u)")
+    folder.write("2", "CREATE TABLE own (a int); ALTER TABLE t DROP COLUMN id; CREATE INDEX ON own (a)")
+    report = apply_versions(connection, target, folder.read())
+
+    strong = {"relation": "t", "mode": "ACCESS EXCLUSIVE"}
+    side = {"relation": "public.u", "mode": "ACCESS EXCLUSIVE"}
+    assert lock_columns(connection, "1") == ({"locks": [], "complete": True}, {"locks": []})
+    assert lock_columns(connection, "2") == (
+        {"locks": [strong], "complete": False},
+        {"locks": [{**strong, "relation": "public.t"}, side]},
+    )
+    assert [str(lock.relation) for lock in report.outcomes[1].locks.unforeseen] == ["public.u"]
+
+
+def test_locks_of_a_statement_outside_a_transaction_are_sampled_while_it_runs(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    folder.write("1", "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 200000) g")
+    folder.write("2", "CREATE INDEX CONCURRENTLY t_a ON t (a)")
+    apply_versions(connection, target, folder.read())
+
+    expected = {"mode": "SHARE UPDATE EXCLUSIVE"}
+    assert lock_columns(connection, "2") == (
+        {"locks": [{"relation": "t", **expected}], "complete": True},
+        {"locks": [{"relation": "public.t", **expected}]},
+    )

@@ -1,0 +1,84 @@
+"""What travels: names, locks, and what a statement does under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from squizzle.analysis.locks.modes import LockMode
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class RelationName:
+    """A table, view, sequence or index as a statement names it; `schema` is empty when the search path decides."""
+
+    schema: str = ""
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+    def may_be(self, other: RelationName) -> bool:
+        """Whether both can be the same relation."""
+        return self.name == other.name and (not self.schema or not other.schema or self.schema == other.schema)
+
+    def is_among(self, others: Iterable[RelationName]) -> bool:
+        """Whether it can be one of them."""
+        return any(self.may_be(one) for one in others)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelationLock:
+    """One lock on one relation."""
+
+    relation: RelationName
+    mode: LockMode
+
+
+class Effect(StrEnum):
+    """What a statement does while it holds its lock, or for good."""
+
+    REWRITES = "rewrites"
+    MAY_REWRITE = "may rewrite"
+    READS_ALL = "reads all of"
+    REMOVES = "removes data of"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a statement, or a script, is expected to lock.
+
+    Attributes:
+        locks: On relations that were there before, the strongest of each; ACCESS SHARE and ROW SHARE are left out.
+        effects: What happens to which relation under its lock.
+        complete: False when it may lock more than its text says: CASCADE, functions, DO, what cannot be parsed.
+        creates: Relations that it makes; locks on them hold nobody up.
+        renames: What it calls anew: (before, after).
+    """
+
+    locks: tuple[RelationLock, ...] = ()
+    effects: tuple[tuple[RelationName, Effect], ...] = ()
+    complete: bool = True
+    creates: tuple[RelationName, ...] = ()
+    renames: tuple[tuple[RelationName, RelationName], ...] = ()
+
+    @property
+    def strongest(self) -> RelationLock | None:
+        """The lock that holds up the most."""
+        return max(self.locks, key=lambda lock: lock.mode.strength, default=None)
+
+    def without(self, created: Iterable[RelationName]) -> Forecast:
+        """The same but for relations that were made just before: locks on them hold nobody up."""
+        made = tuple(created)
+        locks = tuple(lock for lock in self.locks if not lock.relation.is_among(made))
+        effects = tuple((relation, effect) for relation, effect in self.effects if not relation.is_among(made))
+        return replace(self, locks=locks, effects=effects)
+
+    def unforeseen(self, observed: Iterable[RelationLock]) -> tuple[RelationLock, ...]:
+        """The observed locks that are stronger than the forecast said, or on relations that it did not name."""
+        return tuple(lock for lock in observed if lock.mode.strength > self._strength_on(lock.relation))
+
+    def _strength_on(self, relation: RelationName) -> int:
+        modes = (lock.mode.strength for lock in self.locks if lock.relation.may_be(relation))
+        return max(modes, default=0)

@@ -1,0 +1,85 @@
+"""The verb that shows what would run, and what that means for clients: plan."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import print_result
+from squizzle.errors import InvalidInputError
+from squizzle.migrations.history import lock_documents
+from squizzle.migrations.operations import preview_plan
+from squizzle.migrations.planned_statements import PlannedStatement, planned_statements
+from squizzle.migrations.records import Plan
+from squizzle.postgres.access import connect
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every pending version; also when nothing is said.")
+@common_options
+def plan(invocation: Invocation, version: str | None, *, everything: bool) -> None:
+    """Show the statements that would run, each with its lock, its limits, its hazards and its way back.
+
+    Nothing is changed. Locks are told from the text of each statement; what only the catalogue knows (CASCADE, the
+    other end of a foreign key that is dropped, functions) is said to be open.
+    """
+    if version is not None and everything:
+        raise InvalidInputError("say what to plan", hint="give either VERSION or --all")
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="plan", read_only=True) as connection:
+        found = preview_plan(connection, target, invocation.migrations(), only=version, policy=invocation.config.policy)
+    statements = planned_statements(found)
+    document = {
+        "target": {"database": target.database, "schema": target.schema, "environment": target.environment},
+        "schema_digest": found.schema_digest,
+        "statements": [_document(one) for one in statements],
+    }
+    human = "\n\n".join(_text(one) for one in statements) or "nothing to apply"
+    print_result(document, _head(found) + human, as_json=invocation.as_json)
+
+
+def _head(found: Plan) -> str:
+    return f"-- {found.database}, schema {found.schema} as of digest {found.schema_digest[:12]}\n\n"
+
+
+def _document(one: PlannedStatement) -> dict[str, object]:
+    strongest = one.forecast.strongest
+    return {
+        "version": one.version,
+        "source": one.source,
+        "line": one.statement.line,
+        "sql": one.statement.sql,
+        "lock": strongest.mode.value if strongest else None if one.forecast.complete else "unknown",
+        "locks": lock_documents(one.forecast.locks),
+        "locks_complete": one.forecast.complete,
+        "lock_timeout_ms": _ms(one.lock_timeout),
+        "statement_timeout_ms": _ms(one.statement_timeout),
+        "transactional": one.transactional,
+        "hazards": list(one.hazards),
+        "reversal": one.reversal or None,
+    }
+
+
+def _ms(duration: timedelta | None) -> int | None:
+    return None if duration is None else round(duration.total_seconds() * 1000)
+
+
+def _text(one: PlannedStatement) -> str:
+    waits = "as the script says" if one.lock_timeout is None else f"{_ms(one.lock_timeout)} ms"
+    lines = [
+        f"-- {one.source}:{one.statement.line}{'' if one.transactional else ' (outside a transaction)'}",
+        f"--   locks   {_locks(one)}; waits for them {waits} at a time",
+        f"--   back    {one.reversal or 'there is no way back on disk'}",
+        *(f"--   mind    {hazard}" for hazard in one.hazards),
+        f"{one.statement.sql};",
+    ]
+    return "\n".join(lines)
+
+
+def _locks(one: PlannedStatement) -> str:
+    if not one.forecast.locks:
+        return "nothing that was there before" if one.forecast.complete else "not known from its text"
+    return ", ".join(f"{lock.relation} {lock.mode}" for lock in one.forecast.locks)

@@ -1,0 +1,81 @@
+"""A plan as the statements that will run, each with its limits, its locks, their effects, and its way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from squizzle.analysis.locks.forecast import hazards_of, predict_locks
+from squizzle.analysis.locks.records import Forecast, RelationName
+from squizzle.analysis.records import Statement
+from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
+from squizzle.migrations.records import Direction, Plan, PlannedMigration, Timeouts
+from squizzle.migrations.units import Unit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedStatement:
+    """One statement that will run.
+
+    Attributes:
+        version: Of the script that it is part of.
+        source: The script's name; the statement's line is counted from its first.
+        statement: What will run.
+        transactional: Whether it runs in a transaction with others.
+        lock_timeout: How long it may wait for a lock; None when the script itself says so.
+        statement_timeout: How long it may take.
+        forecast: What it is expected to lock, relations that the run itself makes left out.
+        reversal: The script that takes it back; empty when there is none.
+    """
+
+    version: str
+    source: str
+    statement: Statement
+    transactional: bool
+    lock_timeout: timedelta | None
+    statement_timeout: timedelta
+    forecast: Forecast
+    reversal: str
+
+    @property
+    def hazards(self) -> tuple[str, ...]:
+        """What it means for clients and data, a sentence each."""
+        return hazards_of(self.forecast)
+
+
+def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
+    """Every statement of the plan, in the order in which it will run. Pure."""
+    created: tuple[RelationName, ...] = ()
+    planned: list[PlannedStatement] = []
+    for step in plan.steps:
+        for unit in step.units:
+            for statement, lock_timeout in _with_timeouts(unit, plan.timeouts):
+                forecast = predict_locks(statement).without(created)
+                created += forecast.creates
+                planned.append(
+                    PlannedStatement(
+                        version=step.migration.version,
+                        source=step.source,
+                        statement=statement,
+                        transactional=unit.transactional,
+                        lock_timeout=lock_timeout,
+                        statement_timeout=plan.timeouts.statement,
+                        forecast=forecast,
+                        reversal=_reversal(step),
+                    )
+                )
+    return tuple(planned)
+
+
+def _with_timeouts(unit: Unit, timeouts: Timeouts) -> Iterator[tuple[Statement, timedelta | None]]:
+    script_decides = False
+    for statement in unit.statements:
+        yield statement, None if script_decides else lock_timeout_of(statement, unit.kind, timeouts)
+        script_decides = script_decides or sets_lock_timeout(statement)
+
+
+def _reversal(step: PlannedMigration) -> str:
+    if step.direction is Direction.ROLLBACK:
+        return step.migration.labels.up
+    return step.migration.labels.down if step.migration.down_sql is not None else ""

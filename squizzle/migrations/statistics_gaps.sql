@@ -1,0 +1,34 @@
+-- One row for each table with rows: whether the planner lacks statistics of something in it, and how many rows were
+-- changed since it was analysed last.
+SELECT c.oid::bigint, n.nspname, c.relname,
+       EXISTS (
+           SELECT FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
+             AND a.attstattarget IS DISTINCT FROM 0
+             AND NOT EXISTS (
+                 SELECT FROM pg_stats s
+                 WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
+             )
+       )
+       OR EXISTS (
+           SELECT FROM pg_index x
+           JOIN pg_class i ON i.oid = x.indexrelid
+           WHERE x.indrelid = c.oid AND x.indexprs IS NOT NULL AND x.indisvalid AND i.relkind = 'i'
+             AND NOT EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = i.relname)
+       )
+       OR EXISTS (
+           SELECT FROM pg_statistic_ext x
+           WHERE x.stxrelid = c.oid AND NOT EXISTS (
+               SELECT FROM pg_stats_ext s
+               WHERE s.statistics_schemaname = x.stxnamespace::regnamespace::text AND s.statistics_name = x.stxname
+           )
+       ) AS lacks,
+       coalesce(pg_stat_get_mod_since_analyze(c.oid), 0) AS changed,
+       greatest(c.reltuples, 0)::bigint AS row_count
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
+  AND n.nspname !~ '^(pg_|information_schema$|squizzle$)' AND c.relname <> 'squizzle_history'
+  AND CASE WHEN c.relkind = 'p'
+           THEN EXISTS (SELECT FROM pg_partition_tree(c.oid) t WHERE t.isleaf AND pg_relation_size(t.relid) > 0)
+           ELSE pg_relation_size(c.oid) > 0 END
+ORDER BY n.nspname, c.relname
