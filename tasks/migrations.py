@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from blocks import PostgresDatabase
@@ -10,18 +12,23 @@ from squizzle.backups.manifest import Backup
 from squizzle.errors import SquizzleError
 from squizzle.migrations.executor import Report
 from squizzle.migrations.layouts import read_migrations
+from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import connect
 from squizzle.recovery.assess import assess_damage
 from squizzle.recovery.decide import RollbackAttempt
 from squizzle.recovery.fence import session_through_fence
-from tasks.steps import step
+from tasks.steps import log_line, step
 
 
 def read_folders(*folders: Path) -> tuple[Migration, ...]:
     """The migrations of several folders as one history."""
     return tuple(migration for folder in folders for migration in read_migrations(folder))
+
+
+# Who blocks, and how far a long statement is, belongs into the log of the run that waits.
+_LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
 
 
 def _applied(report: Report) -> str:
@@ -46,7 +53,7 @@ def play_data_loss(database: PostgresDatabase, *folders: Path) -> Report:
 def _apply(database: PostgresDatabase, *folders: Path) -> Report:
     target = database.target()
     with connect(database.access(), target.database, purpose="migration") as connection:
-        return apply_versions(connection, target, read_folders(*folders))
+        return apply_versions(connection, target, read_folders(*folders), listener=_LISTENER)
 
 
 def _attempt(attempt: RollbackAttempt) -> str:
@@ -65,7 +72,9 @@ def try_down_scripts(database: PostgresDatabase, backup: Backup, *folders: Path)
     versions: tuple[str, ...] = ()
     with session_through_fence(database.access(), target.database, purpose="rollback") as connection:
         try:
-            report = roll_back_versions(connection, target, read_folders(*folders), to=backup.migration_version)
+            report = roll_back_versions(
+                connection, target, read_folders(*folders), to=backup.migration_version, listener=_LISTENER
+            )
         except SquizzleError as exc:
             return RollbackAttempt(versions=versions, error=exc.message, remaining=())
         versions = tuple(outcome.version for outcome in report.outcomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,16 +73,18 @@ class Journal:
             watcher(self.steps)
 
 
-def _log(step: Step) -> None:
+def log_line(text: str, level: int = logging.INFO) -> None:
+    """Write one line into the log of the run; nowhere when there is no run."""
     try:
         logger = get_run_logger()
     except MissingContextError:
         return
+    logger.log(level, text)
+
+
+def _log(step: Step) -> None:
     text = f"{step.title}: {step.detail or step.state.value} ({step.duration.total_seconds():.2f} s)"
-    if step.state is StepState.FAILED:
-        logger.error(text)
-    else:
-        logger.info(text)
+    log_line(text, logging.ERROR if step.state is StepState.FAILED else logging.INFO)
 
 
 _journal: ContextVar[Journal | None] = ContextVar("squizzle_journal", default=None)

@@ -12,7 +12,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.migrations.executor import Report
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
+from squizzle.migrations.operations import apply_versions, preview_apply, preview_rollback, roll_back_versions
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
@@ -40,7 +40,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
     with connect(access, target.database, purpose="migration") as connection:
         planned = preview_apply(connection, target, migrations, to=to, only=version, policy=invocation.config.policy)
         if dry_run:
-            _print_preview(invocation, connection, target, planned)
+            _print_preview(invocation, connection, target, planned, verb="apply")
             return
         if planned:
             invocation.confirm(f"apply {_versions(planned)}", target, read_identity(connection))
@@ -63,13 +63,13 @@ def _versions(planned: tuple[PlannedMigration, ...]) -> str:
 
 
 def _print_preview(
-    invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...]
+    invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...], *, verb: str
 ) -> None:
     document = {
-        "applied": [],
+        "applied" if verb == "apply" else "rolled_back": [],
         "current": read_status(connection, target, ()).current,
         "dry_run": True,
-        "would_apply": [
+        f"would_{verb}": [
             {
                 "version": one.migration.version,
                 "transactional": one.transactional,
@@ -83,7 +83,7 @@ def _print_preview(
         for one in planned
         for statement in one.statements
     ]
-    print_result(document, "\n\n".join(human) or "nothing to apply", as_json=invocation.as_json)
+    print_result(document, "\n\n".join(human) or "nothing to do", as_json=invocation.as_json)
 
 
 def _say_done(outcome: Outcome) -> None:
@@ -141,8 +141,9 @@ def _summary(report: Report, current: str | None) -> str:
 @click.command()
 @click.argument("version", required=False)
 @click.option("--to", metavar="VERSION", help="Roll back everything after this version; it stays applied.")
+@click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
 @common_options
-def rollback(invocation: Invocation, version: str | None, to: str | None) -> None:
+def rollback(invocation: Invocation, version: str | None, to: str | None, *, dry_run: bool) -> None:
     """Run down scripts, newest version first: VERSION (the newest), or everything after --to VERSION.
 
     There is no default: going back always says how far.
@@ -152,6 +153,10 @@ def rollback(invocation: Invocation, version: str | None, to: str | None) -> Non
     access, target = invocation.target()
     migrations = invocation.migrations()
     with connect(access, target.database, purpose="rollback") as connection:
+        if dry_run:
+            planned = preview_rollback(connection, target, migrations, to=to, only=version)
+            _print_preview(invocation, connection, target, planned, verb="roll_back")
+            return
         what = f"roll back {version}" if version else f"roll back everything after {to}"
         invocation.confirm(what, target, read_identity(connection))
         report = roll_back_versions(

@@ -69,6 +69,19 @@ def preview_apply(
     )
 
 
+def preview_rollback(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    only: str | None = None,
+) -> tuple[PlannedMigration, ...]:
+    """What `roll_back_versions` would run now; raises what it would raise. Nothing is changed."""
+    check_identity(read_identity(connection), target.expected, database=target.database)
+    return plan_rollback(migrations, read_history(connection, target.schema), to=to, only=only)
+
+
 def apply_versions(
     connection: Connection,
     target: Target,

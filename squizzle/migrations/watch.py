@@ -40,6 +40,7 @@ class Blocker:
         state: active, idle in transaction …
         query: The beginning of its last query.
         transaction_age: How long its transaction has been open.
+        state_age: How long it has been in this state: for an active one, how old its query is.
         kind: `client backend`, `autovacuum worker` …
     """
 
@@ -49,12 +50,15 @@ class Blocker:
     state: str
     query: str
     transaction_age: timedelta
+    state_age: timedelta
     kind: str
 
     def sentence(self) -> str:
         """Who blocks, in one line; no more of the query than its beginning."""
         who = f"session {self.pid} ({self.application or self.kind}, {self.user or 'no user'})"
-        return f"{who} is {self.state or 'working'} since {_seconds(self.transaction_age)}: {self.query or 'no query'}"
+        state = f"{self.state or 'working'} for {_seconds(self.state_age)}"
+        open_for = f"its transaction is open for {_seconds(self.transaction_age)}"
+        return f"{who} is {state}, {open_for}: {self.query or 'its query may not be seen'}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,7 +205,14 @@ class SessionWatch:
 
 
 def _blocker(
-    pid: int, application: str, user: str, state: str, query: str, age: timedelta | None, kind: str
+    pid: int,
+    application: str,
+    user: str,
+    state: str,
+    query: str,
+    age: timedelta | None,
+    state_age: timedelta | None,
+    kind: str,
 ) -> Blocker:
     return Blocker(
         pid=pid,
@@ -210,6 +221,7 @@ def _blocker(
         state=state or "",
         query=" ".join((query or "").split()),
         transaction_age=age or timedelta(),
+        state_age=state_age or timedelta(),
         kind=kind or "",
     )
 

@@ -222,6 +222,27 @@ def test_a_dry_run_is_refused_for_what_apply_would_refuse(squizzle: Squizzle, sh
 
 
 @pytest.mark.usefixtures("shop_folder")
+def test_a_dry_run_of_a_rollback_shows_the_scripts_newest_first_and_changes_nothing(
+    squizzle: Squizzle, connection: Connection
+) -> None:
+    squizzle("apply", "--all")
+    before = everything(connection)
+
+    done = squizzle("rollback", "--to", "0001", "--dry-run", "--json")
+
+    assert done.code == 0
+    assert (done.document["rolled_back"], done.document["current"]) == ([], "0003")
+    assert [
+        (one["version"], [two["sql"] for two in one["statements"]]) for one in done.document["would_roll_back"]
+    ] == [
+        ("0003", ["DROP TABLE u"]),
+        ("0002", ["ALTER TABLE t DROP COLUMN b"]),
+    ]
+    assert "-- 0003_change/down.sql:1\nDROP TABLE u;" in squizzle("rollback", "0003", "--dry-run").out
+    assert everything(connection) == before
+
+
+@pytest.mark.usefixtures("shop_folder")
 def test_rollback_says_what_was_rolled_back(squizzle: Squizzle, tables: Tables) -> None:
     squizzle("apply", "--all")
 
