@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from squizzle.analysis.locks.forecast import hazards_of, predict_locks
-from squizzle.analysis.locks.records import Forecast, RelationName
+from squizzle.analysis.locks.records import Forecast, RelationSet
 from squizzle.analysis.records import Statement
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.records import Direction, Plan, PlannedMigration, Timeouts
@@ -46,13 +46,13 @@ class PlannedStatement:
 
 def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
     """Every statement of the plan, in the order in which it will run. Pure."""
-    created: tuple[RelationName, ...] = ()
+    created = RelationSet()
     planned: list[PlannedStatement] = []
     for step in plan.steps:
         for unit in step.units:
             for statement, lock_timeout in _with_timeouts(unit, plan.timeouts):
                 forecast = predict_locks(statement).without(created)
-                created += forecast.creates
+                created.update(forecast.creates)
                 planned.append(
                     PlannedStatement(
                         version=step.migration.version,

@@ -10,7 +10,7 @@ from postgast import pg_query_pb2 as pg
 from squizzle.analysis.grammar import Tree, parse_statement
 from squizzle.analysis.locks.alter_table import column_references, command_mode, effect_of, other_locks
 from squizzle.analysis.locks.modes import LockMode
-from squizzle.analysis.locks.records import Effect, Forecast, RelationLock, RelationName
+from squizzle.analysis.locks.records import Effect, Forecast, RelationLock, RelationName, RelationSet
 from squizzle.analysis.locks.tree import found_lock, name_from_list, name_of
 from squizzle.analysis.records import Statement
 
@@ -32,7 +32,11 @@ def predict_locks(statement: Statement) -> Forecast:
     rows = _LOADS_ROWS.match(statement.sql)
     if rows is not None:
         return Forecast(locks=(RelationLock(relation=_plain_name(rows), mode=_RX),))
-    tree = parse_statement(statement.sql)
+    return locks_of_tree(parse_statement(statement.sql))
+
+
+def locks_of_tree(tree: Tree | None) -> Forecast:
+    """What the statement of a tree is expected to lock; None is a statement that cannot be parsed."""
     if tree is None:
         return _UNKNOWN
     kind = tree.WhichOneof("node")
@@ -47,7 +51,8 @@ def forecast_locks(statements: Iterable[Statement]) -> Forecast:
     strongest: dict[RelationName, LockMode] = {}
     effects: list[tuple[RelationName, Effect]] = []
     known_as: dict[RelationName, RelationName] = {}
-    created: list[RelationName] = []
+    created = RelationSet()
+    creates: list[RelationName] = []
     complete = True
     for statement in statements:
         one = predict_locks(statement).without(created)
@@ -56,11 +61,12 @@ def forecast_locks(statements: Iterable[Statement]) -> Forecast:
             before = known_as.get(lock.relation, lock.relation)
             strongest[before] = max(strongest.get(before, lock.mode), lock.mode, key=lambda mode: mode.strength)
         effects += one.effects
-        created += one.creates
+        created.update(one.creates)
+        creates += one.creates
         known_as |= {new: known_as.get(old, old) for old, new in one.renames}
     locks = tuple(RelationLock(relation=relation, mode=mode) for relation, mode in sorted(strongest.items()))
     return Forecast(
-        locks=locks, effects=tuple(dict.fromkeys(effects)), complete=complete, creates=tuple(dict.fromkeys(created))
+        locks=locks, effects=tuple(dict.fromkeys(effects)), complete=complete, creates=tuple(dict.fromkeys(creates))
     )
 
 

@@ -23,9 +23,24 @@ class RelationName:
         """Whether both can be the same relation."""
         return self.name == other.name and (not self.schema or not other.schema or self.schema == other.schema)
 
-    def is_among(self, others: Iterable[RelationName]) -> bool:
-        """Whether it can be one of them."""
-        return any(self.may_be(one) for one in others)
+
+class RelationSet:
+    """Relations that a script made, by name; `in` asks whether a relation can be one of them."""
+
+    def __init__(self, relations: Iterable[RelationName] = ()) -> None:
+        self._schemas: dict[str, set[str]] = {}
+        self.update(relations)
+
+    def update(self, relations: Iterable[RelationName]) -> None:
+        """Add some."""
+        for one in relations:
+            self._schemas.setdefault(one.name, set()).add(one.schema)
+
+    def __contains__(self, relation: RelationName) -> bool:
+        schemas = self._schemas.get(relation.name)
+        if schemas is None:
+            return False
+        return not relation.schema or "" in schemas or relation.schema in schemas
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +83,10 @@ class Forecast:
         """The lock that holds up the most."""
         return max(self.locks, key=lambda lock: lock.mode.strength, default=None)
 
-    def without(self, created: Iterable[RelationName]) -> Forecast:
+    def without(self, created: RelationSet) -> Forecast:
         """The same but for relations that were made just before: locks on them hold nobody up."""
-        made = tuple(created)
-        locks = tuple(lock for lock in self.locks if not lock.relation.is_among(made))
-        effects = tuple((relation, effect) for relation, effect in self.effects if not relation.is_among(made))
+        locks = tuple(lock for lock in self.locks if lock.relation not in created)
+        effects = tuple((relation, effect) for relation, effect in self.effects if relation not in created)
         return replace(self, locks=locks, effects=effects)
 
     def unforeseen(self, observed: Iterable[RelationLock]) -> tuple[RelationLock, ...]:

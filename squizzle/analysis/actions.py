@@ -1,0 +1,484 @@
+"""What a statement does, as records: the parse tree is reduced to these once, and rules see nothing else.
+
+`location` is where in the statement it is said, in bytes from the statement's first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from squizzle.analysis.locks.records import RelationName
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TypeName:
+    """A data type as it is written: `varchar(10)[]` is name `varchar`, modifiers (10,), is_array.
+
+    Attributes:
+        name: Without `pg_catalog`; PostgreSQL's own name (`int4`, `timestamptz`, `bpchar`).
+        modifiers: The numbers in parentheses.
+        is_array: Whether it is an array of that.
+    """
+
+    name: str
+    modifiers: tuple[int, ...] = ()
+    is_array: bool = False
+
+    def __str__(self) -> str:
+        modifiers = f"({','.join(map(str, self.modifiers))})" if self.modifiers else ""
+        return f"{self.name}{modifiers}{'[]' if self.is_array else ''}"
+
+
+class DefaultKind(StrEnum):
+    """What a column's default means for rows that are there already."""
+
+    NONE = "none"
+    CONSTANT = "constant"
+    STABLE = "stable"
+    VOLATILE = "volatile"
+    UNKNOWN = "unknown"
+
+
+class Generated(StrEnum):
+    """Whether a column is computed."""
+
+    NO = "no"
+    STORED = "stored"
+    VIRTUAL = "virtual"
+
+
+class ConstraintKind(StrEnum):
+    """What a constraint demands."""
+
+    CHECK = "check"
+    NOT_NULL = "not null"
+    FOREIGN_KEY = "foreign key"
+    UNIQUE = "unique"
+    PRIMARY_KEY = "primary key"
+    EXCLUDE = "exclude"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constraint:
+    """One constraint of a table or a column.
+
+    Attributes:
+        kind: What it demands.
+        name: Empty when PostgreSQL chooses it.
+        columns: That it is about, as far as it names them.
+        references: The table of a foreign key.
+        validated: Whether rows that are there already are checked.
+        index: The existing index that it takes over; empty for none.
+    """
+
+    kind: ConstraintKind
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    references: RelationName | None = None
+    validated: bool = True
+    index: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A column's definition."""
+
+    name: str
+    type: TypeName
+    not_null: bool = False
+    default: DefaultKind = DefaultKind.NONE
+    default_text: str = ""
+    generated: Generated = Generated.NO
+    is_identity: bool = False
+    is_serial: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    location: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """One thing that a statement does."""
+
+    location: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableAction(Action):
+    """One thing that is done to a relation."""
+
+    table: RelationName
+
+
+# Tables
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateTable(TableAction):
+    """CREATE TABLE."""
+
+    columns: tuple[Column, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    parents: tuple[RelationName, ...] = ()
+    is_partition: bool = False
+    is_temporary: bool = False
+    if_not_exists: bool = False
+    from_query: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddColumn(TableAction):
+    """ALTER TABLE … ADD COLUMN."""
+
+    column: Column
+    if_not_exists: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropColumn(TableAction):
+    """ALTER TABLE … DROP COLUMN."""
+
+    column: str
+    cascade: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterColumnType(TableAction):
+    """ALTER TABLE … ALTER COLUMN … TYPE."""
+
+    column: str
+    type: TypeName
+    has_using: bool = False
+    has_collation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetNotNull(TableAction):
+    """ALTER TABLE … ALTER COLUMN … SET NOT NULL."""
+
+    column: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddConstraint(TableAction):
+    """ALTER TABLE … ADD CONSTRAINT."""
+
+    constraint: Constraint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidateConstraint(TableAction):
+    """ALTER TABLE … VALIDATE CONSTRAINT."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DropConstraint(TableAction):
+    """ALTER TABLE … DROP CONSTRAINT."""
+
+    name: str
+    cascade: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttachPartition(TableAction):
+    """ALTER TABLE … ATTACH PARTITION."""
+
+    partition: RelationName
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetachPartition(TableAction):
+    """ALTER TABLE … DETACH PARTITION."""
+
+    partition: RelationName
+    concurrently: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetStorageOptions(TableAction):
+    """ALTER TABLE or INDEX … SET (…); `options` as (name, value)."""
+
+    options: tuple[tuple[str, str], ...]
+    is_index: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterTable(TableAction):
+    """Any other command of ALTER TABLE, by libpg_query's name without `AT_` (`SetLogged`).
+
+    Attributes:
+        command: Which.
+        column: The column, or the object (trigger, rule, index), that it names; empty for none.
+    """
+
+    command: str
+    column: str = ""
+
+
+# Objects
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateIndex(TableAction):
+    """CREATE INDEX; `index` is empty when PostgreSQL chooses the name."""
+
+    index: str
+    columns: tuple[str, ...] = ()
+    is_unique: bool = False
+    concurrently: bool = False
+    method: str = "btree"
+    only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Create(Action):
+    """CREATE of any other object, by the words of the command (`VIEW`, `TRIGGER`).
+
+    Attributes:
+        kind: Which kind, in capitals.
+        name: The object, as far as it has one.
+        table: The table that it belongs to (triggers, policies, rules, statistics).
+        replace: CREATE OR REPLACE.
+    """
+
+    kind: str
+    name: RelationName
+    table: RelationName | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drop(Action):
+    """DROP of one or more objects of a kind (`TABLE`, `INDEX`, `TRIGGER`).
+
+    Attributes:
+        kind: Which kind, in capitals.
+        names: The objects; for triggers, policies and rules their tables with the object in `parts`.
+        parts: Names of triggers, policies and rules.
+        cascade: What depends on them goes, too.
+        concurrently: DROP INDEX CONCURRENTLY.
+        if_exists: Nothing is said when they are not there.
+    """
+
+    kind: str
+    names: tuple[RelationName, ...]
+    parts: tuple[str, ...] = ()
+    cascade: bool = False
+    concurrently: bool = False
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rename(Action):
+    """ALTER … RENAME; of a part (column, constraint, attribute) when `part` is set."""
+
+    kind: str
+    name: RelationName
+    new_name: str
+    part: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetSchema(Action):
+    """ALTER … SET SCHEMA."""
+
+    kind: str
+    name: RelationName
+    new_schema: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateEnum(Action):
+    """CREATE TYPE … AS ENUM."""
+
+    name: RelationName
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterEnum(Action):
+    """ALTER TYPE … ADD VALUE or RENAME VALUE; `old_value` is set for a rename."""
+
+    name: RelationName
+    value: str
+    old_value: str = ""
+    has_place: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlterDomain(Action):
+    """ALTER DOMAIN; `adds_constraint` when the tables that use it are checked."""
+
+    name: RelationName
+    adds_constraint: bool = False
+    validated: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateDomain(Action):
+    """CREATE DOMAIN."""
+
+    name: RelationName
+    has_constraint: bool = False
+
+
+# Rows
+
+
+class Verb(StrEnum):
+    """What is done to rows."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    MERGE = "MERGE"
+
+
+class Reach(StrEnum):
+    """Which rows a statement can reach."""
+
+    ALL = "all"
+    ALL_BY_A_CONSTANT = "all, by a condition that always holds"
+    SOME = "some"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRows(TableAction):
+    """INSERT, UPDATE, DELETE or MERGE; `columns` are those that are set."""
+
+    verb: Verb
+    reach: Reach = Reach.SOME
+    columns: tuple[str, ...] = ()
+    from_query: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truncate(Action):
+    """TRUNCATE."""
+
+    tables: tuple[RelationName, ...]
+    cascade: bool = False
+    restart_identity: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy(Action):
+    """COPY; `table` is None for a query."""
+
+    table: RelationName | None
+    is_from: bool
+    is_program: bool = False
+    is_file: bool = False
+
+
+# Locks, maintenance, settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockTable(Action):
+    """LOCK TABLE; `mode` as in `LockMode`."""
+
+    tables: tuple[RelationName, ...]
+    mode: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refresh(TableAction):
+    """REFRESH MATERIALIZED VIEW."""
+
+    concurrently: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reindex(Action):
+    """REINDEX; `name` is None for a schema, database or system."""
+
+    kind: str
+    name: RelationName | None
+    concurrently: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vacuum(Action):
+    """VACUUM, ANALYZE or CLUSTER."""
+
+    command: str
+    tables: tuple[RelationName, ...] = ()
+    is_full: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetParameter(Action):
+    """SET or RESET; `value` is empty for RESET and DEFAULT.
+
+    Attributes:
+        name: The parameter, in small letters.
+        value: As it is written, without quotes.
+        scope: `SESSION`, `LOCAL`, `SYSTEM`, `DATABASE` or `ROLE`.
+    """
+
+    name: str
+    value: str
+    scope: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grant(Action):
+    """GRANT or REVOKE of privileges.
+
+    Attributes:
+        is_grant: False for REVOKE.
+        to_public: Whether everybody is among the grantees.
+        privileges: In small letters; empty for ALL.
+        kind: Of the objects (`TABLE`, `SCHEMA` …).
+        names: Of the objects, as far as they are relations.
+    """
+
+    is_grant: bool
+    to_public: bool
+    privileges: tuple[str, ...] = ()
+    kind: str = ""
+    names: tuple[RelationName, ...] = ()
+
+
+# Code
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallFunction(Action):
+    """A function that a query or CALL calls, without its schema."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routine(Action):
+    """CREATE FUNCTION, CREATE PROCEDURE or DO.
+
+    Attributes:
+        name: None for DO.
+        language: In small letters.
+        security_definer: Runs with its owner's rights.
+        sets_search_path: Whether it pins its search path.
+    """
+
+    name: RelationName | None
+    language: str
+    security_definer: bool = False
+    sets_search_path: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DynamicSql(Action):
+    """EXECUTE of a text that is put together at run time."""
+
+    expression: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknown(Action):
+    """What cannot be parsed or is not known; `reason` says why."""
+
+    reason: str

@@ -1,0 +1,145 @@
+"""Scripts held against the rules. Pure: texts in, findings out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from squizzle.analysis.actions import Action
+from squizzle.analysis.findings import Finding, Severity
+from squizzle.analysis.records import Statement
+from squizzle.analysis.rules.registry import built_in_rules, by_action
+from squizzle.analysis.rules.rule import Context, Hit, Rule, ScriptState, Way, Where
+from squizzle.analysis.statements import split_statements
+from squizzle.analysis.summary import Inner, Summary, summarize
+from squizzle.errors import InvalidInputError
+
+UNREADABLE = ("U100", "unreadable-script")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """One script to look at.
+
+    Attributes:
+        text: Its content.
+        source: Its name, for findings.
+        way: Up or down.
+    """
+
+    text: str
+    source: str
+    way: Way = Way.UP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LintResult:
+    """What was found in some scripts, in their order."""
+
+    findings: tuple[Finding, ...]
+    files: int
+    statements: int
+
+    def count(self, severity: Severity) -> int:
+        """How many findings of a severity nobody waived."""
+        return sum(one.severity is severity and one.waiver is None for one in self.findings)
+
+
+def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = None, major: int = 15) -> LintResult:
+    """Hold scripts against rules.
+
+    Args:
+        scripts: What to look at.
+        rules: Instead of all of ours.
+        major: The oldest server version that the scripts have to run on.
+    """
+    chosen = by_action(built_in_rules() if rules is None else rules)
+    findings: list[Finding] = []
+    files = statements = 0
+    for script in scripts:
+        files += 1
+        try:
+            split = split_statements(script.text, source=script.source)
+        except InvalidInputError as exc:
+            findings.append(_unreadable(script, exc))
+            continue
+        statements += len(split)
+        findings += _Linter(script, chosen, major).run(split)
+    return LintResult(findings=tuple(findings), files=files, statements=statements)
+
+
+def _unreadable(script: Script, error: InvalidInputError) -> Finding:
+    place = re.match(rf"{re.escape(script.source)}:(\d+)(?::(\d+))?: ", error.message)
+    return Finding(
+        file=script.source,
+        line=int(place[1]) if place else 1,
+        column=int(place[2]) if place and place[2] else 1,
+        rule=UNREADABLE[0],
+        name=UNREADABLE[1],
+        severity=Severity.ERROR,
+        message=error.message[place.end() :] if place else error.message,
+        effect="Nothing of this script can be judged, and it would not be run.",
+        hint=error.hint or "",
+    )
+
+
+class _Linter:
+    """Walks one script once."""
+
+    def __init__(self, script: Script, rules: Mapping[type[Action], tuple[Rule, ...]], major: int) -> None:
+        self._script = script
+        self._rules = rules
+        self._major = major
+        self._state = ScriptState()
+        self._offset = 0
+
+    def run(self, statements: Sequence[Statement]) -> Iterator[Finding]:
+        for statement in statements:
+            summary = summarize(statement)
+            self._offset = max(self._offset, self._script.text.find(statement.sql, self._offset))
+            context = Context(
+                summary=summary,
+                way=self._script.way,
+                in_transaction=statement.transactional,
+                state=self._state,
+                major=self._major,
+            )
+            for action in summary.actions:
+                yield from self._look(action, context, summary, inner=None)
+            for inner in summary.inner:
+                yield from self._look(inner.action, context, summary, inner=inner)
+            self._state.remember(summary)
+            self._offset += len(statement.sql)
+
+    def _look(self, action: Action, context: Context, summary: Summary, *, inner: Inner | None) -> Iterator[Finding]:
+        where = Where.SCRIPT if inner is None else Where.DO if inner.runs_now else Where.ROUTINE
+        for rule in self._rules.get(type(action), ()):
+            if where in rule.places and context.way in rule.ways:
+                seen = context if inner is None else replace(context, where=where)
+                for hit in rule.check(action, seen):
+                    yield self._finding(rule, hit, summary, inner)
+
+    def _finding(self, rule: Rule, hit: Hit, summary: Summary, inner: Inner | None) -> Finding:
+        line, column = self._place(summary.statement, hit, inner)
+        return Finding(
+            file=self._script.source,
+            line=line,
+            column=column,
+            rule=rule.code,
+            name=rule.name,
+            severity=hit.severity or rule.severity,
+            message=hit.message,
+            effect=rule.effect,
+            lock=hit.mode.value if hit.mode else "",
+            relation=str(hit.relation) if hit.relation else "",
+            hint=hit.hint or rule.safe_way,
+        )
+
+    def _place(self, statement: Statement, hit: Hit, inner: Inner | None) -> tuple[int, int]:
+        if inner is not None:
+            return statement.line + inner.line, 1
+        said = statement.sql.encode()[: hit.location].decode(errors="ignore")
+        place = self._offset + len(said)
+        column = place - (self._script.text.rfind("\n", 0, place) + 1) + 1
+        return statement.line + said.count("\n"), column

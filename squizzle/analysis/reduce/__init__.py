@@ -1,0 +1,1 @@
+"""Parse trees reduced to actions (`squizzle.analysis.actions`); one module for each kind of object."""
