@@ -24,6 +24,7 @@ _VERBS = {
     "apply": "squizzle.cli.migrate",
     "digest": "squizzle.cli.inspect",
     "init": "squizzle.cli.scaffold",
+    "lint": "squizzle.cli.lint",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
     "rollback": "squizzle.cli.migrate",

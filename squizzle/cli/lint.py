@@ -1,0 +1,69 @@
+"""The verb that looks at scripts before anybody runs them: lint."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from squizzle.analysis.findings import Severity
+from squizzle.analysis.lint import LintResult, Script, lint_scripts
+from squizzle.analysis.rules.registry import built_in_rules
+from squizzle.analysis.weight import Facts, weigh
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import print_result
+from squizzle.migrations.layouts.flyway_settings import placeholders_of
+from squizzle.migrations.scripts import scripts_at
+from squizzle.postgres.access import connect
+from squizzle.postgres.table_facts import read_table_facts
+from squizzle.reports.findings import as_document, as_github, as_sarif, as_text
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    help="For a person, a script, a code host, or a GitHub workflow.",
+)
+@common_options
+def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
+    """Analyse scripts, up and down: migrations folders of any layout, folders of SQL, or files.
+
+    Without PATH the project's migrations folder is analysed. With --env or --url the severity of what locks a table
+    follows its real size and traffic. Ends with 1 when anything is an error.
+    """
+    layout = invocation.layout or invocation.config.layout
+    placeholders = placeholders_of(os.environ)
+    scripts = [
+        script
+        for path in paths or (invocation.folder,)
+        for script in scripts_at(path, layout=layout, placeholders=placeholders)
+    ]
+    result = _weighed(lint_scripts(scripts), invocation)
+    _print(result, scripts, "json" if invocation.as_json else form)
+    return 1 if result.count(Severity.ERROR) else 0
+
+
+def _weighed(result: LintResult, invocation: Invocation) -> LintResult:
+    """On the tables that are really there, where a database was named on the command line."""
+    if not invocation.environment and not invocation.url:
+        return result
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="lint", read_only=True) as connection:
+        facts: Facts = read_table_facts(connection)
+    return replace(result, findings=tuple(weigh(one, facts) for one in result.findings))
+
+
+def _print(result: LintResult, scripts: list[Script], form: str) -> None:
+    if form == "sarif":
+        text = as_sarif(result, built_in_rules())
+    elif form == "github":
+        text = as_github(result)
+    else:
+        text = as_text(result, {script.source: script.text for script in scripts})
+    print_result(as_document(result), text, as_json=form == "json")

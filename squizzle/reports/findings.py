@@ -1,0 +1,147 @@
+"""Findings for a person, a pipeline and a code host: text, JSON, SARIF, annotations of GitHub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from squizzle import __version__
+from squizzle.analysis.findings import Finding, Severity
+from squizzle.analysis.lint import LintResult
+from squizzle.analysis.rules.rule import Rule
+
+# Where the pages of the rules are read.
+_PAGES = "docs/rules.md"
+
+
+def as_document(result: LintResult) -> dict[str, object]:
+    """The JSON document of the contract."""
+    return {
+        "findings": [_document(one) for one in result.findings],
+        "summary": {
+            "files": result.files,
+            "statements": result.statements,
+            **{severity.value: result.count(severity) for severity in Severity},
+            "waived": sum(one.waiver is not None for one in result.findings),
+        },
+    }
+
+
+def _document(one: Finding) -> dict[str, object]:
+    return {
+        "file": one.file,
+        "line": one.line,
+        "column": one.column,
+        "rule": one.rule,
+        "name": one.name,
+        "severity": one.severity.value,
+        "message": one.message,
+        "effect": one.effect,
+        "lock": one.lock or None,
+        "relation": one.relation or None,
+        "hint": one.hint,
+        "waived": {"reason": one.waiver.reason, "until": one.waiver.until or None} if one.waiver else None,
+    }
+
+
+def as_text(result: LintResult, sources: Mapping[str, str]) -> str:
+    """Like a good compiler: the line, a caret, what it does, and what to write instead.
+
+    Args:
+        result: What was found.
+        sources: The scripts by their names.
+    """
+    parts = ["\n".join(_paragraph(one, sources.get(one.file, ""))) for one in result.findings]
+    return "\n\n".join([*parts, _sum(result)])
+
+
+def _paragraph(one: Finding, source: str) -> Iterator[str]:
+    yield f"{one.severity}[{one.rule}] {one.name}: {one.message}"
+    yield f"  --> {one.file}:{one.line}:{one.column}"
+    lines = source.split("\n")
+    if one.line <= len(lines):
+        shown = lines[one.line - 1].replace("\t", " ")
+        gutter = " " * len(str(one.line))
+        yield f"  {one.line} | {shown}"
+        yield f"  {gutter} | {' ' * (one.column - 1)}^"
+    if one.lock:
+        yield f"  lock:    {one.lock} on {one.relation}"
+    if one.effect:
+        yield f"  why:     {one.effect}"
+    if one.hint:
+        first, *rest = one.hint.split("\n")
+        yield f"  instead: {first}"
+        yield from (f"           {line}" for line in rest)
+    if one.waiver:
+        until = f" until {one.waiver.until}" if one.waiver.until else ""
+        yield f"  waived:  {one.waiver.reason}{until}"
+
+
+def _sum(result: LintResult) -> str:
+    counts = [f"{result.count(severity)} {severity}" for severity in Severity]
+    waived = sum(one.waiver is not None for one in result.findings)
+    where = f"{result.statements} statements in {result.files} scripts"
+    return f"{', '.join(counts)}, {waived} waived; {where}"
+
+
+_SARIF_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def as_sarif(result: LintResult, rules: Sequence[Rule]) -> str:
+    """SARIF 2.1.0 (OASIS standard), which code hosts show beside the lines."""
+    driver = {
+        "name": "squizzle",
+        "version": __version__,
+        "informationUri": _PAGES,
+        "rules": [_sarif_rule(rule) for rule in rules],
+    }
+    run = {"tool": {"driver": driver}, "results": [_sarif_result(one) for one in result.findings]}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, ensure_ascii=False)
+
+
+def _sarif_rule(rule: Rule) -> dict[str, object]:
+    return {
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.condition},
+        "fullDescription": {"text": rule.effect},
+        "help": {"text": rule.safe_way},
+        "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
+    }
+
+
+def _sarif_result(one: Finding) -> dict[str, object]:
+    place = {
+        "artifactLocation": {"uri": one.file.replace("\\", "/")},
+        "region": {"startLine": one.line, "startColumn": one.column},
+    }
+    found: dict[str, object] = {
+        "ruleId": one.rule,
+        "level": _SARIF_LEVELS[one.severity],
+        "message": {"text": f"{one.message}. {one.effect} Instead: {one.hint}"},
+        "locations": [{"physicalLocation": place}],
+    }
+    if one.waiver:
+        found["suppressions"] = [{"kind": "inSource", "justification": one.waiver.reason}]
+    return found
+
+
+_GITHUB_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+
+
+def as_github(result: LintResult) -> str:
+    """Workflow commands of GitHub Actions, a line each; what is waived is left out."""
+    return "\n".join(_github(one) for one in result.findings if one.waiver is None)
+
+
+def _github(one: Finding) -> str:
+    # Properties and messages are escaped as the toolkit of GitHub Actions does (packages/core/src/command.ts).
+    title = _escape(f"{one.rule} {one.name}").replace(":", "%3A").replace(",", "%2C")
+    file = _escape(one.file).replace(":", "%3A").replace(",", "%2C")
+    message = _escape(f"{one.message}. {one.effect}\nInstead: {one.hint}")
+    return f"::{_GITHUB_LEVELS[one.severity]} file={file},line={one.line},col={one.column},title={title}::{message}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
