@@ -34,6 +34,7 @@ LAYOUTS = (
     "flyway",
     "sqitch",
     "numbered",
+    "alembic",
 )
 # PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
 _LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)

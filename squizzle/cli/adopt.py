@@ -18,8 +18,8 @@ from squizzle.postgres.identity import read_identity
 def adopt(invocation: Invocation, *, dry_run: bool) -> None:
     """Fill the history from the bookkeeping of the tool that was used so far; no script is run.
 
-    The tool is the layout's: golang-migrate, diesel, dbmate, goose, sql-migrate, flyway or sqitch. Its own table is
-    only read.
+    The tool is the layout's: golang-migrate, diesel, dbmate, goose, sql-migrate, flyway, sqitch or
+    alembic. Its own table is only read.
     """
     access, target = invocation.target()
     migrations = invocation.migrations()

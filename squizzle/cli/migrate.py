@@ -13,6 +13,7 @@ from squizzle.migrations.executor import Report
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, preview_apply, preview_rollback, roll_back_versions
+from squizzle.migrations.preview import Preview, place_of, preview_step
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
@@ -65,25 +66,34 @@ def _versions(planned: tuple[PlannedMigration, ...]) -> str:
 def _print_preview(
     invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...], *, verb: str
 ) -> None:
+    previews = [preview_step(one) for one in planned]
     document = {
         "applied" if verb == "apply" else "rolled_back": [],
         "current": read_status(connection, target, ()).current,
         "dry_run": True,
-        f"would_{verb}": [
-            {
-                "version": one.migration.version,
-                "transactional": one.transactional,
-                "statements": [{"line": statement.line, "sql": statement.sql} for statement in one.statements],
-            }
-            for one in planned
-        ],
+        f"would_{verb}": [_preview_document(one) for one in previews],
     }
-    human = [
-        f"-- {one.source}:{statement.line}{'' if one.transactional else ' (outside a transaction)'}\n{statement.sql};"
-        for one in planned
-        for statement in one.statements
-    ]
+    human = [line for one in previews for line in _preview_text(one)]
     print_result(document, "\n\n".join(human) or "nothing to do", as_json=invocation.as_json)
+
+
+def _preview_document(preview: Preview) -> dict[str, object]:
+    document: dict[str, object] = {
+        "version": preview.step.migration.version,
+        "transactional": preview.transactional,
+        "statements": [{"line": statement.line, "sql": statement.sql} for statement in preview.statements],
+    }
+    return document | ({"not_shown": preview.not_shown} if preview.not_shown else {})
+
+
+def _preview_text(preview: Preview) -> Iterator[str]:
+    is_program = preview.step.migration.program is not None
+    for statement in preview.statements:
+        inside = preview.transactional or (is_program and statement.transactional)
+        outside = "" if inside else " (outside a transaction)"
+        yield f"-- {place_of(preview.step.source, statement)}{outside}\n{statement.sql};"
+    if preview.not_shown:
+        yield f"-- {preview.step.source}: {preview.not_shown}"
 
 
 def _say_done(outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.operations import preview_plan
 from squizzle.migrations.planned_statements import PlannedStatement, planned_statements
+from squizzle.migrations.preview import place_of
 from squizzle.migrations.records import Plan
 from squizzle.postgres.access import connect
 
@@ -70,7 +71,7 @@ def _ms(duration: timedelta | None) -> int | None:
 def _text(one: PlannedStatement) -> str:
     waits = "as the script says" if one.lock_timeout is None else f"{_ms(one.lock_timeout)} ms"
     lines = [
-        f"-- {one.source}:{one.statement.line}{'' if one.transactional else ' (outside a transaction)'}",
+        f"-- {place_of(one.source, one.statement)}{'' if one.transactional else ' (outside a transaction)'}",
         f"--   locks   {_locks(one)}; waits for them {waits} at a time",
         f"--   back    {one.reversal or 'there is no way back on disk'}",
         *(f"--   mind    {hazard}" for hazard in one.hazards),

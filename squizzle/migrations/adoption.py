@@ -107,7 +107,9 @@ _TOOLS = {
         key=lambda one: one.name,
     ),
 }
-ADOPTABLE = tuple(_TOOLS)
+# Where Alembic's table is and what it means, only a project's own env.py knows.
+ALEMBIC = "alembic"
+ADOPTABLE = (*_TOOLS, ALEMBIC)
 
 
 def preview_adoption(
@@ -126,6 +128,8 @@ def preview_adoption(
         raise VersionConflictError(
             f"{target.database} has a history of Squizzle's already", hint="`squizzle status` shows it"
         )
+    if layout == ALEMBIC:
+        return tuple(_from_program(connection, migrations))
     tool = _TOOLS.get(layout)
     if tool is None:
         raise InvalidInputError(
@@ -152,6 +156,15 @@ def adopt_history(
                 _insert(connection, target, one)
             record_digest(connection, target.schema, digest)
     return adopted
+
+
+def _from_program(connection: Connection, migrations: Sequence[Migration]) -> Iterable[Adopted]:
+    """What the tool's own program says is applied; it keeps no times."""
+    program = next((one.program for one in migrations if one.program is not None), None)
+    applied = program.applied(connection) if program is not None else frozenset()
+    for migration in migrations:
+        if migration.alias in applied:
+            yield Adopted(migration=migration, applied_at=None)
 
 
 def _insert(connection: Connection, target: Target, one: Adopted) -> None:

@@ -40,6 +40,8 @@ def next_step(step: PlannedMigration, state: DatabaseState) -> str:
     version = step.migration.version
     if state is DatabaseState.UNKNOWN:
         return "the answer to COMMIT was lost: `squizzle status` says whether it got through; then run the same again"
+    if state is DatabaseState.CHANGED and step.migration.program is not None:
+        return f"what it committed stays; mend the cause and run the same again: {step.source} begins at its first line"
     if state is DatabaseState.CHANGED and step.direction is Direction.ROLLBACK:
         return (
             f"what it did stays; mend the cause and run the same again: {version}'s down.sql begins at its first line"
@@ -47,8 +49,18 @@ def next_step(step: PlannedMigration, state: DatabaseState) -> str:
     if state is DatabaseState.CHANGED:
         return f"statements before it stay; mend the cause and apply {version} again: it goes on behind them"
     if step.direction is Direction.ROLLBACK:
-        return f"{version} is still applied; mend its down.sql and run the same again, or restore a backup"
+        return f"{version} is still applied; mend {step.source} and run the same again, or restore a backup"
     return f"nothing of {version} was kept; mend {step.source} and run the same again"
+
+
+def program_failed(error: BaseException, step: PlannedMigration, line: int, state: DatabaseState) -> SquizzleError:
+    """The error of ours for what a program raised and the server knows nothing of; `line` is 0 when none is known."""
+    verb = "apply" if step.direction is Direction.APPLY else "roll back"
+    where = f"{step.source}:{line}" if line else step.source
+    words = " ".join(str(error).split())
+    text = f"could not {verb} {step.migration.version}: {where}: {type(error).__name__}: {words}".rstrip(": ")
+    kind = MigrationFailedError if step.direction is Direction.APPLY else RollbackFailedError
+    return kind(text, hint=next_step(step, state), database_state=state)
 
 
 def unexpected(exc: psycopg.Error, step: PlannedMigration) -> SquizzleError:

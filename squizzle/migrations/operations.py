@@ -13,6 +13,7 @@ from squizzle.errors import VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
 from squizzle.migrations.executor import Report, execute_plan
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
+from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.planning import plan_apply, plan_rollback
 from squizzle.migrations.records import (
@@ -188,6 +189,7 @@ def verify_versions(
         VersionConflictError: `only` is not applied.
     """
     status = read_status(connection, target, migrations)
+    only = full_version(only, migrations)
     rows = [(row, same) for row, same in status.applied if only in {None, row.version}]
     if only is not None and not rows:
         raise VersionConflictError(f"{only} is not applied", hint="`squizzle status` lists what is applied")

@@ -10,8 +10,9 @@ from squizzle.analysis.locks.forecast import hazards_of, predict_locks
 from squizzle.analysis.locks.records import Forecast, RelationSet
 from squizzle.analysis.records import Statement
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
+from squizzle.migrations.preview import preview_step
 from squizzle.migrations.records import Direction, Plan, PlannedMigration, Timeouts
-from squizzle.migrations.units import Unit
+from squizzle.migrations.units import Unit, UnitKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +46,11 @@ class PlannedStatement:
 
 
 def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
-    """Every statement of the plan, in the order in which it will run. Pure."""
+    """Every statement of the plan, in the order in which it will run; no database is asked."""
     created = RelationSet()
     planned: list[PlannedStatement] = []
     for step in plan.steps:
-        for unit in step.units:
+        for unit in _units(step):
             for statement, lock_timeout in _with_timeouts(unit, plan.timeouts):
                 forecast = predict_locks(statement).without(created)
                 created.update(forecast.creates)
@@ -68,6 +69,20 @@ def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
     return tuple(planned)
 
 
+def _units(step: PlannedMigration) -> Iterator[Unit]:
+    """The pieces; those of a program are asked from it, and what it does not tell is a statement that nobody knows."""
+    if step.migration.program is None:
+        yield from step.units
+        return
+    preview = preview_step(step)
+    for statement in preview.statements:
+        kind = UnitKind.TRANSACTION if statement.transactional else UnitKind.ALONE
+        yield Unit(kind=kind, statements=(statement,), ends_at=0)
+    if preview.not_shown:
+        unknown = Statement(sql=f"-- {preview.not_shown}", line=0, words=(), transactional=False)
+        yield Unit(kind=UnitKind.PROGRAM, statements=(unknown,), ends_at=0)
+
+
 def _with_timeouts(unit: Unit, timeouts: Timeouts) -> Iterator[tuple[Statement, timedelta | None]]:
     script_decides = False
     for statement in unit.statements:
@@ -78,4 +93,6 @@ def _with_timeouts(unit: Unit, timeouts: Timeouts) -> Iterator[tuple[Statement, 
 def _reversal(step: PlannedMigration) -> str:
     if step.direction is Direction.ROLLBACK:
         return step.migration.labels.up
-    return step.migration.labels.down if step.migration.down_sql is not None else ""
+    migration = step.migration
+    has_way_back = migration.program.has_way_back if migration.program else migration.down_sql is not None
+    return migration.labels.down if has_way_back else ""

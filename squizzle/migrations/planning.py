@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from squizzle.analysis.records import Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
 from squizzle.migrations.history import History
+from squizzle.migrations.lineage import depend_on, full_version, needed_by
 from squizzle.migrations.records import Direction, Migration, PlannedMigration
 from squizzle.migrations.status import pending
-from squizzle.migrations.units import Unit, divide
+from squizzle.migrations.units import PROGRAM, Unit, divide
 from squizzle.migrations.versions import version_key
 
 
@@ -29,9 +30,11 @@ def check_history(migrations: Sequence[Migration], history: History) -> None:
             f"applied in the database, but not in the migrations folder: {', '.join(unknown)}",
             hint="check out the branch that has them, or roll them back where they are",
         )
+    # A program that was half done begins anew, so mending it is what its author should do.
+    resumed = {one: row for one, row in history.half_done().items() if one in on_disk and not on_disk[one].program}
     changed = [
         version
-        for version, row in {**history.half_done(), **applied}.items()
+        for version, row in {**resumed, **applied}.items()
         if version in on_disk and row.checksum and row.checksum != on_disk[version].checksum
     ]
     if changed:
@@ -70,13 +73,15 @@ def plan_apply(
     """
     check_history(migrations, history)
     wanted = pending(migrations, history)
+    to, only = full_version(to, migrations), full_version(only, migrations)
     for version in (to, only):
         if version is not None:
             _known(version, migrations)
     if to is not None:
-        wanted = tuple(one for one in wanted if version_key(one.version) <= version_key(to))
+        included = {to, *needed_by(to, migrations)}
+        wanted = tuple(one for one in wanted if one.version in included)
     if only is not None:
-        wanted = _only(only, wanted)
+        wanted = _only(only, wanted, needed_by(only, migrations))
     if not out_of_order:
         _check_order(wanted, history)
     done = {version: row.statements_done for version, row in history.half_done().items()}
@@ -91,9 +96,9 @@ def _known(version: str, migrations: Sequence[Migration]) -> None:
         )
 
 
-def _only(version: str, wanted: Sequence[Migration]) -> tuple[Migration, ...]:
+def _only(version: str, wanted: Sequence[Migration], needed: Collection[str]) -> tuple[Migration, ...]:
     chosen = tuple(one for one in wanted if one.version == version)
-    earlier = [one.version for one in wanted if version_key(one.version) < version_key(version)]
+    earlier = [one.version for one in wanted if one.version in needed]
     if chosen and earlier:
         raise VersionConflictError(
             f"{version} cannot be applied alone: {', '.join(earlier)} come before it",
@@ -104,7 +109,9 @@ def _only(version: str, wanted: Sequence[Migration]) -> tuple[Migration, ...]:
 
 def _check_order(wanted: Sequence[Migration], history: History) -> None:
     current = history.current
-    late = [one.version for one in wanted if current and version_key(one.version) < version_key(current)]
+    # What says itself which versions it needs may come late: they are there, or before it in this very plan.
+    ordered = [one.version for one in wanted if one.requires is None]
+    late = [version for version in ordered if current and version_key(version) < version_key(current)]
     if late:
         raise VersionConflictError(
             f"older than what is applied ({current}): {', '.join(late)}",
@@ -114,12 +121,16 @@ def _check_order(wanted: Sequence[Migration], history: History) -> None:
 
 
 def _planned_up(migration: Migration, *, skip: int) -> PlannedMigration:
-    units = _script(migration.up_sql, migration.labels.up, migration.in_transaction)
+    if migration.program is not None:
+        units: tuple[Unit, ...] = (PROGRAM,)
+    else:
+        script = _script(migration.up_sql, migration.labels.up, migration.in_transaction)
+        units = tuple(unit for unit in script if unit.ends_at > skip)
     return PlannedMigration(
         migration=migration,
         direction=Direction.APPLY,
         source=migration.labels.up,
-        units=tuple(unit for unit in units if unit.ends_at > skip),
+        units=units,
         verify=_verify_script(migration),
         done_before=skip,
     )
@@ -159,21 +170,24 @@ def plan_rollback(
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
     there = _present(history)
-    chosen = _only_newest(only, there) if only is not None else _after(to, there)
+    half_done = {version: row.statements_done for version, row in history.half_done().items()}
+    to, only = full_version(to, migrations), full_version(only, migrations)
+    chosen = _only_newest(only, there, migrations) if only is not None else _after(to, there, migrations)
     on_disk = {migration.version: migration for migration in migrations}
-    return tuple(_planned_down(version, on_disk) for version in chosen)
+    return tuple(_planned_down(version, on_disk, done=half_done.get(version, 0)) for version in chosen)
 
 
 def _present(history: History) -> list[str]:
     return sorted({*history.applied(), *history.half_done()}, key=version_key)
 
 
-def _only_newest(version: str, there: Sequence[str]) -> list[str]:
+def _only_newest(version: str, there: Sequence[str], migrations: Sequence[Migration]) -> list[str]:
     if version not in there:
         newest = there[-1] if there else "nothing"
         raise VersionConflictError(f"{version} is not applied", hint=f"the newest applied version is {newest}")
-    if version != there[-1]:
-        newer = ", ".join(there[there.index(version) + 1 :])
+    after = depend_on(version, migrations, there)
+    if after:
+        newer = ", ".join(one for one in there if one in after)
         raise VersionConflictError(
             f"{version} is not the newest applied version: {newer} come after it",
             hint="squizzle rollback --to VERSION rolls back everything after VERSION",
@@ -181,16 +195,25 @@ def _only_newest(version: str, there: Sequence[str]) -> list[str]:
     return [version]
 
 
-def _after(to: str | None, there: Sequence[str]) -> list[str]:
+def _after(to: str | None, there: Sequence[str], migrations: Sequence[Migration]) -> list[str]:
     if to is None or to not in there:
         raise VersionConflictError(
             f"{to} is not applied, so there is no way back to it", hint="`squizzle status` lists what is applied"
         )
-    return [version for version in reversed(there) if version_key(version) > version_key(to)]
+    after = depend_on(to, migrations, there)
+    return [version for version in reversed(there) if version in after]
 
 
-def _planned_down(version: str, on_disk: Mapping[str, Migration]) -> PlannedMigration:
+def _planned_down(version: str, on_disk: Mapping[str, Migration], *, done: int) -> PlannedMigration:
     migration = on_disk.get(version)
+    if migration is not None and migration.program is not None and migration.program.has_way_back:
+        return PlannedMigration(
+            migration=migration,
+            direction=Direction.ROLLBACK,
+            source=migration.labels.down,
+            units=(PROGRAM,),
+            done_before=done,
+        )
     if migration is None or migration.down_sql is None:
         lacks = "is not in the migrations folder" if migration is None else "has no down.sql"
         raise RollbackFailedError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
+from squizzle.migrations.programs import Program
 from squizzle.migrations.units import Unit
 
 
@@ -43,6 +44,9 @@ class Migration:
         labels: What messages call the three scripts (`0001_users/up.sql`); a script's own lines are counted from its
             file's first line.
         in_transaction: What the author declared: True, False, or None when nothing was said.
+        program: What runs instead of the scripts, which are empty then; None for SQL.
+        alias: What its own tool calls it, where that is not the version; people may type it, or its beginning.
+        requires: The versions that must be there before it; None when the order of versions decides.
     """
 
     version: str
@@ -54,6 +58,9 @@ class Migration:
     source: Path
     labels: Labels
     in_transaction: bool | None = None
+    program: Program | None = None
+    alias: str = ""
+    requires: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -19,6 +19,7 @@ from squizzle.migrations.failures import excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftover, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.listener import Listener
+from squizzle.migrations.program_run import Notes, ProgramRun
 from squizzle.migrations.records import Direction, LockReport, Outcome, Plan, PlannedMigration
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
@@ -76,8 +77,10 @@ class ScriptRun:
                     self._until_granted(partial(self._in_transaction, unit, is_last=is_last))
                 case UnitKind.ALONE:
                     self._until_granted(partial(self._alone, unit, resumed=resumed))
+                case UnitKind.PROGRAM:
+                    self._run_program()
             self._state = DatabaseState.CHANGED
-        if not units[-1].transactional:
+        if units[-1].kind is UnitKind.ALONE:
             self._verify()
             self._finish()
         return self._outcome()
@@ -127,6 +130,26 @@ class ScriptRun:
             self._watch.note_locks()
         except psycopg.Error:
             self._locks_are_seen = False
+
+    def _run_program(self) -> None:
+        notes = Notes(keep=self._keep_of_program, end=self._end_program, say=self._listener.on_wait)
+        timeouts = self._plan.timeouts
+        program = ProgramRun(self._connection, self._step, timeouts, notes, watch=self._watch, locks=self._locks)
+        self._locks.until_granted(program.attempt, state=self._state, may_repeat=lambda: program.may_repeat)
+
+    def _end_program(self, ran: Sequence[Statement]) -> None:
+        """What is written right before the last commit of a program; only now it is known what it is made of."""
+        self._forecast = forecast_locks(ran)
+        self._note_locks()
+        self._verify()
+        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
+        history.note_done(self._connection, self._plan.schema, self._row_id, len(ran))
+        self._finish()
+
+    def _keep_of_program(self, statements: int) -> None:
+        """What is written before a program commits on its way, or after a statement outside a transaction."""
+        self._note_locks()
+        history.note_done(self._connection, self._plan.schema, self._row_id, statements)
 
     def _note_done(self, unit: Unit) -> None:
         history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)

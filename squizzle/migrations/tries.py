@@ -48,12 +48,15 @@ class LockTries:
         self._on_wait = on_wait
         self.tries = 1
 
-    def until_granted(self, attempt: Callable[[], None], *, state: DatabaseState) -> None:
+    def until_granted(
+        self, attempt: Callable[[], None], *, state: DatabaseState, may_repeat: Callable[[], bool] = lambda: True
+    ) -> None:
         """Call `attempt` until it raises no LockTimeoutError any more, within the limits of `Timeouts`.
 
         Args:
             attempt: Leaves nothing behind when it raises LockTimeoutError.
             state: What earlier pieces of the script left, for the message.
+            may_repeat: Asked after each such error: False when something was left behind after all.
 
         Raises:
             LockTimeoutError: Not granted in time; the message says who blocks.
@@ -63,14 +66,21 @@ class LockTries:
             try:
                 attempt()
             except LockTimeoutError as exc:
+                if not may_repeat():
+                    raise
                 self._give_up_or_wait(exc, number, deadline, state)
             else:
                 return
             self.tries += 1
 
+    def blockers(self) -> str:
+        """Who held what the last statement waited for; empty when that is not known."""
+        wait = self._watch.last_wait if self._watch else None
+        return "; ".join(blocker.sentence() for blocker in wait.blockers) if wait else ""
+
     def _give_up_or_wait(self, error: LockTimeoutError, number: int, deadline: float, state: DatabaseState) -> None:
         wait = self._watch.last_wait if self._watch else None
-        blockers = "; ".join(blocker.sentence() for blocker in wait.blockers) if wait else ""
+        blockers = self.blockers()
         if number == self._timeouts.attempts or time.monotonic() >= deadline:
             seconds = self._timeouts.budget.total_seconds()
             who = f" Blocked by {blockers}." if blockers else ""

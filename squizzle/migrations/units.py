@@ -24,6 +24,7 @@ class UnitKind(StrEnum):
 
     TRANSACTION = "transaction"
     ALONE = "alone"
+    PROGRAM = "program"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,8 @@ class Unit:
     """One piece of a script.
 
     Attributes:
-        kind: In one transaction together with its note in the history, or a single statement outside any.
+        kind: In one transaction together with its note in the history, a single statement outside any, or a whole
+            program, which decides itself.
         statements: What runs, in order.
         options: What the script said behind BEGIN (`ISOLATION LEVEL SERIALIZABLE`); empty for nothing.
         ends_at: How many of the script's statements are finished when this piece is.
@@ -46,6 +48,10 @@ class Unit:
     def transactional(self) -> bool:
         """Whether it happens wholly or not at all."""
         return self.kind is UnitKind.TRANSACTION
+
+
+# The one piece of a program: its statements are known when it has run, and it begins anew each time.
+PROGRAM = Unit(kind=UnitKind.PROGRAM, statements=(), ends_at=0)
 
 
 def divide(statements: Sequence[Statement], *, declared: bool | None, source: str) -> tuple[Unit, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.layouts import (
+    alembic,
     dbmate,
     diesel,
     flyway,
@@ -33,6 +34,7 @@ READERS: Mapping[str, Callable[[Path], tuple[Migration, ...]]] = {
     "flyway": flyway.read_migrations,
     "sqitch": sqitch.read_migrations,
     "numbered": numbered.read_migrations,
+    "alembic": alembic.read_migrations,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.layouts import dbmate, diesel, flyway, golang_migrate, goose, numbered, sql_migrate
+from squizzle.migrations.layouts import alembic, dbmate, diesel, flyway, golang_migrate, goose, numbered, sql_migrate
 from squizzle.migrations.layouts.files import list_folder, may_be_folder, plain_files, refuse_strays
 from squizzle.migrations.layouts.marked import Grammar, has_marks
 from squizzle.migrations.layouts.sqitch_plan import PLAN
@@ -58,7 +58,11 @@ def _of_files(folder: Path, files: Sequence[Path]) -> list[str]:
     found = [tool for tool, grammar in _GRAMMARS.items() if any(has_marks(file, grammar) for file in scripts)]
     if golang_migrate.has_pairs(file.name for file in files):
         found.append("golang-migrate")
-    if flyway.has_flyway_names(folder):
+    is_alembic = alembic.has_alembic_signs(folder)
+    if is_alembic:
+        found.append("alembic")
+    # Alembic's may be the folder of a whole project, with files of every kind somewhere below it.
+    if flyway.has_flyway_names(folder, deep=not is_alembic):
         found.append("flyway")
     if os.path.lexists(folder / PLAN):
         found.append("sqitch")

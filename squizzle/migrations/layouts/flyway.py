@@ -98,10 +98,10 @@ def is_repeatable(version: str) -> bool:
     return version.startswith(f"{_LAST}-")
 
 
-def has_flyway_names(folder: Path) -> bool:
-    """Whether there is a versioned or repeatable script of Flyway in the folder or below it."""
+def has_flyway_names(folder: Path, *, deep: bool = True) -> bool:
+    """Whether there is a versioned or repeatable script of Flyway in the folder, or below it (`deep`)."""
     for _place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        folders[:] = [name for name in folders if deep and not name.startswith((".", "__"))]
         if any(name.endswith(".sql") and _STEP.fullmatch(name) for name in names):
             return True
     return False

@@ -21,6 +21,30 @@ Refuse = Callable[..., SquizzleError]
 USERS = "CREATE TABLE users (id bigint PRIMARY KEY);\n"
 ORDERS = "CREATE TABLE orders (id bigint PRIMARY KEY);\n"
 
+# What `alembic init` writes, but for the way with a connection of its own.
+ENV = """\
+from alembic import context
+
+context.configure(url="postgresql://app@db.example/app", literal_binds=True, dialect_opts={"paramstyle": "named"})
+with context.begin_transaction():
+    context.run_migrations()
+"""
+REVISION = '''\
+"""{name}"""
+from alembic import op
+
+revision = "{revision}"
+down_revision = {parent!r}
+
+
+def upgrade():
+    op.execute("CREATE TABLE {name} (id bigint PRIMARY KEY)")
+
+
+def downgrade():
+    op.execute("DROP TABLE {name}")
+'''
+
 EXAMPLES: dict[str, dict[str, str]] = {
     "native": {
         "0001_users/up.sql": USERS,
@@ -80,6 +104,12 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "2_orders.sql": ORDERS,
         "10_carts.sql": "CREATE TABLE carts (id bigint);\n",
         "schema.sql": "-- a dump\n",
+    },
+    "alembic": {
+        "env.py": ENV,
+        "script.py.mako": "",
+        "versions/1a2b3c_users.py": REVISION.format(name="users", revision="1a2b3c", parent=None),
+        "versions/0f9e8d_orders.py": REVISION.format(name="orders", revision="0f9e8d", parent="1a2b3c"),
     },
 }
 

@@ -75,7 +75,7 @@ def test_new_makes_the_next_folder_where_versions_are_folders(
     assert invocation(folder).migrations()[-1].version == version
 
 
-@pytest.mark.parametrize("layout", ["golang-migrate", "goose", "flyway", "sqitch", "numbered"])
+@pytest.mark.parametrize("layout", ["golang-migrate", "goose", "flyway", "sqitch", "numbered", "alembic"])
 def test_new_makes_nothing_in_a_folder_of_another_kind(
     tree: MakeTree, examples: Examples, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:
