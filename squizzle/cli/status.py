@@ -65,14 +65,16 @@ def _status_text(found: Status, environment: str | None) -> str:
         for row, same in found.applied
     ]
     notes = {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
-    notes |= {row.version: _running_text(row, found.runner) for row in found.running}
+    programs = {one.version for one in found.pending if one.program is not None}
+    notes |= {row.version: _running_text(row, found.runner, anew=row.version in programs) for row in found.running}
     rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]
     return "\n".join([head, "", table(("version", "name", "state", "at", "by"), rows)]) if rows else head
 
 
-def _running_text(row: HistoryRow, runner: str | None) -> str:
+def _running_text(row: HistoryRow, runner: str | None, *, anew: bool) -> str:
     since = f"since {row.applied_at:%H:%M:%S %Z}"
     if runner is not None:
         return f"RUNNING {since}: {runner}"
     kept = f"{row.statements_done} statements were finished and stay" if row.statements_done else "nothing was kept"
-    return f"its run DIED ({since}); {kept}; the next apply goes on from there"
+    goes_on = "begins it anew" if anew else "goes on from there"
+    return f"its run DIED ({since}); {kept}; the next apply {goes_on}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -11,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
+from squizzle.errors import DatabaseState, SquizzleError
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
@@ -40,6 +43,10 @@ from alembic import context
 
 """
 USUAL = "offline() if context.is_offline_mode() else online()\n"
+
+# What most revisions of tests do, and undo.
+TABLE = 'op.create_table("{0}", sa.Column("id", sa.Integer, primary_key=True))'
+NO_TABLE = 'op.drop_table("{0}")'
 
 
 class Project:
@@ -105,3 +112,13 @@ def alembic_upgrade(project: Project, connection: Connection, to: str = "heads")
     ):
         environment.configure(connection=own)
         environment.run_migrations()
+
+
+def failed(kind: type[SquizzleError], run: Callable[[], object], state: DatabaseState) -> SquizzleError:
+    """The error of a run, which must be of this kind, say this state, and have a hint."""
+    with pytest.raises(SquizzleError) as caught:
+        run()
+    assert type(caught.value) is kind, caught.value
+    assert caught.value.database_state is state
+    assert caught.value.hint
+    return caught.value

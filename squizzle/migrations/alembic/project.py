@@ -6,6 +6,7 @@ Loading it runs the top level of every revision file, as every command of Alembi
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,20 +152,16 @@ def _unreadable(error: BaseException, home: Path) -> InvalidInputError:
     hint = "`alembic history` shows the same; nothing was changed"
     if isinstance(error, CommandError | UserWarning):
         return InvalidInputError(f"Alembic cannot read the project in {home}: {words}", hint=hint)
-    file, line = _blamed(error)
-    where = f"{file}:{line}" if line else str(home)
-    return InvalidInputError(f"{where} cannot be imported: {type(error).__name__}: {words}", hint=hint)
+    words = f"{type(error).__name__}: {words}"
+    blamed = _blamed(error, home)
+    if blamed is None:
+        return InvalidInputError(f"Alembic cannot read the project in {home}: {words}", hint=hint)
+    return InvalidInputError(f"{blamed}:{failed_line(error, blamed)} cannot be imported: {words}", hint=hint)
 
 
-def _blamed(error: BaseException) -> tuple[Path, int]:
-    """The file outside of installed packages that the error came from."""
+def _blamed(error: BaseException, home: Path) -> Path | None:
+    """The innermost file of the project that the error came through."""
     if isinstance(error, SyntaxError) and error.filename:
-        return Path(error.filename), error.lineno or 0
-    trace = error.__traceback__
-    files = []
-    while trace is not None:
-        files.append(Path(trace.tb_frame.f_code.co_filename))
-        trace = trace.tb_next
-    own = [file for file in files if "site-packages" not in file.parts and "squizzle" not in file.parts]
-    file = own[-1] if own else files[-1]
-    return file, failed_line(error, file)
+        return Path(error.filename)
+    files = [Path(frame.f_code.co_filename) for frame, _line in traceback.walk_tb(error.__traceback__)]
+    return next((file for file in reversed(files) if file.is_relative_to(home)), None)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from squizzle.migrations.status import read_status
-from squizzle.postgres.access import Connection
+from squizzle.postgres.access import Connection, ServerAccess
+from squizzle.postgres.embedded import ServerAddress
 from squizzle.postgres.identity import Target
 from tests.integration.cli.conftest import Squizzle
+from tests.integration.conftest import access_to
 from tests.support.alembic_project import Project, alembic_heads
 from tests.support.processes import wait_until
+
+
+# What the command does depends on no version of the server: the one that is always there is enough.
+@pytest.fixture(scope="module")
+def address(servers: Callable[[str], ServerAddress]) -> ServerAddress:
+    return servers("embedded")
+
+
+@pytest.fixture(scope="module")
+def access(address: ServerAddress) -> ServerAccess:
+    return access_to(address)
 
 
 @pytest.fixture
@@ -134,6 +148,8 @@ def test_a_run_that_is_killed_in_a_revision_is_completed_by_the_next_one(
     wait_until(lambda: connection.execute(left, (pid,)).fetchone() is None, "the server lets go")
     (row,) = read_status(connection, target, project.read()).running
     assert row.statements_done == kept
+    assert "its run DIED" in (told := squizzle("status").out)
+    assert "begins it anew" in told
     assert alembic_heads(connection) == set()
 
     project.revision("aaaa1", f'op.execute("{table}")\n{behind.replace("(30)", "(0)")}')

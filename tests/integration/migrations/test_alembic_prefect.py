@@ -51,6 +51,7 @@ def variables(access: ServerAccess, database: str, tmp_path: Path) -> Mapping[st
     }
 
 
+@pytest.mark.slow
 def test_prefects_whole_history_gives_the_schema_that_prefect_makes_and_goes_back_to_nothing(
     access: ServerAccess, control: Connection, connection: Connection, database: str, variables: Mapping[str, str]
 ) -> None:
@@ -80,13 +81,12 @@ def test_prefects_whole_history_gives_the_schema_that_prefect_makes_and_goes_bac
         assert digest_schema(connection, schema="public").strict == digest_schema(other, schema="public").strict
         assert alembic_heads(connection) == alembic_heads(other)
 
-    first, second = applied[0]["version"], applied[1]["version"]
-    rolled_back = squizzle("rollback", "--to", str(first))["rolled_back"]
-    assert len(rolled_back) == len(applied) - 1
-    squizzle("rollback", str(first))
+    first = str(applied[0]["version"])
+    assert len(squizzle("rollback", "--to", first)["rolled_back"]) == len(applied) - 1
+    squizzle("rollback", first)
     left = connection.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm')"
+        " UNION ALL SELECT typname FROM pg_type WHERE typtype = 'e'"
     )
     assert {name for (name,) in left} == {"alembic_version", "squizzle_history"}
     assert alembic_heads(connection) == set()
-    assert [one["version"] for one in squizzle("apply", "--to", str(second))["applied"]] == [first, second]
