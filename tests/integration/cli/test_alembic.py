@@ -97,9 +97,20 @@ def test_a_preview_shows_the_sql_and_runs_nothing(squizzle: Squizzle, project: P
         ("CREATE INDEX CONCURRENTLY i ON t (a)", "versions/aaaa1_change.py"),
     ]
     assert "cannot be told" in plan[-1]["sql"]
-    assert connection.execute("SELECT count(*) FROM pg_class WHERE relname IN ('t', 'alembic_version')").fetchone() == (
-        0,
-    )
+    made = "SELECT count(*) FROM pg_class WHERE relname IN ('t', 'alembic_version')"
+    assert connection.execute(made).fetchone() == (0,)
+
+
+def test_a_rollback_is_previewed_too(squizzle: Squizzle, project: Project, connection: Connection) -> None:
+    project.revision("aaaa1", 'op.execute("CREATE TABLE t (a int)")', down='op.execute("DROP TABLE t")')
+    assert squizzle("apply", "--all").code == 0
+
+    document = squizzle("rollback", "aaaa1", "--dry-run", "--json").document
+
+    (step,) = document["would_roll_back"]
+    assert (14, "DROP TABLE t") in [(one["line"], one["sql"]) for one in step["statements"]]
+    assert any("DELETE FROM alembic_version" in one["sql"] for one in step["statements"])
+    assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
 
 
 KILLED = {
