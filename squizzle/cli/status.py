@@ -64,7 +64,8 @@ def _status_text(found: Status, environment: str | None) -> str:
         (row.version, row.name, _FILE_STATE[same], f"{row.applied_at:%Y-%m-%d %H:%M:%S %Z}", row.applied_by)
         for row, same in found.applied
     ]
-    notes = {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
+    notes = dict.fromkeys(found.again, "pending again: its text was changed since it was applied")
+    notes |= {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
     programs = {one.version for one in found.pending if one.program is not None}
     notes |= {row.version: _running_text(row, found.runner, anew=row.version in programs) for row in found.running}
     rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from squizzle.analysis.locks.records import RelationLock
 from squizzle.errors import DatabaseState
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState
-from squizzle.migrations.versions import version_key
+from squizzle.migrations.versions import is_repeatable, version_key
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -49,8 +49,8 @@ class History:
 
     @property
     def current(self) -> str | None:
-        """The highest applied version; None on an empty database."""
-        return next(reversed(self.applied()), None)
+        """The highest applied version; None on an empty database. Repeatable migrations are outside of the order."""
+        return next((version for version in reversed(self.applied()) if not is_repeatable(version)), None)
 
     def half_done(self) -> dict[str, HistoryRow]:
         """Versions of which a failed script outside a transaction left statements behind, with the row that counts.

@@ -12,7 +12,7 @@ from squizzle.migrations.lineage import depend_on, full_version, needed_by
 from squizzle.migrations.records import Direction, Migration, PlannedMigration
 from squizzle.migrations.status import pending
 from squizzle.migrations.units import PROGRAM, Unit, divide
-from squizzle.migrations.versions import version_key
+from squizzle.migrations.versions import is_repeatable, version_key
 
 
 def check_history(migrations: Sequence[Migration], history: History) -> None:
@@ -20,7 +20,8 @@ def check_history(migrations: Sequence[Migration], history: History) -> None:
 
     Raises:
         VersionConflictError: An applied version is not on disk.
-        ChecksumMismatchError: The up script of an applied (or half-applied) version was changed.
+        ChecksumMismatchError: The up script of an applied (or half-applied) version was changed, and it is not
+            repeatable.
     """
     on_disk = {migration.version: migration for migration in migrations}
     applied = history.applied()
@@ -36,6 +37,8 @@ def check_history(migrations: Sequence[Migration], history: History) -> None:
         version
         for version, row in {**resumed, **applied}.items()
         if version in on_disk and row.checksum and row.checksum != on_disk[version].checksum
+        # A repeatable migration is meant to be changed, and begins anew when it was stopped half-way.
+        if not is_repeatable(version)
     ]
     if changed:
         raise ChecksumMismatchError(
@@ -58,6 +61,9 @@ def plan_apply(
 ) -> tuple[PlannedMigration, ...]:
     """The up scripts to run: everything pending, everything up to a version, or one version.
 
+    Repeatable migrations come last, and with `to` only when nothing before them stays pending: they may use what the
+    newest version made.
+
     Args:
         migrations: What is on disk.
         history: What is in the database.
@@ -78,27 +84,42 @@ def plan_apply(
         if version is not None:
             _known(version, migrations)
     if to is not None:
-        included = {to, *needed_by(to, migrations)}
-        wanted = tuple(one for one in wanted if one.version in included)
+        wanted = _up_to(to, wanted, needed_by(to, migrations))
     if only is not None:
         wanted = _only(only, wanted, needed_by(only, migrations))
     if not out_of_order:
         _check_order(wanted, history)
-    done = {version: row.statements_done for version, row in history.half_done().items()}
-    return tuple(_planned_up(migration, skip=done.get(migration.version, 0)) for migration in wanted)
+    return tuple(_planned_up(migration, skip=_done_before(migration, history)) for migration in wanted)
+
+
+def _done_before(migration: Migration, history: History) -> int:
+    row = history.half_done().get(migration.version)
+    if row is None or (migration.repeatable and row.checksum != migration.checksum):
+        return 0
+    return row.statements_done
+
+
+def _up_to(version: str, wanted: Sequence[Migration], needed: Collection[str]) -> tuple[Migration, ...]:
+    chosen = tuple(one for one in wanted if one.version == version or one.version in needed)
+    later = [one for one in wanted if one not in chosen]
+    return chosen if any(not one.repeatable for one in later) or is_repeatable(version) else tuple(wanted)
 
 
 def _known(version: str, migrations: Sequence[Migration]) -> None:
     if version not in {migration.version for migration in migrations}:
         raise VersionConflictError(
             f"there is no version {version} in the migrations folder",
-            hint=f"the newest is {migrations[-1].version}" if migrations else "the folder is empty",
+            hint=f"the newest is {_newest(migrations)}" if migrations else "the folder is empty",
         )
+
+
+def _newest(migrations: Sequence[Migration]) -> str:
+    return next((one.version for one in reversed(migrations) if not one.repeatable), migrations[-1].version)
 
 
 def _only(version: str, wanted: Sequence[Migration], needed: Collection[str]) -> tuple[Migration, ...]:
     chosen = tuple(one for one in wanted if one.version == version)
-    earlier = [one.version for one in wanted if one.version in needed]
+    earlier = [one.version for one in wanted if one.version in needed and not one.repeatable]
     if chosen and earlier:
         raise VersionConflictError(
             f"{version} cannot be applied alone: {', '.join(earlier)} come before it",
@@ -156,7 +177,7 @@ def _verify_script(migration: Migration) -> tuple[Statement, ...]:
 def plan_rollback(
     migrations: Sequence[Migration], history: History, *, to: str | None = None, only: str | None = None
 ) -> tuple[PlannedMigration, ...]:
-    """The down scripts to run, newest version first.
+    """The down scripts to run, newest version first. Repeatable migrations stay as they are.
 
     Args:
         migrations: What is on disk.
@@ -166,9 +187,10 @@ def plan_rollback(
 
     Raises:
         VersionConflictError: The version is not applied, or newer ones are.
-        RollbackFailedError: A version has no down script; nothing was changed.
+        RollbackFailedError: A version has no down script, or is repeatable; nothing was changed.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
+    _refuse_repeatable(to or only or "", migrations)
     there = _present(history)
     half_done = {version: row.statements_done for version, row in history.half_done().items()}
     to, only = full_version(to, migrations), full_version(only, migrations)
@@ -178,7 +200,17 @@ def plan_rollback(
 
 
 def _present(history: History) -> list[str]:
-    return sorted({*history.applied(), *history.half_done()}, key=version_key)
+    there = {*history.applied(), *history.half_done()}
+    return sorted((version for version in there if not is_repeatable(version)), key=version_key)
+
+
+def _refuse_repeatable(version: str, migrations: Sequence[Migration]) -> None:
+    if is_repeatable(version):
+        file = next((_file(one) for one in migrations if one.version == version), "its file")
+        raise RollbackFailedError(
+            f"{version} is repeatable, so it has no way back by itself; nothing was rolled back",
+            hint=f"write its former text into {file} (git log shows it), and apply it again",
+        )
 
 
 def _only_newest(version: str, there: Sequence[str], migrations: Sequence[Migration]) -> list[str]:
@@ -225,5 +257,5 @@ def _planned_down(version: str, on_disk: Mapping[str, Migration], *, done: int) 
         migration=migration,
         direction=Direction.ROLLBACK,
         source=source,
-        units=_script(migration.down_sql, source, migration.in_transaction),
+        units=_script(migration.down_sql, source, migration.down_in_transaction),
     )

@@ -11,6 +11,7 @@ from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.migrations.programs import Program
 from squizzle.migrations.units import Unit
+from squizzle.migrations.versions import is_repeatable
 
 
 class Direction(StrEnum):
@@ -39,11 +40,13 @@ class Migration:
         up_sql: The up script.
         down_sql: The down script; None when there is none.
         verify_sql: The verify script; None when there is none.
-        checksum: SHA-256 of the up script, line ends and byte order mark aside, as 64 hexadecimal digits.
+        checksum: SHA-256 of the up script, line ends and byte order mark aside, as 64 hexadecimal digits. A repeatable
+            migration is run again when it changes.
         source: The folder or file it came from.
         labels: What messages call the three scripts (`0001_users/up.sql`); a script's own lines are counted from its
             file's first line.
-        in_transaction: What the author declared: True, False, or None when nothing was said.
+        in_transaction: What the author declared of the up script: True, False, or None when nothing was said.
+        down_in_transaction: The same of the down script; most tools let each direction say its own.
         program: What runs instead of the scripts, which are empty then; None for SQL.
         alias: What its own tool calls it, where that is not the version; people may type it, or its beginning.
         requires: The versions that must be there before it; None when the order of versions decides.
@@ -58,9 +61,15 @@ class Migration:
     source: Path
     labels: Labels
     in_transaction: bool | None = None
+    down_in_transaction: bool | None = None
     program: Program | None = None
     alias: str = ""
     requires: tuple[str, ...] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it runs after all versioned ones, and again whenever its text has changed; it has no way back."""
+        return is_repeatable(self.version)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,8 +21,9 @@ class Status:
         identity: Who it says it is; None before the first change.
         current: The highest applied version.
         applied: The rows that brought the applied versions, each with whether its file is still the same (None when
-            there is no such file any more).
-        pending: What is on disk and not applied.
+            there is no such file any more). Without those that are pending again.
+        pending: What is on disk and not applied; or repeatable, and changed since it was applied.
+        again: The versions among these that were applied before: repeatable ones.
         failed: Versions whose last run failed.
         running: Versions whose run has not ended.
         runner: Who migrates now; None while `running` is not empty means that the run died.
@@ -33,6 +34,7 @@ class Status:
     current: str | None
     applied: tuple[tuple[HistoryRow, bool | None], ...]
     pending: tuple[Migration, ...]
+    again: frozenset[str]
     failed: tuple[HistoryRow, ...]
     running: tuple[HistoryRow, ...]
     runner: str | None = None
@@ -50,12 +52,15 @@ def read_status(connection: Connection, target: Target, migrations: Sequence[Mig
     history = read_history(connection, target.schema)
     checksums = {migration.version: migration.checksum for migration in migrations}
     applied = history.applied()
+    wanted = pending(migrations, history)
+    again = frozenset(one.version for one in wanted if one.version in applied)
     return Status(
         database=target.database,
         identity=identity,
         current=history.current,
-        applied=tuple((row, _same_file(row, checksums)) for row in applied.values()),
-        pending=pending(migrations, history),
+        applied=tuple((row, _same_file(row, checksums)) for row in applied.values() if row.version not in again),
+        pending=wanted,
+        again=again,
         failed=tuple(row for row in history.in_state(RowState.FAILED)),
         running=history.in_state(RowState.RUNNING),
         runner=lock_holder(connection),
@@ -69,6 +74,14 @@ def _same_file(row: HistoryRow, checksums: dict[str, str]) -> bool | None:
 
 
 def pending(migrations: Sequence[Migration], history: History) -> tuple[Migration, ...]:
-    """The migrations that are on disk and not in the database, oldest first."""
-    applied = history.applied()
-    return tuple(migration for migration in migrations if migration.version not in applied)
+    """The migrations that are on disk and not in the database, oldest first, then the repeatable ones that changed."""
+    applied, half_done = history.applied(), history.half_done()
+
+    def is_pending(migration: Migration) -> bool:
+        row = applied.get(migration.version)
+        if row is None or not migration.repeatable:
+            return row is None
+        # A try that stopped half-way left something else behind than the text that was applied before.
+        return row.checksum != migration.checksum or migration.version in half_done
+
+    return tuple(migration for migration in migrations if is_pending(migration))

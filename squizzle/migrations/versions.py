@@ -7,11 +7,26 @@ import re
 _RUNS = re.compile(r"(\d+)")
 # Starts with a digit; no slash, quote or blank, so it can neither leave a folder nor need quoting anywhere.
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]*")
+# Repeatable migrations come after every versioned one: higher than any number of 64 bits, and than any timestamp.
+_REPEATABLE = f"{10**20 - 1}-"
 
 
 def is_version(text: str) -> bool:
     """Whether the text can be a version: digits first, then letters, digits, `.`, `+`, `-`."""
     return _VERSION.fullmatch(text) is not None
+
+
+def repeatable_version(text: str) -> str:
+    """The version of a repeatable migration: after all others, and among its kind in the order of the text."""
+    return f"{_REPEATABLE}{text}"
+
+
+def is_repeatable(version: str) -> bool:
+    """Whether a version is that of a repeatable migration, which is run again whenever its text has changed.
+
+    It has no place in the order of versions: it is never the current one, and nothing is older than it.
+    """
+    return version.startswith(_REPEATABLE)
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:

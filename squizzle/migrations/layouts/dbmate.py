@@ -2,8 +2,9 @@
 
 Facts from dbmate's sources (`pkg/dbmate/migration.go`, `db.go`) and its program: a file is a migration when its name
 begins with digits and ends with `.sql`; these digits are the version; files run in the order of their names as text; a
-mark is written in small letters at the beginning of a line; `transaction:false` behind it asks for no transaction, and
-any other word behind it is passed over. dbmate 2.37 takes several pairs of directions in one file; here a file is one.
+mark is written in small letters at the beginning of a line; `transaction:false` behind it asks for no transaction in
+that direction, and any other word behind it is passed over. dbmate 2.37 takes several pairs of directions in one file;
+here a file is one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.layouts.marked import UP, Grammar, Mark, read_marked
+from squizzle.migrations.layouts.marked import DOWN, UP, Grammar, Mark, read_marked
 from squizzle.migrations.layouts.order import in_order
 from squizzle.migrations.records import Migration
 
@@ -32,9 +33,9 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
     return in_order(((one.source.name, one) for one in migrations), tool="dbmate")
 
 
-def _in_transaction(marks: Sequence[Mark], source: str) -> bool | None:
+def _in_transaction(marks: Sequence[Mark], source: str) -> tuple[bool | None, bool | None]:
     answers = {"transaction:true": True, "transaction:false": False}
-    declared = None
+    declared: dict[str, bool] = {}
     for mark in marks:
         for option in mark.options:
             if option not in answers and re.match("transaction(?:[:=]|$)", option, re.IGNORECASE):
@@ -42,9 +43,9 @@ def _in_transaction(marks: Sequence[Mark], source: str) -> bool | None:
                     f"{source}:{mark.line + 1}: {option!r} says nothing to dbmate",
                     hint="write transaction:false or transaction:true, without blanks",
                 )
-            if mark.word == UP:
-                declared = answers.get(option, declared)
-    return declared
+            if option in answers:
+                declared[mark.word] = answers[option]
+    return declared.get(UP), declared.get(DOWN)
 
 
 GRAMMAR = Grammar(

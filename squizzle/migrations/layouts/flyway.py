@@ -26,13 +26,12 @@ from squizzle.migrations.layouts.files import (
     refuse_strays,
     refused_code,
 )
-from squizzle.migrations.layouts.flyway_settings import put_in, read_settings
+from squizzle.migrations.layouts.flyway_settings import ScriptSettings, put_in, read_settings
 from squizzle.migrations.layouts.order import as_version_text, in_order
 from squizzle.migrations.layouts.pairing import Script, pair_scripts
 from squizzle.migrations.records import Labels, Migration
+from squizzle.migrations.versions import is_repeatable, repeatable_version
 
-# Repeatable migrations come after every versioned one: higher than any number of 64 bits, and than any timestamp.
-_LAST = 10**20 - 1
 # Descriptions as text: a blank, hyphen, digits, letters. A digit stands alone behind a sign (see `order.NAMES`).
 _DESCRIPTIONS: Mapping[str, str] = {
     " ": "+",
@@ -68,7 +67,8 @@ def read_migrations(folder: Path, *, placeholders: Mapping[str, str] | None = No
     """Every migration of the folder and of the folders in it, in Flyway's order. Nothing else is touched.
 
     A repeatable migration has the version `99999999999999999999-name` (`is_repeatable`), which stays the same when its
-    text changes; only the checksum tells. The checksum is of the text as it is written, before placeholders.
+    text changes; only the checksum tells. The checksum is of the text as it is written; that of a repeatable migration
+    is of the text with placeholders put in, because it is to run again when a value has changed, as with Flyway.
 
     Args:
         folder: The migrations folder.
@@ -91,11 +91,6 @@ def read_migrations(folder: Path, *, placeholders: Mapping[str, str] | None = No
     versioned = [((0, script.number, ""), read(script)) for script in ups]
     repeated = [((1, (), _description(script)), read(script)) for script in repeatables]
     return in_order((*versioned, *repeated), tool="Flyway")
-
-
-def is_repeatable(version: str) -> bool:
-    """Whether a version is that of a repeatable migration: to be run again whenever its checksum has changed."""
-    return version.startswith(f"{_LAST}-")
 
 
 def has_flyway_names(folder: Path, *, deep: bool = True) -> bool:
@@ -150,7 +145,7 @@ def _repeatable_version(name: str, path: Path) -> str:
             f"the description in the name of {path} cannot be a version",
             hint="name it with letters, digits, _ and - alone",
         )
-    return f"{_LAST}-{text}"
+    return repeatable_version(text)
 
 
 def _description(script: Script) -> str:
@@ -163,20 +158,22 @@ def _read(script: Script, undo: Path | None, *, folder: Path, placeholders: Mapp
     undo_label = undo.relative_to(folder).as_posix() if undo else ""
     settings = read_settings(script.path, root=root)
     written = read_present(script.path, root=root)
-    undo_sql = None
+    up_sql = put_in(written, label, settings, placeholders)
+    undo_sql, undo_settings = None, ScriptSettings()
     if undo:
         undo_settings = read_settings(undo, root=root)
         undo_sql = put_in(read_present(undo, root=root), undo_label, undo_settings, placeholders)
     return Migration(
         version=script.version,
         name=script.name,
-        up_sql=put_in(written, label, settings, placeholders),
+        up_sql=up_sql,
         down_sql=undo_sql,
         verify_sql=None,
-        checksum=checksum(written),
+        checksum=checksum(up_sql if is_repeatable(script.version) else written),
         source=script.path,
         labels=Labels(up=label, down=undo_label),
         in_transaction=settings.in_transaction,
+        down_in_transaction=undo_settings.in_transaction,
     )
 
 

@@ -80,14 +80,16 @@ def _sort_out(files: Iterable[Path]) -> tuple[list[Script], list[Script]]:
 
 def _read(up: Script, down: Path | None, *, root: Path) -> Migration:
     up_sql = read_present(up.path, root=root)
+    down_sql = read_present(down, root=root) if down else None
     return Migration(
         version=up.version,
         name=up.name,
         up_sql=up_sql,
-        down_sql=read_present(down, root=root) if down else None,
+        down_sql=down_sql,
         verify_sql=None,
         checksum=checksum(up_sql),
         source=up.path,
         labels=Labels(up=up.path.name, down=down.name if down else ""),
         in_transaction=declared_alone(up_sql),
+        down_in_transaction=declared_alone(down_sql or ""),
     )

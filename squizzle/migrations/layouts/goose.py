@@ -32,14 +32,15 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
     return in_order(((int(one.version), one) for one in migrations), tool="goose")
 
 
-def _in_transaction(marks: Sequence[Mark], source: str) -> bool | None:
+def _in_transaction(marks: Sequence[Mark], source: str) -> tuple[bool | None, bool | None]:
     for mark in marks:
         if mark.word.startswith("envsub"):
             raise InvalidInputError(
                 f"{source}:{mark.line + 1}: ENVSUB puts variables of the environment into the script",
                 hint="write the values themselves: the same migration must be the same everywhere",
             )
-    return False if any(mark.word.startswith("no") for mark in marks) else None
+    declared = False if any(mark.word.startswith("no") for mark in marks) else None
+    return declared, declared
 
 
 GRAMMAR = Grammar(

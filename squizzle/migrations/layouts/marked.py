@@ -46,7 +46,7 @@ class Grammar:
         mark: What it takes for a mark: the groups are the word and the options.
         nearly: What a person may have meant as one.
         example: A mark, for messages.
-        in_transaction: What the marks of a file say about its transaction.
+        in_transaction: What the marks of a file say about the transactions of the way forward and of the way back.
         in_any_order: Whether directions may come in any order, and more than once.
     """
 
@@ -54,7 +54,7 @@ class Grammar:
     mark: re.Pattern[str]
     nearly: re.Pattern[str]
     example: str
-    in_transaction: Callable[[Sequence[Mark], str], bool | None]
+    in_transaction: Callable[[Sequence[Mark], str], tuple[bool | None, bool | None]]
     in_any_order: bool = False
 
 
@@ -119,6 +119,7 @@ def _read(file: MarkedFile, grammar: Grammar, *, root: Path) -> Migration:
     _refuse_preamble(lines, marks, source, grammar)
     up_sections = _sections(lines, UP, marks)
     down_sections = _sections(lines, DOWN, marks)
+    in_transaction, down_in_transaction = grammar.in_transaction(marks, source)
     return Migration(
         version=file.version,
         name=file.name,
@@ -129,7 +130,8 @@ def _read(file: MarkedFile, grammar: Grammar, *, root: Path) -> Migration:
         checksum=checksum("\n".join(section.text.strip("\n") for section in up_sections)),
         source=file.path,
         labels=Labels(up=source, down=source),
-        in_transaction=grammar.in_transaction(marks, source),
+        in_transaction=in_transaction,
+        down_in_transaction=down_in_transaction,
     )
 
 

@@ -40,6 +40,8 @@ def read_version_folder(
 ) -> Migration:
     """One migration that has a folder of its own, with `up.sql` and perhaps `down.sql` and `verify.sql`.
 
+    What is declared counts for both directions.
+
     Raises:
         InvalidInputError: `up.sql` is missing, or a file cannot be used (`read_script`). Nothing was changed.
     """
@@ -56,6 +58,7 @@ def read_version_folder(
         source=folder,
         labels=Labels(up=f"{folder.name}/up.sql", down=f"{folder.name}/down.sql", verify=f"{folder.name}/verify.sql"),
         in_transaction=in_transaction,
+        down_in_transaction=in_transaction,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.layouts.marked import UP, Grammar, Mark, read_marked
+from squizzle.migrations.layouts.marked import DOWN, UP, Grammar, Mark, read_marked
 from squizzle.migrations.layouts.order import in_order
 from squizzle.migrations.layouts.shared_numbers import with_own_versions
 from squizzle.migrations.records import Migration
@@ -37,14 +37,15 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
     return in_order((((version_key(one.version)[0], one.source.name), one) for one in migrations), tool="sql-migrate")
 
 
-def _in_transaction(marks: Sequence[Mark], source: str) -> bool | None:
+def _in_transaction(marks: Sequence[Mark], source: str) -> tuple[bool | None, bool | None]:
     for mark in marks:
         for option in mark.options:
             if option != _ALONE and option.lower().replace("-", "").replace("_", "").startswith("notrans"):
                 raise InvalidInputError(
                     f"{source}:{mark.line + 1}: {option!r} says nothing to sql-migrate", hint=f"write {_ALONE}"
                 )
-    return False if any(mark.word == UP and _ALONE in mark.options for mark in marks) else None
+    alone = {mark.word for mark in marks if _ALONE in mark.options}
+    return (False if UP in alone else None), (False if DOWN in alone else None)
 
 
 GRAMMAR = Grammar(

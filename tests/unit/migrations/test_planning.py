@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -317,6 +318,22 @@ def test_nothing_is_rolled_back_when_one_of_the_versions_is_not_on_disk(
 
 def test_a_version_below_the_place_to_go_back_to_may_be_missing(migrations: Migrations, applied: Applied) -> None:
     assert versions(plan_rollback(migrations[2:], applied("1", "2", "9", "10"), to="2")) == ["10", "9"]
+
+
+def test_each_direction_follows_its_own_declaration(make_migration: MakeMigration, applied: Applied) -> None:
+    statements = "SELECT 1; SELECT 2;"
+    forward = replace(make_migration("1", up=statements, down=statements), in_transaction=False)
+    backward = replace(make_migration("1", up=statements, down=statements), down_in_transaction=False)
+
+    def pieces(migration: Migration) -> tuple[int, int]:
+        (up,) = plan_apply([migration], History())
+        (down,) = plan_rollback([migration], History(rows=(row(migration),)), only="1")
+        return len(up.units), len(down.units)
+
+    def row(migration: Migration) -> HistoryRow:
+        return replace(applied("1").rows[0], checksum=migration.checksum)
+
+    assert (pieces(forward), pieces(backward)) == ((2, 1), (1, 2))
 
 
 @pytest.mark.parametrize("down", ["BEGIN; SELECT 1", "SELECT 'open"])

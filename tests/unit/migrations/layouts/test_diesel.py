@@ -61,7 +61,8 @@ def test_the_settings_declare_whether_there_is_a_transaction(
     folder = tree({**folders("0001_a"), "0001_a/metadata.toml": text})
 
     assert detect_layout(folder) == "diesel"
-    assert read_migrations(folder)[0].in_transaction is declared
+    (migration,) = read_migrations(folder)
+    assert (migration.in_transaction, migration.down_in_transaction) == (declared, declared)
 
 
 @pytest.mark.parametrize("text", ["run_in_transaction = no", "run_in_transaction = 'false'", "run_in_transaction = 0"])

@@ -132,7 +132,8 @@ def test_the_checksum_changes_with_the_way_forward_alone(tree: MakeTree, example
 def test_nothing_is_declared_about_transactions_when_nothing_was_said(
     tree: MakeTree, examples: Examples, layout: str
 ) -> None:
-    assert {one.in_transaction for one in read_migrations(tree({**examples[layout]}), layout)} == {None}
+    migrations = read_migrations(tree({**examples[layout]}), layout)
+    assert {(one.in_transaction, one.down_in_transaction) for one in migrations} == {(None, None)}
 
 
 @pytest.mark.parametrize("layout", [name for name in NAMES if name not in {"sqitch", "alembic"}])

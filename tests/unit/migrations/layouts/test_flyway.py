@@ -11,9 +11,8 @@ import pytest
 from squizzle.errors import SquizzleError, VersionConflictError
 from squizzle.migrations.layouts import detect_layout, read_migrations
 from squizzle.migrations.layouts.files import checksum
-from squizzle.migrations.layouts.flyway import is_repeatable
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
-from squizzle.migrations.versions import version_key
+from squizzle.migrations.versions import is_repeatable, version_key
 
 MakeTree = Callable[[dict[str, str | bytes]], Path]
 Refuse = Callable[..., SquizzleError]
@@ -200,6 +199,16 @@ def test_a_scripts_settings_declare_whether_there_is_a_transaction(
     assert [one.in_transaction for one in read_migrations(folder)] == [declared, None]
 
 
+def test_an_undo_script_has_settings_of_its_own(tree: MakeTree) -> None:
+    scripts = files("V1__a.sql", "U1__a.sql", "V2__b.sql", "U2__b.sql")
+    alone = "executeInTransaction=false\n"
+    folder = tree({**scripts, "V1__a.sql.conf": alone, "U2__b.sql.conf": alone})
+
+    migrations = read_migrations(folder)
+
+    assert [(one.in_transaction, one.down_in_transaction) for one in migrations] == [(False, None), (None, False)]
+
+
 @pytest.mark.parametrize(
     "line",
     ["shouldExecute=false", "encoding=latin1", "executeInTransaction=maybe", "executeInTransaction", "other=true"],
@@ -228,6 +237,16 @@ def test_placeholders_are_replaced_wherever_they_stand(tree: MakeTree) -> None:
     assert migration.up_sql == "-- for shop\nCREATE ROLE shop_reader;\nSELECT 's', $1, '$', '{x}';\n"
     assert migration.down_sql == "DROP ROLE shop_reader;"
     assert migration.checksum == checksum(text)
+
+
+def test_a_repeatable_migration_has_another_checksum_when_a_value_has_changed(tree: MakeTree) -> None:
+    folder = tree({"R__v.sql": "CREATE OR REPLACE VIEW v AS SELECT ${x};"})
+
+    (before,) = read_migrations(folder, placeholders={"x": "1"})
+    (after,) = read_migrations(folder, placeholders={"x": "2"})
+
+    assert before.checksum == checksum("CREATE OR REPLACE VIEW v AS SELECT 1;")
+    assert before.checksum != after.checksum
 
 
 @pytest.mark.parametrize("script", ["V1__a.sql", "U1__a.sql"])

@@ -200,7 +200,14 @@ def test_names_that_end_with_up_or_down_alone_do_not_make_it(tree: MakeTree, nam
 def test_sqlxs_first_line_declares_that_there_is_no_transaction(tree: MakeTree) -> None:
     statement = "CREATE INDEX CONCURRENTLY i ON t (x);\n"
     folder = tree(
-        {"1_a.up.sql": f"-- no-transaction\n{statement}", "2_b.up.sql": f"-- x\n-- no-transaction\n{statement}"}
+        {
+            "1_a.up.sql": f"-- no-transaction\n{statement}",
+            "1_a.down.sql": "DROP INDEX i;\n",
+            "2_b.up.sql": f"-- x\n-- no-transaction\n{statement}",
+            "2_b.down.sql": "-- no-transaction\nDROP INDEX CONCURRENTLY i;\n",
+        }
     )
 
-    assert [one.in_transaction for one in read_migrations(folder)] == [False, None]
+    migrations = read_migrations(folder)
+
+    assert [(one.in_transaction, one.down_in_transaction) for one in migrations] == [(False, None), (None, False)]

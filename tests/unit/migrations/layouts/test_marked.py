@@ -252,23 +252,23 @@ def test_a_comment_about_migrating_is_no_mark(tree: MakeTree) -> None:
 @pytest.mark.parametrize(
     ("tool", "text", "declared"),
     [
-        ("dbmate", "UP transaction:false\nSELECT 1;\nDOWN\n", False),
-        ("dbmate", "UP transaction:true\nSELECT 1;\nDOWN transaction:false\n", True),
-        ("dbmate", "UP because of the transactions\nSELECT 1;\n", None),
-        ("dbmate", "UP\nSELECT 1;\nDOWN transaction:false\n", None),
-        ("goose", "-- +goose NO TRANSACTION\nUP\nSELECT 1;\n", False),
-        ("goose", "UP\n-- +goose no transaction\nSELECT 1;\n", False),
-        ("goose", "UP\nSELECT 1;\n", None),
-        ("sql-migrate", "UP notransaction\nSELECT 1;\nDOWN\n", False),
-        ("sql-migrate", "UP\nSELECT 1;\nDOWN notransaction\n", None),
+        ("dbmate", "UP transaction:false\nSELECT 1;\nDOWN\n", (False, None)),
+        ("dbmate", "UP transaction:true\nSELECT 1;\nDOWN transaction:false\n", (True, False)),
+        ("dbmate", "UP because of the transactions\nSELECT 1;\n", (None, None)),
+        ("dbmate", "UP\nSELECT 1;\nDOWN transaction:false\n", (None, False)),
+        ("goose", "-- +goose NO TRANSACTION\nUP\nSELECT 1;\n", (False, False)),
+        ("goose", "UP\n-- +goose no transaction\nSELECT 1;\n", (False, False)),
+        ("goose", "UP\nSELECT 1;\n", (None, None)),
+        ("sql-migrate", "UP notransaction\nSELECT 1;\nDOWN\n", (False, None)),
+        ("sql-migrate", "UP\nSELECT 1;\nDOWN notransaction\n", (None, False)),
     ],
 )
-def test_what_the_way_forward_declares_about_its_transaction(
-    tree: MakeTree, tool: str, text: str, *, declared: bool | None
+def test_each_direction_declares_its_own_transaction_where_the_tool_lets_it(
+    tree: MakeTree, tool: str, text: str, declared: tuple[bool | None, bool | None]
 ) -> None:
     (migration,) = read_migrations(tree({FILE: script(tool, text)}))
 
-    assert migration.in_transaction is declared
+    assert (migration.in_transaction, migration.down_in_transaction) == declared
 
 
 @pytest.mark.parametrize(
