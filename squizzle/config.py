@@ -74,6 +74,7 @@ class Config:
         migrations: The folder of versions, seen from where we are (`[project] migrations`).
         layout: How that folder is laid out (`[project] layout`).
         schema: The schema that scripts work in (`[project] schema`).
+        keep_in_step: Whether the books of the layout's tool are kept, too (`[project] keep_in_step`).
         policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
             `[after] analyze`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
@@ -84,6 +85,7 @@ class Config:
     migrations: Path = Path("migrations")
     layout: str = "auto"
     schema: str = "public"
+    keep_in_step: bool = False
     policy: Policy = field(default_factory=Policy)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class _Reader:
             migrations=folder / (self.text(project, "project", "migrations") or "migrations"),
             layout=self.layout(project),
             schema=self.text(project, "project", "schema") or "public",
+            keep_in_step=self.yes_or_no(project, "project", "keep_in_step", default=False),
             policy=Policy(
                 timeouts=self.timeouts(timeouts),
                 out_of_order=self.yes_or_no(project, "project", "out_of_order", default=False),

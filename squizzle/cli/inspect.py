@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import ChecksumMismatchError
@@ -23,7 +24,8 @@ def verify(invocation: Invocation, version: str | None) -> int:
     access, target = invocation.target()
     migrations = invocation.migrations()
     with connect(access, target.database, purpose="verify", read_only=True) as connection:
-        checks = verify_versions(connection, target, migrations, only=version)
+        books = kept_books(invocation, migrations)
+        checks = verify_versions(connection, target, migrations, only=version, books=books)
     ok = all(check.ok for check in checks)
     document = {"ok": ok, "checks": [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks]}
     print_result(document, _checks_text(checks), as_json=invocation.as_json)

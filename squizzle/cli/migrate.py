@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import InvalidInputError
@@ -38,8 +39,11 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
         raise InvalidInputError("say what to apply", hint="give one of: VERSION, --to VERSION, --all")
     access, target = invocation.target()
     migrations = invocation.migrations()
+    books = kept_books(invocation, migrations)
     with connect(access, target.database, purpose="migration") as connection:
-        planned = preview_apply(connection, target, migrations, to=to, only=version, policy=invocation.config.policy)
+        planned = preview_apply(
+            connection, target, migrations, to=to, only=version, policy=invocation.config.policy, books=books
+        )
         if dry_run:
             _print_preview(invocation, connection, target, planned, verb="apply")
             return
@@ -53,6 +57,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             only=version,
             policy=invocation.config.policy,
             listener=_LISTENER,
+            books=books,
         )
         current = read_status(connection, target, migrations).current
     _print_report(invocation, report, current, done="applied")
@@ -162,9 +167,10 @@ def rollback(invocation: Invocation, version: str | None, to: str | None, *, dry
         raise InvalidInputError("say what to roll back", hint="give VERSION, or --to VERSION; there is no default")
     access, target = invocation.target()
     migrations = invocation.migrations()
+    books = kept_books(invocation, migrations)
     with connect(access, target.database, purpose="rollback") as connection:
         if dry_run:
-            planned = preview_rollback(connection, target, migrations, to=to, only=version)
+            planned = preview_rollback(connection, target, migrations, to=to, only=version, books=books)
             _print_preview(invocation, connection, target, planned, verb="roll_back")
             return
         what = f"roll back {version}" if version else f"roll back everything after {to}"
@@ -177,6 +183,7 @@ def rollback(invocation: Invocation, version: str | None, to: str | None, *, dry
             only=version,
             policy=invocation.config.policy,
             listener=_LISTENER,
+            books=books,
         )
         current = read_status(connection, target, migrations).current
     _print_report(invocation, report, current, done="rolled_back")

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import click
 
+from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.errors import InvalidInputError
@@ -30,8 +31,10 @@ def plan(invocation: Invocation, version: str | None, *, everything: bool) -> No
     if version is not None and everything:
         raise InvalidInputError("say what to plan", hint="give either VERSION or --all")
     access, target = invocation.target()
+    migrations = invocation.migrations()
+    books = kept_books(invocation, migrations)
     with connect(access, target.database, purpose="plan", read_only=True) as connection:
-        found = preview_plan(connection, target, invocation.migrations(), only=version, policy=invocation.config.policy)
+        found = preview_plan(connection, target, migrations, only=version, policy=invocation.config.policy, books=books)
     statements = planned_statements(found)
     document = {
         "target": {"database": target.database, "schema": target.schema, "environment": target.environment},

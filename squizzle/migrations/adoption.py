@@ -1,27 +1,36 @@
 """Taking over from another tool: its bookkeeping becomes our history, and nothing is run.
 
-The tables are those that the tools make (their own documentation and sources): golang-migrate keeps only the newest
-version, the others a row for each.
+It can be done again: what the tool did since is taken in, too. Where the two contradict each other, only a person can
+know which is right, and says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 import psycopg
 from psycopg import sql
 
-from squizzle.errors import InvalidInputError, VersionConflictError
+from squizzle.errors import ChecksumMismatchError, InvalidInputError, VersionConflictError
+from squizzle.migrations.bookkeeping.comparison import Difference, compare, refuse_unknown, which_is_right
+from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.history import ensure_history, history_table, read_history, record_digest
-from squizzle.migrations.records import Migration
+from squizzle.migrations.records import Direction, Migration, Outcome
 from squizzle.migrations.session import exclusive
-from squizzle.migrations.versions import version_key
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_schema
+
+
+class Trust(StrEnum):
+    """Which of the two is right about what only our history has."""
+
+    BOOKS = "books"
+    HISTORY = "history"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,200 +41,109 @@ class Adopted:
     applied_at: datetime | None
 
 
-# What the other tool calls a migration, and when it was applied.
-_Entries = Mapping[str, datetime | None]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Bookkeeping:
-    """How one tool keeps its books.
+class Adoption:
+    """What becomes, or became, of the differences between the two.
 
     Attributes:
-        table: Its table; with a schema where the tool has its own.
-        columns: That tell this tool's table from another's of the same name.
-        query: Gives a key and a time for each applied migration.
-        key: What the table calls a migration on disk.
-        newest_only: The table holds only the newest version; all before it are applied, too.
+        adopted: What the history gets from the tool's books, in the order of versions.
+        rolled_back: What the tool took back, which the history notes, newest first.
+        written: What the tool's books get from the history, oldest first.
     """
 
-    table: str
-    columns: tuple[str, ...]
-    query: str
-    key: Callable[[Migration], str]
-    newest_only: bool = False
-
-
-def _number(migration: Migration) -> str:
-    return migration.version.lstrip("0") or "0"
-
-
-_TOOLS = {
-    "golang-migrate": _Bookkeeping(
-        table="schema_migrations",
-        columns=("version", "dirty"),
-        query="SELECT version::text, NULL FROM {table}",
-        key=_number,
-        newest_only=True,
-    ),
-    "diesel": _Bookkeeping(
-        table="__diesel_schema_migrations",
-        columns=("version", "run_on"),
-        query="SELECT version, run_on::timestamptz FROM {table}",
-        key=lambda one: one.version,
-    ),
-    "dbmate": _Bookkeeping(
-        table="schema_migrations",
-        columns=("version",),
-        query="SELECT version, NULL FROM {table}",
-        key=lambda one: one.version,
-    ),
-    "goose": _Bookkeeping(
-        table="goose_db_version",
-        columns=("version_id", "is_applied"),
-        # A row for every step either way; the newest of a version counts. Version 0 only says that the table is there.
-        query="SELECT version_id::text, tstamp::timestamptz FROM (SELECT DISTINCT ON (version_id) * FROM {table}"
-        " ORDER BY version_id, id DESC) newest WHERE is_applied AND version_id > 0",
-        key=_number,
-    ),
-    "sql-migrate": _Bookkeeping(
-        table="gorp_migrations",
-        columns=("id", "applied_at"),
-        query="SELECT id, applied_at FROM {table}",
-        key=lambda one: one.labels.up,
-    ),
-    "flyway": _Bookkeeping(
-        table="flyway_schema_history",
-        columns=("installed_rank", "script"),
-        query="SELECT DISTINCT ON (script) script, installed_on::timestamptz FROM {table}"
-        " WHERE success AND type = 'SQL' ORDER BY script, installed_rank DESC",
-        key=lambda one: one.labels.up,
-    ),
-    "sqitch": _Bookkeeping(
-        table="sqitch.changes",
-        columns=("change", "committed_at"),
-        query="SELECT change, committed_at FROM {table}",
-        key=lambda one: one.name,
-    ),
-}
-# Where Alembic's table is and what it means, only a project's own env.py knows.
-ALEMBIC = "alembic"
-ADOPTABLE = (*_TOOLS, ALEMBIC)
+    adopted: tuple[Adopted, ...] = ()
+    rolled_back: tuple[Migration, ...] = ()
+    written: tuple[Migration, ...] = ()
 
 
 def preview_adoption(
-    connection: Connection, target: Target, migrations: Sequence[Migration], layout: str
-) -> tuple[Adopted, ...]:
-    """What the other tool applied, in the order of versions. Nothing is changed.
+    connection: Connection, target: Target, books: ToolBooks, *, trust: Trust | None = None
+) -> Adoption:
+    """What `adopt_history` would write now; raises what it would raise. Nothing is changed.
+
+    Args:
+        connection: A session in the target's database.
+        target: The database, and who the caller means by it.
+        books: Those of the tool that was used so far.
+        trust: Which is right about versions that the history has and the books lack; None when there should be none.
 
     Raises:
-        InvalidInputError: The layout's tool keeps no books that we know, or its table is not there.
-        VersionConflictError: There is a history already, the tool's last run failed half-way, or it applied something
-            that is not on disk.
+        InvalidInputError: The tool's table is not there, or is another tool's.
+        VersionConflictError: The tool's last run failed half-way; it applied what is not on disk; or the history has
+            what the books lack, and nobody said which is right.
+        ChecksumMismatchError: The tool's checksum says that a file was changed after it was applied.
         IdentityMismatchError: Another database than was meant.
     """
     check_identity(read_identity(connection), target.expected, database=target.database)
-    if read_history(connection, target.schema).rows:
-        raise VersionConflictError(
-            f"{target.database} has a history of Squizzle's already", hint="`squizzle status` shows it"
-        )
-    if layout == ALEMBIC:
-        return tuple(_from_program(connection, migrations))
-    tool = _TOOLS.get(layout)
-    if tool is None:
+    history = read_history(connection, target.schema)
+    if (not history.rows or trust is Trust.BOOKS) and not books.exist(connection, target.schema):
         raise InvalidInputError(
-            f"there is nothing to adopt from the layout {layout!r}", hint=f"--layout one of {', '.join(ADOPTABLE)}"
+            f"{books.tool} keeps its books in {books.place(target.schema)}, which is not there",
+            hint="check --layout and --schema; nothing was changed",
         )
-    entries = _read_entries(connection, target, tool, layout)
-    return tuple(_match(migrations, entries, tool, layout))
+    difference = compare(books, books.entries(connection, target.schema), history)
+    refuse_unknown(books, difference.unknown, target.schema)
+    _refuse_changed(books, difference)
+    ours = difference.only_ours
+    if ours and trust is None:
+        raise VersionConflictError(
+            f"the history has what {books.tool} does not know as applied: {', '.join(one.version for one in ours)}",
+            hint=which_is_right(books),
+        )
+    return Adoption(
+        adopted=tuple(Adopted(migration=one, applied_at=entry.applied_at) for one, entry in difference.only_theirs),
+        rolled_back=ours[::-1] if trust is Trust.BOOKS else (),
+        written=ours if trust is Trust.HISTORY else (),
+    )
 
 
-def adopt_history(
-    connection: Connection, target: Target, migrations: Sequence[Migration], layout: str
-) -> tuple[Adopted, ...]:
-    """Fill the history from the other tool's bookkeeping, all of it or nothing; no script is run.
+def adopt_history(connection: Connection, target: Target, books: ToolBooks, *, trust: Trust | None = None) -> Adoption:
+    """Fill the history from the other tool's books, all of it or nothing; no script is run.
 
-    Errors as for `preview_adoption`, and LockTimeoutError when somebody migrates this database.
+    Args and errors as for `preview_adoption`, and LockTimeoutError when somebody migrates this database.
     """
     with exclusive(connection, target):
-        adopted = preview_adoption(connection, target, migrations, layout)
+        adoption = preview_adoption(connection, target, books, trust=trust)
         ensure_identity(connection, target.expected, database=target.database)
-        digest = digest_schema(connection, schema=target.schema).logical
         with connection.transaction():
             ensure_history(connection, target.schema)
-            for one in adopted:
-                _insert(connection, target, one)
-            record_digest(connection, target.schema, digest)
-    return adopted
+            for one in adoption.adopted:
+                _insert(connection, target, one.migration, Direction.APPLY, one.applied_at)
+            for migration in adoption.rolled_back:
+                _insert(connection, target, migration, Direction.ROLLBACK, None)
+            _write(connection, target, books, adoption.written)
+        if adoption != Adoption():
+            record_digest(connection, target.schema, digest_schema(connection, schema=target.schema).logical)
+    return adoption
 
 
-def _from_program(connection: Connection, migrations: Sequence[Migration]) -> Iterable[Adopted]:
-    """What the tool's own program says is applied; it keeps no times."""
-    program = next((one.program for one in migrations if one.program is not None), None)
-    applied = program.applied(connection) if program is not None else frozenset()
-    for migration in migrations:
-        if migration.alias in applied:
-            yield Adopted(migration=migration, applied_at=None)
+def _refuse_changed(books: ToolBooks, difference: Difference) -> None:
+    changed = [entry.label for _, entry in difference.only_theirs if entry.changed]
+    if changed:
+        raise ChecksumMismatchError(
+            f"changed after {books.tool} applied it: {', '.join(changed)}",
+            hint=f"restore the file as it was (git log shows it), or have {books.tool} accept it (`flyway repair`)",
+        )
 
 
-def _insert(connection: Connection, target: Target, one: Adopted) -> None:
+def _write(connection: Connection, target: Target, books: ToolBooks, migrations: Sequence[Migration]) -> None:
+    if not migrations:
+        return
+    books.ensure(connection, target.schema)
+    try:
+        for migration in migrations:
+            outcome = Outcome(version=migration.version, direction=Direction.APPLY, duration=timedelta())
+            books.add(connection, target.schema, migration, outcome)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"write {books.place(target.schema)}") from exc
+
+
+def _insert(
+    connection: Connection, target: Target, migration: Migration, direction: Direction, at: datetime | None
+) -> None:
     query = sql.SQL(
         "INSERT INTO {history} (version, name, checksum, direction, environment, success, applied_at)"
-        " VALUES (%s, %s, %s, 'apply', %s, true, coalesce(%s, clock_timestamp()))"
+        " VALUES (%s, %s, %s, %s, %s, true, coalesce(%s, clock_timestamp()))"
     ).format(history=history_table(target.schema))
-    migration = one.migration
-    values = (migration.version, migration.name, migration.checksum, target.environment, one.applied_at)
+    values = (migration.version, migration.name, migration.checksum, direction.value, target.environment, at)
     connection.execute(query, values)
-
-
-def _read_entries(connection: Connection, target: Target, tool: _Bookkeeping, layout: str) -> _Entries:
-    schema, _, table = tool.table.rpartition(".")
-    schema = schema or target.schema
-    try:
-        columns = _columns(connection, schema, table)
-        if not set(tool.columns) <= columns:
-            raise InvalidInputError(
-                f"{layout} keeps its books in {schema}.{table}, which is not there or has other columns",
-                hint="check --layout and --schema; nothing was changed",
-            )
-        if "dirty" in tool.columns:
-            _refuse_dirty(connection, schema, table)
-        name = sql.Identifier(schema, table)
-        return dict(connection.execute(sql.SQL(tool.query).format(table=name)).fetchall())
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"read {schema}.{table}") from exc
-
-
-def _columns(connection: Connection, schema: str, table: str) -> set[str]:
-    rows = connection.execute(
-        "SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped",
-        (schema, table),
-    )
-    return {row[0] for row in rows}
-
-
-def _refuse_dirty(connection: Connection, schema: str, table: str) -> None:
-    query = sql.SQL("SELECT version FROM {} WHERE dirty").format(sql.Identifier(schema, table))
-    row = connection.execute(query).fetchone()
-    if row is not None:
-        raise VersionConflictError(
-            f"{schema}.{table} says that version {row[0]} is dirty: it failed half-way",
-            hint="put the schema right and clear the mark with the tool itself, then adopt",
-        )
-
-
-def _match(migrations: Sequence[Migration], entries: _Entries, tool: _Bookkeeping, layout: str) -> Iterable[Adopted]:
-    on_disk = {tool.key(migration): migration for migration in migrations}
-    unknown = sorted(entries.keys() - on_disk.keys())
-    if unknown:
-        raise VersionConflictError(
-            f"{layout} applied what is not in the migrations folder: {', '.join(unknown)}",
-            hint="check out the branch that has them; nothing was changed",
-        )
-    newest = max((version_key(on_disk[key].version) for key in entries), default=None)
-    for migration in migrations:
-        key = tool.key(migration)
-        before_newest = newest is not None and version_key(migration.version) <= newest
-        if key in entries or (tool.newest_only and before_newest):
-            yield Adopted(migration=migration, applied_at=entries.get(key))

@@ -19,11 +19,16 @@ _EXCERPT = 120
 
 
 def statement_failed(
-    exc: psycopg.Error, step: PlannedMigration, statement: Statement | None, state: DatabaseState
+    exc: psycopg.Error,
+    step: PlannedMigration,
+    statement: Statement | None,
+    state: DatabaseState,
+    *,
+    otherwise: str = "at commit",
 ) -> SquizzleError:
-    """The error of ours for a statement of a script that failed, or for its commit when no statement is given."""
+    """The error of ours for a statement of a script that failed, or for what was done `otherwise`."""
     where = f"{step.source}:{statement.line}" if statement else step.source
-    text = f": {excerpt(statement)}" if statement else " at commit"
+    text = f": {excerpt(statement)}" if statement else f" {otherwise}"
     verb = "apply" if step.direction is Direction.APPLY else "roll back"
     translated = translate_error(exc, doing=f"{verb} {step.migration.version}: {where}{text}", database_state=state)
     hint = next_step(step, state)
@@ -33,6 +38,15 @@ def statement_failed(
     if step.direction is Direction.ROLLBACK:
         return RollbackFailedError(translated.message, hint=hint, database_state=state)
     return MigrationFailedError(translated.message, sqlstate=translated.sqlstate, hint=hint, database_state=state)
+
+
+def books_failed(exc: psycopg.Error, step: PlannedMigration, books: str, state: DatabaseState) -> SquizzleError:
+    """The error of ours for a script that ran, and whose work could not be noted in another tool's books."""
+    error = statement_failed(exc, step, None, state, otherwise=f"when it was noted in the books of {books}")
+    if not is_connection_loss(exc) and not isinstance(error, LockTimeoutError):
+        kept = "nothing of it was kept" if state is DatabaseState.UNTOUCHED else "what it did outside of it stays"
+        error.hint = f"the script's last transaction was rolled back, {kept}; put those books right, and run it again"
+    return error
 
 
 def next_step(step: PlannedMigration, state: DatabaseState) -> str:

@@ -9,8 +9,10 @@ from functools import partial
 import psycopg
 
 from squizzle.analysis.statements import split_statements
-from squizzle.errors import VersionConflictError
+from squizzle.errors import InvalidInputError, RefusedError, VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
+from squizzle.migrations.bookkeeping.comparison import check_in_step
+from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.executor import Report, execute_plan
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.lineage import full_version
@@ -49,9 +51,11 @@ def preview_plan(
     *,
     only: str | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
+    books: ToolBooks | None = None,
 ) -> Plan:
     """The plan that `apply_versions` would run now, bound to the schema as it is. Nothing is changed."""
-    return _bind(connection, target, preview_apply(connection, target, migrations, only=only, policy=policy), policy)
+    steps = preview_apply(connection, target, migrations, only=only, policy=policy, books=books)
+    return _bind(connection, target, steps, policy, books)
 
 
 def preview_apply(
@@ -62,12 +66,14 @@ def preview_apply(
     to: str | None = None,
     only: str | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
+    books: ToolBooks | None = None,
 ) -> tuple[PlannedMigration, ...]:
     """What `apply_versions` would run now; raises what it would raise. Nothing is changed."""
     check_identity(read_identity(connection), target.expected, database=target.database)
-    return plan_apply(
-        migrations, read_history(connection, target.schema), to=to, only=only, out_of_order=policy.out_of_order
-    )
+    history = read_history(connection, target.schema)
+    if books is not None:
+        check_in_step(connection, target.schema, books, history)
+    return plan_apply(migrations, history, to=to, only=only, out_of_order=policy.out_of_order)
 
 
 def preview_rollback(
@@ -77,10 +83,14 @@ def preview_rollback(
     *,
     to: str | None = None,
     only: str | None = None,
+    books: ToolBooks | None = None,
 ) -> tuple[PlannedMigration, ...]:
     """What `roll_back_versions` would run now; raises what it would raise. Nothing is changed."""
     check_identity(read_identity(connection), target.expected, database=target.database)
-    return plan_rollback(migrations, read_history(connection, target.schema), to=to, only=only)
+    history = read_history(connection, target.schema)
+    if books is not None:
+        check_in_step(connection, target.schema, books, history)
+    return plan_rollback(migrations, history, to=to, only=only)
 
 
 def apply_versions(
@@ -92,6 +102,7 @@ def apply_versions(
     only: str | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
+    books: ToolBooks | None = None,
 ) -> Report:
     """Apply pending versions in order: all, up to one, or just the next one.
 
@@ -105,14 +116,16 @@ def apply_versions(
         only: The one version to apply; None for all.
         policy: What the project allows.
         listener: Told what happens while it happens.
+        books: Another tool's, to be kept in step with the history; None to leave them alone.
 
     Raises:
         IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
+        VersionConflictError, RefusedError: The books are not in step, or may not be written (`check_in_step`).
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
     choose = partial(plan_apply, migrations, to=to, only=only, out_of_order=policy.out_of_order)
-    return _run(connection, target, choose, policy=policy, listener=listener)
+    return _run(connection, target, choose, policy=policy, listener=listener, books=books)
 
 
 def roll_back_versions(
@@ -124,6 +137,7 @@ def roll_back_versions(
     only: str | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
+    books: ToolBooks | None = None,
 ) -> Report:
     """Run down scripts, newest version first: one version, or everything after one.
 
@@ -131,7 +145,7 @@ def roll_back_versions(
     fails (that script left nothing behind; newer versions stay rolled back).
     """
     choose = partial(plan_rollback, migrations, to=to, only=only)
-    return _run(connection, target, choose, policy=policy, listener=listener)
+    return _run(connection, target, choose, policy=policy, listener=listener, books=books)
 
 
 def _run(
@@ -141,13 +155,19 @@ def _run(
     *,
     policy: Policy,
     listener: Listener,
+    books: ToolBooks | None,
 ) -> Report:
     with exclusive(connection, target):
         # Everything that can be refused is refused before identity and history are written.
-        steps = choose(_settled_history(connection, target))
+        history = _settled_history(connection, target)
+        if books is not None:
+            check_in_step(connection, target.schema, books, history)
+        steps = choose(history)
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema)
-        plan = _bind(connection, target, steps, policy)
+        if books is not None and steps:
+            books.ensure(connection, target.schema)
+        plan = _bind(connection, target, steps, policy, books)
         return execute_plan(connection, plan, environment=target.environment, listener=listener)
 
 
@@ -161,18 +181,30 @@ def _settled_history(connection: Connection, target: Target) -> History:
     return read_history(connection, target.schema)
 
 
-def _bind(connection: Connection, target: Target, steps: tuple[PlannedMigration, ...], policy: Policy) -> Plan:
+def _bind(
+    connection: Connection,
+    target: Target,
+    steps: tuple[PlannedMigration, ...],
+    policy: Policy,
+    books: ToolBooks | None,
+) -> Plan:
     return Plan(
         database=target.database,
         schema=target.schema,
         schema_digest=digest_schema(connection, schema=target.schema).logical,
         steps=steps,
         policy=policy,
+        books=books,
     )
 
 
 def verify_versions(
-    connection: Connection, target: Target, migrations: Sequence[Migration], *, only: str | None = None
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    only: str | None = None,
+    books: ToolBooks | None = None,
 ) -> tuple[Check, ...]:
     """Compare files with the history, run the verify scripts of what is applied, and look for drift.
 
@@ -182,7 +214,8 @@ def verify_versions(
         connection: A session in the target's database.
         target: The database, and who the caller means by it.
         migrations: What is on disk.
-        only: Check one version; None for all, and for drift.
+        only: Check one version; None for all, for drift, and for the books.
+        books: Another tool's that should say the same; None when nobody keeps them.
 
     Raises:
         IdentityMismatchError: Another database than was meant.
@@ -199,6 +232,8 @@ def verify_versions(
     if only is None:
         checks.append(_check_drift(connection, target))
         checks += _check_defects(connection, target)
+        if books is not None:
+            checks.append(_check_books(connection, target, books))
     return tuple(checks)
 
 
@@ -223,6 +258,15 @@ def _check_script(connection: Connection, schema: str, migration: Migration) -> 
         if problem:
             return Check(name=name, ok=False, detail=f"line {statement.line}: {problem}")
     return Check(name=name, ok=True, detail=f"{len(statements)} checks hold")
+
+
+def _check_books(connection: Connection, target: Target, books: ToolBooks) -> Check:
+    name = f"books of {books.tool}"
+    try:
+        check_in_step(connection, target.schema, books, read_history(connection, target.schema))
+    except (VersionConflictError, InvalidInputError, RefusedError) as exc:
+        return Check(name=name, ok=False, detail=exc.message)
+    return Check(name=name, ok=True, detail=f"{books.place(target.schema)} says the same as the history")
 
 
 def _check_drift(connection: Connection, target: Target) -> Check:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.migrations.programs import Program
 from squizzle.migrations.units import Unit
 from squizzle.migrations.versions import is_repeatable
+from squizzle.postgres.access import Connection
 
 
 class Direction(StrEnum):
@@ -141,6 +143,24 @@ class PlannedMigration:
         return not self.units or (len(self.units) == 1 and self.units[0].transactional and not self.done_before)
 
 
+class Books(Protocol):
+    """The bookkeeping of another tool, kept in step with the history (`squizzle.migrations.bookkeeping`)."""
+
+    @property
+    def tool(self) -> str:
+        """Whose they are."""
+
+    def place(self, schema: str) -> str:
+        """The table that says what is applied, for messages."""
+
+    def note(self, connection: Connection, schema: str, step: PlannedMigration, outcome: Outcome) -> None:
+        """Write what a script did; the caller's transaction is also that of the history's row.
+
+        Raises:
+            psycopg.Error: They cannot be written; the caller rolls back.
+        """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """The scripts that will run on one database, in order, bound to the schema they were planned for.
@@ -151,6 +171,7 @@ class Plan:
         schema_digest: Logical digest of the schema at planning time; the executor refuses when it has changed.
         steps: What will run.
         policy: What the project allows.
+        books: Those of the tool that the folder is laid out for; None when nobody keeps them.
     """
 
     database: str
@@ -158,6 +179,7 @@ class Plan:
     schema_digest: str
     steps: tuple[PlannedMigration, ...]
     policy: Policy
+    books: Books | None = None
 
     @property
     def timeouts(self) -> Timeouts:

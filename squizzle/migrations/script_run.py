@@ -15,12 +15,12 @@ from squizzle.analysis.locks.records import RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
-from squizzle.migrations.failures import excerpt, next_step, statement_failed
+from squizzle.migrations.failures import books_failed, excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftover, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.program_run import Notes, ProgramRun
-from squizzle.migrations.records import Direction, LockReport, Outcome, Plan, PlannedMigration
+from squizzle.migrations.records import Books, Direction, LockReport, Outcome, Plan, PlannedMigration
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import Unit, UnitKind
@@ -82,7 +82,8 @@ class ScriptRun:
             self._state = DatabaseState.CHANGED
         if units[-1].kind is UnitKind.ALONE:
             self._verify()
-            self._finish()
+            with self._connection.transaction():
+                self._finish()
         return self._outcome()
 
     def _until_granted(self, attempt: Callable[[], None]) -> None:
@@ -155,11 +156,23 @@ class ScriptRun:
         history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
 
     def _finish(self) -> None:
-        """Write that the script is done; inside its last transaction where it has one."""
+        """Write that the script is done; inside its last transaction where it has one, else in one of its own."""
         if self._watch and self._locks_are_seen:
             self._observed = self._watch.take_locks()
         self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
         history.finish_row(self._connection, self._plan.schema, self._row_id, self._outcome())
+        if self._plan.books is not None:
+            self._note_in(self._plan.books)
+
+    def _note_in(self, books: Books) -> None:
+        # Only the other tool itself may hold a lock on its table, and nobody else waits behind us there.
+        set_lock_timeout(self._connection, self._plan.timeouts.rows, local=True)
+        try:
+            books.note(self._connection, self._plan.schema, self._step, self._outcome())
+        except psycopg.Error as exc:
+            raise books_failed(
+                exc, self._step, f"{books.tool} ({books.place(self._plan.schema)})", self._state
+            ) from exc
 
     def _run_inside(self, unit: Unit) -> None:
         script_decides = False

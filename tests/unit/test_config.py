@@ -35,6 +35,7 @@ migrations = "db/migrations"
 layout = "native"
 schema = "app"
 out_of_order = true
+keep_in_step = true
 
 [timeouts]
 lock = "500ms"
@@ -87,6 +88,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         migrations=tmp_path / "db" / "migrations",
         layout="native",
         schema="app",
+        keep_in_step=True,
         policy=Policy(
             timeouts=Timeouts(lock=timedelta(milliseconds=500), statement=timedelta(hours=2)),
             out_of_order=True,
@@ -197,6 +199,7 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
         ),
         ("[timeouts]\nlock = 5", "timeouts.lock must be a text"),
         ('[project]\nout_of_order = "yes"', "project.out_of_order must be true or false"),
+        ("[project]\nkeep_in_step = 1", "project.keep_in_step must be true or false"),
         ("[after]\nanalyze = 1", "after.analyze must be true or false"),
     ],
 )

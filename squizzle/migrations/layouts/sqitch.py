@@ -17,7 +17,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.layouts.files import checksum, read_present, read_script
 from squizzle.migrations.layouts.order import in_order
-from squizzle.migrations.layouts.sqitch_plan import PLAN, Change, parse_plan
+from squizzle.migrations.layouts.sqitch_plan import PLAN, Change, Plan, parse_plan
 from squizzle.migrations.records import Labels, Migration
 
 _NOT_IN_VERSIONS = re.compile(r"[^0-9A-Za-z.+]+")
@@ -38,12 +38,17 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
             changed.
     """
     root = folder.resolve()
-    changes = parse_plan(read_present(folder / PLAN, root=root), source=str(folder / PLAN))
+    changes = read_plan(folder).changes
     migrations = [
         (place, _read(folder, place, _file_name(folder, changes, place - 1), root=root))
         for place in range(1, len(changes) + 1)
     ]
     return in_order(migrations, tool="sqitch")
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a folder; errors as for `read_migrations`."""
+    return parse_plan(read_present(folder / PLAN, root=folder.resolve()), source=str(folder / PLAN))
 
 
 def _file_name(folder: Path, changes: Sequence[Change], index: int) -> str:
@@ -53,7 +58,7 @@ def _file_name(folder: Path, changes: Sequence[Change], index: int) -> str:
     if again is None:
         return name
     tags = [tag for between in range(again - 1, index - 1, -1) for tag in changes[between].tags]
-    names = [f"{name}@{tag}" for tag in tags]
+    names = [f"{name}@{tag.name}" for tag in tags]
     return next((one for one in names if (folder / "deploy" / f"{one}.sql").exists()), names[0])
 
 

@@ -13,6 +13,7 @@ from alembic.config import Config
 
 from squizzle.errors import DatabaseState, InvalidInputError, MigrationFailedError, VersionConflictError
 from squizzle.migrations.adoption import adopt_history, preview_adoption
+from squizzle.migrations.bookkeeping.alembic import AlembicBooks
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.status import read_status
@@ -153,6 +154,10 @@ def test_a_project_travels_without_what_it_has_loaded(project: Project) -> None:
     assert copy.program.has_way_back
 
 
+def books(project: Project) -> AlembicBooks:
+    return AlembicBooks(project.folder, project.read())
+
+
 # --- taking over ---------------------------------------------------------------------------------------------------
 
 
@@ -165,10 +170,10 @@ def test_what_alembic_applied_is_adopted_with_all_that_it_needed(
     project.revision("both", "pass", after=("left1", "right1"))
     alembic_upgrade(project, connection, "left1")
     before = look(connection)
-    assert len(preview_adoption(connection, target, project.read(), "alembic")) == 2
+    assert len(preview_adoption(connection, target, books(project)).adopted) == 2
     assert look(connection) == before
 
-    adopted = adopt_history(connection, target, project.read(), "alembic")
+    adopted = adopt_history(connection, target, books(project)).adopted
 
     assert [(one.migration.version, one.applied_at) for one in adopted] == [("0001-base1", None), ("0002-left1", None)]
     assert [one.version for one in read_status(connection, target, project.read()).pending] == [
@@ -188,4 +193,4 @@ def test_a_revision_that_is_not_on_disk_is_not_adopted(
     file.unlink()
 
     with pytest.raises(VersionConflictError, match="not in the migrations folder: aaaa1"):
-        adopt_history(connection, target, project.read(), "alembic")
+        adopt_history(connection, target, books(project))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import SquizzleError
 from squizzle.migrations.layouts import read_migrations
-from squizzle.migrations.layouts.sqitch_plan import Change, parse_plan
+from squizzle.migrations.layouts.sqitch_plan import Change, Plan, Planned, Tag, parse_plan
 
 MakeTree = Callable[[dict[str, str | bytes]], Path]
 Refuse = Callable[..., SquizzleError]
@@ -176,7 +177,7 @@ def test_any_other_verify_script_stays_as_it_is(tree: MakeTree, text: str) -> No
 def test_a_plan_as_people_edit_it_is_read() -> None:
     text = (
         "# made by hand\n%syntax-version=1.0.0-b2 # old\n % project = flipr\n\n"
-        f"\t+ users {WHEN} # a \\n note with @tags and [x]\n"
+        f"\t+ users {WHEN} # a \\n note # with @tags and [x]\n"
         "   # nothing\n\n"
         f"lists [users :other:base !old @v0] {WHEN}\n"
         f"@v1.0 {WHEN}# tagged\n"
@@ -184,10 +185,17 @@ def test_a_plan_as_people_edit_it_is_read() -> None:
         f"_last [users@v1.0]\t{WHEN}"
     )
 
-    assert parse_plan(text, source="sqitch.plan") == (
-        Change(name="users", line=5),
-        Change(name="lists", line=8, tags=("v1.0", "v1.0-beta")),
-        Change(name="_last", line=11),
+    planned = Planned(at="2024-01-02T03:04:05Z", planner="Ann Example", email="ann@flipr.example")
+    tags = (Tag(name="v1.0", planned=replace(planned, note="tagged")), Tag(name="v1.0-beta", planned=planned))
+    needs = {"requires": ("users", ":other:base", "@v0"), "conflicts": ("old",)}
+    assert parse_plan(text, source="sqitch.plan") == Plan(
+        project="flipr",
+        uri=None,
+        changes=(
+            Change(name="users", line=5, planned=replace(planned, note="a \n note # with @tags and [x]")),
+            Change(name="lists", line=8, planned=planned, tags=tags, **needs),
+            Change(name="_last", line=11, planned=planned, requires=("users@v1.0",)),
+        ),
     )
 
 
