@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ def read_settings(folder: Path, *, environ: Mapping[str, str] = os.environ) -> S
     return SqitchSettings(
         registry=values.get("engine.pg.registry", "sqitch"),
         committer=environ.get("SQITCH_FULLNAME") or values.get("user.name") or account,
-        email=environ.get("SQITCH_EMAIL") or values.get("user.email") or f"{account}@{socket.gethostname()}",
+        email=environ.get("SQITCH_EMAIL") or values.get("user.email") or f"{account}@{os.uname().nodename}",
     )
 
 

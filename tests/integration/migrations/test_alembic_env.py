@@ -155,7 +155,7 @@ def test_a_project_travels_without_what_it_has_loaded(project: Project) -> None:
 
 
 def books(project: Project) -> AlembicBooks:
-    return AlembicBooks(project.folder, project.read())
+    return AlembicBooks(project.path, project.read())
 
 
 # --- taking over ---------------------------------------------------------------------------------------------------
