@@ -9,7 +9,7 @@ from functools import partial
 import psycopg
 
 from squizzle.analysis.statements import split_statements
-from squizzle.errors import InvalidInputError, RefusedError, VersionConflictError
+from squizzle.errors import InvalidInputError, VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
 from squizzle.migrations.bookkeeping.comparison import check_in_step
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
@@ -120,7 +120,7 @@ def apply_versions(
 
     Raises:
         IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
-        VersionConflictError, RefusedError: The books are not in step, or may not be written (`check_in_step`).
+        VersionConflictError, RefusedError: The books are not in step, or may not be written; nothing was changed.
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
@@ -162,6 +162,7 @@ def _run(
         history = _settled_history(connection, target)
         if books is not None:
             check_in_step(connection, target.schema, books, history)
+            books.refuse_without_rights(connection, target.schema)
         steps = choose(history)
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema)
@@ -264,7 +265,7 @@ def _check_books(connection: Connection, target: Target, books: ToolBooks) -> Ch
     name = f"books of {books.tool}"
     try:
         check_in_step(connection, target.schema, books, read_history(connection, target.schema))
-    except (VersionConflictError, InvalidInputError, RefusedError) as exc:
+    except (VersionConflictError, InvalidInputError) as exc:
         return Check(name=name, ok=False, detail=exc.message)
     return Check(name=name, ok=True, detail=f"{books.place(target.schema)} says the same as the history")
 

@@ -72,12 +72,11 @@ def refuse_unknown(books: ToolBooks, unknown: Sequence[Entry], schema: str) -> N
 
 
 def check_in_step(connection: Connection, schema: str, books: ToolBooks, history: History) -> None:
-    """Refuse to run anything while the tool's books and our history differ, or when we could not keep both.
+    """Refuse to run anything while the tool's books and our history differ.
 
     Raises:
         VersionConflictError: They differ, or the tool's last run failed half-way; the message names the versions.
         InvalidInputError: The table is another tool's.
-        RefusedError: A right on the tool's table is missing.
         DatabaseError: The books cannot be read. Nothing was changed by any of these.
     """
     difference = compare(books, books.entries(connection, schema), history)
@@ -94,7 +93,6 @@ def check_in_step(connection: Connection, schema: str, books: ToolBooks, history
             f"the history has what {books.tool} does not know as applied: {names} (not in {books.place(schema)})",
             hint=which_is_right(books),
         )
-    books.refuse_without_rights(connection, schema)
 
 
 def which_is_right(books: ToolBooks) -> str:

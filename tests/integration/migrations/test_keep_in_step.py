@@ -23,7 +23,7 @@ from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions, verify_versions
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target
-from tests.support.tools import FLYWAY_CHECKSUMS, TOOLS, Tool
+from tests.support.tools import FLYWAY_CHECKSUMS, SQITCH_TAG_IDS, TOOLS, Tool
 
 EMBEDDED = pytest.mark.parametrize("address", ["embedded"], indirect=True)
 
@@ -359,3 +359,70 @@ def test_a_repeatable_migration_is_noted_each_time_and_comes_again_when_it_chang
     with pytest.raises(VersionConflictError, match="does not know as applied: 9999"):  # Flyway applied another text
         project.apply()
     assert FLYWAY_CHECKSUMS["V1"] == project.said()[0][5]
+
+
+# --- sqitch's registry --------------------------------------------------------------------------------------------
+
+
+@EMBEDDED
+def test_what_another_sqitch_project_provides_must_be_deployed_and_is_noted_by_its_id(
+    connection: Connection, target: Target, tmp_path: Path
+) -> None:
+    tool = TOOLS["sqitch"]
+    tool.write(tmp_path)
+    plan = tmp_path / "sqitch.plan"
+    plan.write_text(plan.read_text(encoding="utf-8").replace("!other:thing", "other:thing@v7"), encoding="utf-8")
+    project = Project(tool, tmp_path, connection, target)
+
+    with pytest.raises(VersionConflictError, match="users requires other:thing@v7, which sqitch's registry"):
+        project.apply()
+    assert project.applied() == [1, 2]
+    assert project.difference() == Difference()
+
+    connection.execute("INSERT INTO sqitch.projects VALUES ('other', NULL, now(), 'A', 'a@b.c')")
+    connection.execute(
+        "INSERT INTO sqitch.changes"
+        " VALUES ('id7', 'hash', 'thing', 'other', '', now(), 'A', 'a@b.c', now(), 'A', 'a@b.c')"
+    )
+    connection.execute(
+        "INSERT INTO sqitch.tags VALUES ('t', '@v7', 'other', 'id7', '', now(), 'A', 'a@b.c', now(), 'A', 'a@b.c')"
+    )
+    project.apply()
+
+    query = "SELECT dependency_id FROM sqitch.dependencies WHERE dependency = 'other:thing@v7'"
+    assert connection.execute(query).fetchall() == [("id7",)]
+
+
+@EMBEDDED
+def test_a_tag_that_the_plan_got_later_is_noted_with_the_next_change(
+    connection: Connection, target: Target, tmp_path: Path
+) -> None:
+    tool = TOOLS["sqitch"]
+    tool.write(tmp_path)
+    plan = tmp_path / "sqitch.plan"
+    text = plan.read_text(encoding="utf-8")
+    plan.write_text(text[: text.index("@v1.0")], encoding="utf-8")
+    (tmp_path / "deploy" / "users@v1.0.sql").rename(tmp_path / "deploy" / "users.sql")
+    project = Project(tool, tmp_path, connection, target)
+    project.apply()
+    assert connection.execute("SELECT tag FROM sqitch.tags").fetchall() == []
+
+    (tmp_path / "deploy" / "users.sql").rename(tmp_path / "deploy" / "users@v1.0.sql")
+    (tmp_path / "deploy" / "users.sql").write_text("CREATE TABLE t3 (a int);\n")
+    plan.write_text(text, encoding="utf-8")
+    project.apply()
+
+    found = connection.execute("SELECT tag, tag_id FROM sqitch.tags ORDER BY 1").fetchall()
+    assert found == [("@v1.0", SQITCH_TAG_IDS[0]), ("@v1.1", SQITCH_TAG_IDS[1])]
+
+
+@EMBEDDED
+def test_who_may_only_look_may_compare(
+    access: ServerAccess, connection: Connection, role: str, dbmate: Project
+) -> None:
+    dbmate.apply()
+    for what in ("USAGE ON SCHEMA squizzle", "SELECT ON ALL TABLES IN SCHEMA public, squizzle"):
+        connection.execute(sql.SQL("GRANT " + what + " TO {}").format(sql.Identifier(role)))
+    with connect(access, dbmate.target.database, purpose="weak") as weak:
+        weak.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)))
+        preview(Project(dbmate.tool, dbmate.folder, weak, dbmate.target))
