@@ -34,13 +34,17 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("layout", BOOKS)
+@pytest.mark.parametrize("layout", KEYS)
 def test_a_migration_has_the_key_that_its_tool_writes(tmp_path: Path, layout: str) -> None:
     TOOLS[layout].write(tmp_path)
     books = TOOLS[layout].books(tmp_path)
 
     assert books.tool == layout
     assert books.key(books.migrations[0]) == KEYS[layout]
+
+
+def test_every_tool_with_books_is_known_by_its_keys() -> None:
+    assert {*KEYS, "alembic"} == set(BOOKS)  # Alembic's are read by a project's own env.py
 
 
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - set(BOOKS) - {"auto"}))
