@@ -6,7 +6,6 @@ Read without pydantic, whose import would cost a third of `squizzle status` (doc
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,10 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from uuid import UUID
 
+from squizzle.analysis.batch_mark import LARGEST_SIZE
+from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
@@ -38,6 +40,8 @@ LAYOUTS = (
 )
 # PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
 _LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
+# More rows than a table can have.
+_MOST_ROWS = 10**15
 Parsed = TypeVar("Parsed")
 _REFERENCE = "see docs/configuration.md"
 
@@ -76,7 +80,7 @@ class Config:
         schema: The schema that scripts work in (`[project] schema`).
         keep_in_step: Whether the books of the layout's tool are kept, too (`[project] keep_in_step`).
         policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
-            `[after] analyze`).
+            `[after] analyze`, `[batches]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
     """
@@ -132,6 +136,7 @@ class _Reader:
         project = self.section(top.pop("project", {}), "project")
         timeouts = self.section(top.pop("timeouts", {}), "timeouts")
         after = self.section(top.pop("after", {}), "after")
+        batches = self.section(top.pop("batches", {}), "batches")
         postgres = self.section(top.pop("postgres", {}), "postgres")
         environments = self.section(top.pop("environments", {}), "environments")
         programs = self.text(postgres, "postgres", "programs")
@@ -145,11 +150,19 @@ class _Reader:
                 timeouts=self.timeouts(timeouts),
                 out_of_order=self.yes_or_no(project, "project", "out_of_order", default=False),
                 analyze=self.yes_or_no(after, "after", "analyze", default=True),
+                batches=self.batches(batches),
             ),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
         )
-        sections = {"": top, "project": project, "timeouts": timeouts, "after": after, "postgres": postgres}
+        sections = {
+            "": top,
+            "project": project,
+            "timeouts": timeouts,
+            "after": after,
+            "batches": batches,
+            "postgres": postgres,
+        }
         for where, rest in sections.items():
             self.nothing_left(rest, where)
         return config
@@ -181,10 +194,10 @@ class _Reader:
     def timeouts(self, section: dict[str, object]) -> Timeouts:
         default = Timeouts()
         timeouts = Timeouts(
-            lock=self.duration(section, "lock", default.lock),
-            rows=self.duration(section, "rows", default.rows),
-            statement=self.duration(section, "statement", default.statement),
-            budget=self.duration(section, "budget", default.budget),
+            lock=self.duration(section, "timeouts", "lock", default.lock),
+            rows=self.duration(section, "timeouts", "rows", default.rows),
+            statement=self.duration(section, "timeouts", "statement", default.statement),
+            budget=self.duration(section, "timeouts", "budget", default.budget),
         )
         for name, wait in (("lock", timeouts.lock), ("rows", timeouts.rows)):
             if not timedelta() < wait < timeouts.statement:
@@ -193,10 +206,30 @@ class _Reader:
             self.complain("timeouts.statement", f"must not be longer than {_LONGEST_TIMEOUT.days} days")
         return timeouts
 
-    def duration(self, section: dict[str, object], name: str, default: timedelta) -> timedelta:
-        text = self.text(section, "timeouts", name)
+    def batches(self, section: dict[str, object]) -> BatchPolicy:
+        default = BatchPolicy()
+        policy = BatchPolicy(
+            size=self.number(section, "batches", "size", most=LARGEST_SIZE) or default.size,
+            pause=self.duration(section, "batches", "pause", default.pause),
+            target=self.duration(section, "batches", "target", default.target),
+            max_replication_lag=self.duration(section, "batches", "max_replication_lag", default.max_replication_lag),
+            automatic_rows=self.number(section, "batches", "automatic_rows", most=_MOST_ROWS),
+        )
+        for name in ("target", "max_replication_lag"):
+            if getattr(policy, name) <= timedelta():
+                self.complain(f"batches.{name}", "must be above zero")
+        return policy
+
+    def duration(self, section: dict[str, object], where: str, name: str, default: timedelta) -> timedelta:
+        text = self.text(section, where, name)
         wanted = "a whole number and a unit (500ms, 5s, 30m, 2h, 1d)"
-        return default if text is None else self.parsed(text, parse_duration, f"timeouts.{name}", wanted)
+        return default if text is None else self.parsed(text, parse_duration, f"{where}.{name}", wanted)
+
+    def number(self, section: dict[str, object], where: str, name: str, *, most: int) -> int | None:
+        value = section.pop(name, None)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most):
+            self.complain(f"{where}.{name}", f"must be a whole number from 1 to {most}")
+        return value
 
     def parsed(self, text: str, parse: Callable[[str], Parsed], where: str, wanted: str) -> Parsed:
         try:
@@ -228,20 +261,6 @@ class _Reader:
 
     def complain(self, where: str, what: str) -> NoReturn:
         raise InvalidInputError(f"{self.file}: {where} {what}", hint=_REFERENCE)
-
-
-_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def parse_duration(text: str) -> timedelta:
-    """Read `500ms`, `5s`, `30m`, `2h`, `1d`; ValueError for anything else."""
-    match = re.fullmatch(r"(\d+) ?(ms|s|m|h|d)", text)
-    if match is None:
-        raise ValueError("a duration is a whole number and a unit: ms, s, m, h, d")
-    try:
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    except OverflowError as exc:
-        raise ValueError("a duration of millions of years") from exc
 
 
 def resolve_environment(

@@ -14,6 +14,7 @@ The tree::
     │   ├── ConnectionFailedError       3  not reachable, or no such database
     │   │   └── AuthenticationFailedError  4
     │   ├── LockTimeoutError            8  somebody else holds what is needed
+    │   ├── StandbyBehindError          8  a standby is too far behind to send it more
     │   └── MigrationFailedError        1  a statement of an up script failed
     ├── ToolError(command, exit_code)   1  a program that we started failed
     │   └── EmbeddedServerError         1  the embedded PostgreSQL does not start or stop
@@ -146,6 +147,13 @@ class AuthenticationFailedError(ConnectionFailedError):
 
 class LockTimeoutError(DatabaseError):
     """Another session holds a lock that is needed. Worth another try."""
+
+    code = 8
+    retryable = True
+
+
+class StandbyBehindError(DatabaseError):
+    """A standby stayed too far behind for the whole time that we may wait; the next run goes on where this one was."""
 
     code = 8
     retryable = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -13,6 +14,33 @@ class Control(StrEnum):
     COMMIT = "commit"
     ROLLBACK = "rollback"
     PREPARE = "prepare"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchOptions:
+    """How a statement is run in ranges of a key; what is None is taken from `[batches]` in squizzle.toml.
+
+    Attributes:
+        key: The columns that the ranges are of, folded as PostgreSQL folds names.
+        qualifier: What the mark wrote before the columns (`src` in `src.id`); empty for nothing.
+        size: Rows of the first range.
+        pause: Between two ranges.
+        target: How long one range should take.
+        max_replication_lag: A standby that is further behind is waited for.
+        reads_own_table: The author says that the statement may read the table that it writes.
+        line: The line of the mark in the script, counted from 1.
+        automatic: Nobody marked it: the policy in squizzle.toml decided.
+    """
+
+    key: tuple[str, ...]
+    qualifier: str = ""
+    size: int | None = None
+    pause: timedelta | None = None
+    target: timedelta | None = None
+    max_replication_lag: timedelta | None = None
+    reads_own_table: bool = False
+    line: int = 0
+    automatic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +55,7 @@ class Statement:
         control: Set for BEGIN, COMMIT, ROLLBACK …, which would take the transaction out of our hands.
         data: Rows for COPY … FROM stdin, as they stand in the script; None for any other statement.
         adds_enum_value: The value that ALTER TYPE … ADD VALUE adds; the value cannot be used before the commit.
+        batch: How it is run in ranges of a key (`-- squizzle: batch …`); None to run it whole.
     """
 
     sql: str
@@ -36,6 +65,7 @@ class Statement:
     control: Control | None = None
     data: str | None = None
     adds_enum_value: str | None = None
+    batch: BatchOptions | None = None
 
     @property
     def ends_transaction(self) -> bool:

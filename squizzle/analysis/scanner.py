@@ -12,7 +12,7 @@ _COMMENTS = frozenset(pg_query_pb2.Token.Value(name) for name in ("SQL_COMMENT",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """One token, comments left out.
+    """One token or comment.
 
     Attributes:
         start: Where it begins, in bytes.
@@ -34,7 +34,16 @@ class UnreadableError(ValueError):
 
 
 def scan(text: str) -> list[Token]:
-    """The tokens of a text.
+    """The tokens of a text, comments left out.
+
+    Raises:
+        UnreadableError: It ends inside a quote or a comment.
+    """
+    return scan_with_comments(text)[0]
+
+
+def scan_with_comments(text: str) -> tuple[list[Token], list[Token]]:
+    """The tokens of a text, and its comments.
 
     Raises:
         UnreadableError: It ends inside a quote or a comment.
@@ -46,8 +55,10 @@ def scan(text: str) -> list[Token]:
         reason = exc.message.partition(" at or near ")[0]
         raise UnreadableError(reason, text.count("\n", 0, max(0, exc.cursorpos - 1)) + 1) from exc
     encoded = text.encode()
-    return [
-        Token(start=token.start, end=token.end, word=encoded[token.start : token.end].decode().upper())
-        for token in scanned.tokens
-        if token.token not in _COMMENTS
-    ]
+    tokens: list[Token] = []
+    comments: list[Token] = []
+    for token in scanned.tokens:
+        word = encoded[token.start : token.end].decode().upper()
+        chosen = comments if token.token in _COMMENTS else tokens
+        chosen.append(Token(start=token.start, end=token.end, word=word))
+    return tokens, comments

@@ -2,16 +2,21 @@
 
 The server's own scanner (libpg_query) makes the tokens, so comments, quoted names and dollar-quoted bodies are read as
 PostgreSQL reads them. Only tokens are used here, never the grammar: the scanner does not recurse, so no nesting in a
-file can end the process, and syntax that is newer than the bundled grammar is left to the server to judge.
+file can end the process, and syntax that is newer than the bundled grammar is left to the server to judge. Statements
+that a script marks for running in batches are the exception (`squizzle.analysis.batchable`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from squizzle.analysis.annotations import Annotation, annotations_of
+from squizzle.analysis.batch_mark import read_batch_mark
 from squizzle.analysis.psql import separate
-from squizzle.analysis.records import Control, Statement
+from squizzle.analysis.records import BatchOptions, Control, Statement
 from squizzle.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -31,19 +36,47 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
 
     Raises:
         InvalidInputError: A NUL character (what follows it would be hidden from analysis), an unterminated quote or
-            comment, a command of psql that cannot be passed over, or a COPY without its data. Nothing was run.
+            comment, a command of psql that cannot be passed over, a COPY without its data, or an annotation
+            (`-- squizzle: …`) that is wrong or belongs to no statement. Nothing was run.
     """
     if "\0" in script:
         line = script.count("\n", 0, script.index("\0")) + 1
         raise InvalidInputError(f"{source}:{line}: a NUL character", hint="remove it; PostgreSQL accepts none in SQL")
     separated = separate(script, source=source, last_words=_last_words)
     encoded = separated.sql.encode()
-    groups = [group for group in _group(_tokens(separated.sql, encoded, source)) if group]
+    tokens, comments = _tokens(separated.sql, encoded, source)
+    groups = [group for group in _group(tokens) if group]
     statements = [_statement(group, encoded, separated.data) for group in groups]
     for group, statement in zip(groups, statements, strict=True):
         if statement.data is None:
             _refuse_client_copy(group, encoded, source)
-    return tuple(statements)
+    if "squizzle" not in script.lower():
+        return tuple(statements)
+    annotations = annotations_of(encoded, tokens, comments, source=source)
+    return tuple(_annotated(groups, statements, annotations, source))
+
+
+def _annotated(
+    groups: list[list[Token]], statements: list[Statement], annotations: dict[int, list[Annotation]], source: str
+) -> Iterator[Statement]:
+    for group, statement in zip(groups, statements, strict=True):
+        marks = annotations.pop(group[0].start, [])
+        yield replace(statement, batch=_batch(statement, marks, source)) if marks else statement
+    for lost in annotations.values():
+        raise InvalidInputError(
+            f"{lost[0].where}: an annotation stands inside a statement", hint="put it before the statement's first line"
+        )
+
+
+def _batch(statement: Statement, marks: list[Annotation], source: str) -> BatchOptions | None:
+    from squizzle.analysis.batchable import read_shape  # noqa: PLC0415 - see _tokens
+
+    batches = [mark for mark in marks if mark.word == "batch"]
+    if not batches:
+        return None
+    options = read_batch_mark(batches)
+    read_shape(statement.sql, options, where=f"{source}:{statement.line}")
+    return options
 
 
 def _last_words(text: str) -> list[str] | None:
@@ -56,12 +89,13 @@ def _last_words(text: str) -> list[str] | None:
     return [token.word for token in groups[-1]] if groups else []
 
 
-def _tokens(script: str, encoded: bytes, source: str) -> list[Token]:
+def _tokens(script: str, encoded: bytes, source: str) -> tuple[list[Token], list[Token]]:
+    """The tokens of a script, and its comments."""
     # Imported when a script is really read: it costs 40 ms, and `squizzle status` reads none.
-    from squizzle.analysis.scanner import UnreadableError, scan  # noqa: PLC0415
+    from squizzle.analysis.scanner import UnreadableError, scan_with_comments  # noqa: PLC0415
 
     try:
-        tokens = scan(script)
+        tokens, comments = scan_with_comments(script)
     except UnreadableError as exc:
         raise InvalidInputError(
             f"{source}:{exc.line}: not readable as SQL: {exc}",
@@ -74,7 +108,7 @@ def _tokens(script: str, encoded: bytes, source: str) -> list[Token]:
                 f"{source}:{line}: a psql command (backslash) in the middle of a line",
                 hint="write the same in SQL; psql's commands stand on lines of their own",
             )
-    return tokens
+    return tokens, comments
 
 
 def _group(tokens: list[Token]) -> list[list[Token]]:

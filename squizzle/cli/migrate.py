@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import click
 
+from squizzle.analysis.records import Statement
+from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import InvalidInputError
+from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.executor import Report
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.listener import Listener
@@ -40,9 +44,10 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
     access, target = invocation.target()
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
+    policy = invocation.config.policy
     with connect(access, target.database, purpose="migration") as connection:
         planned = preview_apply(
-            connection, target, migrations, to=to, only=version, policy=invocation.config.policy, books=books
+            connection, target, migrations, to=to, only=version, policy=policy, listener=_LISTENER, books=books
         )
         if dry_run:
             _print_preview(invocation, connection, target, planned, verb="apply")
@@ -55,7 +60,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             migrations,
             to=to,
             only=version,
-            policy=invocation.config.policy,
+            policy=policy,
             listener=_LISTENER,
             books=books,
         )
@@ -71,39 +76,52 @@ def _versions(planned: tuple[PlannedMigration, ...]) -> str:
 def _print_preview(
     invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...], *, verb: str
 ) -> None:
+    policy = invocation.config.policy.batches
     previews = [preview_step(one) for one in planned]
     document = {
         "applied" if verb == "apply" else "rolled_back": [],
         "current": read_status(connection, target, ()).current,
         "dry_run": True,
-        f"would_{verb}": [_preview_document(one) for one in previews],
+        f"would_{verb}": [_preview_document(one, policy) for one in previews],
     }
-    human = [line for one in previews for line in _preview_text(one)]
+    human = [line for one in previews for line in _preview_text(one, policy)]
     print_result(document, "\n\n".join(human) or "nothing to do", as_json=invocation.as_json)
 
 
-def _preview_document(preview: Preview) -> dict[str, object]:
+def _preview_document(preview: Preview, policy: BatchPolicy) -> dict[str, object]:
     document: dict[str, object] = {
         "version": preview.step.migration.version,
         "transactional": preview.transactional,
-        "statements": [{"line": statement.line, "sql": statement.sql} for statement in preview.statements],
+        "statements": [_statement_document(statement, policy) for statement in preview.statements],
     }
     return document | ({"not_shown": preview.not_shown} if preview.not_shown else {})
 
 
-def _preview_text(preview: Preview) -> Iterator[str]:
+def _statement_document(statement: Statement, policy: BatchPolicy) -> dict[str, object]:
+    document: dict[str, object] = {"line": statement.line, "sql": statement.sql}
+    return document | ({"batch": batch_document(statement.batch, policy)} if statement.batch else {})
+
+
+def _preview_text(preview: Preview, policy: BatchPolicy) -> Iterator[str]:
     is_program = preview.step.migration.program is not None
     for statement in preview.statements:
         inside = preview.transactional or (is_program and statement.transactional)
         outside = "" if inside else " (outside a transaction)"
-        yield f"-- {place_of(preview.step.source, statement)}{outside}\n{statement.sql};"
+        how = f" ({batch_words(statement.batch, policy)})" if statement.batch else outside
+        yield f"-- {place_of(preview.step.source, statement)}{how}\n{statement.sql};"
     if preview.not_shown:
         yield f"-- {preview.step.source}: {preview.not_shown}"
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)
 
 
 def _say_done(outcome: Outcome) -> None:
     verb = "applied" if outcome.direction is Direction.APPLY else "rolled back"
     say(f"{verb} {outcome.version} in {outcome.duration.total_seconds():.3f} s")
+    for one in outcome.batched:
+        say(f"  line {one.line}: {one.rows:,} rows in {one.batches:,} batches of {one.table} by {', '.join(one.key)}")
 
 
 _LISTENER = Listener(on_done=_say_done, on_wait=say, on_progress=say)
@@ -124,10 +142,10 @@ def _print_report(invocation: Invocation, report: Report, current: str | None, *
 
 def _outcome_document(outcome: Outcome) -> dict[str, object]:
     observed = outcome.locks.observed
-    return {
+    document: dict[str, object] = {
         "version": outcome.version,
-        "duration_ms": round(outcome.duration.total_seconds() * 1000),
-        "lock_wait_ms": round(outcome.lock_wait.total_seconds() * 1000),
+        "duration_ms": _ms(outcome.duration),
+        "lock_wait_ms": _ms(outcome.lock_wait),
         "attempts": outcome.attempts,
         "locks": {
             "predicted": lock_documents(outcome.locks.predicted.locks),
@@ -135,6 +153,12 @@ def _outcome_document(outcome: Outcome) -> dict[str, object]:
             "observed": None if observed is None else lock_documents(observed),
         },
     }
+    if outcome.batched:
+        document["batched"] = [
+            {"line": one.line, "table": one.table, "key": list(one.key), "rows": one.rows, "batches": one.batches}
+            for one in outcome.batched
+        ]
+    return document
 
 
 def _warnings(report: Report) -> Iterator[str]:

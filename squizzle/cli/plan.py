@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import click
 
+from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.errors import InvalidInputError
+from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.operations import preview_plan
 from squizzle.migrations.planned_statements import PlannedStatement, planned_statements
@@ -39,9 +41,9 @@ def plan(invocation: Invocation, version: str | None, *, everything: bool) -> No
     document = {
         "target": {"database": target.database, "schema": target.schema, "environment": target.environment},
         "schema_digest": found.schema_digest,
-        "statements": [_document(one) for one in statements],
+        "statements": [_document(one, found.policy.batches) for one in statements],
     }
-    human = "\n\n".join(_text(one) for one in statements) or "nothing to apply"
+    human = "\n\n".join(_text(one, found.policy.batches) for one in statements) or "nothing to apply"
     print_result(document, _head(found) + human, as_json=invocation.as_json)
 
 
@@ -49,7 +51,7 @@ def _head(found: Plan) -> str:
     return f"-- {found.database}, schema {found.schema} as of digest {found.schema_digest[:12]}\n\n"
 
 
-def _document(one: PlannedStatement) -> dict[str, object]:
+def _document(one: PlannedStatement, policy: BatchPolicy) -> dict[str, object]:
     strongest = one.forecast.strongest
     return {
         "version": one.version,
@@ -62,6 +64,7 @@ def _document(one: PlannedStatement) -> dict[str, object]:
         "lock_timeout_ms": _ms(one.lock_timeout),
         "statement_timeout_ms": _ms(one.statement_timeout),
         "transactional": one.transactional,
+        **({"batch": batch_document(one.statement.batch, policy)} if one.statement.batch else {}),
         "hazards": list(one.hazards),
         "reversal": one.reversal or None,
     }
@@ -71,10 +74,12 @@ def _ms(duration: timedelta | None) -> int | None:
     return None if duration is None else round(duration.total_seconds() * 1000)
 
 
-def _text(one: PlannedStatement) -> str:
+def _text(one: PlannedStatement, policy: BatchPolicy) -> str:
     waits = "as the script says" if one.lock_timeout is None else f"{_ms(one.lock_timeout)} ms"
+    batch = one.statement.batch
+    how = f" ({batch_words(batch, policy)})" if batch else "" if one.transactional else " (outside a transaction)"
     lines = [
-        f"-- {place_of(one.source, one.statement)}{'' if one.transactional else ' (outside a transaction)'}",
+        f"-- {place_of(one.source, one.statement)}{how}",
         f"--   locks   {_locks(one)}; waits for them {waits} at a time",
         f"--   back    {one.reversal or 'there is no way back on disk'}",
         *(f"--   mind    {hazard}" for hazard in one.hazards),

@@ -25,10 +25,20 @@ def statement_failed(
     state: DatabaseState,
     *,
     otherwise: str = "at commit",
+    which: str = "",
 ) -> SquizzleError:
-    """The error of ours for a statement of a script that failed, or for what was done `otherwise`."""
+    """The error of ours for a statement of a script that failed, or for what was done `otherwise`.
+
+    Args:
+        exc: What the driver raised.
+        step: The script.
+        statement: The statement; None for what was done otherwise.
+        state: What is left.
+        otherwise: What that was.
+        which: The part of the statement that failed; empty for the whole.
+    """
     where = f"{step.source}:{statement.line}" if statement else step.source
-    text = f": {excerpt(statement)}" if statement else f" {otherwise}"
+    text = f": {excerpt(statement)}{which}" if statement else f" {otherwise}"
     verb = "apply" if step.direction is Direction.APPLY else "roll back"
     translated = translate_error(exc, doing=f"{verb} {step.migration.version}: {where}{text}", database_state=state)
     hint = next_step(step, state)
@@ -54,17 +64,23 @@ def next_step(step: PlannedMigration, state: DatabaseState) -> str:
     version = step.migration.version
     if state is DatabaseState.UNKNOWN:
         return "the answer to COMMIT was lost: `squizzle status` says whether it got through; then run the same again"
-    if state is DatabaseState.CHANGED and step.migration.program is not None:
-        return f"what it committed stays; mend the cause and run the same again: {step.source} begins at its first line"
-    if state is DatabaseState.CHANGED and step.direction is Direction.ROLLBACK:
-        return (
-            f"what it did stays; mend the cause and run the same again: {version}'s down.sql begins at its first line"
-        )
     if state is DatabaseState.CHANGED:
-        return f"statements before it stay; mend the cause and apply {version} again: it goes on behind them"
+        return _next_step_behind(step)
     if step.direction is Direction.ROLLBACK:
         return f"{version} is still applied; mend {step.source} and run the same again, or restore a backup"
     return f"nothing of {version} was kept; mend {step.source} and run the same again"
+
+
+def _next_step_behind(step: PlannedMigration) -> str:
+    """What to do when a part of the script stays."""
+    version = step.migration.version
+    if step.migration.program is not None:
+        return f"what it committed stays; mend the cause and run the same again: {step.source} begins at its first line"
+    if step.direction is Direction.APPLY:
+        return f"statements before it stay; mend the cause and apply {version} again: it goes on behind them"
+    if step.progress is not None:
+        return f"what it did stays; mend the cause and roll {version} back again: it goes on behind that"
+    return f"what it did stays; mend the cause and run the same again: {version}'s down.sql begins at its first line"
 
 
 def program_failed(error: BaseException, step: PlannedMigration, line: int, state: DatabaseState) -> SquizzleError:

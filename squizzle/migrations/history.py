@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -14,7 +15,8 @@ from psycopg.types.json import Jsonb
 
 from squizzle.analysis.locks.records import RelationLock
 from squizzle.errors import DatabaseState
-from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState
+from squizzle.migrations.batch_records import BatchProgress
+from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState, Timeouts
 from squizzle.migrations.versions import is_repeatable, version_key
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -53,7 +55,7 @@ class History:
         return next((version for version in reversed(self.applied()) if not is_repeatable(version)), None)
 
     def half_done(self) -> dict[str, HistoryRow]:
-        """Versions of which a failed script outside a transaction left statements behind, with the row that counts.
+        """Versions of which a failed script of several pieces left something behind, with the row that counts.
 
         A rollback that failed leaves them half done; one that succeeded, or an apply that did, ends it.
         """
@@ -61,9 +63,18 @@ class History:
         for row in self.rows:
             if row.success:
                 half_done.pop(row.version, None)
-            elif row.direction is Direction.APPLY and row.statements_done > 0:
+            elif row.direction is Direction.APPLY and row.is_begun:
                 half_done[row.version] = row
         return half_done
+
+    def half_rolled_back(self) -> dict[str, HistoryRow]:
+        """Versions whose newest row is a rollback with batches that did not end: they are neither there nor gone."""
+        backwards = {version: row for version, row in self.newest().items() if row.direction is Direction.ROLLBACK}
+        return {
+            version: row
+            for version, row in backwards.items()
+            if not row.success and row.batch_progress is not None and row.is_begun
+        }
 
     def in_state(self, state: RowState) -> tuple[HistoryRow, ...]:
         """The newest rows that are in this state."""
@@ -93,36 +104,33 @@ def history_table(schema: str) -> sql.Identifier:
 _LATER_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("predicted_locks", "jsonb"),
     ("observed_locks", "jsonb"),
+    ("batch_progress", "jsonb"),
 )
+_PAUSE_S = 0.05
 
 
-def ensure_history(connection: Connection, schema: str) -> None:
+def ensure_history(connection: Connection, schema: str, timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008 - frozen
     """Create the history table where it is missing, and add the columns that one of an earlier version lacks.
 
+    Args:
+        connection: The session that holds the migration lock.
+        schema: Where the table is.
+        timeouts: For the lock on a table that monitoring reads; it is tried again until `budget` is used up.
+
     Raises:
+        LockTimeoutError: A column is missing and the lock was not granted; nothing was changed.
         DatabaseError: No right to create or change it, no such schema, or the session was lost.
     """
     columns = _columns(connection, schema)
     missing = [(name, kind) for name, kind in _LATER_COLUMNS if name not in columns]
-    if columns and not missing:
-        return
-    try:
-        if not columns:
-            statement = load_sql("squizzle.migrations", "history_table")
-            connection.execute(sql.SQL(statement).format(history=history_table(schema)))
-        else:
-            # ACCESS EXCLUSIVE for an instant; nullable columns without a default rewrite nothing.
-            connection.execute(
-                sql.SQL("ALTER TABLE {history} {columns}").format(
-                    history=history_table(schema),
-                    columns=sql.SQL(", ").join(
-                        sql.SQL("ADD COLUMN IF NOT EXISTS {} ").format(sql.Identifier(name)) + sql.SQL(kind)
-                        for name, kind in missing
-                    ),
-                )
-            )
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}") from exc
+    if not columns:
+        statement = sql.SQL(load_sql("squizzle.migrations", "history_table"))
+        try:
+            connection.execute(statement.format(history=history_table(schema)))
+        except psycopg.Error as exc:
+            raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}") from exc
+    elif missing:
+        _add_columns(connection, schema, missing, timeouts)
 
 
 def _columns(connection: Connection, schema: str) -> frozenset[str]:
@@ -133,6 +141,35 @@ def _columns(connection: Connection, schema: str) -> frozenset[str]:
     )
     names = _one(connection, query, (schema, HISTORY_TABLE))[0]
     return frozenset(names) if isinstance(names, list) else frozenset()
+
+
+def _add_columns(
+    connection: Connection, schema: str, missing: list[tuple[LiteralString, LiteralString]], timeouts: Timeouts
+) -> None:
+    """ACCESS EXCLUSIVE for an instant; nullable columns without a default rewrite nothing."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("ADD COLUMN IF NOT EXISTS {} ").format(sql.Identifier(name)) + sql.SQL(kind) for name, kind in missing
+    )
+    statement = sql.SQL("ALTER TABLE {} {}").format(history_table(schema), columns)
+    deadline = time.monotonic() + timeouts.budget.total_seconds()
+    try:
+        while not _is_granted(connection, statement, timeouts.lock, is_last=time.monotonic() > deadline):
+            time.sleep(_PAUSE_S)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"add a column to {schema}.{HISTORY_TABLE}") from exc
+
+
+def _is_granted(connection: Connection, statement: sql.Composed, lock_timeout: timedelta, *, is_last: bool) -> bool:
+    """One short try: whoever reads the history must not queue behind us for long."""
+    try:
+        with connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_ms(lock_timeout)}ms",))
+            connection.execute(statement)
+    except psycopg.errors.LockNotAvailable:
+        if is_last:
+            raise
+        return False
+    return True
 
 
 def has_history(connection: Connection, schema: str) -> bool:
@@ -151,7 +188,9 @@ def read_history(connection: Connection, schema: str) -> History:
         return History()
     query = sql.SQL(
         "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
-        " statements_done, schema_digest FROM {history} ORDER BY id"
+        # Not by its name: a table of an earlier version has no such column.
+        " statements_done, schema_digest, to_jsonb(h) -> 'batch_progress' AS batch_progress"
+        " FROM {history} h ORDER BY id"
     ).format(history=history_table(schema))
     try:
         with connection.cursor(row_factory=kwargs_row(_from_row)) as cursor:
@@ -160,18 +199,20 @@ def read_history(connection: Connection, schema: str) -> History:
         raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}") from exc
 
 
-def _from_row(*, direction: str, **columns: object) -> HistoryRow:
-    return HistoryRow(direction=Direction(direction), **columns)  # type: ignore[arg-type]
+def _from_row(*, direction: str, batch_progress: dict[str, Any] | None, **columns: object) -> HistoryRow:
+    progress = BatchProgress.from_json(batch_progress)
+    return HistoryRow(direction=Direction(direction), batch_progress=progress, **columns)  # type: ignore[arg-type]
 
 
 def begin_row(connection: Connection, schema: str, step: PlannedMigration, environment: str | None) -> int:
     """Write the `running` row of a step, before its first statement; returns the row's id."""
     query = sql.SQL(
-        "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done)"
-        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id"
+        "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id"
     ).format(history=history_table(schema))
     one = step.migration
-    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before)
+    progress = Jsonb(step.progress.to_json()) if step.progress else None
+    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before, progress)
     return int(str(_one(connection, query, values)[0]))
 
 
@@ -220,6 +261,12 @@ def note_done(connection: Connection, schema: str, row_id: int, statements: int)
     connection.execute(query, (statements, row_id))
 
 
+def note_batch(connection: Connection, schema: str, row_id: int, progress: BatchProgress) -> None:
+    """Note how far the batched statements of a script are; inside the transaction of the batch."""
+    query = sql.SQL("UPDATE {history} SET batch_progress = %s WHERE id = %s").format(history=history_table(schema))
+    connection.execute(query, (Jsonb(progress.to_json()), row_id))
+
+
 def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryRow]) -> None:
     """Close the `running` rows of runs that died; the caller holds the lock, so no run can be alive.
 
@@ -227,7 +274,8 @@ def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryR
     """
     for row in rows:
         done = f"; {row.statements_done} statements outside a transaction had finished" if row.statements_done else ""
-        error = f"the run that did this died before it ended{done}"
+        half = "; a statement that runs in batches goes on behind its last one" if row.batch_progress else ""
+        error = f"the run that did this died before it ended{done}{half}"
         try:
             fail_row(connection, schema, row.id, error=error, duration=None)
         except psycopg.Error as exc:

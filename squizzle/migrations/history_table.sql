@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS {history} (
     statements_done integer NOT NULL DEFAULT 0,
     schema_digest text,
     predicted_locks jsonb,
-    observed_locks jsonb
+    observed_locks jsonb,
+    batch_progress jsonb
 );
 COMMENT ON TABLE {history} IS 'What Squizzle applied and rolled back here. success is null while a script runs.'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from squizzle.analysis.records import Statement
+from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Timeouts
 from squizzle.migrations.units import UnitKind
 
@@ -23,6 +24,14 @@ def lock_timeout_of(statement: Statement, kind: UnitKind, timeouts: Timeouts) ->
     if kind is UnitKind.ALONE:
         return timeouts.statement - _BEFORE_STATEMENT_TIMEOUT
     return timeouts.rows if statement.words[:1] and statement.words[0] in _ROW_STATEMENTS else timeouts.lock
+
+
+def batch_lock_timeout(policy: BatchPolicy, timeouts: Timeouts) -> timedelta:
+    """How long a batch may wait for a lock: it holds row locks meanwhile, so no longer than a batch should take.
+
+    Longer only where so many tries as are allowed would be over long before `budget` is.
+    """
+    return min(timeouts.rows, max(policy.target, timeouts.budget / timeouts.attempts))
 
 
 def sets_lock_timeout(statement: Statement) -> bool:

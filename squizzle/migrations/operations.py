@@ -11,6 +11,7 @@ import psycopg
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError, VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
+from squizzle.migrations.batches.automatic import AutomaticBatches
 from squizzle.migrations.bookkeeping.comparison import check_in_step
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.executor import Report, execute_plan
@@ -66,6 +67,7 @@ def preview_apply(
     to: str | None = None,
     only: str | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
+    listener: Listener = Listener(),  # noqa: B008 - frozen
     books: ToolBooks | None = None,
 ) -> tuple[PlannedMigration, ...]:
     """What `apply_versions` would run now; raises what it would raise. Nothing is changed."""
@@ -73,7 +75,28 @@ def preview_apply(
     history = read_history(connection, target.schema)
     if books is not None:
         check_in_step(connection, target.schema, books, history)
-    return plan_apply(migrations, history, to=to, only=only, out_of_order=policy.out_of_order)
+    choose = _choose_to_apply(connection, target, migrations, to=to, only=only, policy=policy, listener=listener)
+    return choose(history)
+
+
+def _choose_to_apply(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None,
+    only: str | None,
+    policy: Policy,
+    listener: Listener,
+) -> Callable[[History], tuple[PlannedMigration, ...]]:
+    choose = partial(plan_apply, migrations, to=to, only=only, out_of_order=policy.out_of_order)
+    rows = policy.batches.automatic_rows
+    if rows is None:
+        return choose
+    automatic = AutomaticBatches(
+        connection, target.schema, rows, lock_timeout=policy.timeouts.rows, on_note=listener.on_progress
+    )
+    return partial(choose, automatic=automatic)
 
 
 def preview_rollback(
@@ -124,7 +147,7 @@ def apply_versions(
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
-    choose = partial(plan_apply, migrations, to=to, only=only, out_of_order=policy.out_of_order)
+    choose = _choose_to_apply(connection, target, migrations, to=to, only=only, policy=policy, listener=listener)
     return _run(connection, target, choose, policy=policy, listener=listener, books=books)
 
 
@@ -165,7 +188,7 @@ def _run(
             books.refuse_without_rights(connection, target.schema)
         steps = choose(history)
         ensure_identity(connection, target.expected, database=target.database)
-        ensure_history(connection, target.schema)
+        ensure_history(connection, target.schema, policy.timeouts)
         if books is not None and steps:
             books.ensure(connection, target.schema)
         plan = _bind(connection, target, steps, policy, books)

@@ -9,9 +9,9 @@ from datetime import timedelta
 from squizzle.analysis.locks.forecast import hazards_of, predict_locks
 from squizzle.analysis.locks.records import Forecast, RelationSet
 from squizzle.analysis.records import Statement
-from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
+from squizzle.migrations.limits import batch_lock_timeout, lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.preview import preview_step
-from squizzle.migrations.records import Direction, Plan, PlannedMigration, Timeouts
+from squizzle.migrations.records import Direction, Plan, PlannedMigration, Policy
 from squizzle.migrations.units import Unit, UnitKind
 
 
@@ -51,7 +51,7 @@ def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
     planned: list[PlannedStatement] = []
     for step in plan.steps:
         for unit in _units(step):
-            for statement, lock_timeout in _with_timeouts(unit, plan.timeouts):
+            for statement, lock_timeout in _with_timeouts(unit, plan.policy):
                 forecast = predict_locks(statement).without(created)
                 created.update(forecast.creates)
                 planned.append(
@@ -83,10 +83,13 @@ def _units(step: PlannedMigration) -> Iterator[Unit]:
         yield Unit(kind=UnitKind.PROGRAM, statements=(unknown,), ends_at=0)
 
 
-def _with_timeouts(unit: Unit, timeouts: Timeouts) -> Iterator[tuple[Statement, timedelta | None]]:
+def _with_timeouts(unit: Unit, policy: Policy) -> Iterator[tuple[Statement, timedelta | None]]:
     script_decides = False
     for statement in unit.statements:
-        yield statement, None if script_decides else lock_timeout_of(statement, unit.kind, timeouts)
+        if statement.batch is not None:
+            yield statement, batch_lock_timeout(policy.batches.with_mark(statement.batch), policy.timeouts)
+            continue
+        yield statement, None if script_decides else lock_timeout_of(statement, unit.kind, policy.timeouts)
         script_decides = script_decides or sets_lock_timeout(statement)
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
-from squizzle.analysis.records import Statement
+from squizzle.analysis.records import BatchOptions, Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
+from squizzle.migrations.batch_records import BatchProgress, fingerprints
 from squizzle.migrations.history import History
 from squizzle.migrations.lineage import depend_on, full_version, needed_by
-from squizzle.migrations.records import Direction, Migration, PlannedMigration
+from squizzle.migrations.records import Direction, HistoryRow, Migration, PlannedMigration
 from squizzle.migrations.status import pending
-from squizzle.migrations.units import PROGRAM, Unit, divide
+from squizzle.migrations.units import PROGRAM, divide
 from squizzle.migrations.versions import is_repeatable, version_key
+
+# How a statement without a mark runs in batches, by the statements of its script before it, itself, and the script's
+# name; None for not at all.
+AutomaticBatches = Callable[[Sequence[Statement], Statement, str], BatchOptions | None]
+
+
+def _never(_earlier: Sequence[Statement], _statement: Statement, _source: str) -> None:
+    """Only marked statements run in batches."""
 
 
 def check_history(migrations: Sequence[Migration], history: History) -> None:
@@ -58,6 +68,7 @@ def plan_apply(
     to: str | None = None,
     only: str | None = None,
     out_of_order: bool = False,
+    automatic: AutomaticBatches = _never,
 ) -> tuple[PlannedMigration, ...]:
     """The up scripts to run: everything pending, everything up to a version, or one version.
 
@@ -70,10 +81,11 @@ def plan_apply(
         to: The last version to apply.
         only: The one version to apply; everything before it must be there already.
         out_of_order: Whether versions older than what is applied may still come.
+        automatic: Decides for statements without a mark whether they run in batches.
 
     Raises:
         VersionConflictError: Unknown version, or one older than what is applied (unless that is allowed), or (with
-            `only`) not the next one.
+            `only`) not the next one, or one whose rollback in batches did not end.
         ChecksumMismatchError: An applied file was changed.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
@@ -89,14 +101,14 @@ def plan_apply(
         wanted = _only(only, wanted, needed_by(only, migrations))
     if not out_of_order:
         _check_order(wanted, history)
-    return tuple(_planned_up(migration, skip=_done_before(migration, history)) for migration in wanted)
+    _refuse_half_rolled_back(wanted, history)
+    return tuple(_planned_up(migration, _begun(migration, history), automatic) for migration in wanted)
 
 
-def _done_before(migration: Migration, history: History) -> int:
+def _begun(migration: Migration, history: History) -> HistoryRow | None:
+    """The run of it that did not end and is to be continued."""
     row = history.half_done().get(migration.version)
-    if row is None or (migration.repeatable and row.checksum != migration.checksum):
-        return 0
-    return row.statements_done
+    return None if row is None or (migration.repeatable and row.checksum != migration.checksum) else row
 
 
 def _up_to(version: str, wanted: Sequence[Migration], needed: Collection[str]) -> tuple[Migration, ...]:
@@ -141,30 +153,116 @@ def _check_order(wanted: Sequence[Migration], history: History) -> None:
         )
 
 
-def _planned_up(migration: Migration, *, skip: int) -> PlannedMigration:
+def _refuse_half_rolled_back(wanted: Sequence[Migration], history: History) -> None:
+    between = list(history.half_rolled_back())
+    if between and wanted:
+        raise VersionConflictError(
+            f"a rollback in batches did not end: {', '.join(between)}; some rows are back, others not",
+            hint=f"squizzle rollback {between[-1]} goes on with it",
+        )
+
+
+def _planned_up(migration: Migration, begun: HistoryRow | None, automatic: AutomaticBatches) -> PlannedMigration:
     if migration.program is not None:
-        units: tuple[Unit, ...] = (PROGRAM,)
-    else:
-        script = _script(migration.up_sql, migration.labels.up, migration.in_transaction)
-        units = tuple(unit for unit in script if unit.ends_at > skip)
+        done = begun.statements_done if begun else 0
+        return replace(_planned_program(migration, Direction.APPLY, done), verify=_verify_script(migration))
+    step = _planned(migration, Direction.APPLY, begun, automatic)
+    return replace(step, verify=_verify_script(migration))
+
+
+def _planned_program(migration: Migration, direction: Direction, done: int) -> PlannedMigration:
+    source = migration.labels.up if direction is Direction.APPLY else migration.labels.down
+    return PlannedMigration(migration=migration, direction=direction, source=source, units=(PROGRAM,), done_before=done)
+
+
+def _planned(
+    migration: Migration, direction: Direction, begun: HistoryRow | None, automatic: AutomaticBatches
+) -> PlannedMigration:
+    """One script, and what of it an earlier run left to do."""
+    up = direction is Direction.APPLY
+    source = migration.labels.up if up else migration.labels.down
+    declared = migration.in_transaction if up else migration.down_in_transaction
+    skip = begun.statements_done if begun else 0
+    statements = split_statements((migration.up_sql if up else migration.down_sql) or "", source=source)
+    progress = begun.batch_progress if begun else None
+    if progress is not None:
+        _refuse_changed_script(statements, progress, skip, source)
+    statements = _with_batches(statements, declared, skip, progress, source, automatic)
+    units = divide(statements, declared=declared, source=source)
     return PlannedMigration(
         migration=migration,
-        direction=Direction.APPLY,
-        source=migration.labels.up,
-        units=units,
-        verify=_verify_script(migration),
+        direction=direction,
+        source=source,
+        units=tuple(unit for unit in units if unit.ends_at > skip),
         done_before=skip,
+        settings=tuple(one for one in statements[:skip] if _stays_in_session(one)),
+        progress=_progress(statements, progress),
     )
 
 
-def _script(text: str, source: str, declared: bool | None) -> tuple[Unit, ...]:  # noqa: FBT001
-    return divide(split_statements(text, source=source), declared=declared, source=source)
+def _refuse_changed_script(statements: Sequence[Statement], progress: BatchProgress, skip: int, source: str) -> None:
+    """What is done, and what is half done, must still be what the script says; what comes behind may have changed."""
+    begun = max((skip, *(one.position + 1 for one in progress.statements)))
+    if fingerprints(statements)[:begun] != progress.script[:begun]:
+        raise ChecksumMismatchError(
+            f"{source}: one of its first {begun} statements was changed after batches of it were done",
+            hint="restore them as they were (git log shows it); what comes behind them may be changed",
+        )
+
+
+def _with_batches(
+    statements: Sequence[Statement],
+    declared: bool | None,  # noqa: FBT001
+    skip: int,
+    progress: BatchProgress | None,
+    source: str,
+    automatic: AutomaticBatches,
+) -> tuple[Statement, ...]:
+    """The statements, each with how it runs in batches.
+
+    One that was begun in batches goes on in them, whatever policy and size of the table are now: run whole, it would
+    do a second time what is done.
+    """
+    whole = declared is True or any(statement.control for statement in statements)
+    marked = list(statements)
+    for position, statement in enumerate(statements):
+        begun = progress.of(position) if progress else None
+        if begun is not None and statement.batch is None:
+            options: BatchOptions | None = BatchOptions(key=begun.key, line=statement.line, automatic=True)
+        elif statement.batch is None and position >= skip and not whole:
+            options = automatic(marked[:position], statement, source)
+        else:
+            continue
+        marked[position] = replace(statement, batch=options)
+    return tuple(marked)
+
+
+def _progress(statements: Sequence[Statement], before: BatchProgress | None) -> BatchProgress | None:
+    if not any(statement.batch for statement in statements):
+        return None
+    return BatchProgress(script=fingerprints(statements), statements=before.statements if before else ())
+
+
+def _stays_in_session(statement: Statement) -> bool:
+    """Whether it sets something that later statements of its session rely on."""
+    words = statement.words
+    if words[:1] == ("SET",):
+        return words[1:2] not in _ENDS_WITH_TRANSACTION and words[1:3] != ("SESSION", "AUTHORIZATION")
+    return words[:1] == ("RESET",) or (words[:1] == ("SELECT",) and "SET_CONFIG" in words[1:5])
+
+
+_ENDS_WITH_TRANSACTION = {("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",), ("ROLE",)}
 
 
 def _verify_script(migration: Migration) -> tuple[Statement, ...]:
     source = migration.labels.verify
     statements = split_statements(migration.verify_sql or "", source=source)
     for statement in statements:
+        if statement.batch is not None:
+            raise InvalidInputError(
+                f"{source}:{statement.line}: a verify script only looks, so nothing of it runs in batches",
+                hint="remove the mark",
+            )
         if statement.ends_transaction or not statement.transactional:
             raise InvalidInputError(
                 f"{source}:{statement.line}: a verify script runs inside the migration's transaction and may not"
@@ -188,6 +286,7 @@ def plan_rollback(
     Raises:
         VersionConflictError: The version is not applied, or newer ones are.
         RollbackFailedError: A version has no down script, or is repeatable; nothing was changed.
+        ChecksumMismatchError: A rollback in batches did not end, and what it has done was changed in the down script.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
     _refuse_repeatable(to or only or "", migrations)
@@ -196,7 +295,10 @@ def plan_rollback(
     to, only = full_version(to, migrations), full_version(only, migrations)
     chosen = _only_newest(only, there, migrations) if only is not None else _after(to, there, migrations)
     on_disk = {migration.version: migration for migration in migrations}
-    return tuple(_planned_down(version, on_disk, done=half_done.get(version, 0)) for version in chosen)
+    begun = history.half_rolled_back()
+    return tuple(
+        _planned_down(version, on_disk, done=half_done.get(version, 0), begun=begun.get(version)) for version in chosen
+    )
 
 
 def _present(history: History) -> list[str]:
@@ -236,26 +338,16 @@ def _after(to: str | None, there: Sequence[str], migrations: Sequence[Migration]
     return [version for version in reversed(there) if version in after]
 
 
-def _planned_down(version: str, on_disk: Mapping[str, Migration], *, done: int) -> PlannedMigration:
+def _planned_down(
+    version: str, on_disk: Mapping[str, Migration], *, done: int, begun: HistoryRow | None
+) -> PlannedMigration:
     migration = on_disk.get(version)
     if migration is not None and migration.program is not None and migration.program.has_way_back:
-        return PlannedMigration(
-            migration=migration,
-            direction=Direction.ROLLBACK,
-            source=migration.labels.down,
-            units=(PROGRAM,),
-            done_before=done,
-        )
+        return _planned_program(migration, Direction.ROLLBACK, done)
     if migration is None or migration.down_sql is None:
         lacks = "is not in the migrations folder" if migration is None else "has no down.sql"
         raise RollbackFailedError(
             f"{version} {lacks}; nothing was rolled back",
             hint="write the down script, or bring the data back from a backup",
         )
-    source = migration.labels.down
-    return PlannedMigration(
-        migration=migration,
-        direction=Direction.ROLLBACK,
-        source=source,
-        units=_script(migration.down_sql, source, migration.down_in_transaction),
-    )
+    return _planned(migration, Direction.ROLLBACK, begun, _never)

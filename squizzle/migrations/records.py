@@ -10,6 +10,7 @@ from typing import Protocol
 
 from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
+from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress
 from squizzle.migrations.programs import Program
 from squizzle.migrations.units import Unit
 from squizzle.migrations.versions import is_repeatable
@@ -105,11 +106,13 @@ class Policy:
         timeouts: For every statement.
         out_of_order: Whether a pending version that is older than an applied one may be applied after it.
         analyze: Whether tables whose statistics the run invalidated are analysed at its end.
+        batches: How statements run in batches.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     out_of_order: bool = False
     analyze: bool = True
+    batches: BatchPolicy = field(default_factory=BatchPolicy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +126,8 @@ class PlannedMigration:
         units: Its pieces that are still to run, in order; each happens wholly or not at all.
         verify: Checked before the last piece is committed.
         done_before: Statements that an earlier run finished.
+        settings: SET statements among those, which the session that goes on needs, too.
+        progress: How far statements that run in batches are; None for a script without any.
     """
 
     migration: Migration
@@ -131,6 +136,13 @@ class PlannedMigration:
     units: tuple[Unit, ...]
     verify: tuple[Statement, ...] = ()
     done_before: int = 0
+    settings: tuple[Statement, ...] = ()
+    progress: BatchProgress | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier run left something of this script in the database."""
+        return self.done_before > 0 or (self.progress is not None and self.progress.is_begun)
 
     @property
     def statements(self) -> tuple[Statement, ...]:
@@ -140,7 +152,7 @@ class PlannedMigration:
     @property
     def transactional(self) -> bool:
         """Whether the whole script runs in one transaction."""
-        return not self.units or (len(self.units) == 1 and self.units[0].transactional and not self.done_before)
+        return not self.units or (len(self.units) == 1 and self.units[0].transactional and not self.is_begun)
 
 
 class Books(Protocol):
@@ -218,6 +230,7 @@ class Outcome:
         lock_wait: Time that statements of ours were seen waiting for locks.
         attempts: How often it was tried.
         locks: What it was expected to lock and what it locked.
+        batched: What its statements that ran in batches did, those of earlier runs included.
     """
 
     version: str
@@ -226,6 +239,7 @@ class Outcome:
     lock_wait: timedelta = timedelta()
     attempts: int = 1
     locks: LockReport = field(default_factory=LockReport)
+    batched: tuple[BatchedStatement, ...] = ()
 
 
 class RowState(StrEnum):
@@ -252,3 +266,9 @@ class HistoryRow:
     checksum: str | None
     statements_done: int
     schema_digest: str | None
+    batch_progress: BatchProgress | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the run left something in the database although it did not end."""
+        return self.statements_done > 0 or (self.batch_progress is not None and self.batch_progress.is_begun)

@@ -15,6 +15,8 @@ from squizzle.analysis.locks.records import RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
+from squizzle.migrations.batch_records import BatchProgress
+from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
 from squizzle.migrations.failures import books_failed, excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftover, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
@@ -64,10 +66,13 @@ class ScriptRun:
         self._started = time.monotonic()
         self._waited_before = watch.waited if watch else timedelta()
         self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
-        self._state = DatabaseState.CHANGED if step.done_before else DatabaseState.UNTOUCHED
+        self._state = DatabaseState.CHANGED if step.is_begun else DatabaseState.UNTOUCHED
+        self._progress = step.progress or BatchProgress(script=())
 
     def run(self) -> Outcome:
         """Run what is left of the script; errors and what they leave as for `execute_plan`."""
+        for statement in self._step.settings:
+            self._execute(statement, self._state)
         units = self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),)
         for position, unit in enumerate(units):
             is_last = position == len(units) - 1
@@ -79,8 +84,10 @@ class ScriptRun:
                     self._until_granted(partial(self._alone, unit, resumed=resumed))
                 case UnitKind.PROGRAM:
                     self._run_program()
+                case UnitKind.BATCHES:
+                    self._in_batches(unit)
             self._state = DatabaseState.CHANGED
-        if units[-1].kind is UnitKind.ALONE:
+        if units[-1].kind in {UnitKind.ALONE, UnitKind.BATCHES}:
             self._verify()
             with self._connection.transaction():
                 self._finish()
@@ -98,6 +105,7 @@ class ScriptRun:
             lock_wait=waited - self._waited_before,
             attempts=self._locks.tries,
             locks=LockReport(predicted=self._forecast, observed=self._observed),
+            batched=self._progress.statements,
         )
 
     # Pieces
@@ -218,6 +226,19 @@ class ScriptRun:
         set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
         self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
         self._note_done(unit)
+
+    def _in_batches(self, unit: Unit) -> None:
+        around = BatchSurroundings(
+            connection=self._connection,
+            plan=self._plan,
+            step=self._step,
+            row_id=self._row_id,
+            locks=self._locks,
+            watch=self._watch,
+            listener=self._listener,
+            note_locks=self._note_locks,
+        )
+        self._progress = run_in_batches(around, unit, self._progress, state=self._state)
 
     def _verify(self) -> None:
         for statement in self._step.verify:

@@ -5,6 +5,7 @@ Most scripts are one piece: everything in one transaction. Others cannot be:
 - a statement that PostgreSQL refuses inside a transaction is a piece of its own;
 - a value that ALTER TYPE … ADD VALUE adds cannot be used before the commit (SQLSTATE 55P04), so when a later statement
   names it the transaction is committed in between;
+- a statement that is marked for running in batches is a piece of its own, of many transactions;
 - a script that says BEGIN and COMMIT itself is run as it says, each of its transactions a piece;
 - an author who declared "no transaction" gets each statement by itself.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from squizzle.analysis.records import Control, Statement
 from squizzle.errors import InvalidInputError
@@ -25,6 +27,7 @@ class UnitKind(StrEnum):
     TRANSACTION = "transaction"
     ALONE = "alone"
     PROGRAM = "program"
+    BATCHES = "batches"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +35,8 @@ class Unit:
     """One piece of a script.
 
     Attributes:
-        kind: In one transaction together with its note in the history, a single statement outside any, or a whole
-            program, which decides itself.
+        kind: In one transaction together with its note in the history, a single statement outside any, a single
+            statement in many transactions, each for a range of a key, or a whole program, which decides itself.
         statements: What runs, in order.
         options: What the script said behind BEGIN (`ISOLATION LEVEL SERIALIZABLE`); empty for nothing.
         ends_at: How many of the script's statements are finished when this piece is.
@@ -63,10 +66,12 @@ def divide(statements: Sequence[Statement], *, declared: bool | None, source: st
         source: The script's name, for messages.
 
     Raises:
-        InvalidInputError: ROLLBACK, PREPARE TRANSACTION, BEGIN without COMMIT, or a statement between BEGIN and
-            COMMIT that PostgreSQL refuses there. Nothing was run.
+        InvalidInputError: ROLLBACK, PREPARE TRANSACTION, BEGIN without COMMIT, a statement between BEGIN and
+            COMMIT that PostgreSQL refuses there or that runs in batches, or batches that need what ends with the
+            transaction before them. Nothing was run.
     """
     _refuse_unusable_control(statements, source)
+    _refuse_lost_state(statements, source)
     if any(statement.control for statement in statements):
         pieces = list(_as_the_script_says(statements, source))
     elif declared is False:
@@ -83,9 +88,54 @@ def _number(pieces: Sequence[_Piece]) -> Iterator[Unit]:
     done = 0
     for statements, options in pieces:
         done += len(statements)
-        together = all(statement.transactional for statement in statements)
-        kind = UnitKind.TRANSACTION if together else UnitKind.ALONE
-        yield Unit(kind=kind, statements=statements, ends_at=done, options=options)
+        yield Unit(kind=_kind(statements), statements=statements, ends_at=done, options=options)
+
+
+def _kind(statements: Sequence[Statement]) -> UnitKind:
+    if statements[0].batch is not None:
+        return UnitKind.BATCHES
+    return UnitKind.TRANSACTION if all(statement.transactional for statement in statements) else UnitKind.ALONE
+
+
+def lost_state(earlier: Sequence[Statement]) -> str:
+    """Why a statement behind these cannot run in batches: in new transactions, after a kill in a new session.
+
+    Returns:
+        The statement whose effect would be lost, as a sentence; empty when there is none.
+    """
+    for statement in earlier:
+        words = statement.words
+        if _makes_temporary(words):
+            return f"line {statement.line} makes a temporary table, which a run that goes on after a kill does not have"
+        if words[:2] in _LOST or words[:3] in _LOST:
+            return f"line {statement.line} ({' '.join(words[:3])}) ends with the transaction before the batches"
+        if words[:2] == ("SET", "LOCAL") and words[2:3] not in _HARMLESS:
+            return f"line {statement.line} (SET LOCAL {words[2]}) ends with the transaction before the batches"
+        if words[:1] == ("SELECT",) and "SET_CONFIG" in words and "TRUE" in words:
+            return f"line {statement.line} (set_config, local) ends with the transaction before the batches"
+    return ""
+
+
+def _makes_temporary(words: tuple[str, ...]) -> bool:
+    kinds = words[2:3] if words[1:2] in {("LOCAL",), ("GLOBAL",)} else words[1:2]
+    created = words[:1] == ("CREATE",) and kinds in {("TEMP",), ("TEMPORARY",)}
+    return created or any(pair in {("INTO", "TEMP"), ("INTO", "TEMPORARY")} for pair in pairwise(words))
+
+
+_LOST = frozenset(
+    {("SET", "ROLE"), ("SET", "SESSION", "AUTHORIZATION"), ("SET", "CONSTRAINTS"), ("SET", "SESSION", "ROLE")}
+)
+# Each batch has timeouts of its own.
+_HARMLESS = frozenset({("LOCK_TIMEOUT",), ("STATEMENT_TIMEOUT",), ("CLIENT_MIN_MESSAGES",)})
+
+
+def _refuse_lost_state(statements: Sequence[Statement], source: str) -> None:
+    for position, statement in enumerate(statements):
+        if statement.batch is not None and (problem := lost_state(statements[:position])):
+            raise InvalidInputError(
+                f"{source}:{statement.line}: this statement cannot run in batches: {problem}",
+                hint="put it behind the batched statement, or into another version; SET without LOCAL stays",
+            )
 
 
 def _refuse_unusable_control(statements: Sequence[Statement], source: str) -> None:
@@ -127,6 +177,12 @@ def _refuse_outsider(statement: Statement, source: str) -> None:
             f" {' '.join(statement.sql.split()[:3])}",
             hint="put it before BEGIN or behind COMMIT",
         )
+    if statement.batch is not None:
+        raise InvalidInputError(
+            f"{source}:{statement.line}: between BEGIN and COMMIT a statement cannot run in batches, which are"
+            " transactions of their own",
+            hint="put it before BEGIN or behind COMMIT, or remove the mark",
+        )
 
 
 def _options(begun: Statement | None) -> str:
@@ -141,7 +197,7 @@ def _by_need(statements: Sequence[Statement]) -> Iterator[tuple[Statement, ...]]
     """As few pieces as PostgreSQL allows."""
     piece: list[Statement] = []
     for position, statement in enumerate(statements):
-        if not statement.transactional:
+        if not statement.transactional or statement.batch is not None:
             if piece:
                 yield tuple(piece)
             yield (statement,)

@@ -16,11 +16,12 @@ from squizzle.config import (
     Config,
     Environment,
     load_config,
-    parse_duration,
     resolve_environment,
     resolve_url,
 )
+from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
@@ -43,6 +44,13 @@ statement = "2h"
 
 [after]
 analyze = false
+
+[batches]
+size = 2000
+pause = "0ms"
+target = "1s"
+max_replication_lag = "30s"
+automatic_rows = 1000000
 
 [postgres]
 programs = "/usr/lib/postgresql/18/bin"
@@ -93,6 +101,13 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             timeouts=Timeouts(lock=timedelta(milliseconds=500), statement=timedelta(hours=2)),
             out_of_order=True,
             analyze=False,
+            batches=BatchPolicy(
+                size=2000,
+                pause=timedelta(),
+                target=timedelta(seconds=1),
+                max_replication_lag=timedelta(seconds=30),
+                automatic_rows=1_000_000,
+            ),
         ),
         programs=Path("/usr/lib/postgresql/18/bin"),
         environments={
@@ -173,6 +188,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path) -> None:
         ("[projekt]", "the file has unknown settings: projekt"),
         ('[project]\nmigration = "x"\nzebra = 1', "project has unknown settings: migration, zebra"),
         ('[timeouts]\nlocks = "5s"', "timeouts has unknown settings: locks"),
+        ("[batches]\nautomatic = 1", "batches has unknown settings: automatic"),
         ('[postgres]\nprogram = "x"', "postgres has unknown settings: program"),
         ('[environments.a]\nurl = "postgresql:///a"\npassword = "x"', "environments.a has unknown settings: password"),
     ],
@@ -201,6 +217,12 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
         ('[project]\nout_of_order = "yes"', "project.out_of_order must be true or false"),
         ("[project]\nkeep_in_step = 1", "project.keep_in_step must be true or false"),
         ("[after]\nanalyze = 1", "after.analyze must be true or false"),
+        ("[batches]\nsize = 0", "batches.size must be a whole number from 1 to 1000000"),
+        ('[batches]\nsize = "5000"', "batches.size must be a whole number"),
+        ("[batches]\nautomatic_rows = true", "batches.automatic_rows must be a whole number"),
+        ("[batches]\npause = 50", "batches.pause must be a text"),
+        ('[batches]\ntarget = "0ms"', "batches.target must be above zero"),
+        ('[batches]\nmax_replication_lag = "0s"', "batches.max_replication_lag must be above zero"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused_by_its_name(tmp_path: Path, text: str, what: str) -> None:

@@ -28,6 +28,7 @@ CONTRACT = {
     "RollbackFailedError": 7,
     "BackupDamagedError": 7,
     "LockTimeoutError": 8,
+    "StandbyBehindError": 8,
     "RefusedError": 9,
     "IdentityMismatchError": 9,
     "CouldNotVerifyError": 10,
@@ -38,7 +39,7 @@ CONTRACT = {
     "CloudError": 1,
 }
 
-WORTH_ANOTHER_TRY = {"ConnectionFailedError", "LockTimeoutError"}
+WORTH_ANOTHER_TRY = {"ConnectionFailedError", "LockTimeoutError", "StandbyBehindError"}
 
 # A value for every argument that any of them takes, none of them a default.
 GIVEN = {
@@ -67,7 +68,7 @@ def test_every_error_has_the_exit_code_of_the_contract(kind: type[SquizzleError]
 
 
 @pytest.mark.parametrize("kind", ALL_ERRORS)
-def test_only_lost_connections_and_locks_are_worth_another_try(kind: type[SquizzleError]) -> None:
+def test_only_lost_connections_locks_and_standbys_are_worth_another_try(kind: type[SquizzleError]) -> None:
     assert kind.retryable is (kind.__name__ in WORTH_ANOTHER_TRY)
 
 

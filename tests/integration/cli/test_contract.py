@@ -214,6 +214,41 @@ def test_a_dry_run_shows_what_would_run(squizzle: Squizzle, shop_folder: Folder)
     assert "-- 0002_change/up.sql:2 (outside a transaction)\nCREATE INDEX CONCURRENTLY i ON t (a);" in human
 
 
+def test_what_runs_in_batches_is_said_before_and_after(squizzle: Squizzle, shop_folder: Folder) -> None:
+    statement = "INSERT INTO u SELECT a FROM t"
+    shop_folder.write("0001", "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 250)")
+    shop_folder.write("0002", f"CREATE TABLE u (a int);\n-- squizzle: batch key=t.a size=100 pause=0ms\n{statement}")
+    shop_folder.write("0003", "SELECT 1")
+    (squizzle.place / "squizzle.toml").write_text('[batches]\ntarget = "2s"\n', encoding="utf-8")
+
+    would = squizzle("apply", "--to", "0002", "--dry-run", "--json").document["would_apply"][1]
+    human = squizzle("apply", "--to", "0002", "--dry-run").out
+    plan = squizzle("plan", "0002", "--json").document if squizzle("apply", "0001").code == 0 else {}
+    done = squizzle("apply", "--all", "--json")
+
+    assert plan["statements"][1]["batch"] == would["statements"][1]["batch"]
+    assert plan["statements"][1]["lock_timeout_ms"] == 2000
+    assert would["statements"][1] == {
+        "line": 3,
+        "sql": statement,
+        "batch": {
+            "key": ["a"],
+            "size": 100,
+            "pause_ms": 0,
+            "target_ms": 2000,
+            "max_replication_lag_ms": 10_000,
+            "automatic": False,
+        },
+    }
+    assert f"-- 0002_change/up.sql:3 (in batches by a, 100 rows at first, a transaction each)\n{statement};" in human
+    assert done.code == 0
+    assert [one.get("batched") for one in done.document["applied"]] == [
+        [{"line": 3, "table": "public.t", "key": ["a"], "rows": 250, "batches": 2}],
+        None,
+    ]
+    assert "  line 3: 250 rows in 2 batches of public.t by a" in done.err.splitlines()
+
+
 def test_a_dry_run_is_refused_for_what_apply_would_refuse(squizzle: Squizzle, shop_folder: Folder) -> None:
     squizzle("apply", "0001")
     shop_folder.write("0001", "CREATE TABLE t (a bigint)")

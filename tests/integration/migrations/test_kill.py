@@ -15,6 +15,7 @@ from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Target
 from squizzle.proof.digests import digest_schema
+from tests.support.processes import wait_until
 
 # From before the first statement to after the last one.
 KILLS = 8
@@ -112,3 +113,51 @@ def test_the_example_that_is_killed_on_the_way_ends_with_the_same_schema(
 
     assert read_status(connection, target, migrations).pending == ()
     assert len(digest_schema(connection, schema="public").objects) == unharmed
+
+
+def test_a_statement_in_batches_that_is_killed_changes_every_row_once(
+    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+) -> None:
+    write(
+        tmp_path,
+        "1",
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0); INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    write(
+        tmp_path,
+        "2",
+        "-- squizzle: batch key=id size=50 pause=5ms target=1ms\nUPDATE t SET n = n + 1;\n"
+        "-- squizzle: batch key=id size=50 pause=5ms target=1ms\nUPDATE t SET n = n + 1 WHERE id % 2 = 0 OR id < 10;",
+    )
+    for batches in (1, 70):  # 60 are one statement
+        process = command(access, database, tmp_path)
+        wait_until(lambda: batches_done(connection) >= batches or process.poll() is not None, "a batch is done")  # noqa: B023
+        process.kill()
+        process.wait()
+        wait_until(lambda: not others(connection), "the server noticed")
+
+    assert read_status(connection, Target(database=database), read_migrations(tmp_path)).pending
+    assert finish(access, database, tmp_path) == 0
+
+    assert connection.execute(
+        "SELECT count(*) FROM t WHERE n <> CASE WHEN id % 2 = 0 OR id < 10 THEN 2 ELSE 1 END"
+    ).fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM squizzle_history WHERE version = '2'").fetchone() == (3,)
+
+
+def batches_done(connection: Connection) -> int:
+    if connection.execute("SELECT to_regclass('squizzle_history')").fetchone() == (None,):
+        return 0
+    row = connection.execute(
+        "SELECT coalesce(sum((one ->> 'batches')::int), 0) FROM squizzle_history h,"
+        " jsonb_array_elements(h.batch_progress -> 'statements') one WHERE h.id = (SELECT max(id) FROM squizzle_history)"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def others(connection: Connection) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND application_name LIKE 'squizzle%'"
+    ).fetchone()
+    return int(row[0]) if row else 0

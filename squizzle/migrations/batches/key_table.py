@@ -1,0 +1,186 @@
+"""The table whose key the ranges are of, as the database has it; refuses keys that would be slow or would miss rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from psycopg import sql
+
+from squizzle.analysis.batchable import BatchShape, TableName, Verb
+from squizzle.errors import InvalidInputError
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+
+_PACKAGE = "squizzle.migrations.batches"
+# What has rows of its own, and, where it is only read, materialized views.
+_WRITABLE = ("r", "p")
+_READABLE = ("r", "p", "m")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Column:
+    name: str
+    type: str
+    not_null: bool
+    is_time: bool
+
+
+class KeyTable:
+    """Ranges of one table's key.
+
+    Args:
+        connection: The session that runs the script; it may have set a search path.
+        shape: The statement.
+        where: `0007_x/up.sql:12`, for messages.
+
+    Raises:
+        InvalidInputError: No such table or column, no index that the key leads, a null in the key, or an aggregate in
+            the SELECT list. Nothing was changed.
+    """
+
+    def __init__(self, connection: Connection, shape: BatchShape, where: str) -> None:
+        self._connection = connection
+        self._shape = shape
+        self._where = where
+        self._id, self.name = self._find(shape.source, _READABLE if shape.verb is Verb.INSERT else _WRITABLE)
+        self._columns = self._read_columns()
+        self._check_index()
+        self._check_nulls()
+        if shape.verb is Verb.INSERT:
+            self._check_insert()
+
+    def highest(self) -> Key | None:
+        """The last key; None when the table is empty."""
+        order = self._list("{} DESC")
+        query = sql.SQL("SELECT {} FROM {} k ORDER BY {} LIMIT 1").format(self._texts(), self._source(), order)
+        return self._one_key(query)
+
+    def bound(self, *, after: Key | None, until: Key, size: int) -> Key | None:
+        """The key of the last of the next `size` rows; None when not so many are left up to `until`."""
+        query = sql.SQL("SELECT {} FROM {} k WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
+            self._texts(),
+            self._source(),
+            self._range("k", after=after, until=until),
+            self._list("{}"),
+            sql.Literal(size - 1),
+        )
+        return self._one_key(query)
+
+    def range(self, *, after: Key | None, until: Key) -> str:
+        """SQL that is true for the rows behind `after` up to and with `until`, in the words of the statement."""
+        return self._range(self._shape.called, after=after, until=until).as_string(self._connection)
+
+    def estimated_rows(self) -> int:
+        """How many rows the planner thinks there are; it knows partitions, and tables that were never analysed."""
+        query = sql.SQL("EXPLAIN (FORMAT JSON) SELECT FROM {}").format(self._source())
+        row = self._connection.execute(query).fetchone()
+        return max(1, round(row[0][0]["Plan"]["Plan Rows"])) if row else 1
+
+    # What is there
+
+    def _find(self, table: TableName, kinds: Sequence[str]) -> tuple[int, str]:
+        row = self._connection.execute(
+            "SELECT c.oid::bigint, c.relkind::text, format('%%I.%%I', n.nspname, c.relname)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
+            (_identifier(table).as_string(self._connection),),
+        ).fetchone()
+        if row is None:
+            self._refuse(f"there is no table {table.name}", "correct the name, or create it before")
+        if row[1] not in kinds:
+            self._refuse(f"{row[2]} is no table", "name the table that has the rows")
+        return int(row[0]), str(row[2])
+
+    def _read_columns(self) -> tuple[_Column, ...]:
+        columns = self._shape.columns
+        rows = self._connection.execute(
+            load_sql(_PACKAGE, "key_columns"), {"table": self._id, "columns": list(columns)}
+        ).fetchall()
+        found = tuple(_Column(name=name, type=kind, not_null=sure, is_time=time) for name, kind, sure, time in rows)
+        if missing := [name for name in columns if name not in {column.name for column in found}]:
+            self._refuse(f"{self.name} has no column {', '.join(missing)}", "name a column of it in key=…")
+        return found
+
+    def _check_index(self) -> None:
+        parameters = {"table": self._id, "only": self._shape.only, "columns": list(self._shape.columns)}
+        without = [row[0] for row in self._connection.execute(load_sql(_PACKAGE, "without_index"), parameters)]
+        if without:
+            names = ", ".join(without[:3]) + (" …" if len(without) > 3 else "")  # noqa: PLR2004
+            key = ", ".join(self._shape.columns)
+            self._refuse(
+                f"{names} has no index that {key} leads, so each batch would read the whole table",
+                f"CREATE INDEX CONCURRENTLY ON {without[0]} ({key}) in a version before, or choose another key",
+            )
+
+    def _check_nulls(self) -> None:
+        for column in self._columns:
+            name = sql.Identifier("k", column.name)
+            query = sql.SQL("SELECT EXISTS (SELECT FROM {} k WHERE {} IS NULL)").format(self._source(), name)
+            if not column.not_null and self._connection.execute(query).fetchone() == (True,):
+                self._refuse(
+                    f"{self.name} has rows whose {column.name} is null, which no range holds: they would be missed",
+                    f"fill them before (… WHERE {column.name} IS NULL), or choose a key that is NOT NULL",
+                )
+
+    def _check_insert(self) -> None:
+        target, name = self._find(self._shape.target, _WRITABLE)
+        family = (
+            "WITH RECURSIVE up(oid) AS"
+            " (SELECT %s::oid UNION SELECT inhparent FROM pg_inherits JOIN up ON inhrelid = oid)"
+            " SELECT oid::bigint FROM up"
+        )
+        ours, theirs = ({row[0] for row in self._connection.execute(family, (one,))} for one in (self._id, target))
+        if ours & theirs:
+            self._refuse(f"it copies {self.name} into {name}, so new rows could be copied again", "copy elsewhere")
+        query = "SELECT DISTINCT proname::text FROM pg_proc WHERE prokind = 'a' AND proname = ANY (%s)"
+        for (aggregate,) in self._connection.execute(query, (sorted(self._shape.functions),)):
+            self._refuse(
+                f"the aggregate {aggregate} would give one row for each range", "aggregate into a table before"
+            )
+
+    def _refuse(self, reason: str, hint: str) -> NoReturn:
+        raise InvalidInputError(f"{self._where}: this statement cannot run in batches: {reason}", hint=hint)
+
+    # SQL
+
+    def _one_key(self, query: sql.Composed) -> Key | None:
+        row = self._connection.execute(query).fetchone()
+        return None if row is None else tuple(str(value) for value in row)
+
+    def _source(self) -> sql.Composable:
+        only = sql.SQL("ONLY ") if self._shape.only else sql.SQL("")
+        return only + _identifier(self._shape.source)
+
+    def _texts(self) -> sql.Composed:
+        # As JSON has them, times are unambiguous whatever DateStyle a script or a role has set.
+        return sql.SQL(", ").join(
+            sql.SQL("to_jsonb({}) #>> '{{}}'" if column.is_time else "{}::text").format(
+                sql.Identifier("k", column.name)
+            )
+            for column in self._columns
+        )
+
+    def _list(self, template: str, called: str = "k") -> sql.Composed:
+        parts = {"{}": sql.SQL("{}"), "{} DESC": sql.SQL("{} DESC")}[template]
+        return sql.SQL(", ").join(parts.format(sql.Identifier(called, column.name)) for column in self._columns)
+
+    def _range(self, called: str, *, after: Key | None, until: Key) -> sql.Composed:
+        key = sql.SQL("({})").format(self._list("{}", called))
+        upper = sql.SQL("{} <= ({})").format(key, self._literals(until))
+        if after is None:
+            return upper
+        return sql.SQL("{} > ({}) AND {}").format(key, self._literals(after), upper)
+
+    def _literals(self, key: Key) -> sql.Composed:
+        # The type is the server's own name for it.
+        return sql.SQL(", ").join(
+            sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
+            for value, column in zip(key, self._columns, strict=True)
+        )
+
+
+def _identifier(table: TableName) -> sql.Identifier:
+    return sql.Identifier(table.schema, table.name) if table.schema else sql.Identifier(table.name)

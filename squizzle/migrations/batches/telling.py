@@ -1,0 +1,73 @@
+"""How far a statement in batches is, told about once a second: rows, share, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from squizzle.migrations.batch_records import BatchedStatement
+
+_TELL_EVERY_S = 1.0
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+class Telling:
+    """Tells how far one statement is.
+
+    Args:
+        tell: Told one sentence at a time.
+        where: `0007_x/up.sql:12`.
+        table_rows: How many rows the table has, as the planner estimates.
+        done: How far the statement is now.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        where: str,
+        table_rows: int,
+        done: BatchedStatement,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._where = where
+        self._table_rows = table_rows
+        self._clock = clock
+        self._began = self._told = clock()
+        self._passed_before = done.passed
+        if done.batches:
+            tell(f"{where}: goes on behind {', '.join(done.key)} = {', '.join(done.after or ())}; {_rows(done)}")
+
+    def batch_done(self, done: BatchedStatement) -> None:
+        """Say how far it is, unless that was said a moment ago."""
+        now = self._clock()
+        if done.finished:
+            self._tell(f"{self._where}: {_rows(done)} in {done.batches:,} batches, finished")
+        elif now - self._told >= _TELL_EVERY_S:
+            self._told = now
+            self._tell(f"{self._where}: {_rows(done)}{self._share(done, now)}")
+
+    def _share(self, done: BatchedStatement, now: float) -> str:
+        # The estimate may be too low, and the table may grow: never say that all is done before it is.
+        total = max(self._table_rows, done.passed + done.size)
+        percent = min(99, 100 * done.passed // total)
+        share = f", {percent} % of about {total:,} in the table"
+        passed = done.passed - self._passed_before
+        if passed <= 0:
+            return share
+        return f"{share}, about {duration_left((now - self._began) * (total - done.passed) / passed)} left"
+
+
+def _rows(done: BatchedStatement) -> str:
+    return f"{done.rows:,} rows done"
+
+
+def duration_left(seconds: float) -> str:
+    """A length of time as exactly as an estimate deserves."""
+    if seconds < _MINUTE_S:
+        return f"{max(1, round(seconds))} s"
+    if seconds < _HOUR_S:
+        return f"{round(seconds / _MINUTE_S)} min"
+    return f"{seconds / _HOUR_S:.1f} h"
