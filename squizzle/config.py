@@ -23,6 +23,7 @@ from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
 
+SEVERITIES = ("error", "warning", "info", "off")
 CONFIG_NAME = "squizzle.toml"
 PRODUCTION = "production"
 LAYOUTS = (
@@ -70,6 +71,21 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LintSettings:
+    """`[lint]`: what the project wants of the linter.
+
+    Attributes:
+        rules: Folder with rules of the project's own; None for none.
+        squawk: Whether squawk is asked for a second opinion where it is installed.
+        severities: By code or name of a rule: error, warning, info or off.
+    """
+
+    rules: Path | None = None
+    squawk: bool = True
+    severities: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """The whole file.
 
@@ -81,6 +97,7 @@ class Config:
         keep_in_step: Whether the books of the layout's tool are kept, too (`[project] keep_in_step`).
         policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
             `[after] analyze`, `[batches]`).
+        lint: What the linter looks for (`[lint]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
     """
@@ -91,6 +108,7 @@ class Config:
     schema: str = "public"
     keep_in_step: bool = False
     policy: Policy = field(default_factory=Policy)
+    lint: LintSettings = field(default_factory=LintSettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
 
@@ -152,6 +170,7 @@ class _Reader:
                 analyze=self.yes_or_no(after, "after", "analyze", default=True),
                 batches=self.batches(batches),
             ),
+            lint=self.lint(top.pop("lint", {}), folder),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
         )
@@ -184,6 +203,21 @@ class _Reader:
         if (environment.url is None) == (environment.url_env is None):
             self.complain(where, "give either url or url_env")
         return environment
+
+    def lint(self, value: object, folder: Path) -> LintSettings:
+        section = self.section(value, "lint")
+        severities = self.section(section.pop("severity", {}), "lint.severity")
+        for rule, severity in severities.items():
+            if severity not in SEVERITIES:
+                self.complain(f"lint.severity.{rule}", f"must be one of {', '.join(SEVERITIES)}")
+        rules = self.text(section, "lint", "rules")
+        settings = LintSettings(
+            rules=folder / rules if rules else None,
+            squawk=self.yes_or_no(section, "lint", "squawk", default=True),
+            severities={rule: str(severity) for rule, severity in severities.items()},
+        )
+        self.nothing_left(section, "lint")
+        return settings
 
     def layout(self, project: dict[str, object]) -> str:
         layout = self.text(project, "project", "layout") or "auto"

@@ -69,6 +69,36 @@ def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = No
     return LintResult(findings=tuple(findings), files=files, statements=statements)
 
 
+def with_severities(result: LintResult, severities: Mapping[str, str]) -> LintResult:
+    """The findings with the severities that a project chose for its rules; those of rules that are off are left out.
+
+    Args:
+        result: What was found.
+        severities: By code or name of a rule: a severity, or `off`; see `check_rule_names` for unknown ones.
+    """
+    kept = []
+    for finding in result.findings:
+        chosen = severities.get(finding.rule) or severities.get(finding.name)
+        if chosen != "off":
+            kept.append(replace(finding, severity=Severity(chosen)) if chosen else finding)
+    return replace(result, findings=tuple(kept))
+
+
+def check_rule_names(names: Iterable[str], rules: Sequence[Rule]) -> None:
+    """Refuse codes and names that no rule has: a setting that does nothing looks like one that works.
+
+    Raises:
+        InvalidInputError: Some are unknown.
+    """
+    known = {UNREADABLE[0], UNREADABLE[1], *(rule.code for rule in rules), *(rule.name for rule in rules)}
+    unknown = [name for name in names if name not in known and not name.startswith("squawk:")]
+    if unknown:
+        raise InvalidInputError(
+            f"there is no rule {', '.join(unknown)}",
+            hint="docs/rules.md lists codes and names; correct [lint.severity]",
+        )
+
+
 def _unreadable(script: Script, error: InvalidInputError) -> Finding:
     place = re.match(rf"{re.escape(script.source)}:(\d+)(?::(\d+))?: ", error.message)
     return Finding(

@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 
 from squizzle.analysis.findings import Severity
-from squizzle.analysis.lint import LintResult, Script, lint_scripts
+from squizzle.analysis.lint import LintResult, Script, check_rule_names, lint_scripts, with_severities
+from squizzle.analysis.rules.own import load_rules
 from squizzle.analysis.rules.registry import built_in_rules
+from squizzle.analysis.rules.rule import Rule
+from squizzle.analysis.squawk import ask_squawk, find_squawk
 from squizzle.analysis.weight import Facts, weigh
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
+from squizzle.config import LintSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.scripts import scripts_at
 from squizzle.postgres.access import connect
@@ -44,9 +48,28 @@ def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
         for path in paths or (invocation.folder,)
         for script in scripts_at(path, layout=layout, placeholders=placeholders)
     ]
-    result = _weighed(lint_scripts(scripts), invocation)
-    _print(result, scripts, "json" if invocation.as_json else form)
+    settings = invocation.config.lint
+    rules = _rules(settings)
+    check_rule_names(settings.severities, rules)
+    result = _weighed(lint_scripts(scripts, rules=rules), invocation)
+    result = with_severities(_second_opinion(result, scripts, settings), settings.severities)
+    _print(result, scripts, rules, "json" if invocation.as_json else form)
     return 1 if result.count(Severity.ERROR) else 0
+
+
+def _rules(settings: LintSettings) -> tuple[Rule, ...]:
+    ours = built_in_rules()
+    return ours if settings.rules is None else (*ours, *load_rules(settings.rules, beside=ours))
+
+
+def _second_opinion(result: LintResult, scripts: list[Script], settings: LintSettings) -> LintResult:
+    program = find_squawk() if settings.squawk else None
+    if program is None:
+        return result
+    more = ask_squawk(program, scripts, result.findings)
+    places = {script.source: place for place, script in enumerate(scripts)}
+    together = sorted((*result.findings, *more), key=lambda one: (places[one.file], one.line, one.column))
+    return replace(result, findings=tuple(together))
 
 
 def _weighed(result: LintResult, invocation: Invocation) -> LintResult:
@@ -59,9 +82,9 @@ def _weighed(result: LintResult, invocation: Invocation) -> LintResult:
     return replace(result, findings=tuple(weigh(one, facts) for one in result.findings))
 
 
-def _print(result: LintResult, scripts: list[Script], form: str) -> None:
+def _print(result: LintResult, scripts: list[Script], rules: tuple[Rule, ...], form: str) -> None:
     if form == "sarif":
-        text = as_sarif(result, built_in_rules())
+        text = as_sarif(result, rules)
     elif form == "github":
         text = as_github(result)
     else:

@@ -93,7 +93,7 @@ def as_sarif(result: LintResult, rules: Sequence[Rule]) -> str:
         "name": "squizzle",
         "version": __version__,
         "informationUri": _PAGES,
-        "rules": [_sarif_rule(rule) for rule in rules],
+        "rules": [*(_sarif_rule(rule) for rule in rules), *_foreign_rules(result)],
     }
     run = {"tool": {"driver": driver}, "results": [_sarif_result(one) for one in result.findings]}
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -109,6 +109,12 @@ def _sarif_rule(rule: Rule) -> dict[str, object]:
         "help": {"text": rule.safe_way},
         "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
     }
+
+
+def _foreign_rules(result: LintResult) -> list[dict[str, object]]:
+    """Rules of a second opinion, of which we know no more than the name."""
+    names = dict.fromkeys((one.rule, one.name) for one in result.findings if one.rule.startswith("squawk:"))
+    return [{"id": code, "name": name} for code, name in names]
 
 
 def _sarif_result(one: Finding) -> dict[str, object]:

@@ -217,6 +217,8 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
         ('[project]\nout_of_order = "yes"', "project.out_of_order must be true or false"),
         ("[project]\nkeep_in_step = 1", "project.keep_in_step must be true or false"),
         ("[after]\nanalyze = 1", "after.analyze must be true or false"),
+        ('[lint.severity]\nL101 = "loud"', "lint.severity.L101 must be one of error, warning, info, off"),
+        ('[lint]\nruels = "x"', "lint has unknown settings: ruels"),
         ("[batches]\nsize = 0", "batches.size must be a whole number from 1 to 1000000"),
         ('[batches]\nsize = "5000"', "batches.size must be a whole number"),
         ("[batches]\nautomatic_rows = true", "batches.automatic_rows must be a whole number"),

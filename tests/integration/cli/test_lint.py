@@ -92,3 +92,31 @@ def test_with_a_database_the_severity_follows_the_real_table(
     assert (small["severity"], medium["severity"]) == ("info", "warning")
     assert ", 100 rows," in small["message"]
     assert "MB, 300,100 rows," in medium["message"]
+
+
+def test_squawk_is_heard_and_decides_nothing(offline: Squizzle, folder: Folder) -> None:
+    folder.write("1", "SELECT 1;\nALTER TABLE t ALTER COLUMN a DROP NOT NULL;\nCREATE INDEX i ON t (a);")
+    offline.configure("")
+    with_it = offline("lint", "--json")
+    offline.configure("[lint]\nsquawk = false\n")
+    without = offline("lint", "--json")
+
+    theirs = [one for one in with_it.document["findings"] if one["rule"].startswith("squawk:")]
+    assert ("squawk:ban-drop-not-null", 2, "info") in [(one["rule"], one["line"], one["severity"]) for one in theirs]
+    assert 3 not in [one["line"] for one in theirs]  # ours says it already
+    assert with_it.code == without.code
+    assert [one for one in with_it.document["findings"] if one not in theirs] == without.document["findings"]
+
+
+def test_a_project_chooses_severities_and_adds_rules_of_its_own(offline: Squizzle, folder: Folder) -> None:
+    folder.write("1", DELETE)
+    offline.configure('[lint.severity]\nD101 = "warning"\n')
+    assert by_rule(offline("lint", "--json"), "D101")["severity"] == "warning"
+
+    offline.configure('[lint.severity]\nD999 = "warning"\n')
+    unknown = offline("lint", "--json")
+    assert (unknown.code, "there is no rule D999" in unknown.err) == (2, True)
+
+    offline.configure('[lint]\nrules = "rules"\n')
+    missing = offline("lint", "--json")
+    assert (missing.code, "is no folder of rules" in missing.err) == (2, True)
