@@ -1,24 +1,24 @@
 """How long a client waits for a row while a backfill of a whole table runs: in batches and as one statement.
 
 Clients update one random row after the other. A migration sets a column of every row. Rounds are interleaved.
-
-    python -m bench.batches [--rounds 1] [--rows 1000000]
 """
 
 from __future__ import annotations
 
-import argparse
 import random
+import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.replay import scratch_database
+from bench.report import Finding
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import ServerAccess, connect
-from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import Target
 
 CLIENTS = 2
@@ -37,7 +37,6 @@ class Round:
         p50_ms: Half of the clients' updates were faster.
         p99_ms: All but one in a hundred were faster.
         longest_ms: The slowest of them.
-        updates: How many there were.
     """
 
     name: str
@@ -45,33 +44,38 @@ class Round:
     p50_ms: float
     p99_ms: float
     longest_ms: float
-    updates: int
-
-    def line(self) -> str:
-        """One line of the table."""
-        return (
-            f"{self.name:<10} {self.seconds:7.1f} s   p50 {self.p50_ms:7.1f} ms   p99 {self.p99_ms:8.1f} ms"
-            f"   longest {self.longest_ms:8.1f} ms   {self.updates} updates"
-        )
 
 
-def main() -> None:
-    """Run the rounds and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    arguments = parser.parse_args()
-    runtime = find_runtime()
-    settings = drill_settings(runtime.major) | {"archive_mode": "off", "max_wal_size": "4GB"}
-    with throwaway_cluster("bench", settings=settings, runtime=runtime) as server:
-        access = ServerAccess(host=str(server.socket_folder), port=server.port, user=server.user)
-        for number in range(arguments.rounds):
-            for name, mark in (("whole", ""), ("batches", MARK)):
-                print(_round(access, name, mark, arguments.rows, f"{name}_{number}").line(), flush=True)
+def measure(access: ServerAccess, *, rounds: int, rows: int) -> Finding:
+    """Backfill a new table as one statement and in batches, in turn."""
+    done = [
+        _round(access, name, mark, rows)
+        for _ in range(rounds)
+        for name, mark in (("one statement", ""), ("in batches", MARK))
+    ]
+    return Finding(
+        title=f"A backfill of {rows:,} rows",
+        method=f"{CLIENTS} clients that update random rows, 10 ms apart; medians of {rounds} interleaved rounds.",
+        headings=("squizzle apply", "s", "p50 ms", "p99 ms", "longest ms"),
+        rows=tuple(_rows(done)),
+        command=f"python -m bench batches --rounds {rounds} --rows {rows}",
+    )
 
 
-def _round(access: ServerAccess, name: str, mark: str, rows: int, database: str) -> Round:
-    _prepare(access, database, rows)
+def _rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
+    for name in dict.fromkeys(one.name for one in rounds):
+        same = [one for one in rounds if one.name == name]
+        columns = zip(*((one.seconds, one.p50_ms, one.p99_ms, one.longest_ms) for one in same), strict=True)
+        yield (name, *(f"{statistics.median(column):.1f}" for column in columns))
+
+
+def _round(access: ServerAccess, name: str, mark: str, rows: int) -> Round:
+    with scratch_database(access, "batches") as database:
+        _prepare(access, database, rows)
+        return _fill(access, name, mark, rows, database)
+
+
+def _fill(access: ServerAccess, name: str, mark: str, rows: int, database: str) -> Round:
     with tempfile.TemporaryDirectory() as folder, connect(access, database, purpose="migration") as connection:
         version = Path(folder) / "1_backfill"
         version.mkdir()
@@ -95,8 +99,6 @@ def _round(access: ServerAccess, name: str, mark: str, rows: int, database: str)
 
 
 def _prepare(access: ServerAccess, database: str, rows: int) -> None:
-    with connect(access, "postgres", purpose="bench") as control:
-        control.execute(f"CREATE DATABASE {database}".encode())
     with connect(access, database, purpose="bench") as connection:
         connection.execute(
             "CREATE TABLE account (id bigint PRIMARY KEY, balance int NOT NULL, total bigint, note text)"
@@ -128,9 +130,4 @@ def _summarise(name: str, seconds: float, latencies: list[float]) -> Round:
         p50_ms=ordered[len(ordered) // 2],
         p99_ms=ordered[len(ordered) * 99 // 100],
         longest_ms=ordered[-1],
-        updates=len(ordered),
     )
-
-
-if __name__ == "__main__":
-    main()

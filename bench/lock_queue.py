@@ -1,39 +1,37 @@
-"""What clients feel while a migration adds a column behind a long reader: Squizzle against psql, in one run.
+"""What clients feel while a migration adds a column behind a long reader: Squizzle against what people use instead.
 
 Eight clients read and update one table at a fixed rate. A reader leaves its transaction open for some seconds. A
 migration adds a column. Latency is measured from the moment a request was due, so a stall is not hidden by clients
-that wait. Rounds are interleaved: no DDL, psql, Squizzle, no DDL …
-
-    python -m bench.lock_queue [--rounds 3] [--seconds 16]
+that wait. Rounds are interleaved: no DDL, psql, dbmate, Alembic, Squizzle, no DDL …
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from squizzle.migrations.layouts import read_migrations
-from squizzle.migrations.operations import apply_versions
-from squizzle.postgres.access import ServerAccess, client_environment, connect
-from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
-from squizzle.postgres.identity import Target
-from squizzle.postgres.programs import find_programs
+from bench import histories, peers
+from bench.replay import scratch_database
+from bench.report import Finding
+from squizzle.postgres.access import ServerAccess, connect
 
 ROWS = 100_000
 CLIENTS = 8
 RATE_PER_CLIENT = 50.0
 READER_S = 8.0
 DDL_AT_S = 2.0
-DATABASE = "bench"
+DATABASE = "lock_queue"
+NOBODY = "no DDL"
+
+_Migrate = Callable[[ServerAccess, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,36 +57,48 @@ class Round:
     ddl_s: float
 
 
-def main() -> None:
-    """Run the rounds and print one line each, then medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=16.0)
-    arguments = parser.parse_args()
-    runtime = find_runtime()
-    with throwaway_cluster("bench", settings=drill_settings(runtime.major, throwaway=True), runtime=runtime) as server:
-        access = ServerAccess(host=str(server.socket_folder), port=server.port, user=server.user)
+def measure(access: ServerAccess, *, rounds: int, seconds: float) -> Finding:
+    """Run the load with nobody migrating, and then with each of them, in turn."""
+    migrators, missing = _migrators(access)
+    with scratch_database(access, DATABASE):
         _prepare(access)
-        rounds = [
-            _round(access, name, migrate, arguments.seconds, number)
-            for number in range(arguments.rounds)
-            for name, migrate in (("no DDL", _nothing), ("psql -f", _psql), ("squizzle", _squizzle))
+        done = [
+            _round(access, name, migrate, seconds, number)
+            for number in range(rounds)
+            for name, migrate in migrators.items()
         ]
-    _print_medians(rounds)
+    return Finding(
+        title="A column behind a long reader",
+        method=f"{CLIENTS} clients, {CLIENTS * RATE_PER_CLIENT:.0f} requests a second, {ROWS:,} rows; a reader holds"
+        f" the table for {READER_S:.0f} s. Medians of {rounds} interleaved rounds of {seconds:.0f} s; the ratio is that"
+        " of the p99 to the p99 without DDL.",
+        headings=("who migrates", "p50 ms", "p99 ms", "max ms", "over 1 s", "DDL s", "ratio"),
+        rows=tuple(_rows(done)),
+        missing=missing,
+        command=f"python -m bench lock-queue --rounds {rounds} --seconds {seconds:.0f}",
+    )
+
+
+def _migrators(access: ServerAccess) -> tuple[dict[str, _Migrate], tuple[str, ...]]:
+    psql, dbmate = peers.find_psql(access), peers.find_dbmate()
+    alembic, squizzle = peers.find_alembic(), peers.find_squizzle()
+    found: dict[str, _Migrate] = {NOBODY: _nothing, "psql -f": partial(_psql, psql)}
+    if not dbmate.missing:
+        found["dbmate"] = partial(_dbmate, dbmate)
+    if not alembic.missing:
+        found["Alembic"] = partial(_alembic, alembic)
+    found["squizzle"] = partial(_squizzle, squizzle)
+    return found, tuple(peer.sentence() for peer in (dbmate, alembic) if peer.missing)
 
 
 def _prepare(access: ServerAccess) -> None:
-    with connect(access, "postgres", purpose="bench") as control:
-        control.execute(f"CREATE DATABASE {DATABASE}".encode())
     with connect(access, DATABASE, purpose="bench") as connection:
         connection.execute("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL, note text)")
         connection.execute("INSERT INTO account SELECT g, 0, repeat('x', 80) FROM generate_series(1, %s) g", (ROWS,))
         connection.execute("VACUUM ANALYZE account")
 
 
-def _round(
-    access: ServerAccess, name: str, migrate: Callable[[ServerAccess, int], None], seconds: float, number: int
-) -> Round:
+def _round(access: ServerAccess, name: str, migrate: _Migrate, seconds: float, number: int) -> Round:
     latencies: list[float] = []
     begin = time.monotonic() + 0.5
     clients = [
@@ -137,21 +147,42 @@ def _nothing(_access: ServerAccess, _number: int) -> None:
     """No migration: what the load feels anyway."""
 
 
-def _psql(access: ServerAccess, number: int) -> None:
-    with connect(access, "postgres", purpose="bench") as connection:
-        programs = find_programs(explicit=None, server_major=connection.info.server_version // 10000)
-    with client_environment(access, DATABASE) as environment:
-        command = [str(programs.path("psql")), "-X", "-q", "-c", f"ALTER TABLE account ADD COLUMN p{number} int"]
-        subprocess.run(command, env=environment, check=True)
+def _columns(prefix: str, count: int) -> tuple[histories.Step, ...]:
+    """So many migrations that add a column each; all but the last one are applied already."""
+    return tuple(
+        histories.Step(
+            number=number,
+            name="column",
+            up=(f"ALTER TABLE account ADD COLUMN {prefix}{number} int",),
+            down=(f"ALTER TABLE account DROP COLUMN {prefix}{number}",),
+        )
+        for number in range(1, count + 1)
+    )
 
 
-def _squizzle(access: ServerAccess, number: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, connect(access, DATABASE, purpose="migration") as connection:
-        for earlier in range(number + 1):
-            version = Path(folder) / f"{earlier + 1}_column"
-            version.mkdir()
-            (version / "up.sql").write_text(f"ALTER TABLE account ADD COLUMN s{earlier} int;\n", encoding="utf-8")
-        apply_versions(connection, Target(database=DATABASE), read_migrations(Path(folder)))
+def _psql(peer: peers.Peer, access: ServerAccess, number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        script = histories.write_native(_columns("p", number + 1), Path(folder))[-1]
+        peers.run_psql(peer, access, DATABASE, ["-1", "-f", str(script)])
+
+
+def _dbmate(peer: peers.Peer, access: ServerAccess, number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        migrations = Path(folder) / "migrations"
+        histories.write_dbmate(_columns("d", number + 1), migrations)
+        peers.run_dbmate(peer, access, DATABASE, migrations)
+
+
+def _alembic(peer: peers.Peer, access: ServerAccess, number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ini = histories.write_alembic(_columns("a", number + 1), Path(folder))
+        peers.run_alembic(peer, access, DATABASE, ini, "upgrade", "head")
+
+
+def _squizzle(peer: peers.Peer, access: ServerAccess, number: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        histories.write_native(_columns("s", number + 1), Path(folder))
+        peers.run_squizzle(peer, access, DATABASE, Path(folder), "apply", "--all")
 
 
 def _summarise(name: str, latencies: list[float], ddl_s: float) -> Round:
@@ -169,29 +200,30 @@ def _summarise(name: str, latencies: list[float], ddl_s: float) -> Round:
 
 def _line(one: Round) -> str:
     return (
-        f"{one.name:10} p50 {one.p50_ms:8.1f} ms  p99 {one.p99_ms:8.1f} ms  max {one.max_ms:8.1f} ms"
+        f"  {one.name:10} p50 {one.p50_ms:8.1f} ms  p99 {one.p99_ms:8.1f} ms  max {one.max_ms:8.1f} ms"
         f"  over 1 s {one.over_1s:5} of {one.requests}  DDL {one.ddl_s:5.1f} s"
     )
 
 
-def _print_medians(rounds: list[Round]) -> None:
-    print("\nmedians")
-    for name in dict.fromkeys(one.name for one in rounds):
-        same = [one for one in rounds if one.name == name]
-        print(
-            _line(
-                Round(
-                    name=name,
-                    p50_ms=statistics.median(one.p50_ms for one in same),
-                    p99_ms=statistics.median(one.p99_ms for one in same),
-                    max_ms=statistics.median(one.max_ms for one in same),
-                    over_1s=round(statistics.median(one.over_1s for one in same)),
-                    requests=same[0].requests,
-                    ddl_s=statistics.median(one.ddl_s for one in same),
-                )
-            )
-        )
+def _rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
+    medians = {name: _median([one for one in rounds if one.name == name]) for name in dict.fromkeys(_names(rounds))}
+    for name, one in medians.items():
+        ddl = "" if name == NOBODY else f"{one.ddl_s:.1f}"
+        over = f"{one.over_1s} of {one.requests}"
+        ratio = f"{one.p99_ms / medians[NOBODY].p99_ms:.1f}"
+        yield (name, f"{one.p50_ms:.1f}", f"{one.p99_ms:.1f}", f"{one.max_ms:.1f}", over, ddl, ratio)
 
 
-if __name__ == "__main__":
-    main()
+def _names(rounds: Sequence[Round]) -> Iterator[str]:
+    return (one.name for one in rounds)
+
+
+def _median(same: Sequence[Round]) -> Round:
+    return replace(
+        same[0],
+        p50_ms=statistics.median(one.p50_ms for one in same),
+        p99_ms=statistics.median(one.p99_ms for one in same),
+        max_ms=statistics.median(one.max_ms for one in same),
+        over_1s=round(statistics.median(one.over_1s for one in same)),
+        ddl_s=statistics.median(one.ddl_s for one in same),
+    )
