@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import postgast
 from postgast import pg_query_pb2
@@ -10,9 +10,8 @@ from postgast import pg_query_pb2
 _COMMENTS = frozenset(pg_query_pb2.Token.Value(name) for name in ("SQL_COMMENT", "C_COMMENT"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
-    """One token or comment.
+class Token(NamedTuple):
+    """One token or comment. A tuple, because a long history has hundreds of thousands of them.
 
     Attributes:
         start: Where it begins, in bytes.

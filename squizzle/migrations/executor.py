@@ -17,7 +17,7 @@ from squizzle.migrations.failures import unexpected
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Outcome, Plan, PlannedMigration
 from squizzle.migrations.script_run import ScriptRun
-from squizzle.migrations.session import holds_lock, prepare_session, set_lock_timeout
+from squizzle.migrations.session import prepare_session, set_lock_timeout
 from squizzle.migrations.watch import SessionWatch, watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words, translate_error
@@ -45,6 +45,7 @@ def execute_plan(
     *,
     environment: str | None = None,
     listener: Listener = Listener(),  # noqa: B008 - frozen
+    is_fresh: bool = False,
 ) -> Report:
     """Run every script of the plan, piece by piece, each piece together with its note in the history.
 
@@ -57,6 +58,7 @@ def execute_plan(
         plan: What to run.
         environment: For the history.
         listener: Told what happens while it happens.
+        is_fresh: The plan was made for this run, under the same lock, so its schema need not be compared once more.
 
     Raises:
         RefusedError: The schema is not the one that the plan was made for; nothing was changed.
@@ -66,17 +68,19 @@ def execute_plan(
         LockTimeoutError: A lock was not granted in time; as for a failed statement.
         ConnectionFailedError: The session was lost; the message says whether a commit may have got through.
     """
-    _refuse_stale_plan(connection, plan)
+    if not is_fresh:
+        _refuse_stale_plan(connection, plan)
     before = _statistics(connection, plan)
     outcomes: list[Outcome] = []
     with watching(connection, listener.on_progress) as watch:
         for step in plan.steps:
+            with _after_commits(outcomes):
+                _make_ready(connection, plan, outcomes)
             outcome = _run_step(connection, plan, step, environment, watch, listener)
             outcomes.append(outcome)
             listener.on_done(outcome)
-            with _after_commits(outcomes):
-                _refuse_without_lock(connection, plan)
     with _after_commits(outcomes):
+        _make_ready(connection, plan, outcomes)
         digest = _record_schema(connection, plan)
         aftercare = _care(connection, plan, before, listener) if outcomes else Aftercare()
         return Report(outcomes=tuple(outcomes), schema_digest=digest, aftercare=aftercare)
@@ -106,9 +110,19 @@ def _after_commits(outcomes: Sequence[Outcome]) -> Iterator[None]:
         raise translate_error(exc, doing="end the run", database_state=state) from exc
 
 
+def _make_ready(connection: Connection, plan: Plan, outcomes: Sequence[Outcome]) -> None:
+    """Clear away what the script before left in the session; refuse to go on when it gave up our lock."""
+    holds_lock = prepare_session(connection, schema=plan.schema, timeouts=plan.policy.timeouts)
+    if outcomes and not holds_lock:
+        raise RefusedError(
+            f"the script gave up the migration lock of {plan.database} (pg_advisory_unlock_all or DISCARD ALL)",
+            hint="its changes are committed; remove that statement, look at `squizzle status`, and run the same again",
+            database_state=DatabaseState.CHANGED,
+        )
+
+
 def _record_schema(connection: Connection, plan: Plan) -> str:
     """Keep the digest that the run ended with, so that later drift can be told."""
-    prepare_session(connection, schema=plan.schema, timeouts=plan.timeouts)
     digest = digest_schema(connection, schema=plan.schema).logical
     history.record_digest(connection, plan.schema, digest)
     return digest
@@ -139,7 +153,6 @@ def _run_step(
     started = time.monotonic()
     row_id = 0
     try:
-        prepare_session(connection, schema=plan.schema, timeouts=plan.timeouts)
         row_id = history.begin_row(connection, plan.schema, step, environment)
         run = ScriptRun(connection, plan, step, row_id, watch=watch, listener=listener)
         return run.run()
@@ -155,16 +168,6 @@ def _close_failed(connection: Connection, plan: Plan, row_id: int, error: Squizz
         return
     duration = timedelta(seconds=time.monotonic() - started)
     try:
-        connection.execute("SET SESSION AUTHORIZATION DEFAULT")
         history.fail_row(connection, plan.schema, row_id, error=error.message, duration=duration)
     except psycopg.Error as exc:
         error.add_note(f"the history could not be told: {server_words(exc)}")
-
-
-def _refuse_without_lock(connection: Connection, plan: Plan) -> None:
-    if not holds_lock(connection):
-        raise RefusedError(
-            f"the script gave up the migration lock of {plan.database} (pg_advisory_unlock_all or DISCARD ALL)",
-            hint="its changes are committed; remove that statement, look at `squizzle status`, and run the same again",
-            database_state=DatabaseState.CHANGED,
-        )

@@ -205,10 +205,15 @@ def _from_row(*, direction: str, batch_progress: dict[str, Any] | None, **column
 
 
 def begin_row(connection: Connection, schema: str, step: PlannedMigration, environment: str | None) -> int:
-    """Write the `running` row of a step, before its first statement; returns the row's id."""
+    """Write the `running` row of a step, before its first statement; returns the row's id.
+
+    Everybody sees it at once, but this commit does not wait for the disk (and no standby): the next one of the session
+    does, and writes the log in order, so a row can be lost only together with everything that its script did.
+    """
     query = sql.SQL(
         "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     one = step.migration
     progress = Jsonb(step.progress.to_json()) if step.progress else None
@@ -216,10 +221,18 @@ def begin_row(connection: Connection, schema: str, step: PlannedMigration, envir
     return int(str(_one(connection, query, values)[0]))
 
 
-def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcome) -> None:
-    """Close a row as done; inside the script's own transaction, so that both are there or neither."""
+def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcome, *, statements: int) -> None:
+    """Close a row as done; inside the script's own transaction, so that both are there or neither.
+
+    Args:
+        connection: The session that ran the script.
+        schema: The schema of the history.
+        row_id: The row.
+        outcome: How it went.
+        statements: How many statements the script has.
+    """
     query = sql.SQL(
-        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s,"
+        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s, statements_done = %s,"
         " predicted_locks = %s, observed_locks = %s WHERE id = %s"
     ).format(history=history_table(schema))
     predicted, observed = outcome.locks.predicted, outcome.locks.observed
@@ -227,11 +240,12 @@ def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcom
         _ms(outcome.duration),
         _ms(outcome.lock_wait),
         outcome.attempts,
+        statements,
         Jsonb({"locks": lock_documents(predicted.locks), "complete": predicted.complete}),
         None if observed is None else Jsonb({"locks": lock_documents(observed)}),
         row_id,
     )
-    connection.execute(query, values)
+    _write(connection, query, values)
 
 
 def lock_documents(locks: Iterable[RelationLock]) -> list[dict[str, str]]:
@@ -252,7 +266,7 @@ def fail_row(connection: Connection, schema: str, row_id: int, *, error: str, du
     query = sql.SQL("UPDATE {history} SET success = false, error = %s, duration_ms = %s WHERE id = %s").format(
         history=history_table(schema)
     )
-    connection.execute(query, (error, None if duration is None else _ms(duration), row_id))
+    _write(connection, query, (error, None if duration is None else _ms(duration), row_id))
 
 
 def note_done(connection: Connection, schema: str, row_id: int, statements: int) -> None:
@@ -265,6 +279,11 @@ def note_batch(connection: Connection, schema: str, row_id: int, progress: Batch
     """Note how far the batched statements of a script are; inside the transaction of the batch."""
     query = sql.SQL("UPDATE {history} SET batch_progress = %s WHERE id = %s").format(history=history_table(schema))
     connection.execute(query, (Jsonb(progress.to_json()), row_id))
+
+
+def _write(connection: Connection, query: sql.Composed, values: tuple[object, ...]) -> None:
+    """Write as the user who logged in, in one round trip: the role that a script left may not write our history."""
+    psycopg.ClientCursor(connection).execute(sql.SQL("SET SESSION AUTHORIZATION DEFAULT; ") + query, values)
 
 
 def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryRow]) -> None:

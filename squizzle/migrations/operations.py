@@ -192,7 +192,7 @@ def _run(
         if books is not None and steps:
             books.ensure(connection, target.schema)
         plan = _bind(connection, target, steps, policy, books)
-        return execute_plan(connection, plan, environment=target.environment, listener=listener)
+        return execute_plan(connection, plan, environment=target.environment, listener=listener, is_fresh=True)
 
 
 def _settled_history(connection: Connection, target: Target) -> History:

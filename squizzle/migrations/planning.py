@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from squizzle.analysis.records import BatchOptions, Statement
 from squizzle.analysis.statements import split_statements
@@ -183,7 +184,7 @@ def _planned(
     source = migration.labels.up if up else migration.labels.down
     declared = migration.in_transaction if up else migration.down_in_transaction
     skip = begun.statements_done if begun else 0
-    statements = split_statements((migration.up_sql if up else migration.down_sql) or "", source=source)
+    statements = _statements((migration.up_sql if up else migration.down_sql) or "", source)
     progress = begun.batch_progress if begun else None
     if progress is not None:
         _refuse_changed_script(statements, progress, skip, source)
@@ -254,9 +255,15 @@ def _stays_in_session(statement: Statement) -> bool:
 _ENDS_WITH_TRANSACTION = {("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",), ("ROLE",)}
 
 
+# A preview and the run that follows read the same files: enough for a long history, and old ones make room.
+@lru_cache(maxsize=2048)
+def _statements(text: str, source: str) -> tuple[Statement, ...]:
+    return split_statements(text, source=source)
+
+
 def _verify_script(migration: Migration) -> tuple[Statement, ...]:
     source = migration.labels.verify
-    statements = split_statements(migration.verify_sql or "", source=source)
+    statements = _statements(migration.verify_sql or "", source)
     for statement in statements:
         if statement.batch is not None:
             raise InvalidInputError(

@@ -90,7 +90,7 @@ class ScriptRun:
         if units[-1].kind in {UnitKind.ALONE, UnitKind.BATCHES}:
             self._verify()
             with self._connection.transaction():
-                self._finish()
+                self._finish(units[-1].ends_at)
         return self._outcome()
 
     def _until_granted(self, attempt: Callable[[], None]) -> None:
@@ -120,11 +120,9 @@ class ScriptRun:
                 self._note_locks()
                 if is_last:
                     self._verify()
-                # A script may leave another role behind, which may not write our history.
-                self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
-                self._note_done(unit)
-                if is_last:
-                    self._finish()
+                    self._finish(unit.ends_at)
+                else:
+                    self._note_done(unit)
                 committing = True
         except psycopg.Error as exc:
             # What fails at COMMIT (deferred constraints) is rolled back; one whose answer was lost may have worked.
@@ -151,9 +149,7 @@ class ScriptRun:
         self._forecast = forecast_locks(ran)
         self._note_locks()
         self._verify()
-        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
-        history.note_done(self._connection, self._plan.schema, self._row_id, len(ran))
-        self._finish()
+        self._finish(len(ran))
 
     def _keep_of_program(self, statements: int) -> None:
         """What is written before a program commits on its way, or after a statement outside a transaction."""
@@ -161,14 +157,16 @@ class ScriptRun:
         history.note_done(self._connection, self._plan.schema, self._row_id, statements)
 
     def _note_done(self, unit: Unit) -> None:
+        # A script may leave another role behind, which may not write our history.
+        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
         history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
 
-    def _finish(self) -> None:
+    def _finish(self, statements: int) -> None:
         """Write that the script is done; inside its last transaction where it has one, else in one of its own."""
         if self._watch and self._locks_are_seen:
             self._observed = self._watch.take_locks()
-        self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
-        history.finish_row(self._connection, self._plan.schema, self._row_id, self._outcome())
+        outcome = self._outcome()
+        history.finish_row(self._connection, self._plan.schema, self._row_id, outcome, statements=statements)
         if self._plan.books is not None:
             self._note_in(self._plan.books)
 
@@ -184,7 +182,9 @@ class ScriptRun:
 
     def _run_inside(self, unit: Unit) -> None:
         script_decides = False
-        current: timedelta | None = None
+        # The session was given this one a moment ago, but for settings of the script that may have changed it since.
+        as_prepared = self._step.units[:1] == (unit,) and not self._step.settings
+        current = self._plan.timeouts.lock if as_prepared else None
         for statement in unit.statements:
             wanted = lock_timeout_of(statement, unit.kind, self._plan.timeouts)
             if not script_decides and wanted != current:

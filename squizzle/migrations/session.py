@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import lru_cache
 
 import psycopg
 from psycopg import sql
@@ -26,6 +27,16 @@ _HOLDER = """
     WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+
+# In this order: the role of the script before may not be allowed to give up its settings.
+_FORGET = (
+    "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *;"
+    " DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+)
+_HOLDS_LOCK = (
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = {} AND objid = {}"
+    " AND objsubid = 2 AND granted AND pid = pg_backend_pid())"
+)
 
 
 @contextmanager
@@ -85,43 +96,45 @@ def _describe(holder: tuple[object, ...] | None) -> str:
     return f"session {pid} ({application}) of {user} from {address}, connected since {since:%Y-%m-%d %H:%M:%S %Z}"
 
 
-def holds_lock(connection: Connection) -> bool:
-    """Whether this session still holds the migration lock; a script may have let go of it.
+def prepare_session(connection: Connection, *, schema: str, timeouts: Timeouts) -> bool:
+    """Give the session the state that every script starts with, whatever the script before left behind.
+
+    The parts of DISCARD ALL, except that it would also give up the migration lock. Temporary tables, settings,
+    roles and prepared statements of the script before are gone afterwards. All in one round trip: sent one by one,
+    these commands took as long as a small script.
+
+    Returns:
+        Whether the session still holds the migration lock; a script may have let go of it.
 
     Raises:
         DatabaseError: The session was lost.
     """
-    query = (
-        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
-        " AND objsubid = 2 AND granted AND pid = pg_backend_pid())"
-    )
     try:
-        return connection.execute(query, LOCK_KEYS).fetchone() == (True,)
+        cursor = connection.execute(_preparation(schema, timeouts))
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="look for the migration lock") from exc
+        raise translate_error(exc, doing="clear away what is left in the session") from exc
+    while cursor.nextset():
+        """The last answer is about the lock."""
+    return cursor.fetchone() == (True,)
 
 
-def prepare_session(connection: Connection, *, schema: str, timeouts: Timeouts) -> None:
-    """Give the session the state that every script starts with, whatever the script before left behind.
-
-    The parts of DISCARD ALL, except that it would also give up the migration lock. Temporary tables, settings,
-    roles and prepared statements of the script before are gone afterwards.
-    """
-    for command in (
-        "SET SESSION AUTHORIZATION DEFAULT",
-        "RESET ALL",
-        "DEALLOCATE ALL",
-        "CLOSE ALL",
-        "UNLISTEN *",
-        "DISCARD PLANS",
-        "DISCARD TEMP",
-        "DISCARD SEQUENCES",
-    ):
-        connection.execute(command)
-    _set(connection, "lock_timeout", _milliseconds(timeouts.lock))
-    _set(connection, "statement_timeout", _milliseconds(timeouts.statement))
-    _set(connection, "idle_in_transaction_session_timeout", _milliseconds(_IDLE_LIMIT))
-    work_in_schema(connection, schema)
+@lru_cache(maxsize=8)
+def _preparation(schema: str, timeouts: Timeouts) -> sql.Composed:
+    settings = {
+        "lock_timeout": timeouts.lock,
+        "statement_timeout": timeouts.statement,
+        "idle_in_transaction_session_timeout": _IDLE_LIMIT,
+    }
+    commands = [
+        sql.SQL(_FORGET),
+        *(
+            sql.SQL("SET {} = {}").format(sql.Identifier(name), _milliseconds(value))
+            for name, value in settings.items()
+        ),
+        *_schema_commands(schema),
+        sql.SQL(_HOLDS_LOCK).format(*LOCK_KEYS),
+    ]
+    return sql.SQL("; ").join(commands)
 
 
 def set_lock_timeout(connection: Connection, timeout: timedelta, *, local: bool = False) -> None:
@@ -131,12 +144,12 @@ def set_lock_timeout(connection: Connection, timeout: timedelta, *, local: bool 
 
 def work_in_schema(connection: Connection, schema: str) -> None:
     """Let unqualified names be of this schema; inside a transaction that is rolled back, only until its end."""
-    if schema != "public":
-        connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema)))
+    for command in _schema_commands(schema):
+        connection.execute(command)
 
 
-def _set(connection: Connection, name: str, value: str) -> None:
-    connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+def _schema_commands(schema: str) -> tuple[sql.Composed, ...]:
+    return () if schema == "public" else (sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema)),)
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _RUNS = re.compile(r"(\d+)")
 # Starts with a digit; no slash, quote or blank, so it can neither leave a folder nor need quoting anywhere.
@@ -29,6 +30,8 @@ def is_repeatable(version: str) -> bool:
     return version.startswith(_REPEATABLE)
 
 
+# The same versions are compared again and again: on disk, in the history, in the plan.
+@lru_cache(maxsize=16_384)
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key for natural order: `1.9.0` < `1.10.0`, `0009` < `0010`, `9` < `0010`.
 

@@ -27,6 +27,7 @@ _SLOWEST_S = 0.5
 _SLOWING = 1.3
 _IDLE_S = 0.004
 _PROGRESS_EVERY_S = 1.0
+_PLAN_ONCE_FROM = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,5 +260,7 @@ def watching(connection: Connection, on_progress: Callable[[str], None]) -> Iter
         yield None
         return
     same = second.info.dbname == connection.info.dbname
+    # It asks the same few questions about system catalogues again and again: to plan one costs more than to answer it.
+    second.prepare_threshold = _PLAN_ONCE_FROM
     with SessionWatch(second, connection.info.backend_pid, on_progress, sees_relations=same) as watch:
         yield watch

@@ -47,7 +47,7 @@ def detect_layout(folder: Path) -> str:
 
 
 def _of_folders(entries: Sequence[Path]) -> list[str]:
-    versions = [entry for entry in entries if may_be_folder(entry) and os.path.lexists(entry / "up.sql")]
+    versions = [entry for entry in entries if may_be_folder(entry) and os.path.lexists(f"{entry}/up.sql")]
     if not versions:
         return []
     return ["diesel" if any(diesel.has_diesel_signs(version) for version in versions) else "native"]

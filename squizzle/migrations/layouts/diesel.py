@@ -41,7 +41,7 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
 def has_diesel_signs(folder: Path) -> bool:
     """Whether a migration's folder shows that diesel made it: a date with `-`, its first migration, or its settings."""
     name = folder.name
-    return bool(_DATED.fullmatch(name)) or name.endswith(_FIRST) or os.path.lexists(folder / "metadata.toml")
+    return bool(_DATED.fullmatch(name)) or name.endswith(_FIRST) or os.path.lexists(f"{folder}/metadata.toml")
 
 
 def split_name(folder_name: str) -> tuple[str, str] | None:

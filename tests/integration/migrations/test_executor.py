@@ -790,6 +790,20 @@ def test_a_session_lost_between_statements_outside_a_transaction_goes_on_behind_
         )
 
 
+def test_a_script_that_goes_on_has_our_lock_timeout_whatever_it_had_set_before(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    connection.execute("CREATE TABLE t (a int)")
+    seen = "CREATE TABLE seen AS SELECT current_setting('lock_timeout') AS value, 1 / count(*) FROM t"
+    folder.write("1", f"SET lock_timeout = '7s'; VACUUM t; {seen}")
+    failed(MigrationFailedError, lambda: apply_versions(connection, target, folder.read()), DatabaseState.CHANGED)
+    connection.execute("INSERT INTO t VALUES (1)")
+
+    apply_versions(connection, target, folder.read())
+
+    assert connection.execute("SELECT value FROM seen").fetchall() == [("50ms",)]
+
+
 @pytest.mark.parametrize("count", [1, 2], ids=["after the last version", "between two versions"])
 def test_a_session_lost_after_a_commit_says_that_something_changed(
     access: ServerAccess, connection: Connection, control: Connection, target: Target, folder: Folder, count: int

@@ -12,8 +12,8 @@ from squizzle.errors import ConnectionFailedError, DatabaseState, LockTimeoutErr
 from squizzle.migrations.executor import Report
 from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions, roll_back_versions
-from squizzle.migrations.records import RowState
-from squizzle.migrations.session import exclusive, holds_lock
+from squizzle.migrations.records import RowState, Timeouts
+from squizzle.migrations.session import exclusive, prepare_session
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target
@@ -51,6 +51,10 @@ def run_that_waits(runner: Connection, other: Connection, target: Target, folder
 def is_waiting(other: Connection, pid: int) -> bool:
     row = other.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
     return row == ("advisory",)
+
+
+def holds_lock(connection: Connection) -> bool:
+    return prepare_session(connection, schema="public", timeouts=Timeouts())
 
 
 def test_everybody_can_see_that_a_run_is_going_on(
