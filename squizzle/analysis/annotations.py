@@ -7,15 +7,10 @@ careful statement into a careless one.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from squizzle.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from squizzle.analysis.scanner import Token
 
 # The words that may follow `squizzle:`, each with an example for messages.
 KNOWN = {"batch": "-- squizzle: batch key=id size=5000 pause=50ms"}
@@ -46,31 +41,43 @@ class Annotation:
     line: int
 
 
-def annotations_of(
-    script: bytes, tokens: Sequence[Token], comments: Sequence[Token], *, source: str
-) -> dict[int, list[Annotation]]:
-    """The annotations of a script, by the place (in bytes) where the statement that each belongs to begins.
+def read_annotation(
+    comment: str, *, is_first_on_line: bool, is_before_statement: bool, where: str, line: int
+) -> Annotation | None:
+    """What a comment says to us; None when it says nothing.
 
     Args:
-        script: The text that was scanned.
-        tokens: All of its tokens, semicolons among them.
-        comments: All of its comments.
-        source: The script's name, for messages.
+        comment: All of it.
+        is_first_on_line: Whether nothing but blanks stands in front of it.
+        is_before_statement: Whether it stands behind the statement before and before the first token of the next.
+        where: `0007_x/up.sql:12`, for messages.
+        line: The line that it begins on, counted from 1.
 
     Raises:
         InvalidInputError: An unknown word, no `name=value`, or a place that is not before a statement.
     """
-    starts = [token.start for token in tokens]
-    found: dict[int, list[Annotation]] = {}
-    for comment in comments:
-        text = script[comment.start : comment.end].decode()
-        line = script.count(b"\n", 0, comment.start) + 1
-        rest = _rest(text, f"{source}:{line}")
-        if rest is None:
-            continue
-        place = _place(script, tokens, bisect_left(starts, comment.start), comment, f"{source}:{line}")
-        found.setdefault(place, []).append(_read(rest, f"{source}:{line}", line))
-    return found
+    rest = _rest(comment, where)
+    if rest is None:
+        return None
+    if not is_first_on_line:
+        raise InvalidInputError(
+            f"{where}: an annotation stands behind something else on its line",
+            hint="put it on a line of its own, directly before the statement that it belongs to",
+        )
+    if not is_before_statement:
+        raise InvalidInputError(
+            f"{where}: an annotation stands inside a statement",
+            hint="put it before the statement's first line, and a semicolon behind the statement before",
+        )
+    return _read(rest, where, line)
+
+
+def before_nothing(mark: Annotation) -> InvalidInputError:
+    """The error for an annotation behind which no statement comes."""
+    return InvalidInputError(
+        f"{mark.where}: an annotation stands before nothing",
+        hint="put it directly before the statement that it belongs to, or remove it",
+    )
 
 
 def _rest(comment: str, where: str) -> str | None:
@@ -89,26 +96,6 @@ def _rest(comment: str, where: str) -> str | None:
     if word.lower() in KNOWN and "=" in settings:
         raise InvalidInputError(f"{where}: a colon is missing behind squizzle", hint=f"write {KNOWN[word.lower()]}")
     return None  # prose about us
-
-
-def _place(script: bytes, tokens: Sequence[Token], following: int, comment: Token, where: str) -> int:
-    line_start = script.rfind(b"\n", 0, comment.start) + 1
-    if script[line_start : comment.start].strip():
-        raise InvalidInputError(
-            f"{where}: an annotation stands behind something else on its line",
-            hint="put it on a line of its own, directly before the statement that it belongs to",
-        )
-    if following > 0 and tokens[following - 1].word != ";":
-        raise InvalidInputError(
-            f"{where}: an annotation stands inside a statement",
-            hint="put it before the statement's first line, and a semicolon behind the statement before",
-        )
-    if following == len(tokens) or tokens[following].word == ";":
-        raise InvalidInputError(
-            f"{where}: an annotation stands before nothing",
-            hint="put it directly before the statement that it belongs to, or remove it",
-        )
-    return tokens[following].start
 
 
 def _read(rest: str, where: str, line: int) -> Annotation:

@@ -1,15 +1,12 @@
 """What only psql understands in a script: data after COPY … FROM stdin, and commands that begin with a backslash.
 
-A dump holds both. Data is taken out and travels with its statement; commands that change nothing for the database are
-passed over; any other command is refused with its line, before anything runs.
+A dump holds both. Data travels with its statement; commands that change nothing for the database are passed over; any
+other command is refused with its line, before anything runs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 from squizzle.errors import InvalidInputError
 
@@ -20,100 +17,65 @@ _HARMLESS = re.compile(
     r"|set\s+(ON_ERROR_STOP|ON_ERROR_ROLLBACK|QUIET|VERBOSITY|ECHO|SHOW_CONTEXT))\b",
     re.IGNORECASE,
 )
-_COMMAND = re.compile(r"[ \t]*\\")
-_MAY_TAKE_DATA = re.compile(r"\bstdin\b[^;]*;[ \t]*\r?$", re.IGNORECASE)
 _END_OF_DATA = "\\."
+_REST_OF_LINE = re.compile(r"[ \t]*\r?(?:\n|\Z)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Separated:
-    """A script without what is psql's.
-
-    Attributes:
-        sql: The script with commands and data replaced by empty lines, so that every line keeps its number.
-        data: Rows for COPY … FROM stdin by the line on which that statement ends, counted from 1.
-    """
-
-    sql: str
-    data: dict[int, str]
-
-
-# The words of the last statement of a text, in capitals; None when the text ends inside a quote or a comment.
-LastWords = Callable[[str], Sequence[str] | None]
-
-
-def separate(script: str, *, source: str, last_words: LastWords) -> Separated:
-    r"""Take psql's part out of a script.
-
-    A line counts only where a statement may begin: a backslash or the word stdin inside a quoted text, a function body
-    or a comment is left alone.
+def pass_over(script: str, position: int, *, source: str, line: int) -> int:
+    """The end of the line of a command that changes nothing for the database.
 
     Args:
-        script: The text of the file, with Unix line ends.
-        source: Its name, for messages.
-        last_words: Reads a text as PostgreSQL does.
+        script: The text of the file.
+        position: Where the backslash stands, outside of quotes and comments.
+        source: The file's name, for messages.
+        line: The line that it stands on.
 
     Raises:
-        InvalidInputError: A command that cannot be passed over, or data without its end (`\.`).
+        InvalidInputError: A command that cannot be passed over, or one in the middle of a line. Nothing was run.
     """
-    if "\\" not in script and "stdin" not in script.lower():
-        return Separated(sql=script, data={})
-    return _Separator(script, source, last_words).separate()
-
-
-class _Separator:
-    def __init__(self, script: str, source: str, last_words: LastWords) -> None:
-        self._lines = script.split("\n")
-        self._source = source
-        self._last_words = last_words
-        self._data: dict[int, str] = {}
-        # Everything before this line is known to end outside quotes, so only what follows is looked at again.
-        self._settled = 0
-
-    def separate(self) -> Separated:
-        number = 0
-        while number < len(self._lines):
-            number = self._look_at(number)
-        return Separated(sql="\n".join(self._lines), data=self._data)
-
-    def _look_at(self, number: int) -> int:
-        line = self._lines[number]
-        if _COMMAND.match(line) and self._complete_before(number):
-            self._pass_over(number)
-        elif _MAY_TAKE_DATA.search(line) and self._takes_data(number):
-            return self._take_data(number)
-        return number + 1
-
-    def _complete_before(self, number: int) -> bool:
-        if self._last_words("\n".join(self._lines[self._settled : number])) is None:
-            return False
-        self._settled = number
-        return True
-
-    def _pass_over(self, number: int) -> None:
-        command = self._lines[number].strip()
-        if not _HARMLESS.match(command):
-            raise InvalidInputError(
-                f"{self._source}:{number + 1}: {command.split()[0]} is a command of psql, not SQL",
-                hint="write the same in SQL; only commands that change nothing in the database are passed over",
-            )
-        self._lines[number] = ""
-
-    def _takes_data(self, number: int) -> bool:
-        words = self._last_words("\n".join(self._lines[self._settled : number + 1]))
-        if not words or words[0] != "COPY":
-            return False
-        return ("FROM", "STDIN") in pairwise(words)
-
-    def _take_data(self, number: int) -> int:
-        for end in range(number + 1, len(self._lines)):
-            if self._lines[end].rstrip("\r") == _END_OF_DATA:
-                block = self._lines[number + 1 : end]
-                self._data[number + 1] = "".join(f"{line}\n" for line in block)
-                self._lines[number + 1 : end + 1] = [""] * (len(block) + 1)
-                self._settled = end + 1
-                return end + 1
+    begin = script.rfind("\n", 0, position) + 1
+    end = script.find("\n", position)
+    end = len(script) if end < 0 else end
+    if script[begin:position].strip():
         raise InvalidInputError(
-            f"{self._source}:{number + 1}: the data of this COPY has no end (a line with \\.)",
-            hint="end the rows with a line that holds only \\.",
+            f"{source}:{line}: a psql command (backslash) in the middle of a line",
+            hint="write the same in SQL; psql's commands stand on lines of their own",
         )
+    command = script[position:end].strip()
+    if not _HARMLESS.match(command):
+        raise InvalidInputError(
+            f"{source}:{line}: {command.split()[0]} is a command of psql, not SQL",
+            hint="write the same in SQL; only commands that change nothing in the database are passed over",
+        )
+    return end
+
+
+def find_data(script: str, position: int, *, source: str, line: int) -> tuple[int, int, int] | None:
+    r"""Where the rows behind a COPY … FROM stdin begin and end, and where SQL goes on behind them.
+
+    Args:
+        script: The text of the file.
+        position: Behind the semicolon of the COPY.
+        source: The file's name, for messages.
+        line: The line that the semicolon stands on.
+
+    Returns:
+        None when something else stands behind the semicolon on its line, so that no rows follow.
+
+    Raises:
+        InvalidInputError: The rows have no end (`\.`). Nothing was run.
+    """
+    rest = _REST_OF_LINE.match(script, position)
+    if rest is None:
+        return None
+    end = script.find(_END_OF_DATA, rest.end())
+    while end >= 0:
+        behind = _REST_OF_LINE.match(script, end + len(_END_OF_DATA))
+        # Blanks would make it a row; in front it must be the first on its line.
+        if behind is not None and behind[0].strip("\r\n") == "" and script[end - 1] == "\n":
+            return rest.end(), end, behind.end()
+        end = script.find(_END_OF_DATA, end + 1)
+    raise InvalidInputError(
+        f"{source}:{line}: the data of this COPY has no end (a line with \\.)",
+        hint="end the rows with a line that holds only \\.",
+    )

@@ -8,19 +8,18 @@ that a script marks for running in batches are the exception (`squizzle.analysis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from squizzle.analysis.annotations import Annotation, annotations_of
+from squizzle.analysis.annotations import Annotation, before_nothing, read_annotation
 from squizzle.analysis.batch_mark import read_batch_mark
-from squizzle.analysis.psql import separate
+from squizzle.analysis.psql import find_data, pass_over
 from squizzle.analysis.records import BatchOptions, Control, Statement
 from squizzle.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from squizzle.analysis.scanner import Token
+    from squizzle.analysis.scanner import Scanner, Stretch
 
 _SEMICOLON = ";"
 
@@ -28,7 +27,8 @@ _SEMICOLON = ";"
 def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
     """Split a script at the semicolons that end statements, as psql does.
 
-    Semicolons inside parentheses (CREATE RULE) and inside the body of a BEGIN ATOMIC function do not end one.
+    Semicolons inside parentheses (CREATE RULE) and inside the body of a BEGIN ATOMIC function do not end one. Besides
+    the statements it takes some megabytes of memory, however large the script is.
 
     Args:
         script: The text of the file.
@@ -42,34 +42,172 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
     if "\0" in script:
         line = script.count("\n", 0, script.index("\0")) + 1
         raise InvalidInputError(f"{source}:{line}: a NUL character", hint="remove it; PostgreSQL accepts none in SQL")
-    separated = separate(script, source=source, last_words=_last_words)
-    encoded = separated.sql.encode()
-    tokens, comments = _tokens(separated.sql, encoded, source)
-    groups = [group for group in _group(tokens) if group]
-    statements = [_statement(group, encoded, separated.data) for group in groups]
-    for group, statement in zip(groups, statements, strict=True):
-        if statement.data is None:
-            _refuse_client_copy(group, encoded, source)
-    if "squizzle" not in script.lower():
-        return tuple(statements)
-    annotations = annotations_of(encoded, tokens, comments, source=source)
-    return tuple(_annotated(groups, statements, annotations, source))
+    # Imported when a script is really read: it costs 40 ms, and `squizzle status` reads none.
+    from squizzle.analysis.scanner import Scanner, UnreadableError, kinds_of  # noqa: PLC0415
 
-
-def _annotated(
-    groups: list[list[Token]], statements: list[Statement], annotations: dict[int, list[Annotation]], source: str
-) -> Iterator[Statement]:
-    for group, statement in zip(groups, statements, strict=True):
-        marks = annotations.pop(group[0].start, [])
-        yield replace(statement, batch=_batch(statement, marks, source)) if marks else statement
-    for lost in annotations.values():
+    try:
+        return _Splitter(script, source, Scanner(script), telling=kinds_of(*_TELLING)).split()
+    except UnreadableError as exc:
         raise InvalidInputError(
-            f"{lost[0].where}: an annotation stands inside a statement", hint="put it before the statement's first line"
+            f"{source}:{exc.line}: not readable as SQL: {exc}",
+            hint="close the quote, dollar quote or comment that begins there",
+        ) from exc
+
+
+# What decides where a statement ends.
+_TELLING = (_SEMICOLON, "(", ")", "\\", "BEGIN", "ATOMIC", "CASE", "END")
+# Enough for every rule that looks at how a statement begins.
+_WORDS_KEPT = 16
+_WORD_KEPT = 64
+# A value of an enum has 63 bytes at the most, and twice that when all of it is quotes.
+_LITERAL_KEPT = 128
+# A longer statement holds rows: of what follows, only the keywords that do not stand in every row could matter.
+_LONG = 1 << 12
+_IN_ROWS = frozenset({"", *"(),[].:+-*/", "NULL", "TRUE", "FALSE", "DEFAULT", "ROW", "ARRAY"})
+
+
+class _Splitter:
+    """Divides one script; used once."""
+
+    def __init__(self, script: str, source: str, scanner: Scanner, *, telling: frozenset[int]) -> None:
+        self._script = script
+        self._source = source
+        self._scanner = scanner
+        self._telling = telling
+        self._lines = _Lines(script)
+        self._done: list[Statement] = []
+        # Rows of one table are alike a million times.
+        self._judged: dict[tuple[str, ...], _Judgement] = {}
+        self._start_statement()
+
+    def _start_statement(self) -> None:
+        self._begin = self._end = 0
+        self._words: list[str] = []
+        self._literal: str | None = None
+        self._kept = 0
+        self._marks: list[Annotation] = []
+        self._nesting = _Nesting()
+
+    def split(self) -> tuple[Statement, ...]:
+        while (stretch := self._scanner.read()) is not None:
+            self._take(stretch)
+        self._finish(data=None)
+        return tuple(self._done)
+
+    def _take(self, stretch: Stretch) -> None:
+        begin = 0
+        for index in stretch.all_of(self._telling):
+            word = stretch.word(index)
+            if word == _SEMICOLON and self._nesting.is_closed:
+                self._add(stretch, begin, index)
+                begin = index + 1
+                if self._end_at(stretch.end_of(index)):
+                    return
+            elif word == "\\":
+                self._add(stretch, begin, index)
+                self._pass_over(stretch.start_of(index))
+                return
+            elif word != "ATOMIC" or self._is_body(stretch, begin, index):
+                self._nesting.take(word)
+        self._add(stretch, begin, len(stretch.kinds))
+
+    def _is_body(self, stretch: Stretch, begin: int, index: int) -> bool:
+        """Whether ATOMIC here follows BEGIN in a CREATE."""
+        words = self._words[:1] + self._words[-1:] + stretch.words(begin, index)
+        return words[:1] == ["CREATE"] and words[-1] == "BEGIN"
+
+    def _pass_over(self, position: int) -> None:
+        line = self._lines.at(position)
+        self._scanner.continue_at(pass_over(self._script, position, source=self._source, line=line))
+
+    def _add(self, stretch: Stretch, begin: int, end: int) -> None:
+        """These tokens belong to the statement."""
+        self._read_remarks(stretch, begin, end)
+        if begin == end:
+            return
+        if not self._words:
+            self._begin = stretch.start_of(begin)
+        words = stretch.words(begin, end)
+        if self._literal is None:
+            self._add_names(stretch, begin, words)
+        if len(self._words) > _LONG:
+            words = [word for word in words if word not in _IN_ROWS]
+        self._words += words
+        self._end = stretch.end_of(end - 1)
+
+    def _read_remarks(self, stretch: Stretch, begin: int, end: int) -> None:
+        """What is said to us before the token at `end`; nothing may be said inside of a statement."""
+        while stretch.remarks and stretch.remarks[0].index <= end:
+            remark = stretch.remarks.pop(0)
+            line = self._lines.at(remark.start)
+            line_begin = self._script.rfind("\n", 0, remark.start) + 1
+            mark = read_annotation(
+                remark.text,
+                is_first_on_line=not self._script[line_begin : remark.start].strip(),
+                is_before_statement=not self._words and remark.index <= begin,
+                where=f"{self._source}:{line}",
+                line=line,
+            )
+            if mark is not None:
+                self._marks.append(mark)
+
+    def _add_names(self, stretch: Stretch, begin: int, words: list[str]) -> None:
+        """Put names into the words: into the first ones, before the first literal."""
+        for position in range(min(len(words), _WORDS_KEPT - self._kept)):
+            index = begin + position
+            if stretch.is_literal(index):
+                self._literal = stretch.text_of(index, at_most=_LITERAL_KEPT)
+                return
+            words[position] = words[position] or stretch.text_of(index, at_most=_WORD_KEPT).upper()
+            self._kept += 1
+
+    def _end_at(self, position: int) -> bool:
+        """The statement's semicolon ends here; whether rows follow, so that the scanner starts anew behind them."""
+        if _through_client(self._words) != ("FROM", "STDIN"):
+            self._finish(data=None)
+            return False
+        place = find_data(self._script, position, source=self._source, line=self._lines.at(position))
+        if place is None:
+            self._finish(data=None)
+            return False
+        begin, end, after = place
+        self._finish(data=self._script[begin:end])
+        self._scanner.continue_at(after)
+        return True
+
+    def _finish(self, *, data: str | None) -> None:
+        if self._words:
+            statement = self._statement(data)
+            if data is None:
+                _refuse_client_copy(self._words, source=self._source, line=statement.line)
+            self._done.append(statement)
+        elif self._marks:
+            raise before_nothing(self._marks[0])
+        self._start_statement()
+
+    def _statement(self, data: str | None) -> Statement:
+        words = tuple(self._words)
+        judged = self._judged.get(words)
+        if judged is None:
+            judged = _Judgement(
+                words=words[: self._kept], transactional=not _refuses_transaction(words), control=_control(words)
+            )
+            if len(words) < _LONG:
+                self._judged[words] = judged
+        statement = Statement(
+            sql=self._script[self._begin : self._end],
+            line=self._lines.at(self._begin),
+            words=judged.words,
+            transactional=judged.transactional,
+            control=judged.control,
+            data=data,
+            adds_enum_value=_added_enum_value(words, self._literal),
         )
+        return replace(statement, batch=_batch(statement, self._marks, self._source)) if self._marks else statement
 
 
 def _batch(statement: Statement, marks: list[Annotation], source: str) -> BatchOptions | None:
-    from squizzle.analysis.batchable import read_shape  # noqa: PLC0415 - see _tokens
+    from squizzle.analysis.batchable import read_shape  # noqa: PLC0415 - see split_statements
 
     batches = [mark for mark in marks if mark.word == "batch"]
     if not batches:
@@ -79,100 +217,82 @@ def _batch(statement: Statement, marks: list[Annotation], source: str) -> BatchO
     return options
 
 
-def _last_words(text: str) -> list[str] | None:
-    from squizzle.analysis.scanner import UnreadableError, scan  # noqa: PLC0415 - see _tokens
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Judgement:
+    """What statements with the same words have in common."""
 
-    try:
-        groups = [group for group in _group(scan(text)) if group]
-    except UnreadableError:
-        return None
-    return [token.word for token in groups[-1]] if groups else []
-
-
-def _tokens(script: str, encoded: bytes, source: str) -> tuple[list[Token], list[Token]]:
-    """The tokens of a script, and its comments."""
-    # Imported when a script is really read: it costs 40 ms, and `squizzle status` reads none.
-    from squizzle.analysis.scanner import UnreadableError, scan_with_comments  # noqa: PLC0415
-
-    try:
-        tokens, comments = scan_with_comments(script)
-    except UnreadableError as exc:
-        raise InvalidInputError(
-            f"{source}:{exc.line}: not readable as SQL: {exc}",
-            hint="close the quote, dollar quote or comment that begins there",
-        ) from exc
-    for token in tokens:
-        if token.word == "\\":
-            line = encoded.count(b"\n", 0, token.start) + 1
-            raise InvalidInputError(
-                f"{source}:{line}: a psql command (backslash) in the middle of a line",
-                hint="write the same in SQL; psql's commands stand on lines of their own",
-            )
-    return tokens, comments
+    words: tuple[str, ...]
+    transactional: bool
+    control: Control | None
 
 
-def _group(tokens: list[Token]) -> list[list[Token]]:
-    groups: list[list[Token]] = [[]]
+class _Lines:
+    """Line numbers of places that are asked for in about their order: counting always from the top takes hours."""
+
+    def __init__(self, script: str) -> None:
+        self._script = script
+        self._place = 0
+        self._line = 1
+
+    def at(self, place: int) -> int:
+        if place >= self._place:
+            self._line += self._script.count("\n", self._place, place)
+        else:
+            self._line -= self._script.count("\n", place, self._place)
+        self._place = place
+        return self._line
+
+
+class _Nesting:
+    """Whether a semicolon ends the statement."""
+
+    def __init__(self) -> None:
+        self._parentheses = 0
+        self._atomic = 0
+
+    @property
+    def is_closed(self) -> bool:
+        return self._parentheses == 0 and self._atomic == 0
+
+    def take(self, word: str) -> None:
+        """The next word that tells; ATOMIC only where it begins a body."""
+        if word == "(":
+            self._parentheses += 1
+        elif word == ")":
+            self._parentheses = max(0, self._parentheses - 1)
+        elif self._atomic > 0:
+            # Depth of BEGIN ATOMIC … END, in which CASE … END nests (the rule psql follows).
+            self._atomic += (word in {"BEGIN", "CASE"}) - (word == "END")
+        elif word == "ATOMIC":
+            self._atomic = 1
+
+
+def _through_client(words: list[str]) -> tuple[str, str] | None:
+    """Where a COPY wants its client to send rows or to take them: FROM STDIN or TO STDOUT."""
     parentheses = 0
-    atomic = 0
-    for token in tokens:
-        if token.word == _SEMICOLON and parentheses == 0 and atomic == 0:
-            groups.append([])
-            continue
-        groups[-1].append(token)
-        parentheses = max(0, parentheses + (token.word == "(") - (token.word == ")"))
-        atomic = _atomic_depth(atomic, groups[-1])
-    return groups
+    if words[:1] != ["COPY"]:
+        return None
+    for word, following in pairwise(words):
+        parentheses += (word == "(") - (word == ")")
+        if parentheses == 0 and (word, following) in {("FROM", "STDIN"), ("TO", "STDOUT")}:
+            return word, following
+    return None
 
 
-def _atomic_depth(depth: int, group: list[Token]) -> int:
-    """Depth of BEGIN ATOMIC … END, in which CASE … END nests (the rule psql follows)."""
-    word = group[-1].word
-    if depth == 0:
-        begins = word == "ATOMIC" and len(group) > 1 and group[-2].word == "BEGIN" and group[0].word == "CREATE"
-        return 1 if begins else 0
-    return depth + (word in {"BEGIN", "CASE"}) - (word == "END")
-
-
-def _refuse_client_copy(group: list[Token], encoded: bytes, source: str) -> None:
+def _refuse_client_copy(words: list[str], *, source: str, line: int) -> None:
     """COPY … FROM STDIN waits for data that nobody sends, in the middle of the transaction."""
-    parentheses = 0
-    for token, following in pairwise(group):
-        parentheses += (token.word == "(") - (token.word == ")")
-        through = (token.word, following.word) in {("FROM", "STDIN"), ("TO", "STDOUT")}
-        if group[0].word == "COPY" and parentheses == 0 and through:
-            line = encoded.count(b"\n", 0, group[0].start) + 1
-            raise InvalidInputError(
-                f"{source}:{line}: COPY … {token.word} {following.word} needs a client to send or take the data",
-                hint="write INSERT, or COPY a file that lies on the server",
-            )
+    through = _through_client(words)
+    if through is not None:
+        raise InvalidInputError(
+            f"{source}:{line}: COPY … {through[0]} {through[1]} needs a client to send or take the data",
+            hint="write INSERT, or COPY a file that lies on the server",
+        )
 
 
-def _statement(group: list[Token], encoded: bytes, data: dict[int, str]) -> Statement:
-    words = tuple(token.word for token in group)
-    last_line = encoded.count(b"\n", 0, group[-1].end) + 1
-    return Statement(
-        sql=encoded[group[0].start : group[-1].end].decode(),
-        line=encoded.count(b"\n", 0, group[0].start) + 1,
-        words=tuple(word[:_WORD_KEPT] for word in words[:_WORDS_KEPT]),
-        transactional=not _refuses_transaction(words),
-        control=_control(words),
-        data=data.get(last_line) if words[0] == "COPY" else None,
-        adds_enum_value=_added_enum_value(group, encoded),
-    )
-
-
-# Enough for every rule that looks at how a statement begins; all words of a large INSERT would be a second copy of it.
-_WORDS_KEPT = 16
-_WORD_KEPT = 64
-
-
-def _added_enum_value(group: list[Token], encoded: bytes) -> str | None:
-    words = [token.word for token in group]
-    if words[:2] != ["ALTER", "TYPE"] or "ADD" not in words or "VALUE" not in words:
+def _added_enum_value(words: tuple[str, ...], literal: str | None) -> str | None:
+    if words[:2] != ("ALTER", "TYPE") or "ADD" not in words or "VALUE" not in words:
         return None
-    literals = (encoded[token.start : token.end].decode() for token in group if token.word.startswith("'"))
-    return next((text[1:-1].replace("''", "'") for text in literals), None)
+    return literal[1:-1].replace("''", "'") if literal and literal.startswith("'") else None
 
 
 # Statements that call PreventInTransactionBlock in PostgreSQL's sources, by their first words.
@@ -236,7 +356,7 @@ def _control(words: tuple[str, ...]) -> Control | None:
     if (control := _plain_control(words)) is not None:
         return control
     # The server may see the end of a BEGIN ATOMIC body earlier than we do (a column may be labelled CASE).
-    behind = (words[position + 1 :] for position, word in enumerate(words[:-1]) if word == _SEMICOLON)
+    behind = (words[position + 1 : position + 4] for position, word in enumerate(words[:-1]) if word == _SEMICOLON)
     hidden = (_plain_control(rest) for rest in behind if rest[0] != "END")
     return next((Control.PREPARE for control in hidden if control is not None), None)
 

@@ -54,6 +54,8 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
             return
         if planned:
             invocation.confirm(f"apply {_versions(planned)}", target, read_identity(connection))
+        # The plan of a large file is as large; the one that is carried out is made anew, under the lock.
+        del planned
         report = apply_versions(
             connection,
             target,

@@ -102,5 +102,6 @@ def unexpected(exc: psycopg.Error, step: PlannedMigration) -> SquizzleError:
 
 def excerpt(statement: Statement) -> str:
     """The beginning of a statement, on one line."""
-    text = " ".join(statement.sql.split())
-    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"
+    # No more than the beginning is looked at: a statement may be as large as its file.
+    text = " ".join(statement.sql[: 4 * _EXCERPT].split())
+    return text if len(text) <= _EXCERPT and len(statement.sql) <= 4 * _EXCERPT else f"{text[:_EXCERPT]}…"

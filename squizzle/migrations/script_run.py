@@ -31,6 +31,9 @@ from squizzle.migrations.watch import SessionWatch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
 
+# Characters of COPY's rows that are encoded and sent in one go, so that large data is not there twice.
+_ROWS_AT_A_TIME = 1 << 20
+
 
 class ScriptRun:
     """Runs one script; used once.
@@ -264,10 +267,14 @@ class ScriptRun:
             if statement.data is None:
                 self._connection.execute(statement.sql.encode())
             else:
-                with self._connection.cursor() as cursor, cursor.copy(statement.sql.encode()) as copy:
-                    copy.write(statement.data)
+                self._copy(statement.sql, statement.data)
         except psycopg.Error as exc:
             raise statement_failed(exc, self._step, statement, on_failure) from exc
         finally:
             if self._watch:
                 self._watch.statement_ended()
+
+    def _copy(self, sql_text: str, rows: str) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(sql_text.encode()) as copy:
+            for begin in range(0, len(rows), _ROWS_AT_A_TIME):
+                copy.write(rows[begin : begin + _ROWS_AT_A_TIME])

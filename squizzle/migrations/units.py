@@ -204,17 +204,14 @@ def _by_need(statements: Sequence[Statement]) -> Iterator[tuple[Statement, ...]]
             piece = []
             continue
         piece.append(statement)
-        if _must_commit(statement, statements[position + 1 :]):
+        if statement.adds_enum_value is not None and _is_named(statement.adds_enum_value, statements[position + 1 :]):
             yield tuple(piece)
             piece = []
     if piece:
         yield tuple(piece)
 
 
-def _must_commit(statement: Statement, later: Sequence[Statement]) -> bool:
-    value = statement.adds_enum_value
-    if value is None:
-        return False
+def _is_named(value: str, later: Sequence[Statement]) -> bool:
     # As a literal, also within a function body; a false alarm costs a commit, a miss costs the migration.
     spelled = f"'{value.replace(chr(39), chr(39) * 2)}'"
     return any(spelled in other.sql for other in later if other.adds_enum_value != value)

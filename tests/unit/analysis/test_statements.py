@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from squizzle.analysis import scanner
 from squizzle.analysis.records import Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
@@ -413,3 +418,61 @@ def test_comments_and_blank_lines_in_front_move_the_lines_and_nothing_else(befor
 
     assert [one.sql for one in moved] == [one.sql for one in plain]
     assert [one.line for one in moved] == [one.line + front.count("\n") for one in plain]
+
+
+@given(
+    script=st.one_of(noise, fragments.map(";\n".join)),
+    sizes=st.tuples(st.integers(min_value=1, max_value=40), st.integers(min_value=1, max_value=40)),
+)
+def test_a_script_that_is_read_in_small_stretches_is_split_the_same(script: str, sizes: tuple[int, int]) -> None:
+    def outcome() -> tuple[Statement, ...] | str:
+        try:
+            return split_statements(script, source="up.sql")
+        except InvalidInputError as exc:
+            return exc.message
+
+    whole = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanner, "SMALLEST", min(sizes))
+        patch.setattr(scanner, "LARGEST", max(sizes))
+        assert outcome() == whole
+
+
+# --- what a large file costs ---------------------------------------------------------------------------------------
+
+# The peak of a process of its own, so that nothing that ran before counts; the text itself is not part of it.
+PEAK = """
+import resource, sys
+from pathlib import Path
+from squizzle.analysis.statements import split_statements
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+text = Path(sys.argv[1]).read_text()
+split_statements("SELECT 1", source="up.sql")
+before = peak()
+statements = split_statements(text, source="up.sql")
+print(len(statements), statements[-1].line, peak() - before)
+"""
+ROW = "({0}, 'some words of row {0}', {0}.5)"
+LARGE = {
+    "many statements": (f"INSERT INTO t VALUES {ROW};\n", "SELECT 1"),  # noqa: S608
+    "one statement": (f"{ROW},\n", "(0, '', 0)"),
+    "rows behind COPY": ("{0}\tsome words of row {0}\t{0}.5\n", "\\.\nSELECT 1"),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_splitting_a_large_file_takes_no_more_than_a_few_times_its_size(kind: str, tmp_path: Path) -> None:
+    line, end = LARGE[kind]
+    begin = {"one statement": "INSERT INTO t VALUES\n", "rows behind COPY": "COPY t FROM stdin;\n"}.get(kind, "")
+    rows = 20_000
+    file = tmp_path / "up.sql"
+    file.write_text(begin + "".join(line.format(number) for number in range(rows)) + end, encoding="utf-8")
+
+    done = subprocess.run([sys.executable, "-c", PEAK, str(file)], check=True, capture_output=True, text=True)
+    count, last_line, taken = map(int, done.stdout.split())
+
+    assert count == {"many statements": rows + 1, "one statement": 1, "rows behind COPY": 2}[kind]
+    assert last_line == {"many statements": rows + 1, "one statement": 1, "rows behind COPY": rows + 3}[kind]
+    # The statements, and what one stretch costs; all tokens at once would be forty times the file.
+    assert taken < 4 * file.stat().st_size + 12_000_000
