@@ -13,6 +13,7 @@ from psycopg import sql
 from squizzle.errors import LockTimeoutError
 from squizzle.migrations.records import Timeouts
 from squizzle.postgres.access import Connection
+from squizzle.postgres.fitness import refuse_unfit
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
 
@@ -49,9 +50,11 @@ def exclusive(connection: Connection, target: Target) -> Iterator[None]:
 
     Raises:
         IdentityMismatchError: Another database than was meant.
+        RefusedError, DatabaseError: The session cannot migrate (`refuse_unfit`).
         LockTimeoutError: Somebody else migrates this database; the message says who, from where, since when.
     """
     check_identity(read_identity(connection), target.expected, database=target.database)
+    refuse_unfit(connection, target.database)
     _take_lock(connection, target.database)
     try:
         yield
@@ -93,6 +96,9 @@ def _describe(holder: tuple[object, ...] | None) -> str:
     if holder is None:
         return "the holder ended a moment ago; try again"
     pid, application, address, user, since = holder
+    if since is None:
+        # Hidden from whoever is neither of the same role nor a member of pg_read_all_stats.
+        return f"session {pid} ({application}) of {user}; from where and since when, pg_read_all_stats may see"
     return f"session {pid} ({application}) of {user} from {address}, connected since {since:%Y-%m-%d %H:%M:%S %Z}"
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from squizzle.errors import DatabaseState, LockTimeoutError
 from squizzle.migrations.failures import next_step
 from squizzle.migrations.records import PlannedMigration, Timeouts
-from squizzle.migrations.watch import SessionWatch, Wait, long_holders
+from squizzle.migrations.watch import Blocker, SessionWatch, Wait, long_holders
 from squizzle.postgres.access import Connection
 
 # Between two tries: enough that a burst of short transactions gets through, less than a person notices.
@@ -102,14 +102,20 @@ class LockTries:
         """Until the long transactions that hold a conflicting lock are over; clients are not held up by looking."""
         if wait is None or not wait.relation_id:
             return
-        ours = self._connection.info.backend_pid
-        said_at = time.monotonic()
-        while time.monotonic() < deadline:
+        begun = said_at = time.monotonic()
+        first_seen: dict[tuple[int, str], float] = {}
+        while (now := time.monotonic()) < deadline:
             # Our own session asks: it is outside a transaction now and waits for nothing.
-            holders = long_holders(self._connection, wait, older_than=_SHORT, ours=ours)
-            if not holders:
+            holders = long_holders(self._connection, wait, older_than=_SHORT)
+            staying = [one for one in holders if not one.is_hidden or _is_old(one, first_seen, now)]
+            if not holders or (not staying and now - begun > _SHORT.total_seconds()):
                 return
-            if time.monotonic() - said_at > _SAY_EVERY_S:
-                said_at = time.monotonic()
-                self._on_wait(f"still waiting for {wait.relation}: {holders[0].sentence()}")
+            if staying and now - said_at > _SAY_EVERY_S:
+                said_at = now
+                self._on_wait(f"still waiting for {wait.relation}: {staying[0].sentence()}")
             time.sleep(_LOOK_EVERY_S)
+
+
+def _is_old(holder: Blocker, first_seen: dict[tuple[int, str], float], now: float) -> bool:
+    """Whether a transaction whose age is hidden from us has been seen for a while."""
+    return now - first_seen.setdefault((holder.pid, holder.transaction), now) > _SHORT.total_seconds()

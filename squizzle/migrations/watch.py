@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ import psycopg
 from squizzle.analysis.locks.modes import LockMode, lock_mode
 from squizzle.analysis.locks.records import RelationLock, RelationName
 from squizzle.errors import ConnectionFailedError
-from squizzle.postgres.access import Connection, second_session
+from squizzle.postgres.access import Connection, second_session, server_pid
 from squizzle.postgres.sql_files import load_sql
 
 # pg_blocking_pids stops the lock manager for a moment, so it is asked only about a statement that takes a while, and
@@ -42,7 +42,8 @@ class Blocker:
         query: The beginning of its last query.
         transaction_age: How long its transaction has been open.
         state_age: How long it has been in this state: for an active one, how old its query is.
-        kind: `client backend`, `autovacuum worker` …
+        kind: `client backend`, `autovacuum worker` …; empty where all but its user and application is hidden from us.
+        transaction: The server's number of its transaction, for telling one from the next; empty when not asked for.
     """
 
     pid: int
@@ -53,10 +54,18 @@ class Blocker:
     transaction_age: timedelta
     state_age: timedelta
     kind: str
+    transaction: str = ""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether we may not see what it does: it is another role's, and we are no member of pg_read_all_stats."""
+        return not self.kind
 
     def sentence(self) -> str:
         """Who blocks, in one line; no more of the query than its beginning."""
-        who = f"session {self.pid} ({self.application or self.kind}, {self.user or 'no user'})"
+        who = f"session {self.pid} ({self.application or self.kind or 'no name'}, {self.user or 'no user'})"
+        if self.is_hidden:
+            return f"{who}; what it does since when is shown to members of pg_read_all_stats only"
         state = f"{self.state or 'working'} for {_seconds(self.state_age)}"
         open_for = f"its transaction is open for {_seconds(self.transaction_age)}"
         return f"{who} is {state}, {open_for}: {self.query or 'its query may not be seen'}"
@@ -227,23 +236,23 @@ def _blocker(
     )
 
 
-def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta, ours: int) -> tuple[Blocker, ...]:
+def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta) -> tuple[Blocker, ...]:
     """Who holds a conflicting lock in a transaction that has been open for a while; asks without queueing.
 
+    Sessions that hide their age from us are among them, however young they are.
+
     Args:
-        connection: Any session of the cluster.
-        wait: What we want.
+        connection: The session that wants the lock, outside a transaction.
+        wait: What it wants.
         older_than: Shorter transactions end by themselves within one try.
-        ours: Our own server process.
     """
     parameters = {
         "relation": wait.relation_id,
         "modes": [mode.in_pg_locks for mode in wait.mode.conflicts] if wait.mode else [],
         "older_than": older_than,
-        "ours": ours,
     }
     rows = connection.execute(load_sql("squizzle.migrations", "long_holders"), parameters).fetchall()
-    return tuple(_blocker(*row) for row in rows)
+    return tuple(replace(_blocker(*row[:-1]), transaction=row[-1] or "") for row in rows)
 
 
 def _seconds(duration: timedelta) -> str:
@@ -262,5 +271,5 @@ def watching(connection: Connection, on_progress: Callable[[str], None]) -> Iter
     same = second.info.dbname == connection.info.dbname
     # It asks the same few questions about system catalogues again and again: to plan one costs more than to answer it.
     second.prepare_threshold = _PLAN_ONCE_FROM
-    with SessionWatch(second, connection.info.backend_pid, on_progress, sees_relations=same) as watch:
+    with SessionWatch(second, server_pid(connection), on_progress, sees_relations=same) as watch:
         yield watch

@@ -99,23 +99,38 @@ def _connect_arguments(access: ServerAccess, database: str, purpose: str, *, rea
     return {name: value for name, value in arguments.items() if value is not None or name == "prepare_threshold"}
 
 
-def second_session(connection: Connection, *, purpose: str) -> Connection:
-    """One more session like this one, in the same database or, where that is fenced, in the maintenance database.
+def server_pid(connection: Connection) -> int:
+    """The number of the process that serves this session now; `info.backend_pid` may be a number of a pooler's own.
 
     Raises:
-        ConnectionFailedError: Neither lets us in.
+        psycopg.Error: The session was lost.
     """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
+def access_of(connection: Connection) -> ServerAccess:
+    """How a session was reached, so that another one can be opened the same way."""
     info = connection.info
     known = {"host", "port", "user", "dbname", "password", "application_name", "connect_timeout", "options"}
-    access = ServerAccess(
+    return ServerAccess(
         host=info.host,
         port=info.port,
         user=info.user,
         password=Secret(info.password) if info.password else None,
         parameters=tuple((name, value) for name, value in info.get_parameters().items() if name not in known),
     )
+
+
+def second_session(connection: Connection, *, purpose: str) -> Connection:
+    """One more session like this one, in the same database or, where that is fenced, in the maintenance database.
+
+    Raises:
+        ConnectionFailedError: Neither lets us in.
+    """
+    access = access_of(connection)
     try:
-        return connect(access, info.dbname, purpose=purpose)
+        return connect(access, connection.info.dbname, purpose=purpose)
     except ConnectionFailedError:
         return connect(access, CONTROL_DATABASE, purpose=purpose)
 

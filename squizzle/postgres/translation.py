@@ -24,6 +24,7 @@ _DISK_FULL = "53100"
 _TOO_MANY_CONNECTIONS = "53300"
 _READ_ONLY = "25006"
 _NO_SUCH_SCHEMA = "3F000"
+UNDEFINED_FILE = "58P01"
 
 _HINTS = {
     _INSUFFICIENT_PRIVILEGE: "connect as the owner of the database, or have the missing right granted",
@@ -33,6 +34,8 @@ _HINTS = {
     _LOCK_NOT_AVAILABLE: "find out who holds the lock with pg_blocking_pids(), then run the same command again",
     _DEADLOCK: "run the same command again",
     _NO_SUCH_SCHEMA: "create it first (CREATE SCHEMA), or correct the name",
+    UNDEFINED_FILE: "a file of the server's is missing: PostgreSQL was upgraded under the running server, or an"
+    " extension's package was removed; restart the server or install the package, then run the same command again",
 }
 
 

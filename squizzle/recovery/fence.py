@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from squizzle.errors import ConnectionFailedError, RecoveryError
-from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect, server_pid
 from squizzle.postgres.translation import translate_error
 
 # pg_terminate_backend waits that long for one session; a session in a C function that ignores interrupts takes longer.
@@ -158,5 +158,5 @@ def session_through_fence(access: ServerAccess, database: str, *, purpose: str) 
                 set_allow_connections(control, database, allow=False)
         with connection:
             if fenced:
-                terminate_sessions(control, database, keep_pid=connection.info.backend_pid)
+                terminate_sessions(control, database, keep_pid=server_pid(connection))
             yield connection

@@ -62,7 +62,7 @@ def test_somebody_without_rights_is_told_so_with_1(
 def test_a_read_only_session_is_told_so_with_1(squizzle: Squizzle, url: str, tables: Tables) -> None:
     done = squizzle("apply", "--all", "--json", DATABASE_URL=f"{url}&options=-c%20default_transaction_read_only%3Don")
 
-    check(done, 1, "read-only transaction")
+    check(done, 1, "sessions are read-only")
     assert "connect to the primary" in done.error["hint"]
     assert tables() == set()
 

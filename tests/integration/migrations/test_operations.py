@@ -450,11 +450,16 @@ def test_a_read_only_session_is_told_so_and_changes_nothing(
     folder.write("1", "CREATE TABLE t (a int)")
     before = contents(connection)
 
-    with connect(access, target.database, purpose="test", read_only=True) as reader:
-        error = refused_for_lack_of_rights(lambda: apply_versions(reader, target, folder.read()), "25006")
+    words = r"sessions are read-only \(default_transaction_read_only, set by the connection's own options\)"
+    with (
+        connect(access, target.database, purpose="test", read_only=True) as reader,
+        pytest.raises(DatabaseError, match=words) as caught,
+    ):
+        apply_versions(reader, target, folder.read())
 
-    assert "read-only" in error.message
-    assert "connect to the primary" in error.hint
+    assert caught.value.sqlstate == "25006"
+    assert caught.value.database_state is DatabaseState.UNTOUCHED
+    assert "connect to the primary" in caught.value.hint
     assert contents(connection) == before
 
 
