@@ -12,7 +12,7 @@ import click
 
 from squizzle import __version__
 from squizzle.cli.output import print_error
-from squizzle.errors import InvalidInputError, SquizzleError
+from squizzle.errors import DatabaseState, InvalidInputError, SquizzleError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -96,4 +96,28 @@ def run(arguments: list[str]) -> int:
         # The reader (head, less) has seen enough.
         sys.stderr.close()
         return 1
+    except Exception as exc:
+        error = _from_driver(exc)
+        if error is None:
+            raise
+        print_error(error, as_json=as_json)
+        return error.code
     return result if isinstance(result, int) else 0
+
+
+def _from_driver(exc: Exception) -> SquizzleError | None:
+    """The error of ours for a driver's that met no one on its way: the connection was lost in the middle of a question.
+
+    None for anything else, which is a defect of ours and is shown as one.
+    """
+    if "psycopg" not in sys.modules:
+        return None
+    import psycopg  # noqa: PLC0415 - it is there already, or nobody can have raised its errors
+
+    from squizzle.postgres.translation import translate_error  # noqa: PLC0415
+
+    if not isinstance(exc, psycopg.Error):
+        return None
+    error = translate_error(exc, doing="go on", database_state=DatabaseState.UNKNOWN)
+    error.hint = error.hint or "look at `squizzle status`, then run the same again"
+    return error

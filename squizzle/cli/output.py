@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 import click
@@ -15,9 +16,19 @@ JsonDocument = Mapping[str, object]
 def print_result(document: JsonDocument, human: str, *, as_json: bool) -> None:
     """Print a verb's result on stdout, in one of the two forms."""
     if as_json:
-        click.echo(json.dumps(document, ensure_ascii=False, default=str))
+        click.echo(_as_json(document))
     elif human:
         click.echo(human)
+
+
+def _as_json(document: JsonDocument) -> str:
+    """One line of UTF-8; a byte of a path or an argument that is none is written as an escape."""
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    return _NO_UTF8.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+# What Python makes of a byte that is not UTF-8 (PEP 383).
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 def say(text: str) -> None:
@@ -34,7 +45,7 @@ def print_error(error: SquizzleError, *, as_json: bool) -> None:
             "hint": error.hint,
             "database_state": error.database_state.value,
         }
-        click.echo(json.dumps({"error": details}, ensure_ascii=False))
+        click.echo(_as_json({"error": details}))
     lines = [click.style("error: ", fg="red", bold=True) + error.message]
     lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
     lines.append(f"  database: {error.database_state.value}")

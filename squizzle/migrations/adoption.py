@@ -14,7 +14,13 @@ from enum import StrEnum
 import psycopg
 from psycopg import sql
 
-from squizzle.errors import ChecksumMismatchError, InvalidInputError, VersionConflictError
+from squizzle.errors import (
+    ChecksumMismatchError,
+    DatabaseState,
+    InvalidInputError,
+    SquizzleError,
+    VersionConflictError,
+)
 from squizzle.migrations.bookkeeping.comparison import Difference, compare, refuse_unknown, which_is_right
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.history import ensure_history, history_table, read_history, record_digest
@@ -22,7 +28,7 @@ from squizzle.migrations.records import Direction, Migration, Outcome
 from squizzle.migrations.session import exclusive
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.proof.digests import digest_schema
 
 
@@ -105,16 +111,34 @@ def adopt_history(connection: Connection, target: Target, books: ToolBooks, *, t
     with exclusive(connection, target):
         adoption = preview_adoption(connection, target, books, trust=trust)
         ensure_identity(connection, target.expected, database=target.database)
-        with connection.transaction():
-            ensure_history(connection, target.schema)
-            for one in adoption.adopted:
-                _insert(connection, target, one.migration, Direction.APPLY, one.applied_at)
-            for migration in adoption.rolled_back:
-                _insert(connection, target, migration, Direction.ROLLBACK, None)
-            _write(connection, target, books, adoption.written)
+        try:
+            with connection.transaction():
+                ensure_history(connection, target.schema)
+                for one in adoption.adopted:
+                    _insert(connection, target, one.migration, Direction.APPLY, one.applied_at)
+                for migration in adoption.rolled_back:
+                    _insert(connection, target, migration, Direction.ROLLBACK, None)
+                _write(connection, target, books, adoption.written)
+        except psycopg.Error as exc:
+            raise _not_written(exc, target) from exc
         if adoption != Adoption():
             record_digest(connection, target.schema, digest_schema(connection, schema=target.schema).logical)
     return adoption
+
+
+def _not_written(exc: psycopg.Error, target: Target) -> SquizzleError:
+    lost = is_connection_loss(exc)
+    error = translate_error(
+        exc,
+        doing=f"write the history of {target.database}",
+        database_state=DatabaseState.UNKNOWN if lost else DatabaseState.UNTOUCHED,
+        needs=f"SELECT, INSERT and UPDATE on {target.schema}.squizzle_history",
+    )
+    if lost:
+        error.hint = (
+            "`squizzle status` says whether the history is there: all of it or nothing; then run the same again"
+        )
+    return error
 
 
 def _refuse_changed(books: ToolBooks, difference: Difference) -> None:

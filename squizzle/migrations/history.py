@@ -14,7 +14,6 @@ from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from squizzle.analysis.locks.records import RelationLock
-from squizzle.errors import DatabaseState
 from squizzle.migrations.batch_records import BatchProgress
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState, Timeouts
 from squizzle.migrations.versions import is_repeatable, version_key
@@ -128,7 +127,8 @@ def ensure_history(connection: Connection, schema: str, timeouts: Timeouts = Tim
         try:
             connection.execute(statement.format(history=history_table(schema)))
         except psycopg.Error as exc:
-            raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}") from exc
+            needs = f"USAGE and CREATE on the schema {schema}"
+            raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}", needs=needs) from exc
     elif missing:
         _add_columns(connection, schema, missing, timeouts)
 
@@ -156,7 +156,7 @@ def _add_columns(
         while not _is_granted(connection, statement, timeouts.lock, is_last=time.monotonic() > deadline):
             time.sleep(_PAUSE_S)
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"add a column to {schema}.{HISTORY_TABLE}") from exc
+        raise translate_error(exc, doing=f"add a column to {schema}.{HISTORY_TABLE}", needs="ownership of it") from exc
 
 
 def _is_granted(connection: Connection, statement: sql.Composed, lock_timeout: timedelta, *, is_last: bool) -> bool:
@@ -196,7 +196,7 @@ def read_history(connection: Connection, schema: str) -> History:
         with connection.cursor(row_factory=kwargs_row(_from_row)) as cursor:
             return History(rows=tuple(cursor.execute(query)))
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}") from exc
+        raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}", needs=_rights(schema, "SELECT")) from exc
 
 
 def _from_row(*, direction: str, batch_progress: dict[str, Any] | None, **columns: object) -> HistoryRow:
@@ -298,14 +298,20 @@ def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryR
         try:
             fail_row(connection, schema, row.id, error=error, duration=None)
         except psycopg.Error as exc:
-            raise translate_error(exc, doing=f"close a row of {schema}.{HISTORY_TABLE}") from exc
+            needs = _rights(schema, "SELECT and UPDATE")
+            raise translate_error(exc, doing=f"close a row of {schema}.{HISTORY_TABLE}", needs=needs) from exc
+
+
+def _rights(schema: str, rights: str) -> str:
+    return f"USAGE on the schema {schema} and {rights} on {schema}.{HISTORY_TABLE}"
 
 
 def _one(connection: Connection, query: sql.Composed | str, values: tuple[object, ...]) -> tuple[object, ...]:
     try:
         row = connection.execute(query, values).fetchone()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"use {HISTORY_TABLE}", database_state=DatabaseState.UNTOUCHED) from exc
+        needs = f"SELECT, INSERT and UPDATE on {HISTORY_TABLE}"
+        raise translate_error(exc, doing=f"use {HISTORY_TABLE}", needs=needs) from exc
     if row is None:
         raise AssertionError("a query that always returns one row returned none")
     return row

@@ -228,7 +228,11 @@ class ScriptRun:
             self._listener.on_wait(f"{self._step.migration.version}: removed the invalid index {cleared}")
         set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
         self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
-        self._note_done(unit)
+        try:
+            self._note_done(unit)
+        except psycopg.Error as exc:
+            # The statement is done, and the history may not know it; the next run finds out.
+            raise statement_failed(exc, self._step, statement, DatabaseState.CHANGED) from exc
 
     def _in_batches(self, unit: Unit) -> None:
         around = BatchSurroundings(

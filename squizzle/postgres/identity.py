@@ -68,6 +68,11 @@ class Target:
         return self.expected.environment
 
 
+# Rights, for messages.
+_TO_READ = "USAGE on the schema squizzle and SELECT on squizzle.identity"
+_TO_WRITE = f"{_TO_READ}, and INSERT and UPDATE on it"
+
+
 def read_identity(connection: Connection) -> Identity | None:
     """Who this database says it is; None where nothing was written yet. Nothing is changed.
 
@@ -80,7 +85,7 @@ def read_identity(connection: Connection) -> Identity | None:
         with connection.cursor(row_factory=class_row(Identity)) as cursor:
             return cursor.execute("SELECT id, environment, fleet, name FROM squizzle.identity").fetchone()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="read squizzle.identity") from exc
+        raise translate_error(exc, doing="read squizzle.identity", needs=_TO_READ) from exc
 
 
 def check_identity(found: Identity | None, expected: ExpectedIdentity, *, database: str) -> None:
@@ -139,7 +144,8 @@ def ensure_identity(connection: Connection, expected: ExpectedIdentity, *, datab
             _write_identity(connection, expected, database)
         identity = read_identity(connection)
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="write squizzle.identity") from exc
+        needs = f"CREATE on the database {database}, or where the schema squizzle is there already, {_TO_WRITE}"
+        raise translate_error(exc, doing="write squizzle.identity", needs=needs) from exc
     if identity is None:
         raise AssertionError("squizzle.identity is empty right after it was written")
     return identity

@@ -44,6 +44,7 @@ def translate_error(
     *,
     doing: str,
     database_state: DatabaseState = DatabaseState.UNTOUCHED,
+    needs: str = "",
 ) -> DatabaseError:
     """The error of ours for one of the driver's, by SQLSTATE.
 
@@ -51,6 +52,7 @@ def translate_error(
         exc: What psycopg raised on an open connection.
         doing: What was being done, as the beginning of a sentence ("read the history of shop").
         database_state: What the failed action left behind, as far as the caller knows.
+        needs: The rights that it takes, and on what, for somebody who lacks them.
 
     Returns:
         An error whose message has the server's own words, without the excerpt of the statement (which may hold
@@ -62,10 +64,13 @@ def translate_error(
         kind = LockTimeoutError
     elif is_connection_loss(exc):
         kind = ConnectionFailedError
+    hint = _HINTS.get(sqlstate, "")
+    if sqlstate == _INSUFFICIENT_PRIVILEGE and needs:
+        hint = f"it takes {needs}; {hint}"
     return kind(
         f"could not {doing}: {server_words(exc)}",
         sqlstate=sqlstate,
-        hint=_HINTS.get(sqlstate, ""),
+        hint=hint,
         database_state=database_state,
     )
 

@@ -26,7 +26,8 @@ def list_folder(folder: Path) -> list[Path]:
     """What lies in the folder, by name; hidden entries and those that begin with `__` are left out.
 
     Raises:
-        InvalidInputError: The folder is missing or cannot be read. Nothing was changed.
+        InvalidInputError: The folder is missing or cannot be read, or a name in it cannot be shown: it is not UTF-8, or
+            holds a line end or another control character. Nothing was changed.
     """
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__"))]
@@ -39,6 +40,13 @@ def list_folder(folder: Path) -> list[Path]:
         raise InvalidInputError(
             f"the migrations folder {folder} cannot be read: {exc.strerror}", hint="check its owner and mode"
         ) from exc
+    for entry in entries:
+        # The history could not keep such a name, and a terminal would do what it says.
+        if not entry.name.isprintable():
+            raise InvalidInputError(
+                f"{folder} holds a name that cannot be shown: {entry.name!a}",
+                hint="rename it: UTF-8, without line ends and control characters; or move it elsewhere",
+            )
     return sorted(entries, key=lambda entry: entry.name)
 
 

@@ -16,6 +16,8 @@ from squizzle.postgres.embedded import ServerAddress
 from squizzle.postgres.identity import ExpectedIdentity, Target, ensure_identity
 from tests.integration.cli.conftest import Done, Squizzle, url_of
 from tests.integration.migrations.conftest import Folder
+from tests.support.cutter import Cutter
+from tests.support.wire import listening
 
 Tables = Callable[[], set[str]]
 
@@ -241,6 +243,19 @@ def test_a_role_that_cannot_log_in_is_4(
     user = role if kind == "may not log in" else "nobody_at_all"
 
     check(squizzle("status", "--json", DATABASE_URL=url_of(access, database, user=user)), 4, user)
+
+
+def test_a_connection_that_is_lost_in_the_middle_of_a_question_is_3_and_no_traceback(
+    squizzle: Squizzle, access: ServerAccess, database: str, folder: Folder
+) -> None:
+    folder.write("1", "SELECT 1")
+    cutter = Cutter(access, after="to_regclass", at="\n    SELECT a.pid", arrives=False)
+
+    with listening(cutter, access) as reached:
+        done = squizzle("status", "--json", DATABASE_URL=url_of(reached, database))
+
+    check(done, 3, "server closed the connection unexpectedly", state="unknown")
+    assert cutter.has_cut.is_set()
 
 
 # --- 5, 6 and 7: versions, files, ways back ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from squizzle.errors import DatabaseState, LockTimeoutError, RefusedError
 from squizzle.migrations.adoption import adopt_history
+from squizzle.migrations.bookkeeping import open_books
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.migrations.status import read_status
@@ -63,7 +64,7 @@ def test_a_pooler_that_lends_sessions_out_is_refused_before_anything_is_changed(
     acts = [
         lambda session: apply_versions(session, target, folder.read()),
         lambda session: roll_back_versions(session, target, folder.read(), only="1"),
-        lambda session: adopt_history(session, target, folder.read(), "golang-migrate"),
+        lambda session: adopt_history(session, target, open_books(folder.path, "golang-migrate", folder.read())),
     ]
 
     with behind(access, mode) as reached, connect(reached, target.database, purpose="migration") as pooled:

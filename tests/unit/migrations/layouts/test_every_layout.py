@@ -255,6 +255,29 @@ def test_a_link_to_itself_is_refused(
     assert f"{file} cannot be read" in refusal(folder, layout).message
 
 
+UNSHOWABLE = {
+    "not UTF-8": b"0009_\xff",
+    "a line end": b"0009_a\nb",
+    "an escape sequence": b"0009_\x1b[31m",
+    "a tabulator": b"0009_a\tb",
+}
+
+
+@pytest.mark.parametrize("layout", [name for name in NAMES if name != "sqitch"])
+@pytest.mark.parametrize("name", UNSHOWABLE.values(), ids=UNSHOWABLE.keys())
+def test_a_name_that_cannot_be_shown_is_refused_and_shown_escaped(
+    tree: MakeTree, examples: Examples, refusal: Refuse, layout: str, name: bytes
+) -> None:
+    folder = tree({**examples[layout]})
+    os.mkdir(os.fsencode(folder) + b"/" + name)  # noqa: PTH102 - a Path holds no bytes
+
+    message = refusal(folder, layout).message
+
+    assert f"holds a name that cannot be shown: {os.fsdecode(name)!a}" in message
+    assert message.isascii()
+    assert message.isprintable()
+
+
 CODE = [
     ("golang-migrate", "000003_fill.up.go"),
     ("dbmate", "20240303030303_fill.py"),
