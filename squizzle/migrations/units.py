@@ -12,10 +12,10 @@ Most scripts are one piece: everything in one transaction. Others cannot be:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 from squizzle.analysis.records import Control, Statement
 from squizzle.errors import InvalidInputError
@@ -105,21 +105,27 @@ def lost_state(earlier: Sequence[Statement]) -> str:
     """
     for statement in earlier:
         words = statement.words
-        if _makes_temporary(words):
+        if _makes_temporary(statement):
             return f"line {statement.line} makes a temporary table, which a run that goes on after a kill does not have"
         if words[:2] in _LOST or words[:3] in _LOST:
             return f"line {statement.line} ({' '.join(words[:3])}) ends with the transaction before the batches"
         if words[:2] == ("SET", "LOCAL") and words[2:3] not in _HARMLESS:
             return f"line {statement.line} (SET LOCAL {words[2]}) ends with the transaction before the batches"
-        if words[:1] == ("SELECT",) and "SET_CONFIG" in words and "TRUE" in words:
+        if words[:1] == ("SELECT",) and _SET_CONFIG_LOCAL.search(statement.sql):
             return f"line {statement.line} (set_config, local) ends with the transaction before the batches"
     return ""
 
 
-def _makes_temporary(words: tuple[str, ...]) -> bool:
+def _makes_temporary(statement: Statement) -> bool:
+    words = statement.words
     kinds = words[2:3] if words[1:2] in {("LOCAL",), ("GLOBAL",)} else words[1:2]
     created = words[:1] == ("CREATE",) and kinds in {("TEMP",), ("TEMPORARY",)}
-    return created or any(pair in {("INTO", "TEMP"), ("INTO", "TEMPORARY")} for pair in pairwise(words))
+    return created or (words[:1] in {("SELECT",), ("WITH",)} and bool(_INTO_TEMPORARY.search(statement.sql)))
+
+
+# In the text, because a statement's words end at its first literal. A false alarm costs a hint, a miss the rows.
+_INTO_TEMPORARY = re.compile(r"\bINTO\s+(?:(?:LOCAL|GLOBAL)\s+)?TEMP(?:ORARY)?\b", re.IGNORECASE)
+_SET_CONFIG_LOCAL = re.compile(r"\bset_config\s*\(.*\btrue\s*\)", re.IGNORECASE | re.DOTALL)
 
 
 _LOST = frozenset(

@@ -56,7 +56,7 @@ class AutomaticBatches:
         if statement.words[0] not in {"UPDATE", "DELETE", "WITH"}:
             return None
         where = f"{source}:{statement.line}"
-        moved = any("SEARCH_PATH" in one.words for one in earlier)
+        moved = any(_moves_search_path(one) for one in earlier)
         estimated = None if moved else self._estimate(statement, where)
         if estimated is None or estimated < self._rows:
             return None
@@ -102,3 +102,7 @@ class AutomaticBatches:
             return None
         below = [part for part in plan.get("Plans", []) if part.get("Parent Relationship") != "InitPlan"]
         return sum(int(part["Plan Rows"]) for part in below)
+
+
+def _moves_search_path(statement: Statement) -> bool:
+    return statement.words[:1] in {("SET",), ("SELECT",)} and "search_path" in statement.sql.lower()
