@@ -1,4 +1,4 @@
-"""PostgreSQL's own grammar: a statement as a parse tree. The only module that parses with libpg_query.
+"""PostgreSQL's own grammar: a statement as a parse tree, and back. The only module that parses with libpg_query.
 
 The grammar recurses, and a chain of 50,000 terms ends the process (measured), so long texts are not parsed at all: what
 is not parsed is unknown, never harmless.
@@ -10,6 +10,7 @@ from typing import Any
 
 import postgast
 from google.protobuf.message import DecodeError
+from postgast import pg_query_pb2
 
 # A level of nesting needs at least two characters, and 20,000 levels pass with the usual stack of 8 MiB (measured).
 _LONGEST = 20_000
@@ -31,3 +32,17 @@ def parse_statement(text: str) -> Tree | None:
     except (postgast.PgQueryError, DecodeError):
         return None
     return statements[0].stmt if len(statements) == 1 else None
+
+
+def write_index_statement(tree: Tree) -> str | None:
+    """A CREATE INDEX as text again; None when it cannot be written.
+
+    Args:
+        tree: The `index_stmt` of a parse tree, perhaps changed.
+    """
+    script = pg_query_pb2.ParseResult()
+    script.stmts.add().stmt.index_stmt.CopyFrom(tree)
+    try:
+        return postgast.deparse(script)
+    except postgast.PgQueryError:
+        return None

@@ -303,6 +303,7 @@ _ALWAYS_ALONE = (
     ("CREATE", "TABLESPACE"),
     ("DROP", "TABLESPACE"),
     ("ALTER", "SYSTEM"),
+    ("DISCARD", "ALL"),
     ("REINDEX", "DATABASE"),
     ("REINDEX", "SYSTEM"),
     ("REINDEX", "SCHEMA"),

@@ -18,6 +18,7 @@ from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Outcome, Plan, PlannedMigration
 from squizzle.migrations.script_run import ScriptRun
 from squizzle.migrations.session import prepare_session, set_lock_timeout
+from squizzle.migrations.stored_settings import stores_settings, take_stored_settings
 from squizzle.migrations.watch import SessionWatch, watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words, translate_error
@@ -72,11 +73,15 @@ def execute_plan(
         _refuse_stale_plan(connection, plan)
     before = _statistics(connection, plan)
     outcomes: list[Outcome] = []
+    stored = False
     with watching(connection, listener.on_progress) as watch:
         for step in plan.steps:
             with _after_commits(outcomes):
                 _make_ready(connection, plan, outcomes)
+                if stored:
+                    take_stored_settings(connection)
             outcome = _run_step(connection, plan, step, environment, watch, listener)
+            stored = stored or any(map(stores_settings, step.statements))
             outcomes.append(outcome)
             listener.on_done(outcome)
     with _after_commits(outcomes):

@@ -22,6 +22,7 @@ from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 HISTORY_TABLE = "squizzle_history"
+_DIED = "the run that did this died before it ended"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,17 @@ class History:
             for version, row in backwards.items()
             if not row.success and row.batch_progress is not None and row.is_begun
         }
+
+    def interrupted(self, direction: Direction) -> frozenset[str]:
+        """Versions whose script was on its way in this direction when its run died, and has not succeeded since."""
+        found: set[str] = set()
+        for row in self.rows:
+            died = row.success is None or (row.error or "").startswith(_DIED)
+            if row.success:
+                found.discard(row.version)
+            elif died and row.direction is direction:
+                found.add(row.version)
+        return frozenset(found)
 
     def in_state(self, state: RowState) -> tuple[HistoryRow, ...]:
         """The newest rows that are in this state."""
@@ -294,7 +306,7 @@ def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryR
     for row in rows:
         done = f"; {row.statements_done} statements outside a transaction had finished" if row.statements_done else ""
         half = "; a statement that runs in batches goes on behind its last one" if row.batch_progress else ""
-        error = f"the run that did this died before it ended{done}{half}"
+        error = f"{_DIED}{done}{half}"
         try:
             fail_row(connection, schema, row.id, error=error, duration=None)
         except psycopg.Error as exc:

@@ -15,6 +15,7 @@ from squizzle.migrations.batches.automatic import AutomaticBatches
 from squizzle.migrations.bookkeeping.comparison import check_in_step
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.executor import Report, execute_plan
+from squizzle.migrations.extensions import refuse_missing_extensions
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
@@ -187,6 +188,7 @@ def _run(
             check_in_step(connection, target.schema, books, history)
             books.refuse_without_rights(connection, target.schema)
         steps = choose(history)
+        refuse_missing_extensions(connection, steps)
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema, policy.timeouts)
         if books is not None and steps:

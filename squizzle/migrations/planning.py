@@ -14,7 +14,7 @@ from squizzle.migrations.history import History
 from squizzle.migrations.lineage import depend_on, full_version, needed_by
 from squizzle.migrations.records import Direction, HistoryRow, Migration, PlannedMigration
 from squizzle.migrations.status import pending
-from squizzle.migrations.units import PROGRAM, divide
+from squizzle.migrations.units import PROGRAM, divide, remaining
 from squizzle.migrations.versions import is_repeatable, version_key
 
 # How a statement without a mark runs in batches, by the statements of its script before it, itself, and the script's
@@ -103,7 +103,9 @@ def plan_apply(
     if not out_of_order:
         _check_order(wanted, history)
     _refuse_half_rolled_back(wanted, history)
-    return tuple(_planned_up(migration, _begun(migration, history), automatic) for migration in wanted)
+    died = history.interrupted(Direction.APPLY)
+    steps = (_planned_up(migration, _begun(migration, history), automatic) for migration in wanted)
+    return tuple(replace(step, interrupted=step.migration.version in died) for step in steps)
 
 
 def _begun(migration: Migration, history: History) -> HistoryRow | None:
@@ -194,7 +196,7 @@ def _planned(
         migration=migration,
         direction=direction,
         source=source,
-        units=tuple(unit for unit in units if unit.ends_at > skip),
+        units=remaining(units, skip),
         done_before=skip,
         settings=tuple(one for one in statements[:skip] if _stays_in_session(one)),
         progress=_progress(statements, progress),
@@ -303,9 +305,11 @@ def plan_rollback(
     chosen = _only_newest(only, there, migrations) if only is not None else _after(to, there, migrations)
     on_disk = {migration.version: migration for migration in migrations}
     begun = history.half_rolled_back()
-    return tuple(
+    died = history.interrupted(Direction.ROLLBACK)
+    steps = (
         _planned_down(version, on_disk, done=half_done.get(version, 0), begun=begun.get(version)) for version in chosen
     )
+    return tuple(replace(step, interrupted=step.migration.version in died) for step in steps)
 
 
 def _present(history: History) -> list[str]:

@@ -18,7 +18,7 @@ from squizzle.analysis.records import Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import DatabaseState, InvalidInputError, LockTimeoutError, SquizzleError
 from squizzle.migrations.failures import program_failed, statement_failed
-from squizzle.migrations.leftovers import clear_leftover
+from squizzle.migrations.leftovers import clear_leftovers
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.records import Direction, PlannedMigration, Timeouts
 from squizzle.migrations.session import set_lock_timeout
@@ -215,7 +215,7 @@ class ProgramRun:
         if statement.transactional or not self.connection.autocommit:
             return
         self._limit_wait(statement)
-        if cleared := clear_leftover(self.connection, statement):
+        for cleared in clear_leftovers(self.connection, statement, interrupted=self._step.interrupted):
             self._notes.say(f"{self._step.migration.version}: removed the invalid index {cleared}")
 
     # Commits

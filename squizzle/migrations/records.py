@@ -128,6 +128,7 @@ class PlannedMigration:
         done_before: Statements that an earlier run finished.
         settings: SET statements among those, which the session that goes on needs, too.
         progress: How far statements that run in batches are; None for a script without any.
+        interrupted: Whether the last run of it died, so that one more statement may be finished than was noted.
     """
 
     migration: Migration
@@ -136,6 +137,7 @@ class PlannedMigration:
     units: tuple[Unit, ...]
     verify: tuple[Statement, ...] = ()
     done_before: int = 0
+    interrupted: bool = False
     settings: tuple[Statement, ...] = ()
     progress: BatchProgress | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -18,12 +19,13 @@ from squizzle.migrations import history
 from squizzle.migrations.batch_records import BatchProgress
 from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
 from squizzle.migrations.failures import books_failed, excerpt, next_step, statement_failed
-from squizzle.migrations.leftovers import clear_leftover, is_already_done
+from squizzle.migrations.leftovers import clear_leftovers, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.program_run import Notes, ProgramRun
 from squizzle.migrations.records import Books, Direction, LockReport, Outcome, Plan, PlannedMigration
-from squizzle.migrations.session import set_lock_timeout
+from squizzle.migrations.refusals import divide_where_refused
+from squizzle.migrations.session import prepare_session, set_lock_timeout
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import Unit, UnitKind
 from squizzle.migrations.verification import check_verification
@@ -66,6 +68,11 @@ class ScriptRun:
         self._forecast = forecast_locks(step.statements)
         self._locks_are_seen = watch is not None and watch.sees_relations
         self._observed: tuple[RelationLock, ...] | None = None
+        # Whether a killed run may have finished the next statement without noting it.
+        self._interrupted = step.interrupted
+        self._search_path = _search_path(connection) if step.verify else ""
+        # The statement of the piece that runs, counted from 0.
+        self._at = 0
         self._started = time.monotonic()
         self._waited_before = watch.waited if watch else timedelta()
         self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
@@ -76,25 +83,46 @@ class ScriptRun:
         """Run what is left of the script; errors and what they leave as for `execute_plan`."""
         for statement in self._step.settings:
             self._execute(statement, self._state)
-        units = self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),)
-        for position, unit in enumerate(units):
-            is_last = position == len(units) - 1
-            resumed = position == 0 and self._step.done_before > 0
-            match unit.kind:
-                case UnitKind.TRANSACTION:
-                    self._until_granted(partial(self._in_transaction, unit, is_last=is_last))
-                case UnitKind.ALONE:
-                    self._until_granted(partial(self._alone, unit, resumed=resumed))
-                case UnitKind.PROGRAM:
-                    self._run_program()
-                case UnitKind.BATCHES:
-                    self._in_batches(unit)
-            self._state = DatabaseState.CHANGED
-        if units[-1].kind in {UnitKind.ALONE, UnitKind.BATCHES}:
+        waiting = deque(self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),))
+        while waiting:
+            unit = waiting.popleft()
+            try:
+                self._run_unit(unit, is_last=not waiting)
+            except (MigrationFailedError, RollbackFailedError) as exc:
+                waiting.extendleft(reversed(self._divided(unit, exc)))
+            else:
+                self._state = DatabaseState.CHANGED
+                # A down script begins at its first line, so any of its statements may be there already.
+                self._interrupted = self._interrupted and self._step.direction is Direction.ROLLBACK
+        if unit.kind in {UnitKind.ALONE, UnitKind.BATCHES}:
             self._verify()
             with self._connection.transaction():
-                self._finish(units[-1].ends_at)
+                self._finish(unit.ends_at)
         return self._outcome()
+
+    def _run_unit(self, unit: Unit, *, is_last: bool) -> None:
+        match unit.kind:
+            case UnitKind.TRANSACTION:
+                self._until_granted(partial(self._in_transaction, unit, is_last=is_last))
+            case UnitKind.ALONE:
+                self._until_granted(partial(self._alone, unit))
+            case UnitKind.PROGRAM:
+                self._run_program()
+            case UnitKind.BATCHES:
+                self._in_batches(unit)
+
+    def _divided(self, unit: Unit, error: SquizzleError) -> tuple[Unit, ...]:
+        """The pieces to run instead of one that the server refuses in a transaction; any other error is raised."""
+        cause = error.__cause__ if isinstance(error.__cause__, psycopg.Error) else None
+        pieces = divide_where_refused(unit, self._at, cause)
+        if not pieces:
+            raise error
+        refused = unit.statements[self._at]
+        self._listener.on_wait(
+            f"{self._step.source}:{refused.line}: {server_words(cause) if cause else ''}:"
+            " what stands before it is committed first"
+        )
+        return pieces
 
     def _until_granted(self, attempt: Callable[[], None]) -> None:
         self._locks.until_granted(attempt, state=self._state)
@@ -188,7 +216,7 @@ class ScriptRun:
         # The session was given this one a moment ago, but for settings of the script that may have changed it since.
         as_prepared = self._step.units[:1] == (unit,) and not self._step.settings
         current = self._plan.timeouts.lock if as_prepared else None
-        for statement in unit.statements:
+        for self._at, statement in enumerate(unit.statements):
             wanted = lock_timeout_of(statement, unit.kind, self._plan.timeouts)
             if not script_decides and wanted != current:
                 set_lock_timeout(self._connection, wanted, local=True)
@@ -218,16 +246,19 @@ class ScriptRun:
         if problem is not None:
             raise problem
 
-    def _alone(self, unit: Unit, *, resumed: bool) -> None:
+    def _alone(self, unit: Unit) -> None:
         (statement,) = unit.statements
-        if resumed and is_already_done(self._connection, statement):
+        if self._interrupted and is_already_done(self._connection, statement):
             self._note_done(unit)
             return
-        cleared = clear_leftover(self._connection, statement)
-        if cleared:
+        for cleared in clear_leftovers(self._connection, statement, interrupted=self._interrupted):
             self._listener.on_wait(f"{self._step.migration.version}: removed the invalid index {cleared}")
-        set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
-        self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
+        if statement.words == ("DISCARD", "ALL"):
+            # All of it but for advisory locks: the migration lock is one of them.
+            prepare_session(self._connection, schema=self._plan.schema, timeouts=self._plan.timeouts)
+        else:
+            set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
+            self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
         try:
             self._note_done(unit)
         except psycopg.Error as exc:
@@ -248,6 +279,10 @@ class ScriptRun:
         self._progress = run_in_batches(around, unit, self._progress, state=self._state)
 
     def _verify(self) -> None:
+        """Check what must be true afterwards, for whoever comes with a session of its own."""
+        if self._step.verify:
+            self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
+            self._connection.execute("SELECT set_config('search_path', %s, false)", (self._search_path,))
         for statement in self._step.verify:
             source = f"{self._step.migration.labels.verify}:{statement.line}"
             try:
@@ -282,3 +317,9 @@ class ScriptRun:
         with self._connection.cursor() as cursor, cursor.copy(sql_text.encode()) as copy:
             for begin in range(0, len(rows), _ROWS_AT_A_TIME):
                 copy.write(rows[begin : begin + _ROWS_AT_A_TIME])
+
+
+def _search_path(connection: Connection) -> str:
+    """Where a session looks for names before a script says otherwise."""
+    row = connection.execute("SELECT current_setting('search_path')").fetchone()
+    return str(row[0]) if row else ""

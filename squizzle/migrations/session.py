@@ -145,7 +145,9 @@ def _preparation(schema: str, timeouts: Timeouts) -> sql.Composed:
 
 def set_lock_timeout(connection: Connection, timeout: timedelta, *, local: bool = False) -> None:
     """Set `lock_timeout` of the session, or only of the transaction that is open (`local`)."""
-    connection.execute("SELECT set_config('lock_timeout', %s, %s)", (_milliseconds(timeout), local))
+    # SET is no query, so that a script may still say SET TRANSACTION behind it.
+    scope = sql.SQL("LOCAL" if local else "SESSION")
+    connection.execute(sql.SQL("SET {} lock_timeout = {}").format(scope, sql.Literal(_milliseconds(timeout))))
 
 
 def work_in_schema(connection: Connection, schema: str) -> None:

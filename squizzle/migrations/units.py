@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from squizzle.analysis.records import Control, Statement
@@ -40,12 +40,14 @@ class Unit:
         statements: What runs, in order.
         options: What the script said behind BEGIN (`ISOLATION LEVEL SERIALIZABLE`); empty for nothing.
         ends_at: How many of the script's statements are finished when this piece is.
+        begun: Whether the script itself said BEGIN and COMMIT around it.
     """
 
     kind: UnitKind
     statements: tuple[Statement, ...]
     ends_at: int
     options: str = ""
+    begun: bool = False
 
     @property
     def transactional(self) -> bool:
@@ -75,20 +77,39 @@ def divide(statements: Sequence[Statement], *, declared: bool | None, source: st
     if any(statement.control for statement in statements):
         pieces = list(_as_the_script_says(statements, source))
     elif declared is False:
-        pieces = [((statement,), "") for statement in statements]
+        pieces = [((statement,), None) for statement in statements]
     else:
-        pieces = [(piece, "") for piece in _by_need(statements)]
+        pieces = [(piece, None) for piece in _by_need(statements)]
     return tuple(_number(pieces))
 
 
-_Piece = tuple[tuple[Statement, ...], str]
+def remaining(units: Sequence[Unit], done: int) -> tuple[Unit, ...]:
+    """What is left of a script when so many of its statements are finished.
+
+    Args:
+        units: All of its pieces.
+        done: Statements that are finished; within a piece when the server wanted that piece divided further
+            (`squizzle.migrations.refusals`).
+    """
+    left = (unit for unit in units if unit.ends_at > done)
+    return tuple(replace(unit, statements=unit.statements[done - unit.ends_at :]) for unit in left)
+
+
+# The statements, and what the script said behind its own BEGIN; None when it said none.
+_Piece = tuple[tuple[Statement, ...], str | None]
 
 
 def _number(pieces: Sequence[_Piece]) -> Iterator[Unit]:
     done = 0
     for statements, options in pieces:
         done += len(statements)
-        yield Unit(kind=_kind(statements), statements=statements, ends_at=done, options=options)
+        yield Unit(
+            kind=_kind(statements),
+            statements=statements,
+            ends_at=done,
+            options=options or "",
+            begun=options is not None,
+        )
 
 
 def _kind(statements: Sequence[Statement]) -> UnitKind:
@@ -168,7 +189,7 @@ def _as_the_script_says(statements: Sequence[Statement], source: str) -> Iterato
             _refuse_outsider(statement, source)
             block.append(statement)
         else:
-            yield (statement,), ""
+            yield (statement,), None
     if begun is not None:
         raise InvalidInputError(
             f"{source}:{begun.line}: {begun.sql.split()[0].upper()} without a COMMIT",
@@ -194,9 +215,8 @@ def _refuse_outsider(statement: Statement, source: str) -> None:
 def _options(begun: Statement | None) -> str:
     if begun is None:
         return ""
-    words = begun.sql.split()
-    rest = words[2:] if len(words) > 1 and words[1].upper() in {"WORK", "TRANSACTION"} else words[1:]
-    return " ".join(rest)
+    words = begun.words
+    return " ".join(words[2:] if words[1:2] in {("WORK",), ("TRANSACTION",)} else words[1:])
 
 
 def _by_need(statements: Sequence[Statement]) -> Iterator[tuple[Statement, ...]]:

@@ -445,18 +445,11 @@ def test_a_commit_that_only_the_server_can_see_is_never_called_untouched(
     assert states(rows_of(connection)) == [("1", APPLY, False)]
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "DO $$ BEGIN COMMIT; END $$",
-        "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$; CALL p()",
-        "DISCARD ALL",
-    ],
-)
-def test_what_would_end_the_transaction_from_inside_fails_and_leaves_nothing(
-    connection: Connection, target: Target, folder: Folder, look: Look, sql: str
+def test_what_would_end_the_transaction_from_inside_a_query_fails_and_leaves_nothing(
+    connection: Connection, target: Target, folder: Folder, look: Look
 ) -> None:
-    folder.write("1", f"CREATE TABLE t (a int); {sql}")
+    commits = "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$"
+    folder.write("1", f"CREATE TABLE t (a int); {commits}; SELECT f()")
 
     failed(MigrationFailedError, lambda: apply_versions(connection, target, folder.read()), DatabaseState.UNTOUCHED)
 
@@ -726,21 +719,6 @@ def test_a_script_that_gives_up_the_lock_ends_the_run(
     assert "gave up the migration lock" in error.message
     assert look(connection) == {"t"}
     assert list(read_history(connection, "public").applied()) == ["1"]
-
-
-def test_discard_all_which_would_give_up_the_lock_is_not_run(
-    connection: Connection, target: Target, folder: Folder, look: Look
-) -> None:
-    connection.execute("CREATE TABLE t (a int)")
-    folder.write("1", "VACUUM t; DISCARD ALL")
-    folder.write("2", "CREATE TABLE never (a int)")
-
-    error = failed(
-        MigrationFailedError, lambda: apply_versions(connection, target, folder.read()), DatabaseState.CHANGED
-    )
-
-    assert "DISCARD ALL cannot run inside a transaction block" in error.message
-    assert look(connection) == {"t"}
 
 
 KILL = "SELECT pg_terminate_backend(pg_backend_pid())"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,33 @@ def test_a_row_says_one_of_four_things(
     state: RowState,
 ) -> None:
     assert row_state(make_row(1, "1", direction=direction, success=success)) is state
+
+
+DIED = "the run that did this died before it ended; 2 statements outside a transaction had finished"
+
+
+@pytest.mark.parametrize(
+    ("steps", "interrupted"),
+    [
+        ([(APPLY, None, None)], {APPLY}),
+        ([(APPLY, False, DIED)], {APPLY}),
+        ([(APPLY, False, "syntax error")], set()),
+        # What fails afterwards does not tell that the statement of the dead run had not finished.
+        ([(APPLY, False, DIED), (APPLY, False, "syntax error")], {APPLY}),
+        ([(APPLY, False, DIED), (APPLY, True, None)], set()),
+        ([(APPLY, True, None), (ROLLBACK, False, DIED)], {ROLLBACK}),
+        ([(APPLY, False, DIED), (ROLLBACK, True, None)], set()),
+    ],
+)
+def test_a_script_is_interrupted_until_it_succeeds_when_its_run_died(
+    make_row: MakeRow, steps: list[tuple[Direction, bool | None, str | None]], interrupted: set[Direction]
+) -> None:
+    rows = tuple(
+        replace(make_row(number, "1", direction=direction, success=success), error=error)
+        for number, (direction, success, error) in enumerate(steps, 1)
+    )
+
+    assert {one for one in Direction if History(rows=rows).interrupted(one)} == interrupted
 
 
 def test_an_empty_history_has_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.units import Unit, divide
+from squizzle.migrations.units import Unit, divide, remaining
 
 
 def units_of(script: str, *, declared: bool | None = None) -> tuple[Unit, ...]:
@@ -81,6 +81,24 @@ def test_options_behind_begin_are_kept() -> None:
     (unit,) = units_of("BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT")
 
     assert unit.options == "ISOLATION LEVEL SERIALIZABLE"
+
+
+def test_a_comment_behind_begin_is_no_option() -> None:
+    (unit,) = units_of("BEGIN -- all of it\n WORK /* really */ READ WRITE; SELECT 1; COMMIT")
+
+    assert (unit.options, unit.begun) == ("READ WRITE", True)
+
+
+@pytest.mark.parametrize(
+    ("done", "left"),
+    [(0, [["1", "2"], ["VACUUM t"], ["4"]]), (1, [["2"], ["VACUUM t"], ["4"]]), (2, [["VACUUM t"], ["4"]]), (4, [])],
+)
+def test_what_is_left_of_a_script_begins_behind_the_statements_that_are_finished(
+    done: int, left: list[list[str]]
+) -> None:
+    units = remaining(units_of("SELECT 1; SELECT 2; VACUUM t; SELECT 4"), done)
+
+    assert [[one.sql.removeprefix("SELECT ") for one in unit.statements] for unit in units] == left
 
 
 def test_who_declares_no_transaction_gets_each_statement_by_itself() -> None:
