@@ -8,13 +8,14 @@ that a script marks for running in batches are the exception (`squizzle.analysis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from squizzle.analysis.annotations import Annotation, before_nothing, read_annotation
 from squizzle.analysis.batch_mark import read_batch_mark
-from squizzle.analysis.psql import find_data, pass_over
+from squizzle.analysis.psql import find_data, pass_over, refuse_variable
 from squizzle.analysis.records import BatchOptions, Control, Statement
 from squizzle.errors import InvalidInputError
 
@@ -55,7 +56,7 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
 
 
 # What decides where a statement ends.
-_TELLING = (_SEMICOLON, "(", ")", "\\", "BEGIN", "ATOMIC", "CASE", "END")
+_TELLING = (_SEMICOLON, "(", ")", "\\", ":", "BEGIN", "ATOMIC", "CASE", "END")
 # Enough for every rule that looks at how a statement begins.
 _WORDS_KEPT = 16
 _WORD_KEPT = 64
@@ -63,6 +64,9 @@ _WORD_KEPT = 64
 _LITERAL_KEPT = 128
 # A longer statement holds rows: of what follows, only the keywords that do not stand in every row could matter.
 _LONG = 1 << 12
+# Besides slices of arrays, only these have a colon between two expressions.
+_COLONS = frozenset({"JSON_OBJECT", "JSON_OBJECTAGG"})
+_OFF = frozenset({"OFF", "OF", "FALSE", "F", "NO", "N", "0"})
 _IN_ROWS = frozenset({"", *"(),[].:+-*/", "NULL", "TRUE", "FALSE", "DEFAULT", "ROW", "ARRAY"})
 
 
@@ -78,6 +82,8 @@ class _Splitter:
         self._done: list[Statement] = []
         # Rows of one table are alike a million times.
         self._judged: dict[tuple[str, ...], _Judgement] = {}
+        self._quit_line = 0
+        self._escapes = False
         self._start_statement()
 
     def _start_statement(self) -> None:
@@ -107,24 +113,61 @@ class _Splitter:
                 self._add(stretch, begin, index)
                 self._pass_over(stretch.start_of(index))
                 return
+            elif word == ":":
+                self._refuse_variable(stretch, begin, index)
             elif word != "ATOMIC" or self._is_body(stretch, begin, index):
                 self._nesting.take(word)
         self._add(stretch, begin, len(stretch.kinds))
 
     def _is_body(self, stretch: Stretch, begin: int, index: int) -> bool:
-        """Whether ATOMIC here follows BEGIN in a CREATE."""
-        words = self._words[:1] + self._words[-1:] + stretch.words(begin, index)
-        return words[:1] == ["CREATE"] and words[-1] == "BEGIN"
+        """Whether ATOMIC here follows BEGIN in a CREATE [OR REPLACE] FUNCTION or PROCEDURE."""
+        words = self._words + stretch.words(begin, index)
+        made = words[3:4] if words[1:3] == ["OR", "REPLACE"] else words[1:2]
+        return words[:1] == ["CREATE"] and words[-1] == "BEGIN" and made in (["FUNCTION"], ["PROCEDURE"])
 
     def _pass_over(self, position: int) -> None:
         line = self._lines.at(position)
-        self._scanner.continue_at(pass_over(self._script, position, source=self._source, line=line))
+        passed = pass_over(self._script, position, source=self._source, line=line)
+        if passed.quits:
+            self._quit_line = line
+            self._refuse_after_quit(self._words)
+        self._scanner.continue_at(passed.end)
+
+    def _refuse_after_quit(self, words: Sequence[object]) -> None:
+        """What follows, and the statement in whose middle it is said, psql would not run."""
+        if self._quit_line and words:
+            raise InvalidInputError(
+                f"{self._source}:{self._quit_line}: psql stops at \\q, and a statement is not run because of that",
+                hint="remove \\q, or what is not meant to run",
+            )
+
+    def _refuse_escapes(self, stretch: Stretch, begin: int, end: int) -> None:
+        """The scanner reads plain quotes by the standard; where a backslash escapes in them, they may end elsewhere."""
+        for index in filter(stretch.is_literal, range(begin, end)):
+            place = stretch.start_of(index)
+            text = self._script[place : stretch.end_of(index)]
+            if text.startswith("'") and "\\" in text:
+                raise InvalidInputError(
+                    f"{self._source}:{self._lines.at(place)}: a backslash in plain quotes, where"
+                    " standard_conforming_strings is off",
+                    hint="write E'…', and leave standard_conforming_strings on",
+                )
+
+    def _refuse_variable(self, stretch: Stretch, begin: int, index: int) -> None:
+        words = self._words + stretch.words(begin, index)
+        if words.count("[") > words.count("]") or not _COLONS.isdisjoint(words):
+            return
+        place = stretch.end_of(index)
+        refuse_variable(self._script, place, source=self._source, line=self._lines.at(place))
 
     def _add(self, stretch: Stretch, begin: int, end: int) -> None:
         """These tokens belong to the statement."""
         self._read_remarks(stretch, begin, end)
         if begin == end:
             return
+        self._refuse_after_quit(stretch.kinds[begin:end])
+        if self._escapes:
+            self._refuse_escapes(stretch, begin, end)
         if not self._words:
             self._begin = stretch.start_of(begin)
         words = stretch.words(begin, end)
@@ -163,7 +206,7 @@ class _Splitter:
 
     def _end_at(self, position: int) -> bool:
         """The statement's semicolon ends here; whether rows follow, so that the scanner starts anew behind them."""
-        if _through_client(self._words) != ("FROM", "STDIN"):
+        if (_through_client(self._words) or ("", ""))[0] != "FROM":
             self._finish(data=None)
             return False
         place = find_data(self._script, position, source=self._source, line=self._lines.at(position))
@@ -177,6 +220,9 @@ class _Splitter:
 
     def _finish(self, *, data: str | None) -> None:
         if self._words:
+            if "STANDARD_CONFORMING_STRINGS" in self._words[:3] and self._words[0] == "SET":
+                value = self._literal or self._words[-1]
+                self._escapes = value.strip("'").upper() in _OFF
             statement = self._statement(data)
             if data is None:
                 _refuse_client_copy(self._words, source=self._source, line=statement.line)
@@ -260,6 +306,8 @@ class _Nesting:
             self._parentheses += 1
         elif word == ")":
             self._parentheses = max(0, self._parentheses - 1)
+        elif self._parentheses > 0:
+            return
         elif self._atomic > 0:
             # Depth of BEGIN ATOMIC … END, in which CASE … END nests (the rule psql follows).
             self._atomic += (word in {"BEGIN", "CASE"}) - (word == "END")
@@ -274,7 +322,8 @@ def _through_client(words: list[str]) -> tuple[str, str] | None:
         return None
     for word, following in pairwise(words):
         parentheses += (word == "(") - (word == ")")
-        if parentheses == 0 and (word, following) in {("FROM", "STDIN"), ("TO", "STDOUT")}:
+        # The grammar takes either name for either way.
+        if parentheses == 0 and word in {"FROM", "TO"} and following in {"STDIN", "STDOUT"}:
             return word, following
     return None
 
