@@ -88,6 +88,8 @@ class _Splitter:
 
     def _start_statement(self) -> None:
         self._begin = self._end = 0
+        # Lines within the statement that are psql's: where each begins and ends.
+        self._cuts: list[tuple[int, int]] = []
         self._words: list[str] = []
         self._literal: str | None = None
         self._kept = 0
@@ -131,6 +133,8 @@ class _Splitter:
         if passed.quits:
             self._quit_line = line
             self._refuse_after_quit(self._words)
+        if self._words:
+            self._cuts.append((position, passed.end))
         self._scanner.continue_at(passed.end)
 
     def _refuse_after_quit(self, words: Sequence[object]) -> None:
@@ -231,6 +235,14 @@ class _Splitter:
             raise before_nothing(self._marks[0])
         self._start_statement()
 
+    def _text(self) -> str:
+        begin, text = self._begin, ""
+        for cut_begin, cut_end in self._cuts:
+            if cut_begin < self._end:
+                text += self._script[begin:cut_begin]
+                begin = cut_end
+        return text + self._script[begin : self._end]
+
     def _statement(self, data: str | None) -> Statement:
         words = tuple(self._words)
         judged = self._judged.get(words)
@@ -241,7 +253,7 @@ class _Splitter:
             if len(words) < _LONG:
                 self._judged[words] = judged
         statement = Statement(
-            sql=self._script[self._begin : self._end],
+            sql=self._text(),
             line=self._lines.at(self._begin),
             words=judged.words,
             transactional=judged.transactional,

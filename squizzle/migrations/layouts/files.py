@@ -51,7 +51,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def read_script(path: Path, *, root: Path) -> str | None:
-    r"""The file's text without a byte order mark and with `\n` as line end; None when there is no such file.
+    """The file's text without a byte order mark, with its line ends; None when there is no such file.
 
     Args:
         path: The file.
@@ -73,7 +73,7 @@ def read_script(path: Path, *, root: Path) -> str | None:
         mode = path.stat().st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             raise InvalidInputError(f"{path} is no file but a pipe or a device", hint="put a file there")
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise InvalidInputError(
             f"{path} is not UTF-8 (byte {exc.start} is {exc.object[exc.start]:#04x})", hint="save the file as UTF-8"
@@ -99,8 +99,8 @@ def read_present(path: Path, *, root: Path) -> str:
 
 
 def checksum(up_sql: str) -> str:
-    """SHA-256 of an up script; the text has Unix line ends already, so a checkout on Windows has the same."""
-    return hashlib.sha256(up_sql.encode()).hexdigest()
+    """SHA-256 of an up script with Unix line ends, so that a checkout on Windows has the same."""
+    return hashlib.sha256(up_sql.replace("\r\n", "\n").encode()).hexdigest()
 
 
 def may_be_folder(entry: Path) -> bool:

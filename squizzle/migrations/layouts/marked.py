@@ -127,7 +127,7 @@ def _read(file: MarkedFile, grammar: Grammar, *, root: Path) -> Migration:
         down_sql=_on_their_lines(down_sections) if down_sections else None,
         verify_sql=None,
         # Without the blank lines around it, so that a way back may be written below it later on.
-        checksum=checksum("\n".join(section.text.strip("\n") for section in up_sections)),
+        checksum=checksum("\n".join(section.text.strip("\r\n") for section in up_sections)),
         source=file.path,
         labels=Labels(up=source, down=source),
         in_transaction=in_transaction,
@@ -225,5 +225,5 @@ def _on_their_lines(sections: Iterable[_Section]) -> str:
     script = ""
     for section in sections:
         if section.text.strip():
-            script += "\n" * (section.line - script.count("\n")) + section.text.rstrip("\n") + "\n"
+            script += "\n" * (section.line - script.count("\n")) + section.text.rstrip("\r\n") + "\n"
     return script

@@ -87,6 +87,13 @@ def test_commands_that_change_nothing_are_passed_over(command: str) -> None:
     assert (statement.sql, statement.line) == ("SELECT 1", 2)
 
 
+def test_a_command_in_the_middle_of_a_statement_is_taken_out_of_it() -> None:
+    (statement,) = split("SELECT 1,\n  \\echo half; way\n  '\\echo',\n\\timing\n2\n\\echo done\n;")
+
+    assert statement.sql == "SELECT 1,\n  \n  '\\echo',\n\n2"
+    assert statement.line == 1
+
+
 @pytest.mark.parametrize(
     "command",
     [
