@@ -11,7 +11,7 @@ from squizzle.errors import DatabaseState, MigrationFailedError
 from squizzle.migrations.history import read_history
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions
-from squizzle.migrations.session import holds_lock
+from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
 from tests.integration.migrations.conftest import Folder
@@ -132,7 +132,10 @@ def test_discard_all_is_run_but_for_the_lock(connection: Connection, target: Tar
     held: list[bool] = []
 
     apply_versions(
-        connection, target, folder.read(), listener=Listener(on_done=lambda _: held.append(holds_lock(connection)))
+        connection,
+        target,
+        folder.read(),
+        listener=Listener(on_done=lambda _: held.append(lock_holder(connection) is not None)),
     )
 
     assert connection.execute("SELECT a, b FROM t").fetchone() == (True, '"$user", public')
