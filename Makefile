@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup drill test test-quick check format up down bench clean
+.PHONY: help setup drill test test-quick check format docs up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ check: $(STAMP)  ## ruff, mypy, import-linter, codespell.
 format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Render the pages that come from the code (docs/rules.md).
+	@$(BIN)/python -m squizzle.reports.rule_pages
 
 up: $(STAMP)  ## Start PostgreSQL, Prefect with its UI and a worker, and deploy everything.
 	@$(BIN)/python -m sandbox up

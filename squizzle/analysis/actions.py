@@ -19,15 +19,18 @@ class TypeName:
         name: Without `pg_catalog`; PostgreSQL's own name (`int4`, `timestamptz`, `bpchar`).
         modifiers: The numbers in parentheses.
         is_array: Whether it is an array of that.
+        schema: Where it says so; empty for PostgreSQL's own.
     """
 
     name: str
     modifiers: tuple[int, ...] = ()
     is_array: bool = False
+    schema: str = ""
 
     def __str__(self) -> str:
         modifiers = f"({','.join(map(str, self.modifiers))})" if self.modifiers else ""
-        return f"{self.name}{modifiers}{'[]' if self.is_array else ''}"
+        schema = f"{self.schema}." if self.schema else ""
+        return f"{schema}{self.name}{modifiers}{'[]' if self.is_array else ''}"
 
 
 class DefaultKind(StrEnum):
@@ -70,6 +73,8 @@ class Constraint:
         references: The table of a foreign key.
         validated: Whether rows that are there already are checked.
         index: The existing index that it takes over; empty for none.
+        definition: It as SQL, without name and NOT VALID, where ALTER TABLE adds it.
+        proves_not_null: The columns of which a CHECK says no more than that they are not null.
     """
 
     kind: ConstraintKind
@@ -78,6 +83,8 @@ class Constraint:
     references: RelationName | None = None
     validated: bool = True
     index: str = ""
+    definition: str = ""
+    proves_not_null: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +117,25 @@ class TableAction(Action):
     table: RelationName
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyStatement(Action):
+    """A statement runs, whatever it does; BEGIN and COMMIT, too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongName(Action):
+    """A name that PostgreSQL cuts off."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransactionControl(Action):
+    """COMMIT, ROLLBACK or SAVEPOINT inside a body, SAVEPOINT in a script; `command` as libpg_query calls it."""
+
+    command: str
+
+
 # Tables
 
 
@@ -121,6 +147,9 @@ class CreateTable(TableAction):
     constraints: tuple[Constraint, ...] = ()
     parents: tuple[RelationName, ...] = ()
     is_partition: bool = False
+    is_partitioned: bool = False
+    is_unlogged: bool = False
+    copies_others: bool = False
     is_temporary: bool = False
     if_not_exists: bool = False
     from_query: bool = False
@@ -211,10 +240,14 @@ class AlterTable(TableAction):
     Attributes:
         command: Which.
         column: The column, or the object (trigger, rule, index), that it names; empty for none.
+        kind: Of the relation, in capitals: `TABLE`, `INDEX`, `VIEW`, `TYPE` ….
+        value: What it sets: a default's expression, an identity's `always` or `default`, a replica identity's `full`.
     """
 
     command: str
     column: str = ""
+    kind: str = "TABLE"
+    value: str = ""
 
 
 # Objects
@@ -278,6 +311,38 @@ class Rename(Action):
     name: RelationName
     new_name: str
     part: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alter(Action):
+    """ALTER of an object that has no action of its own.
+
+    Attributes:
+        kind: Which kind, in capitals (`POLICY`, `EXTENSION`, `DATABASE`, `SEQUENCE`).
+        name: The object.
+        table: Of a policy.
+        options: What is set, by name: `restart`, `allow_connections`, `new_version`.
+    """
+
+    kind: str
+    name: RelationName
+    table: RelationName | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRole(Action):
+    """CREATE ROLE or ALTER ROLE.
+
+    Attributes:
+        name: The role.
+        grants: The attributes that it gets (`superuser`, `bypassrls`).
+        has_password: Whether a password stands in the script.
+    """
+
+    name: str
+    grants: tuple[str, ...] = ()
+    has_password: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -346,11 +411,12 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeRows(TableAction):
-    """INSERT, UPDATE, DELETE or MERGE; `columns` are those that are set."""
+    """INSERT, UPDATE, DELETE or MERGE; `columns` are those that are set, `sets_parts` when not wholly (`a[1]`)."""
 
     verb: Verb
     reach: Reach = Reach.SOME
     columns: tuple[str, ...] = ()
+    sets_parts: bool = False
     from_query: bool = False
 
 

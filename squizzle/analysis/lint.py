@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from squizzle.analysis.actions import Action
+from squizzle.analysis.actions import Action, AnyStatement
 from squizzle.analysis.findings import Finding, Severity
-from squizzle.analysis.records import Statement
+from squizzle.analysis.known import Known
+from squizzle.analysis.records import Control, Statement
 from squizzle.analysis.rules.registry import built_in_rules, by_action
 from squizzle.analysis.rules.rule import Context, Hit, Rule, ScriptState, Way, Where
 from squizzle.analysis.statements import split_statements
@@ -56,6 +57,7 @@ def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = No
     """
     chosen = by_action(built_in_rules() if rules is None else rules)
     findings: list[Finding] = []
+    known = Known()
     files = statements = 0
     for script in scripts:
         files += 1
@@ -65,7 +67,7 @@ def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = No
             findings.append(_unreadable(script, exc))
             continue
         statements += len(split)
-        findings += _Linter(script, chosen, major).run(split)
+        findings += _Linter(script, chosen, major, known).run(split)
     return LintResult(findings=tuple(findings), files=files, statements=statements)
 
 
@@ -117,25 +119,34 @@ def _unreadable(script: Script, error: InvalidInputError) -> Finding:
 class _Linter:
     """Walks one script once."""
 
-    def __init__(self, script: Script, rules: Mapping[type[Action], tuple[Rule, ...]], major: int) -> None:
+    def __init__(
+        self, script: Script, rules: Mapping[type[Action], tuple[Rule, ...]], major: int, known: Known
+    ) -> None:
         self._script = script
         self._rules = rules
         self._major = major
-        self._state = ScriptState()
+        self._state = ScriptState(known=known, learns=script.way is Way.UP)
         self._offset = 0
 
     def run(self, statements: Sequence[Statement]) -> Iterator[Finding]:
-        for statement in statements:
-            summary = summarize(statement)
+        summaries = [summarize(statement) for statement in statements]
+        controls = [statement for statement in statements if statement.control is not None]
+        self._state.controls = bool(controls)
+        if controls and controls[-1].control is Control.BEGIN:
+            self._state.open_begin = controls[-1].line
+        for summary in summaries:
+            self._state.whole.learn(summary.actions)
+        for summary in summaries:
+            statement = summary.statement
             self._offset = max(self._offset, self._script.text.find(statement.sql, self._offset))
             context = Context(
                 summary=summary,
                 way=self._script.way,
-                in_transaction=statement.transactional,
+                in_transaction=self._state.is_together(statement),
                 state=self._state,
                 major=self._major,
             )
-            for action in summary.actions:
+            for action in (AnyStatement(), *summary.actions):
                 yield from self._look(action, context, summary, inner=None)
             for inner in summary.inner:
                 yield from self._look(inner.action, context, summary, inner=inner)
@@ -158,7 +169,7 @@ class _Linter:
             column=column,
             rule=rule.code,
             name=rule.name,
-            severity=hit.severity or rule.severity,
+            severity=rule.severity_of(hit, self._script.way),
             message=hit.message,
             effect=rule.effect,
             lock=hit.mode.value if hit.mode else "",

@@ -16,6 +16,7 @@ from postgast import pg_query_pb2
 
 _KIND = pg_query_pb2.Token.Value
 _COMMENTS = frozenset(map(_KIND, ("SQL_COMMENT", "C_COMMENT")))
+_NAME = _KIND("IDENT")
 _LITERALS = frozenset(map(_KIND, ("SCONST", "USCONST", "BCONST", "XCONST", "ICONST", "FCONST", "PARAM")))
 _ENDS = frozenset(map(_KIND, ("ASCII_40", "ASCII_41", "ASCII_44", "ASCII_59")))  # ( ) , ;
 _OUR_NAME = b"squizzle"
@@ -41,11 +42,13 @@ class Token:
         start: Where it begins, in bytes.
         end: Where it ends, in bytes.
         word: Its text in capitals.
+        is_name: Whether it is a name, plain or quoted, and no keyword.
     """
 
     start: int
     end: int
     word: str
+    is_name: bool
 
 
 def scan(text: str) -> list[Token]:
@@ -59,7 +62,12 @@ def scan(text: str) -> list[Token]:
         raise UnreadableError(problem.reason, text.count("\n", 0, problem.place) + 1)
     encoded = text.encode()
     return [
-        Token(start=token.start, end=token.end, word=encoded[token.start : token.end].decode().upper())
+        Token(
+            start=token.start,
+            end=token.end,
+            word=encoded[token.start : token.end].decode().upper(),
+            is_name=token.token == _NAME,
+        )
         for token in tokens
         if token.token not in _COMMENTS
     ]

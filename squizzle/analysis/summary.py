@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from squizzle.analysis.actions import Action, DynamicSql, Unknown
+from squizzle.analysis.actions import Action, DynamicSql, LongName, Unknown
 from squizzle.analysis.grammar import Tree, parse_statement
 from squizzle.analysis.locks.forecast import locks_of_tree
 from squizzle.analysis.locks.records import Forecast
 from squizzle.analysis.records import Statement
 from squizzle.analysis.reduce import objects, routines, rows, tables
 from squizzle.analysis.reduce.bodies import Part, parts_of
-from squizzle.analysis.scanner import UnreadableError
+from squizzle.analysis.scanner import UnreadableError, scan
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
 
@@ -62,7 +63,23 @@ def summarize(statement: Statement) -> Summary:
         reason = "it cannot be parsed by the grammar of PostgreSQL 18"
         return Summary(statement=statement, actions=(Unknown(reason=reason),), inner=(), forecast=forecast)
     inner = tuple(_inner(tree, statement.sql, depth=0))
-    return Summary(statement=statement, actions=tuple(actions_of(tree)), inner=inner, forecast=forecast)
+    actions = (*actions_of(tree), *_long_names(statement.sql))
+    return Summary(statement=statement, actions=actions, inner=inner, forecast=forecast)
+
+
+# Parse trees hold names that are cut off already (NAMEDATALEN - 1 bytes), so the text is asked.
+_LONGEST_NAME = 63
+_MAY_BE_LONG = re.compile(r'[^\s"\'(),;.]{22,}|"[^"]{22,}"')
+
+
+def _long_names(text: str) -> Iterator[Action]:
+    if not any(len(found[0].encode()) > _LONGEST_NAME for found in _MAY_BE_LONG.finditer(text)):
+        return
+    encoded = text.encode()
+    for token in scan(text):
+        word = encoded[token.start : token.end].decode().strip('"')
+        if token.is_name and len(word.encode()) > _LONGEST_NAME:
+            yield LongName(name=word, location=token.start)
 
 
 def actions_of(tree: Tree) -> Iterator[Action]:
@@ -146,6 +163,13 @@ _READERS: Mapping[str, Callable[[Tree], Iterator[Action]]] = {
     "create_extension_stmt": objects.create_extension,
     "createdb_stmt": objects.create_database,
     "create_role_stmt": objects.create_role,
+    "alter_role_stmt": objects.alter_role,
+    "create_table_space_stmt": objects.create_tablespace,
+    "alter_policy_stmt": objects.alter_policy,
+    "alter_extension_stmt": objects.alter_extension,
+    "alter_database_stmt": objects.alter_database,
+    "alter_seq_stmt": objects.alter_sequence,
+    "transaction_stmt": objects.transaction,
     "create_schema_stmt": objects.create_schema,
     "create_stats_stmt": objects.create_statistics,
     "lock_stmt": objects.lock_table,
@@ -165,19 +189,19 @@ _READERS: Mapping[str, Callable[[Tree], Iterator[Action]]] = {
 
 # Statements about which no rule has anything to say.
 _HARMLESS = frozenset(
-    {"alter_default_privileges_stmt", "alter_extension_stmt", "alter_extension_contents_stmt", "alter_fdw_stmt"}
+    {"alter_default_privileges_stmt", "alter_extension_contents_stmt", "alter_fdw_stmt"}
     | {"alter_foreign_server_stmt", "alter_function_stmt", "alter_op_family_stmt", "alter_operator_stmt"}
-    | {"alter_owner_stmt", "alter_policy_stmt", "alter_publication_stmt", "alter_role_stmt", "alter_seq_stmt"}
+    | {"alter_owner_stmt", "alter_publication_stmt"}
     | {"alter_stats_stmt", "alter_subscription_stmt", "alter_tsconfiguration_stmt", "alter_tsdictionary_stmt"}
-    | {"alter_type_stmt", "alter_user_mapping_stmt", "alter_collation_stmt", "alter_database_stmt"}
+    | {"alter_type_stmt", "alter_user_mapping_stmt", "alter_collation_stmt"}
     | {"alter_database_refresh_coll_stmt", "alter_event_trig_stmt", "alter_object_depends_stmt"}
     | {"alter_table_space_options_stmt", "check_point_stmt", "close_portal_stmt", "comment_stmt"}
     | {"composite_type_stmt", "constraints_set_stmt", "create_am_stmt", "create_cast_stmt", "create_conversion_stmt"}
     | {"create_event_trig_stmt", "create_fdw_stmt", "create_foreign_server_stmt", "create_op_class_stmt"}
     | {"create_op_family_stmt", "create_plang_stmt", "create_publication_stmt", "create_range_stmt"}
-    | {"create_subscription_stmt", "create_table_space_stmt", "create_transform_stmt", "create_user_mapping_stmt"}
+    | {"create_subscription_stmt", "create_transform_stmt", "create_user_mapping_stmt"}
     | {"deallocate_stmt", "declare_cursor_stmt", "define_stmt", "discard_stmt", "drop_user_mapping_stmt"}
     | {"execute_stmt", "explain_stmt", "fetch_stmt", "grant_role_stmt", "import_foreign_schema_stmt", "listen_stmt"}
-    | {"load_stmt", "notify_stmt", "prepare_stmt", "reassign_owned_stmt", "sec_label_stmt", "transaction_stmt"}
+    | {"load_stmt", "notify_stmt", "prepare_stmt", "reassign_owned_stmt", "sec_label_stmt"}
     | {"unlisten_stmt", "variable_show_stmt"}
 )

@@ -16,7 +16,7 @@ _BEFORE = frozenset({";", "BEGIN", "THEN", "ELSE", "LOOP", "QUERY", "AS", "IN"})
 _SQL = frozenset(
     {"ALTER", "ANALYZE", "CALL", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DROP", "GRANT", "IMPORT", "INSERT"}
     | {"LOCK", "MERGE", "REFRESH", "REINDEX", "RESET", "REVOKE", "SECURITY", "SET", "TRUNCATE", "UPDATE", "VACUUM"}
-    | {"WITH", "SELECT"}
+    | {"WITH", "SELECT", "COMMIT", "ROLLBACK"}
 )
 
 

@@ -8,8 +8,10 @@ from postgast import pg_query_pb2 as pg
 
 from squizzle.analysis.actions import (
     Action,
+    Alter,
     AlterDomain,
     AlterEnum,
+    ChangeRole,
     Create,
     CreateDomain,
     CreateEnum,
@@ -22,18 +24,14 @@ from squizzle.analysis.actions import (
     Rename,
     SetParameter,
     SetSchema,
+    TransactionControl,
     Vacuum,
 )
 from squizzle.analysis.grammar import Tree
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.locks.tree import name_from_list, name_of
-
-
-def _kind(object_type: int) -> str:
-    """The words of an object's kind: `MATERIALIZED VIEW`, `FOREIGN TABLE`."""
-    name = str(pg.ObjectType.Name(object_type)).removeprefix("OBJECT_")
-    return {"MATVIEW": "MATERIALIZED VIEW", "TABCONSTRAINT": "CONSTRAINT"}.get(name, name.replace("_", " "))
+from squizzle.analysis.reduce.kinds import kind_of
 
 
 def create_index(tree: Tree) -> Iterator[Action]:
@@ -64,7 +62,7 @@ def drop(tree: Tree) -> Iterator[Action]:
         elif words:
             names.append(name_from_list(words))
     yield Drop(
-        kind=_kind(tree.remove_type),
+        kind=kind_of(tree.remove_type),
         names=tuple(names),
         parts=tuple(parts),
         cascade=tree.behavior == pg.DROP_CASCADE,
@@ -124,14 +122,14 @@ def rename(tree: Tree) -> Iterator[Action]:
         words = _dropped(tree.object)
         name = name_from_list(words) if words else RelationName(name=tree.subname)
     part = tree.subname if tree.rename_type in _ON_A_TABLE else ""
-    yield Rename(kind=_kind(tree.rename_type), name=name, new_name=tree.newname, part=part)
+    yield Rename(kind=kind_of(tree.rename_type), name=name, new_name=tree.newname, part=part)
 
 
 def set_schema(tree: Tree) -> Iterator[Action]:
     """ALTER … SET SCHEMA."""
     words = [] if tree.HasField("relation") else _dropped(tree.object)
     name = name_of(tree.relation) if tree.HasField("relation") else name_from_list(words)
-    yield SetSchema(kind=_kind(tree.object_type), name=name, new_schema=tree.newschema)
+    yield SetSchema(kind=kind_of(tree.object_type), name=name, new_schema=tree.newschema)
 
 
 def create_enum(tree: Tree) -> Iterator[Action]:
@@ -202,9 +200,64 @@ def create_database(tree: Tree) -> Iterator[Action]:
     yield Create(kind="DATABASE", name=RelationName(name=tree.dbname))
 
 
+def create_tablespace(tree: Tree) -> Iterator[Action]:
+    """CREATE TABLESPACE."""
+    yield Create(kind="TABLESPACE", name=RelationName(name=tree.tablespacename))
+
+
 def create_role(tree: Tree) -> Iterator[Action]:
     """CREATE ROLE."""
     yield Create(kind="ROLE", name=RelationName(name=tree.role))
+    yield _role(tree.role, tree)
+
+
+def alter_role(tree: Tree) -> Iterator[Action]:
+    """ALTER ROLE."""
+    yield _role(tree.role.rolename, tree)
+
+
+def _role(name: str, tree: Tree) -> ChangeRole:
+    options = [one.def_elem for one in tree.options]
+    return ChangeRole(
+        name=name,
+        grants=tuple(one.defname for one in options if one.arg.boolean.boolval),
+        # An empty one is PASSWORD NULL, which takes a password away.
+        has_password=any(one.defname == "password" and one.arg.string.sval for one in options),
+    )
+
+
+def alter_policy(tree: Tree) -> Iterator[Action]:
+    """ALTER POLICY."""
+    yield Alter(kind="POLICY", name=RelationName(name=tree.policy_name), table=name_of(tree.table))
+
+
+def alter_extension(tree: Tree) -> Iterator[Action]:
+    """ALTER EXTENSION … UPDATE."""
+    yield Alter(kind="EXTENSION", name=RelationName(name=tree.extname), options=tuple(_options(tree)))
+
+
+def alter_database(tree: Tree) -> Iterator[Action]:
+    """ALTER DATABASE with options."""
+    yield Alter(kind="DATABASE", name=RelationName(name=tree.dbname), options=tuple(_options(tree)))
+
+
+def alter_sequence(tree: Tree) -> Iterator[Action]:
+    """ALTER SEQUENCE."""
+    name = name_of(tree.sequence)
+    yield Alter(kind="SEQUENCE", name=name, options=tuple(_options(tree)), location=tree.sequence.location)
+
+
+def _options(tree: Tree) -> Iterator[tuple[str, str]]:
+    for one in tree.options:
+        argument = one.def_elem.arg
+        kind = argument.WhichOneof("node")
+        value = str(argument.integer.ival) if kind == "integer" else argument.string.sval
+        yield one.def_elem.defname, "true" if kind == "boolean" and argument.boolean.boolval else value
+
+
+def transaction(tree: Tree) -> Iterator[Action]:
+    """COMMIT, ROLLBACK, SAVEPOINT …, where the script's pieces do not come from it."""
+    yield TransactionControl(command=pg.TransactionStmtKind.Name(tree.kind).removeprefix("TRANS_STMT_"))
 
 
 def create_schema(tree: Tree) -> Iterator[Action]:
@@ -292,6 +345,6 @@ def grant(tree: Tree) -> Iterator[Action]:
         is_grant=tree.is_grant,
         to_public=any(one.role_spec.roletype == pg.ROLESPEC_PUBLIC for one in tree.grantees),
         privileges=tuple(one.access_priv.priv_name for one in tree.privileges),
-        kind=_kind(tree.objtype),
+        kind=kind_of(tree.objtype),
         names=tuple(name_of(one.range_var) for one in tree.objects if one.HasField("range_var")),
     )

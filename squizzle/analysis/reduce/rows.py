@@ -37,14 +37,21 @@ def _change(statement: Tree, verb: Verb) -> ChangeRows:
     return ChangeRows(
         table=name_of(statement.relation),
         verb=verb,
-        reach=_reach(statement) if verb in {Verb.UPDATE, Verb.DELETE} else Reach.SOME,
+        reach=_reach(statement, verb),
         columns=tuple(one.res_target.name for one in columns),
+        sets_parts=any(one.res_target.indirection for one in columns),
         from_query=from_query and statement.HasField("select_stmt"),
         location=statement.relation.location,
     )
 
 
-def _reach(statement: Tree) -> Reach:
+def _reach(statement: Tree, verb: Verb) -> Reach:
+    if verb is Verb.INSERT:
+        source = statement.select_stmt.select_stmt
+        is_limited = source.HasField("where_clause") or source.HasField("limit_count")
+        return Reach.ALL if source.from_clause and not is_limited else Reach.SOME
+    if verb is Verb.MERGE:
+        return Reach.SOME
     if not statement.HasField("where_clause"):
         # A join without a condition reaches every row as well.
         return Reach.ALL

@@ -24,7 +24,8 @@ from squizzle.analysis.actions import (
 from squizzle.analysis.grammar import Tree
 from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.locks.tree import name_of
-from squizzle.analysis.reduce.columns import column_of, constraint_of, is_constraint, type_of
+from squizzle.analysis.reduce.columns import column_of, constraint_of, is_constraint, text_of, type_of
+from squizzle.analysis.reduce.kinds import kind_of
 
 
 def create_table(tree: Tree) -> Iterator[Action]:
@@ -37,6 +38,9 @@ def create_table(tree: Tree) -> Iterator[Action]:
         constraints=tuple(constraint_of(one) for one in constraints if is_constraint(one)),
         parents=tuple(name_of(one.range_var) for one in tree.inh_relations),
         is_partition=tree.HasField("partbound"),
+        is_partitioned=tree.HasField("partspec"),
+        is_unlogged=tree.relation.relpersistence == "u",
+        copies_others=any(one.HasField("table_like_clause") for one in elements),
         is_temporary=tree.relation.relpersistence == "t",
         if_not_exists=tree.if_not_exists,
         location=tree.relation.location,
@@ -48,6 +52,7 @@ def create_table_as(tree: Tree) -> Iterator[Action]:
     relation = tree.into.rel
     yield CreateTable(
         table=name_of(relation),
+        is_unlogged=relation.relpersistence == "u",
         is_temporary=relation.relpersistence == "t",
         if_not_exists=tree.if_not_exists,
         from_query=True,
@@ -60,7 +65,7 @@ def alter_table(tree: Tree) -> Iterator[Action]:
     table = name_of(tree.relation)
     for one in tree.cmds:
         command = one.alter_table_cmd
-        reader = _READERS.get(command.subtype)
+        reader = _READERS.get(command.subtype) if tree.objtype != pg.OBJECT_TYPE else None
         definition = getattr(command, "def")
         if command.subtype in _OPTIONS:
             is_index = tree.objtype == pg.OBJECT_INDEX
@@ -69,7 +74,34 @@ def alter_table(tree: Tree) -> Iterator[Action]:
             yield reader(table, command, definition)
         else:
             name = pg.AlterTableType.Name(command.subtype).removeprefix("AT_")
-            yield AlterTable(table=table, command=name, column=command.name, location=tree.relation.location)
+            yield AlterTable(
+                table=table,
+                command=name,
+                column=command.name,
+                kind=kind_of(tree.objtype),
+                value=_value(command.subtype, definition),
+                location=tree.relation.location,
+            )
+
+
+_REPLICA_IDENTITIES = {"n": "nothing", "f": "full", "d": "default", "i": "index"}
+
+
+def _value(command: int, definition: Tree) -> str:
+    if command == pg.AT_ColumnDefault:
+        return text_of(definition) if definition.WhichOneof("node") else ""
+    if command == pg.AT_ReplicaIdentity:
+        return _REPLICA_IDENTITIES[definition.replica_identity_stmt.identity_type]
+    if command == pg.AT_AddIdentity:
+        return _identity(definition.constraint.generated_when)
+    if command == pg.AT_SetIdentity:
+        options = (item.def_elem for item in definition.list.items)
+        return next((_identity(chr(one.arg.integer.ival)) for one in options if one.defname == "generated"), "")
+    return ""
+
+
+def _identity(letter: str) -> str:
+    return "always" if letter == "a" else "default"
 
 
 _OPTIONS = frozenset({pg.AT_SetRelOptions, pg.AT_ResetRelOptions})
@@ -98,7 +130,7 @@ def _option_value(element: Tree) -> str:
 
 
 def _add_column(table: RelationName, command: Tree, definition: Tree) -> Action:
-    column = column_of(definition.column_def)
+    column = column_of(definition.column_def, quote=True)
     return AddColumn(table=table, column=column, if_not_exists=command.missing_ok, location=column.location)
 
 
@@ -124,7 +156,7 @@ def _set_not_null(table: RelationName, command: Tree, _definition: Tree) -> Acti
 
 def _add_constraint(table: RelationName, _command: Tree, definition: Tree) -> Action:
     constraint = definition.constraint
-    return AddConstraint(table=table, constraint=constraint_of(constraint), location=constraint.location)
+    return AddConstraint(table=table, constraint=constraint_of(constraint, quote=True), location=constraint.location)
 
 
 def _validate(table: RelationName, command: Tree, _definition: Tree) -> Action:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Action, CreateIndex
+from squizzle.analysis.actions import CreateIndex
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
+from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import qualified, quoted
+from squizzle.analysis.rules.words import bracketed, qualified, quoted
 
 
-def _check(action: Action, context: Context) -> Iterator[Hit]:
-    if not isinstance(action, CreateIndex) or action.concurrently or action.only or context.is_new(action.table):
+def _check(action: CreateIndex, context: Context) -> Iterator[Hit]:
+    if action.concurrently or action.only or context.is_new(action.table):
         return
+    if context.known(action.table).is_partitioned:
+        return  # there it cannot be CONCURRENTLY; partitioned_index says what can be done
     unique = "UNIQUE " if action.is_unique else ""
+    method = f"USING {quoted(action.method)} " if action.method != "btree" else ""
     name = f"{quoted(action.index)} " if action.index else ""
-    columns = ", ".join(quoted(column) if column else "(…)" for column in action.columns)
     yield Hit(
         message=f"builds an index on {action.table} while nobody can write to it",
-        hint=f"CREATE {unique}INDEX CONCURRENTLY {name}ON {qualified(action.table)} ({columns});",
+        hint=f"CREATE {unique}INDEX CONCURRENTLY {name}ON {qualified(action.table)}"
+        f" {method}{bracketed(action.columns)};",
         relation=action.table,
         mode=LockMode.SHARE,
         location=action.location,
@@ -38,4 +42,5 @@ RULE = Rule(
     source="PostgreSQL manual, CREATE INDEX, “Building Indexes Concurrently”; measured on 15 and 18",
     on=(CreateIndex,),
     check=_check,
+    does=Effect.READS_ALL,
 )

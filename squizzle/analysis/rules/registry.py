@@ -11,7 +11,7 @@ from squizzle.analysis import rules
 from squizzle.analysis.actions import Action
 from squizzle.analysis.rules.rule import Rule
 
-_NO_RULES = frozenset({"own", "registry", "rule", "words"})
+_NO_RULES = frozenset({"columns_said", "own", "registry", "rule", "words"})
 
 
 @cache

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Action, ChangeRows, Reach, Verb
+from squizzle.analysis.actions import ChangeRows, Reach, Verb
 from squizzle.analysis.findings import Severity
-from squizzle.analysis.rules.rule import Context, Hit, Rule, Where
+from squizzle.analysis.rules.rule import EVERYWHERE, Context, Hit, Rule
 from squizzle.analysis.rules.words import qualified
 
 _SAYS = {Reach.ALL: "has no WHERE", Reach.ALL_BY_A_CONSTANT: "has a WHERE that always holds"}
 
 
-def _check(action: Action, context: Context) -> Iterator[Hit]:
-    if not isinstance(action, ChangeRows) or action.reach is Reach.SOME or context.is_new(action.table):
+def _check(action: ChangeRows, context: Context) -> Iterator[Hit]:
+    if action.verb not in {Verb.UPDATE, Verb.DELETE} or action.reach is Reach.SOME or context.is_new(action.table):
         return
     is_delete = action.verb is Verb.DELETE
-    table = qualified(action.table)
     yield Hit(
         message=f"{action.verb} of {action.table} {_SAYS[action.reach]}: it reaches every row",
-        hint=f"say which rows of {table}: WHERE …",
+        hint=f"say which rows of {qualified(action.table)}: WHERE …",
         relation=action.table,
         location=action.location,
         severity=Severity.ERROR if is_delete else Severity.WARNING,
@@ -33,10 +32,10 @@ RULE = Rule(
     condition="DELETE or UPDATE without a WHERE, or with one that holds for every row, also in WITH, DO and functions.",
     effect="Every row is gone or changed; a down script cannot bring the old values back.",
     safe_way="Say which rows. A backfill says it, too: WHERE new_column IS NULL; large ones in batches.",
-    bad="DELETE FROM orders WHERE true;",
-    good="DELETE FROM orders WHERE status = 'cancelled';",
+    bad="DELETE FROM payments WHERE true;",
+    good="DELETE FROM payments WHERE amount = 0;",
     source="PostgreSQL manual, DELETE and UPDATE",
     on=(ChangeRows,),
     check=_check,
-    places=frozenset(Where),
+    places=EVERYWHERE,
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from squizzle.analysis.actions import Action, SetParameter
+from squizzle.analysis.actions import Action, AddConstraint, SetParameter
 from squizzle.analysis.findings import Severity
+from squizzle.analysis.known import Known, Table
 from squizzle.analysis.locks.modes import LockMode
-from squizzle.analysis.locks.records import RelationName, RelationSet
+from squizzle.analysis.locks.records import Effect, RelationName, RelationSet
+from squizzle.analysis.records import Control, Statement
 from squizzle.analysis.summary import Summary
 
 
@@ -33,32 +36,60 @@ class ScriptState:
     """What a script did before the statement that is looked at; it grows while the script is walked.
 
     Attributes:
+        controls: Whether the script says BEGIN or COMMIT itself, so that what stands outside them runs by itself.
+        known: What this and earlier scripts told about tables.
+        whole: What the whole script, its end included, tells about tables.
+        learns: Whether what the script does is true for the scripts behind it, which for a down script it is not.
         created: Relations that the script made; nobody else can use them yet.
-        held: The strongest lock on each relation that the same transaction took and holds until its end.
+        begun: Whether a BEGIN waits for its COMMIT.
+        open_begin: The line of the BEGIN that no COMMIT follows; 0 for none.
+        is_in_pieces: Whether a statement that runs outside any transaction came before.
+        held: The strongest lock on each table, its indexes included, that the transaction took and holds to its end.
         earlier: The statements before it in the same transaction.
-        before: Every statement of the script before it.
         settings: The last value of each parameter that the script set.
     """
 
+    controls: bool = False
+    known: Known = field(default_factory=Known)
+    whole: Known = field(default_factory=Known)
+    learns: bool = True
     created: RelationSet = field(default_factory=RelationSet)
+    begun: bool = False
+    open_begin: int = 0
+    is_in_pieces: bool = False
     held: dict[RelationName, LockMode] = field(default_factory=dict)
     earlier: list[Summary] = field(default_factory=list)
-    before: list[Summary] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
+
+    def is_together(self, statement: Statement) -> bool:
+        """Whether a statement shares its transaction with others."""
+        return statement.transactional and statement.control is None and (self.begun or not self.controls)
+
+    def added_just_now(self, table: RelationName, constraint: str) -> bool:
+        """Whether the same transaction added a constraint."""
+        return any(
+            isinstance(one, AddConstraint) and one.table == table and one.constraint.name == constraint
+            for before in self.earlier
+            for one in before.actions
+        )
 
     def remember(self, summary: Summary) -> None:
         """Take in a statement after it was looked at."""
-        self.before.append(summary)
         self.settings |= {one.name: one.value for one in summary.actions if isinstance(one, SetParameter)}
-        if summary.statement.transactional and summary.statement.control is None:
+        if self.is_together(summary.statement):
             self.earlier.append(summary)
             for lock in summary.forecast.without(self.created).locks:
-                strongest = max(self.held.get(lock.relation, lock.mode), lock.mode, key=lambda mode: mode.strength)
-                self.held[lock.relation] = strongest
-        else:
+                table = self.known.table_of(lock.relation)
+                self.held[table] = max(self.held.get(table, lock.mode), lock.mode, key=lambda mode: mode.strength)
+        elif summary.statement.control is not Control.BEGIN or not self.begun:
             self.held.clear()
             self.earlier.clear()
+        self.is_in_pieces = self.is_in_pieces or not summary.statement.transactional
+        if summary.statement.control is not None:
+            self.begun = summary.statement.control is Control.BEGIN
         self.created.update(summary.forecast.creates)
+        if self.learns:
+            self.known.learn(summary.actions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +100,7 @@ class Context:
         summary: The statement that the action is part of.
         where: Whether the action stands in the script itself, in a DO block, or in a routine that is called later.
         way: Up or down script.
-        in_transaction: Whether the statement runs in a transaction with others.
+        in_transaction: Whether the statement shares its transaction with others.
         state: What the script did before.
         major: The oldest server version that the script has to run on.
     """
@@ -80,6 +111,10 @@ class Context:
     in_transaction: bool = True
     state: ScriptState
     major: int = 15
+
+    def known(self, relation: RelationName) -> Table:
+        """What this and earlier scripts told about a table."""
+        return self.state.known.table(relation)
 
     def is_new(self, relation: RelationName | None) -> bool:
         """Whether the script made the relation itself, so that no client can be held up."""
@@ -107,7 +142,8 @@ class Hit:
     severity: Severity | None = None
 
 
-Check = Callable[[Action, Context], Iterable[Hit]]
+# Each looks at the actions of its rule's `on` and at no others.
+Check = Callable[[Any, Context], Iterable[Hit]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +165,11 @@ class Rule:
         check: The look.
         places: Where the action may stand.
         ways: In which scripts it looks.
+        severity_down: In down scripts, whose job it is to drop; None for the same as in up scripts.
+        does: What the bad example's statement does with the table while it is locked; measured by a test.
+        needs_history: Whether only earlier scripts can tell that the condition holds.
+        refused: SQLSTATE with which PostgreSQL refuses the bad example; empty when it runs.
+        not_run: Why the tests do not run the examples; empty when they do.
     """
 
     code: str
@@ -144,3 +185,20 @@ class Rule:
     check: Check
     places: frozenset[Where] = field(default_factory=lambda: frozenset({Where.SCRIPT, Where.DO}))
     ways: frozenset[Way] = field(default_factory=lambda: frozenset(Way))
+    severity_down: Severity | None = None
+    does: Effect | None = None
+    needs_history: bool = False
+    refused: str = ""
+    not_run: str = ""
+
+    def severity_of(self, hit: Hit, way: Way) -> Severity:
+        """How much a hit matters in a script of this way, where no database says how big the table is."""
+        usual = hit.severity or self.severity
+        if way is Way.UP or self.severity_down is None:
+            return usual
+        order = tuple(Severity)
+        return max(usual, self.severity_down, key=order.index)
+
+
+UP_ONLY = frozenset({Way.UP})
+EVERYWHERE = frozenset(Where)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from squizzle.analysis.locks.records import RelationName
 
+# What one migration must have committed before the other begins.
+LATER = "-- in the next migration:"
+_LONGEST_NAME = 63
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 
 
@@ -13,6 +17,22 @@ def quoted(name: str) -> str:
     """A name as it stands in SQL: quoted only where it has to be."""
     escaped = name.replace('"', '""')
     return name if _PLAIN.fullmatch(name) else f'"{escaped}"'
+
+
+def bracketed(columns: Iterable[str]) -> str:
+    """Columns as SQL lists them; an expression, which has no name, is left open."""
+    return f"({', '.join(quoted(column) if column else '…' for column in columns)})"
+
+
+def alter(table: RelationName) -> str:
+    """The beginning of ALTER TABLE."""
+    return f"ALTER TABLE {qualified(table)}"
+
+
+def name_for(table: RelationName, *parts: str) -> str:
+    """A name for something that belongs to a table, cut off where PostgreSQL would."""
+    name = "_".join([table.name, *(part for part in parts if part)])
+    return quoted(name.encode()[:_LONGEST_NAME].decode(errors="ignore"))
 
 
 def qualified(relation: RelationName) -> str:
