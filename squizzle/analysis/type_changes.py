@@ -24,7 +24,7 @@ class TypeChange(StrEnum):
 _LIMITED = frozenset({"varchar", "varbit", "timestamp", "timestamptz", "time", "timetz", "interval"})
 _INSTANT_PAIRS = frozenset(
     {("varchar", "text"), ("text", "varchar"), ("cidr", "inet"), ("citext", "text"), ("text", "citext")}
-    | {("citext", "varchar"), ("xml", "text"), ("xml", "varchar")}
+    | {("citext", "varchar")}
 )
 _ZONED = frozenset({("timestamp", "timestamptz"), ("timestamptz", "timestamp")})
 # A column becomes one of these from a narrower one of the same kind as often as from another type.

@@ -85,6 +85,9 @@ class Forecast:
 
     def without(self, created: RelationSet) -> Forecast:
         """The same but for relations that were made just before: locks on them hold nobody up."""
+        relations = (*(lock.relation for lock in self.locks), *(relation for relation, _effect in self.effects))
+        if not any(relation in created for relation in relations):
+            return self
         locks = tuple(lock for lock in self.locks if lock.relation not in created)
         effects = tuple((relation, effect) for relation, effect in self.effects if relation not in created)
         return replace(self, locks=locks, effects=effects)

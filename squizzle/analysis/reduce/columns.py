@@ -166,14 +166,19 @@ def _volatility(function: str) -> DefaultKind:
     return DefaultKind.STABLE if function in _STABLE else DefaultKind.UNKNOWN
 
 
+# Most nodes of a tree, and none of them holds an expression.
+_CALL_NOTHING = frozenset({"a_const", "column_ref", "relation", "range_var", "funcname", "name", "string", "names"})
+
+
 def _functions(tree: Tree) -> Iterator[str]:
     """Names of the functions that an expression calls."""
     for kind, value in tree.ListFields():
+        if kind.message_type is None or kind.name in _CALL_NOTHING:
+            continue
         if kind.name == "func_call":
             yield value.funcname[-1].string.sval
-        for part in value if kind.is_repeated else [value]:
-            if hasattr(part, "ListFields"):
-                yield from _functions(part)
+        for part in value if kind.is_repeated else (value,):
+            yield from _functions(part)
 
 
 def functions_called(tree: Tree) -> tuple[str, ...]:
