@@ -9,7 +9,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, name_for, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, beside, name_for, qualified, quoted
 
 
 def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
@@ -17,7 +17,7 @@ def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
     if not (column.is_serial or column.is_identity) or context.is_new(action.table):
         return
     table, name = alter(action.table), quoted(column.name)
-    sequence = name_for(action.table, column.name, "seq")
+    sequence = beside(action.table, name_for(action.table, column.name, "seq"))
     yield Hit(
         message=f"writes {action.table} and its indexes anew to number {column.name}",
         hint=f"CREATE SEQUENCE {sequence};\n{table} ADD COLUMN {name} bigint;\n"

@@ -9,7 +9,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, qualified, quoted, sql_type
 from squizzle.analysis.type_changes import TypeChange, cost_of
 
 _UNSURE = {
@@ -25,8 +25,8 @@ def _check(action: AlterColumnType, context: Context) -> Iterator[Hit]:
         return
     is_sure = cost is TypeChange.REWRITES
     said = "writes {} and its indexes anew" if is_sure else _UNSURE[cost]
-    change = f"{action.column} from {before} to {action.type}" if before is not None else f"{action.column} to"
-    f" {action.type}"
+    origin = f" from {sql_type(before)}" if before is not None else ""
+    change = f"{action.column}{origin} to {sql_type(action.type)}"
     yield Hit(
         message=f"{said.format(action.table)} to change {change}",
         hint=_hint(action),
@@ -40,8 +40,9 @@ def _check(action: AlterColumnType, context: Context) -> Iterator[Hit]:
 def _hint(action: AlterColumnType) -> str:
     table, old, new = alter(action.table), quoted(action.column), quoted(f"{action.column}_new")
     return (
-        f"{table} ADD COLUMN {new} {action.type}; -- and let a trigger or the application write both\n{LATER}\n"
-        f"UPDATE {qualified(action.table)} SET {new} = {old}::{action.type} WHERE {new} IS NULL; -- in"
+        f"{table} ADD COLUMN {new} {sql_type(action.type)}; -- and let a trigger or the application write"
+        f" both\n{LATER}\n"
+        f"UPDATE {qualified(action.table)} SET {new} = {old}::{sql_type(action.type)} WHERE {new} IS NULL; -- in"
         f" batches\n{LATER}\n"
         f"{table} RENAME COLUMN {old} TO {quoted(f'{action.column}_old')};\n{table} RENAME COLUMN {new} TO {old};"
     )

@@ -17,9 +17,9 @@ def _check(action: Action, context: Context) -> Iterator[Hit]:
             named = f"{action.kind} {', '.join(map(str, action.names))}"
             yield Hit(message=f"DROP {named} CASCADE drops what depends on it, too: {_what(action.kind)}")
     elif isinstance(action, DropColumn | DropConstraint) and action.cascade and not context.is_new(action.table):
+        is_column = isinstance(action, DropColumn)
         name = action.column if isinstance(action, DropColumn) else action.name
-        what = "views, foreign keys and other columns" if isinstance(action, DropColumn) else "foreign keys of other"
-        " tables"
+        what = "views, foreign keys and other columns" if is_column else "foreign keys of other tables"
         yield Hit(message=f"CASCADE drops what depends on {name} of {action.table}, too: {what}", relation=action.table)
 
 

@@ -8,7 +8,7 @@ from squizzle.analysis.actions import Drop
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.rules.rule import EVERYWHERE, Context, Hit, Rule
-from squizzle.analysis.rules.words import alter, name_for
+from squizzle.analysis.rules.words import alter, beside, name_for
 
 
 def _check(action: Drop, context: Context) -> Iterator[Hit]:
@@ -20,7 +20,7 @@ def _check(action: Drop, context: Context) -> Iterator[Hit]:
             yield Hit(
                 message=f"drops {table} and all its rows{locks}",
                 hint=f"{alter(table)} RENAME TO {name_for(table, 'gone')};\n-- some releases later:\n"
-                f"DROP TABLE {name_for(table, 'gone')};",
+                f"DROP TABLE {beside(table, name_for(table, 'gone'))};",
                 relation=table,
                 mode=LockMode.ACCESS_EXCLUSIVE,
                 location=action.location,

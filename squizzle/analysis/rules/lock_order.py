@@ -6,35 +6,24 @@ from collections.abc import Iterator
 
 from squizzle.analysis.actions import AnyStatement
 from squizzle.analysis.findings import Severity
-from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.rules.rule import Context, Hit, Rule
 
 
 def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
-    held = {name: mode for name, mode in context.state.held.items() if mode.blocks_writes}
-    if not held or not context.in_transaction or not held.keys() <= _of_the_first(context):
+    state = context.state
+    if not state.first_strong or state.is_crossed or not context.in_transaction:
         return
     for lock in context.summary.forecast.locks:
-        table = context.state.known.table_of(lock.relation)
-        if lock.mode.blocks_writes and table not in held and not context.is_new(lock.relation):
-            first = next(iter(held))
+        table = state.known.table_of(lock.relation)
+        if lock.mode.blocks_writes and table not in state.first_strong and not context.is_new(lock.relation):
+            first = min(state.first_strong)
             yield Hit(
-                message=f"locks {table} {lock.mode} while it holds {first} {held[first]}",
+                message=f"locks {table} {lock.mode} while it holds {first} {state.held[first]}",
                 hint=f"a migration for {first} and another one for {table}",
                 relation=table,
                 severity=None if lock.mode.blocks_reads else Severity.INFO,
             )
             return
-
-
-def _of_the_first(context: Context) -> set[RelationName]:
-    """What the first statement of the transaction locked that locked anything; one word about the rest is enough."""
-    for before in context.state.earlier:
-        strong = (lock for lock in before.forecast.locks if lock.mode.blocks_writes)
-        found = {context.state.known.table_of(lock.relation) for lock in strong}
-        if found & context.state.held.keys():
-            return found
-    return set()
 
 
 RULE = Rule(

@@ -8,18 +8,20 @@ from squizzle.analysis.actions import AlterColumnType
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import alter, qualified, quoted
+from squizzle.analysis.rules.words import alter, qualified, quoted, sql_type
 from squizzle.analysis.type_changes import loses
 
 
 def _check(action: AlterColumnType, context: Context) -> Iterator[Hit]:
     before = context.known(action.table).type_of(action.column)
-    if loses(before, action.type, has_using=action.has_using) and not context.is_new(action.table):
+    if before is None or context.is_new(action.table):
+        return
+    if loses(before, action.type, has_using=action.has_using):
         kept = quoted(f"{action.column}_before")
         yield Hit(
-            message=f"rounds or cuts off the values of {action.column} from {before} to {action.type}, without an"
-            f" error",
-            hint=f"{alter(action.table)} ADD COLUMN {kept} {before};\n"
+            message=f"rounds or cuts off the values of {action.column} from {sql_type(before)} to"
+            f" {sql_type(action.type)}, without an error",
+            hint=f"{alter(action.table)} ADD COLUMN {kept} {sql_type(before)};\n"
             f"UPDATE {qualified(action.table)} SET {kept} = {quoted(action.column)};",
             relation=action.table,
             location=action.location,

@@ -21,7 +21,7 @@ def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
     table, before = _table_of(context.summary), _table_of(context.state.earlier[-1])
     if table is not None and table == before and not context.is_new(table):
         yield Hit(
-            message=f"is the next ALTER TABLE of {table}",
+            message=f"is an ALTER TABLE of {table} right behind another one",
             hint=f"{alter(table)} …, …; -- one statement, its commands separated by commas",
             relation=table,
         )

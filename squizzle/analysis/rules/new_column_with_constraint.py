@@ -9,7 +9,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, name_for, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, name_for, qualified, quoted, sql_type
 
 
 def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
@@ -23,7 +23,8 @@ def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
         reads = not is_key or column.default is not DefaultKind.NONE
         yield Hit(
             message=f"adds {column.name} to {action.table} together with a {constraint.kind}, {_SAYS[reads]}",
-            hint=f"{alter(action.table)} ADD COLUMN {quoted(column.name)} {column.type};\n{_later(action, constraint)}",
+            hint=f"{alter(action.table)} ADD COLUMN {quoted(column.name)}"
+            f" {sql_type(column.type)};\n{_later(action, constraint)}",
             relation=action.table,
             mode=LockMode.ACCESS_EXCLUSIVE if reads else None,
             location=action.location,

@@ -8,7 +8,7 @@ from squizzle.analysis.actions import CreateIndex
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import bracketed, name_for, qualified, quoted
+from squizzle.analysis.rules.words import beside, bracketed, name_for, qualified, quoted
 
 
 def _check(action: CreateIndex, context: Context) -> Iterator[Hit]:
@@ -19,7 +19,8 @@ def _check(action: CreateIndex, context: Context) -> Iterator[Hit]:
     columns, name = bracketed(action.columns), quoted(action.index or f"{action.table.name}_new_idx")
     parts = [
         f"CREATE {unique}INDEX CONCURRENTLY {name_for(part, *action.columns, 'idx')} ON {qualified(part)} {columns};\n"
-        f"ALTER INDEX {name} ATTACH PARTITION {name_for(part, *action.columns, 'idx')};"
+        f"ALTER INDEX {beside(action.table, name)} ATTACH PARTITION"
+        f" {beside(part, name_for(part, *action.columns, 'idx'))};"
         for part in context.state.known.partitions_of(action.table)
     ]
     refused, slow = "PostgreSQL refuses CONCURRENTLY on", "no partition can be written while it reads all of"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from squizzle.analysis.actions import Rename
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.rules.rule import UP_ONLY, Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, qualified, quoted, sql_type
 
 
 def _check(action: Rename, context: Context) -> Iterator[Hit]:
@@ -15,9 +15,10 @@ def _check(action: Rename, context: Context) -> Iterator[Hit]:
         return
     table, old, new = alter(action.name), quoted(action.part), quoted(action.new_name)
     before = context.known(action.name).type_of(action.part)
+    type_ = sql_type(before) if before is not None else "…"
     yield Hit(
         message=f"renames {action.part} of {action.name}: code that runs now asks for {action.part}",
-        hint=f"{table} ADD COLUMN {new} {before or '…'}; -- and let a trigger or the application write both\n{LATER}\n"
+        hint=f"{table} ADD COLUMN {new} {type_}; -- and let a trigger or the application write both\n{LATER}\n"
         f"UPDATE {qualified(action.name)} SET {new} = {old} WHERE {new} IS NULL; -- in batches\n"
         f"-- when no release uses {old} any more:\n{table} DROP COLUMN {old};",
         relation=action.name,

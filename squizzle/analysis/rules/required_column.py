@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from squizzle.analysis.actions import AddColumn, DefaultKind, Generated
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import alter, quoted
+from squizzle.analysis.rules.words import alter, quoted, sql_type
 
 
 def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
@@ -18,7 +18,7 @@ def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
     yield Hit(
         message=f"adds {column.name} to {action.table} as NOT NULL without a default: it fails as soon as there is"
         f" one row",
-        hint=f"{alter(action.table)} ADD COLUMN {quoted(column.name)} {column.type} NOT NULL DEFAULT …;",
+        hint=f"{alter(action.table)} ADD COLUMN {quoted(column.name)} {sql_type(column.type)} NOT NULL DEFAULT …;",
         relation=action.table,
         location=action.location,
     )

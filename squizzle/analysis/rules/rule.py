@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from squizzle.analysis.actions import Action, AddConstraint, SetParameter
+from squizzle.analysis.actions import Action, AddConstraint, SetParameter, ValidateConstraint
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.known import Known, Table
 from squizzle.analysis.locks.modes import LockMode
@@ -45,7 +45,12 @@ class ScriptState:
         open_begin: The line of the BEGIN that no COMMIT follows; 0 for none.
         is_in_pieces: Whether a statement that runs outside any transaction came before.
         held: The strongest lock on each table, its indexes included, that the transaction took and holds to its end.
+        shut: The first table that the transaction keeps everybody out of; None for none.
+        first_strong: The tables that the first statement of the transaction kept writers out of that did so at all.
+        is_crossed: Whether a later one kept writers out of another table.
         earlier: The statements before it in the same transaction.
+        added: The constraints that the same transaction added, by their tables.
+        proven: Tables of which the script validated a constraint that no script told about.
         settings: The last value of each parameter that the script set.
     """
 
@@ -58,7 +63,12 @@ class ScriptState:
     open_begin: int = 0
     is_in_pieces: bool = False
     held: dict[RelationName, LockMode] = field(default_factory=dict)
+    shut: RelationName | None = None
+    first_strong: frozenset[RelationName] = frozenset()
+    is_crossed: bool = False
     earlier: list[Summary] = field(default_factory=list)
+    added: set[tuple[RelationName, str]] = field(default_factory=set)
+    proven: set[RelationName] = field(default_factory=set)
     settings: dict[str, str] = field(default_factory=dict)
 
     def is_together(self, statement: Statement) -> bool:
@@ -67,29 +77,50 @@ class ScriptState:
 
     def added_just_now(self, table: RelationName, constraint: str) -> bool:
         """Whether the same transaction added a constraint."""
-        return any(
-            isinstance(one, AddConstraint) and one.table == table and one.constraint.name == constraint
-            for before in self.earlier
-            for one in before.actions
-        )
+        return (table, constraint) in self.added
 
     def remember(self, summary: Summary) -> None:
         """Take in a statement after it was looked at."""
         self.settings |= {one.name: one.value for one in summary.actions if isinstance(one, SetParameter)}
         if self.is_together(summary.statement):
             self.earlier.append(summary)
-            for lock in summary.forecast.without(self.created).locks:
-                table = self.known.table_of(lock.relation)
-                self.held[table] = max(self.held.get(table, lock.mode), lock.mode, key=lambda mode: mode.strength)
+            self.added.update((one.table, one.constraint.name) for one in _of(AddConstraint, summary))
+            self._hold(summary)
         elif summary.statement.control is not Control.BEGIN or not self.begun:
-            self.held.clear()
-            self.earlier.clear()
+            self._let_go()
+        validated = _of(ValidateConstraint, summary)
+        self.proven.update(one.table for one in validated if one.name not in self.known.table(one.table).constraints)
         self.is_in_pieces = self.is_in_pieces or not summary.statement.transactional
         if summary.statement.control is not None:
             self.begun = summary.statement.control is Control.BEGIN
         self.created.update(summary.forecast.creates)
         if self.learns:
             self.known.learn(summary.actions)
+
+    def _hold(self, summary: Summary) -> None:
+        strong = set()
+        for lock in summary.forecast.without(self.created).locks:
+            table = self.known.table_of(lock.relation)
+            self.held[table] = max(self.held.get(table, lock.mode), lock.mode, key=lambda mode: mode.strength)
+            if lock.mode.blocks_reads and self.shut is None:
+                self.shut = table
+            if lock.mode.blocks_writes:
+                strong.add(table)
+        self.is_crossed = self.is_crossed or (bool(self.first_strong) and not strong <= self.first_strong)
+        self.first_strong = self.first_strong or frozenset(strong)
+
+    def _let_go(self) -> None:
+        self.held.clear()
+        self.earlier.clear()
+        self.added.clear()
+        self.shut, self.first_strong, self.is_crossed = None, frozenset(), False
+
+
+_Kind = TypeVar("_Kind", bound=Action)
+
+
+def _of(kind: type[_Kind], summary: Summary) -> Iterator[_Kind]:
+    return (one for one in summary.actions if isinstance(one, kind))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import SetNotNull, ValidateConstraint
+from squizzle.analysis.actions import SetNotNull
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
@@ -30,14 +30,7 @@ def _check(action: SetNotNull, context: Context) -> Iterator[Hit]:
 
 def _is_proven(action: SetNotNull, context: Context) -> bool:
     """Whether a valid CHECK says it; one that this script validates and nobody knows counts, too."""
-    table = context.known(action.table)
-    if table.is_not_null(action.column):
-        return True
-    validated = (one for before in context.state.earlier for one in before.actions)
-    return any(
-        isinstance(one, ValidateConstraint) and one.table == action.table and one.name not in table.constraints
-        for one in validated
-    )
+    return context.known(action.table).is_not_null(action.column) or action.table in context.state.proven
 
 
 RULE = Rule(

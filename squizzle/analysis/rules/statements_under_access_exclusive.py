@@ -10,16 +10,21 @@ from squizzle.analysis.rules.rule import Context, Hit, Rule
 
 
 def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
-    if not context.in_transaction:
+    if not context.in_transaction or context.state.shut is None:
         return
     locks = (lock.relation for lock in context.summary.forecast.locks if not context.is_new(lock.relation))
     ours = set(map(context.state.known.table_of, locks))
-    held = [name for name, mode in context.state.held.items() if mode.blocks_reads]
-    if held and ours and not ours & set(held) and not _are_strong(context) and _is_first(context):
+    shut = context.state.shut
+    if (
+        ours
+        and not any(table in context.state.held for table in ours)
+        and not _are_strong(context)
+        and _is_first(context)
+    ):
         yield Hit(
-            message=f"goes on to {min(ours)} while nobody can read or write {held[0]}",
-            hint=f"a migration of its own for {held[0]}, with nothing behind it",
-            relation=held[0],
+            message=f"goes on to {min(ours)} while nobody can read or write {shut}",
+            hint=f"a migration of its own for {shut}, with nothing behind it",
+            relation=shut,
         )
 
 

@@ -9,7 +9,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, qualified, quoted, sql_type
 
 
 def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
@@ -19,7 +19,7 @@ def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
     table, name = alter(action.table), quoted(column.name)
     yield Hit(
         message=f"writes {action.table} and its indexes anew to compute {column.name}",
-        hint=f"{table} ADD COLUMN {name} {column.type}; -- kept by a trigger or the application:"
+        hint=f"{table} ADD COLUMN {name} {sql_type(column.type)}; -- kept by a trigger or the application:"
         f" {column.default_text}\n"
         f"{LATER}\nUPDATE {qualified(action.table)} SET {name} = {column.default_text} WHERE {name} IS NULL; -- in"
         f" batches",

@@ -9,7 +9,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect
 from squizzle.analysis.rules.rule import Context, Hit, Rule
-from squizzle.analysis.rules.words import LATER, alter, qualified, quoted
+from squizzle.analysis.rules.words import LATER, alter, qualified, quoted, sql_type
 
 
 def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
@@ -21,7 +21,7 @@ def _check(action: AddColumn, context: Context) -> Iterator[Hit]:
     table, name = alter(action.table), quoted(column.name)
     yield Hit(
         message=f"{verb} {action.table} and its indexes anew to fill {column.name} with {column.default_text}",
-        hint=f"{table} ADD COLUMN {name} {column.type};\n{table} ALTER COLUMN {name} SET DEFAULT"
+        hint=f"{table} ADD COLUMN {name} {sql_type(column.type)};\n{table} ALTER COLUMN {name} SET DEFAULT"
         f" {column.default_text};\n"
         f"{LATER}\nUPDATE {qualified(action.table)} SET {name} = {column.default_text} WHERE {name} IS NULL; -- in"
         f" batches",

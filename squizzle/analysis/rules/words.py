@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from squizzle.analysis.actions import TypeName
 from squizzle.analysis.locks.records import RelationName
 
 # What one migration must have committed before the other begins.
@@ -22,6 +23,29 @@ def quoted(name: str) -> str:
 def bracketed(columns: Iterable[str]) -> str:
     """Columns as SQL lists them; an expression, which has no name, is left open."""
     return f"({', '.join(quoted(column) if column else '…' for column in columns)})"
+
+
+def beside(table: RelationName, name: str) -> str:
+    """Something else in the schema of a table, from its name as SQL writes it."""
+    return f"{quoted(table.schema)}.{name}" if table.schema else name
+
+
+_SQL_TYPES = {
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "bool": "boolean",
+    "float4": "real",
+    "float8": "double precision",
+}
+
+
+def sql_type(type_: TypeName) -> str:
+    """A type as SQL writes it: `bigint` for int8, `char(3)` for bpchar(3)."""
+    plain = "char" if type_.name == "bpchar" and type_.modifiers else type_.name
+    name = f"{quoted(type_.schema)}.{quoted(plain)}" if type_.schema else _SQL_TYPES.get(plain) or quoted(plain)
+    modifiers = f"({', '.join(map(str, type_.modifiers))})" if type_.modifiers else ""
+    return f"{name}{modifiers}{'[]' if type_.is_array else ''}"
 
 
 def alter(table: RelationName) -> str:

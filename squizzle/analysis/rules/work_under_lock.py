@@ -26,14 +26,14 @@ _LONG = frozenset({Effect.REWRITES, Effect.MAY_REWRITE, Effect.READS_ALL})
 
 
 def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
-    held = [name for name, mode in context.state.held.items() if mode.blocks_reads]
-    work = _work(context)
-    if not held or not work or not context.in_transaction:
+    shut = context.state.shut
+    work = _work(context) if shut is not None and context.in_transaction else ""
+    if not work:
         return
     yield Hit(
-        message=f"{work} while this transaction still keeps everybody out of {held[0]}",
-        hint=f"let the migration end before this statement, so that {held[0]} is free; the next one does the long work",
-        relation=held[0],
+        message=f"{work} while this transaction still keeps everybody out of {shut}",
+        hint=f"let the migration end before this statement, so that {shut} is free; the next one does the long work",
+        relation=shut,
         mode=LockMode.ACCESS_EXCLUSIVE,
     )
 
@@ -65,18 +65,13 @@ def _is_quick(relation: RelationName, context: Context) -> bool:
     quick = []
     for action in context.summary.actions:
         if isinstance(action, SetNotNull):
-            quick.append(table.is_not_null(action.column) or _has_just_validated(relation, context))
+            quick.append(table.is_not_null(action.column) or relation in context.state.proven)
         elif isinstance(action, AlterColumnType):
             quick.append(cost_of(table.type_of(action.column), action.type) is TypeChange.INSTANT)
         elif isinstance(action, AttachPartition):
             checks = context.known(action.partition).constraints.values()
             quick.append(any(one.kind is ConstraintKind.CHECK and one.validated for one in checks))
     return bool(quick) and all(quick)
-
-
-def _has_just_validated(relation: RelationName, context: Context) -> bool:
-    before = (one for summary in context.state.earlier for one in summary.actions)
-    return any(isinstance(one, ValidateConstraint) and one.table == relation for one in before)
 
 
 RULE = Rule(
