@@ -14,7 +14,7 @@ _HARMLESS = frozenset({"SELECT", "SHOW", "SET", "RESET", "ANALYZE"})
 def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
     statement = context.summary.statement
     is_outside = context.state.controls and not context.state.begun and statement.control is None
-    if is_outside and statement.transactional and statement.words[0] not in _HARMLESS:
+    if is_outside and statement.transactional and _HARMLESS.isdisjoint(statement.words[:1]):
         yield Hit(message="stands outside BEGIN and COMMIT, so it is kept whatever becomes of the rest")
 
 

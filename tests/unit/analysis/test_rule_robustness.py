@@ -79,6 +79,7 @@ def test_no_mutation_of_an_example_makes_it_fail(number: int, changes: int, chan
 @given(st.text(max_size=80))
 @example('CREATE TABLE "" (a int)')
 @example("ALTER TABLE t ADD CHECK (" + "(" * 500 + "a" + ")" * 500 + ")")
+@example("BEGIN; COMMIT; 1; users")
 @example("DO $$ BEGIN EXECUTE; END $$")
 @example("ALTER ROLE ALL SET x = 1")
 @example("GRANT SELECT ON ALL TABLES IN SCHEMA s TO PUBLIC")
