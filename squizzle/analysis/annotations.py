@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from squizzle.errors import InvalidInputError
 
 # The words that may follow `squizzle:`, each with an example for messages.
-KNOWN = {"batch": "-- squizzle: batch key=id size=5000 pause=50ms"}
+KNOWN = {
+    "allow": '-- squizzle: allow L101 until=2027-01-31 reason="the table is empty"',
+    "batch": "-- squizzle: batch key=id size=5000 pause=50ms",
+    "require": "-- squizzle: require SELECT count(*) = 0 FROM orders WHERE status IS NULL",
+}
+# Their rest is not words and settings but one text.
+_TEXTS = frozenset({"require"})
 
 _LINE = re.compile(r"--\s*squizzle\b\s*(?P<colon>:?)\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _BLOCK = re.compile(r"/\*+\s*squizzle\s*:", re.IGNORECASE)
@@ -28,7 +34,7 @@ class Annotation:
 
     Attributes:
         word: What it is, one of `KNOWN`.
-        arguments: Words that are no settings, in their order.
+        arguments: Words that are no settings, in their order; for `require` the one query.
         settings: Names and values as they are written.
         where: `0007_x/up.sql:12`, for messages.
         line: The line of the script that it stands on, counted from 1.
@@ -104,6 +110,8 @@ def _read(rest: str, where: str, line: int) -> Annotation:
         raise InvalidInputError(
             f"{where}: unknown annotation {word!r}", hint=f"known are: {', '.join(sorted(KNOWN))}; correct or remove it"
         )
+    if word.lower() in _TEXTS:
+        return Annotation(word=word.lower(), arguments=(settings.strip(),), settings={}, where=where, line=line)
     arguments, named = _settings(settings.strip(), where)
     return Annotation(word=word.lower(), arguments=arguments, settings=named, where=where, line=line)
 

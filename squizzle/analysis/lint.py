@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from squizzle.analysis.actions import Action, AnyStatement
 from squizzle.analysis.findings import Finding, Severity
@@ -14,6 +15,7 @@ from squizzle.analysis.rules.registry import built_in_rules, by_action
 from squizzle.analysis.rules.rule import Context, Hit, Rule, ScriptState, Way, Where
 from squizzle.analysis.statements import split_statements
 from squizzle.analysis.summary import Inner, Summary, summarize
+from squizzle.analysis.waivers import BAD_WAIVER, UNUSED_WAIVER, waive
 from squizzle.errors import InvalidInputError
 
 UNREADABLE = ("U100", "unreadable-script")
@@ -47,15 +49,20 @@ class LintResult:
         return sum(one.severity is severity and one.waiver is None for one in self.findings)
 
 
-def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = None, major: int = 15) -> LintResult:
+def lint_scripts(
+    scripts: Iterable[Script], *, today: date, rules: Sequence[Rule] | None = None, major: int = 15
+) -> LintResult:
     """Hold scripts against rules.
 
     Args:
         scripts: What to look at.
+        today: A waiver holds up to its last day.
         rules: Instead of all of ours.
         major: The oldest server version that the scripts have to run on.
     """
-    chosen = by_action(built_in_rules() if rules is None else rules)
+    rules = built_in_rules() if rules is None else rules
+    chosen = by_action(rules)
+    names = frozenset(name for rule in rules for name in (rule.code, rule.name))
     findings: list[Finding] = []
     known = Known()
     files = statements = 0
@@ -67,7 +74,9 @@ def lint_scripts(scripts: Iterable[Script], *, rules: Sequence[Rule] | None = No
             findings.append(_unreadable(script, exc))
             continue
         statements += len(split)
-        findings += _Linter(script, chosen, major, known).run(split)
+        linter = _Linter(script, chosen, major, known)
+        for statement, found in linter.run(split):
+            findings += waive(found, statement.notes, file=script.source, known=names, today=today)
     return LintResult(findings=tuple(findings), files=files, statements=statements)
 
 
@@ -92,7 +101,7 @@ def check_rule_names(names: Iterable[str], rules: Sequence[Rule]) -> None:
     Raises:
         InvalidInputError: Some are unknown.
     """
-    known = {UNREADABLE[0], UNREADABLE[1], *(rule.code for rule in rules), *(rule.name for rule in rules)}
+    known = {*UNREADABLE, *BAD_WAIVER, *UNUSED_WAIVER, *(rule.code for rule in rules), *(rule.name for rule in rules)}
     unknown = [name for name in names if name not in known and not name.startswith("squawk:")]
     if unknown:
         raise InvalidInputError(
@@ -128,7 +137,7 @@ class _Linter:
         self._state = ScriptState(known=known, learns=script.way is Way.UP)
         self._offset = 0
 
-    def run(self, statements: Sequence[Statement]) -> Iterator[Finding]:
+    def run(self, statements: Sequence[Statement]) -> Iterator[tuple[Statement, list[Finding]]]:
         summaries = [summarize(statement) for statement in statements]
         controls = [statement for statement in statements if statement.control is not None]
         self._state.controls = bool(controls)
@@ -146,12 +155,15 @@ class _Linter:
                 state=self._state,
                 major=self._major,
             )
-            for action in (AnyStatement(), *summary.actions):
-                yield from self._look(action, context, summary, inner=None)
-            for inner in summary.inner:
-                yield from self._look(inner.action, context, summary, inner=inner)
+            yield statement, list(self._about(summary, context))
             self._state.remember(summary)
             self._offset += len(statement.sql)
+
+    def _about(self, summary: Summary, context: Context) -> Iterator[Finding]:
+        for action in (AnyStatement(), *summary.actions):
+            yield from self._look(action, context, summary, inner=None)
+        for inner in summary.inner:
+            yield from self._look(inner.action, context, summary, inner=inner)
 
     def _look(self, action: Action, context: Context, summary: Summary, *, inner: Inner | None) -> Iterator[Finding]:
         where = Where.SCRIPT if inner is None else Where.DO if inner.runs_now else Where.ROUTINE

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from squizzle.analysis.annotations import Annotation
+
 
 class Control(StrEnum):
     """How a statement controls the transaction."""
@@ -56,6 +58,7 @@ class Statement:
         data: Rows for COPY … FROM stdin, as they stand in the script; None for any other statement.
         adds_enum_value: The value that ALTER TYPE … ADD VALUE adds; the value cannot be used before the commit.
         batch: How it is run in ranges of a key (`-- squizzle: batch …`); None to run it whole.
+        notes: All that the script says to us about it (`-- squizzle: …`).
     """
 
     sql: str
@@ -66,6 +69,12 @@ class Statement:
     data: str | None = None
     adds_enum_value: str | None = None
     batch: BatchOptions | None = None
+    notes: tuple[Annotation, ...] = ()
+
+    @property
+    def requires(self) -> tuple[Annotation, ...]:
+        """What must hold before it runs (`-- squizzle: require SELECT …`)."""
+        return tuple(note for note in self.notes if note.word == "require")
 
     @property
     def ends_transaction(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from squizzle.analysis.annotations import Annotation, before_nothing, read_annotation
+from squizzle.analysis.annotations import KNOWN, Annotation, before_nothing, read_annotation
 from squizzle.analysis.batch_mark import read_batch_mark
 from squizzle.analysis.psql import find_data, pass_over, refuse_variable
 from squizzle.analysis.records import BatchOptions, Control, Statement
@@ -261,7 +261,22 @@ class _Splitter:
             data=data,
             adds_enum_value=_added_enum_value(words, self._literal),
         )
-        return replace(statement, batch=_batch(statement, self._marks, self._source)) if self._marks else statement
+        if not self._marks:
+            return statement
+        for mark in self._marks:
+            if mark.word == "require":
+                _refuse_unfit_requirement(mark)
+        return replace(statement, batch=_batch(statement, self._marks, self._source), notes=tuple(self._marks))
+
+
+def _refuse_unfit_requirement(mark: Annotation) -> None:
+    """What must hold is asked with one query, which changes nothing."""
+    text = mark.arguments[0].rstrip("; ") if mark.arguments else ""
+    asked = split_statements(text, source=mark.where) if text else ()
+    if len(asked) != 1 or asked[0].words[:1] not in {("SELECT",), ("VALUES",), ("TABLE",)}:
+        raise InvalidInputError(
+            f"{mark.where}: require wants one query on the same line", hint=f"write it like this: {KNOWN['require']}"
+        )
 
 
 def _batch(statement: Statement, marks: list[Annotation], source: str) -> BatchOptions | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
     settings = invocation.config.lint
     rules = _rules(settings)
     check_rule_names(settings.severities, rules)
-    result = _weighed(lint_scripts(scripts, rules=rules), invocation)
+    result = _weighed(lint_scripts(scripts, today=datetime.now(UTC).date(), rules=rules), invocation)
     result = with_severities(_second_opinion(result, scripts, settings), settings.severities)
     _print(result, scripts, rules, "json" if invocation.as_json else form)
     return 1 if result.count(Severity.ERROR) else 0

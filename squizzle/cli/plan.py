@@ -66,6 +66,7 @@ def _document(one: PlannedStatement, policy: BatchPolicy) -> dict[str, object]:
         "transactional": one.transactional,
         **({"batch": batch_document(one.statement.batch, policy)} if one.statement.batch else {}),
         "hazards": list(one.hazards),
+        "requires": [note.arguments[0] for note in one.statement.requires],
         "reversal": one.reversal or None,
     }
 
@@ -83,6 +84,7 @@ def _text(one: PlannedStatement, policy: BatchPolicy) -> str:
         f"--   locks   {_locks(one)}; waits for them {waits} at a time",
         f"--   back    {one.reversal or 'there is no way back on disk'}",
         *(f"--   mind    {hazard}" for hazard in one.hazards),
+        *(f"--   only if {note.arguments[0]}" for note in one.statement.requires),
         f"{one.statement.sql};",
     ]
     return "\n".join(lines)

@@ -36,7 +36,7 @@ def divide_where_refused(unit: Unit, refused: int, error: psycopg.Error | None) 
     sqlstate = error.sqlstate
     if sqlstate == _UNSAFE_NEW_ENUM_VALUE:
         return _cut(unit, refused) if refused else ()
-    first = unit.statements[refused].words[0]
+    first = next(iter(unit.statements[refused].words), "")
     if sqlstate == _ACTIVE_TRANSACTION and first not in _NEVER_HELPED:
         return _apart(unit, refused)
     if sqlstate == _INVALID_TRANSACTION_TERMINATION and first in _MAY_COMMIT:

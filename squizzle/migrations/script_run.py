@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from squizzle.analysis.locks.forecast import forecast_locks
 from squizzle.analysis.locks.records import RelationLock
 from squizzle.analysis.records import Statement
+from squizzle.analysis.statements import split_statements
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.batch_records import BatchProgress
@@ -222,6 +223,7 @@ class ScriptRun:
                 set_lock_timeout(self._connection, wanted, local=True)
                 current = wanted
             script_decides = script_decides or sets_lock_timeout(statement)
+            self._require(statement)
             self._execute_inside(statement)
 
     def _execute_inside(self, statement: Statement) -> None:
@@ -253,6 +255,7 @@ class ScriptRun:
             return
         for cleared in clear_leftovers(self._connection, statement, interrupted=self._interrupted):
             self._listener.on_wait(f"{self._step.migration.version}: removed the invalid index {cleared}")
+        self._require(statement)
         if statement.words == ("DISCARD", "ALL"):
             # All of it but for advisory locks: the migration lock is one of them.
             prepare_session(self._connection, schema=self._plan.schema, timeouts=self._plan.timeouts)
@@ -266,6 +269,8 @@ class ScriptRun:
             raise statement_failed(exc, self._step, statement, DatabaseState.CHANGED) from exc
 
     def _in_batches(self, unit: Unit) -> None:
+        if not self._progress.is_begun:
+            self._require(unit.statements[0])
         around = BatchSurroundings(
             connection=self._connection,
             plan=self._plan,
@@ -277,6 +282,22 @@ class ScriptRun:
             note_locks=self._note_locks,
         )
         self._progress = run_in_batches(around, unit, self._progress, state=self._state)
+
+    def _require(self, statement: Statement) -> None:
+        """Ask what the script wants to be true before a statement; it fails here when it is not."""
+        for note in statement.requires:
+            (asked,) = split_statements(note.arguments[0].rstrip("; "), source=note.where)
+            try:
+                problem = check_verification(self._connection, asked)
+            except psycopg.Error as exc:
+                raise statement_failed(exc, self._step, statement, self._state, which=f" ({note.where})") from exc
+            if problem:
+                kind = RollbackFailedError if self._step.direction is Direction.ROLLBACK else MigrationFailedError
+                raise kind(
+                    f"{note.where}: what is required before {excerpt(statement)} does not hold: {problem}",
+                    hint=next_step(self._step, self._state),
+                    database_state=self._state,
+                )
 
     def _verify(self) -> None:
         """Check what must be true afterwards, for whoever comes with a session of its own."""

@@ -53,7 +53,7 @@ class AutomaticBatches:
 
     def __call__(self, earlier: Sequence[Statement], statement: Statement, source: str) -> BatchOptions | None:
         """How the statement runs in batches; None when it runs whole."""
-        if statement.words[0] not in {"UPDATE", "DELETE", "WITH"}:
+        if statement.words[:1] not in {("UPDATE",), ("DELETE",), ("WITH",)}:
             return None
         where = f"{source}:{statement.line}"
         moved = any(_moves_search_path(one) for one in earlier)

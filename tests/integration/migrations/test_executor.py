@@ -861,3 +861,36 @@ def test_locks_of_a_statement_outside_a_transaction_are_sampled_while_it_runs(
         {"locks": [{"relation": "t", **expected}], "complete": True},
         {"locks": [{"relation": "public.t", **expected}]},
     )
+
+
+# --- what a script requires ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statement", ["ALTER TABLE t ADD COLUMN b int", "CREATE INDEX CONCURRENTLY i ON t (a)"])
+def test_a_statement_runs_only_when_what_it_requires_holds(
+    connection: Connection, target: Target, folder: Folder, look: Look, statement: str
+) -> None:
+    folder.write("1", "CREATE TABLE t (a int); INSERT INTO t VALUES (7)")
+    apply_versions(connection, target, folder.read())
+    folder.write("2", f"-- squizzle: require SELECT count(*) = 0 FROM t\n{statement};")  # noqa: S608 - a script
+
+    error = failed(
+        MigrationFailedError, lambda: apply_versions(connection, target, folder.read()), DatabaseState.UNTOUCHED
+    )
+    assert error.message.startswith(f"2_change/up.sql:1: what is required before {statement} does not hold: 1 of 1")
+    assert look(connection) == {"t"}
+
+    connection.execute("DELETE FROM t")
+    apply_versions(connection, target, folder.read())
+    assert read_history(connection, "public").current == "2"
+
+
+def test_a_requirement_that_fails_by_itself_is_named_with_its_line(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    folder.write("1", "SELECT 1;\n-- squizzle: require SELECT count(*) = 0 FROM nowhere\nCREATE TABLE t (a int)")
+    error = failed(
+        MigrationFailedError, lambda: apply_versions(connection, target, folder.read()), DatabaseState.UNTOUCHED
+    )
+    assert "1_change/up.sql:2" in error.message
+    assert "nowhere" in error.message

@@ -154,3 +154,19 @@ def test_a_mark_that_nobody_understands_is_refused_with_its_line(mark: str, what
 
     assert message.startswith("0007_x/up.sql:3: ")
     assert what in message
+
+
+# --- require -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_required_is_one_query_before_the_statement() -> None:
+    (statement,) = split_statements(
+        "-- squizzle: require SELECT count(*) = 0 FROM t WHERE a = 'x y';\nDELETE FROM t", source="x"
+    )
+    assert [note.arguments for note in statement.requires] == [("SELECT count(*) = 0 FROM t WHERE a = 'x y';",)]
+
+
+@pytest.mark.parametrize("query", ["", "DELETE FROM t", "SELECT 1; SELECT 2", "true"])
+def test_a_requirement_that_is_no_query_is_refused(query: str) -> None:
+    with pytest.raises(InvalidInputError, match="x:1: require wants one query on the same line"):
+        split_statements(f"-- squizzle: require {query}\nDELETE FROM t", source="x")

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.lint import LintResult, Script, lint_scripts
+from tests.support.rules import TODAY
 
 
 def lint(text: str) -> LintResult:
-    return lint_scripts([Script(text=text, source="x.sql")])
+    return lint_scripts([Script(text=text, source="x.sql")], today=TODAY)
 
 
 def places(text: str) -> list[tuple[str, int, int]]:

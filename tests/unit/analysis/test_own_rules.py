@@ -11,6 +11,7 @@ from squizzle.analysis.lint import Script, check_rule_names, lint_scripts, with_
 from squizzle.analysis.rules.own import load_rules
 from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.errors import InvalidInputError
+from tests.support.rules import TODAY
 
 OWN = """
 from squizzle.analysis.actions import CreateTable
@@ -50,7 +51,7 @@ def own(code: str = "P001", name: str = "our-prefix") -> str:
 
 def test_a_rule_of_the_project_looks_like_one_of_ours(tmp_path: Path) -> None:
     write(tmp_path, "prefix.py", own())
-    (finding,) = lint_scripts([SCRIPT], rules=load_rules(tmp_path, beside=built_in_rules())).findings
+    (finding,) = lint_scripts([SCRIPT], rules=load_rules(tmp_path, beside=built_in_rules()), today=TODAY).findings
     assert (finding.rule, finding.name, finding.line, finding.severity) == ("P001", "our-prefix", 1, Severity.ERROR)
     assert finding.message == "t does not begin with shop_"
 
@@ -79,7 +80,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_severities_are_chosen_by_code_or_name_and_off_is_silence() -> None:
-    result = lint_scripts([Script(text="CREATE INDEX i ON t (a); DELETE FROM t;", source="x.sql")])
+    result = lint_scripts([Script(text="CREATE INDEX i ON t (a); DELETE FROM t;", source="x.sql")], today=TODAY)
     chosen = with_severities(result, {"L101": "error", "rows-without-where": "off"})
     kept = {one.rule: one.severity for one in chosen.findings}
     assert kept["L101"] is Severity.ERROR

@@ -8,7 +8,7 @@ from squizzle.analysis.findings import Severity
 from squizzle.analysis.lint import Script, lint_scripts
 from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.analysis.rules.rule import Way
-from tests.support.rules import findings_of
+from tests.support.rules import TODAY, findings_of
 
 
 def told(text: str, *, way: Way = Way.UP, severities: tuple[Severity, ...] = tuple(Severity)) -> list[str]:
@@ -150,7 +150,7 @@ def test_a_down_script_teaches_nothing_to_the_scripts_behind_it() -> None:
         Script(text="DROP TABLE t", source="down", way=Way.DOWN),
         Script(text="ALTER TABLE t ALTER a TYPE varchar(9)", source="next"),
     ]
-    assert [one.rule for one in lint_scripts(scripts).findings if one.file == "next"] == []
+    assert [one.rule for one in lint_scripts(scripts, today=TODAY).findings if one.file == "next"] == []
 
 
 def test_a_type_that_no_script_tells_is_said_to_be_unknown() -> None:

@@ -11,6 +11,7 @@ from squizzle.analysis.lint import Script, lint_scripts
 from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.analysis.rules.rule import Way
 from squizzle.analysis.scanner import scan
+from tests.support.rules import TODAY
 
 CORPUS = [text for rule in built_in_rules() for text in (rule.bad, rule.good)]
 ODD = [
@@ -70,7 +71,7 @@ def test_no_mutation_of_an_example_makes_it_fail(number: int, changes: int, chan
     for _ in range(changes):
         tokens = mutate(tokens, chance)
     script = Script(text=chance.choice([" ", "\n", "/* é */ "]).join(tokens), source="x.sql", way=way)
-    for finding in lint_scripts([script]).findings:
+    for finding in lint_scripts([script], today=TODAY).findings:
         assert finding.line >= 1
         assert finding.column >= 1
         assert finding.message
@@ -86,4 +87,4 @@ def test_no_mutation_of_an_example_makes_it_fail(number: int, changes: int, chan
 @example("DROP OPERATOR + (int, int); DROP CAST (int AS text); DROP TRANSFORM FOR int LANGUAGE sql")
 @example("ALTER DOMAIN d DROP NOT NULL; ALTER TABLE ONLY t ALTER a SET DEFAULT NULL")
 def test_no_other_text_makes_it_fail(text: str) -> None:
-    lint_scripts([Script(text=text, source="x.sql")])
+    lint_scripts([Script(text=text, source="x.sql")], today=TODAY)

@@ -10,7 +10,7 @@ from squizzle.analysis.findings import Finding, Severity
 from squizzle.analysis.lint import Script, lint_scripts
 from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.analysis.rules.rule import Rule
-from tests.support.rules import SCHEMA, findings_of, sql_of_hint
+from tests.support.rules import SCHEMA, TODAY, findings_of, sql_of_hint
 
 RULES = built_in_rules()
 each_rule = pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])
@@ -107,8 +107,10 @@ def test_the_safe_way_that_a_finding_prints_is_not_found_by_the_same_rule(rule: 
     for one in findings_of(rule.bad):
         if one.rule == rule.code and sql_of_hint(one.hint) and rule.code not in DROPS_IN_THE_END:
             steps = one.hint.split("-- in the next migration:")
-            told = lint_scripts(Script(text=text, source="step") for text in (SCHEMA, *steps)).findings
-            assert rule.code not in {found.rule for found in told} - codes(lint_scripts(SCHEMA_ONLY).findings)
+            told = lint_scripts([Script(text=text, source="step") for text in (SCHEMA, *steps)], today=TODAY).findings
+            assert rule.code not in {found.rule for found in told} - codes(
+                lint_scripts(SCHEMA_ONLY, today=TODAY).findings
+            )
 
 
 SCHEMA_ONLY = [Script(text=SCHEMA, source="step")]
