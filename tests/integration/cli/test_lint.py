@@ -120,3 +120,11 @@ def test_a_project_chooses_severities_and_adds_rules_of_its_own(offline: Squizzl
     offline.configure('[lint]\nrules = "rules"\n')
     missing = offline("lint", "--json")
     assert (missing.code, "is no folder of rules" in missing.err) == (2, True)
+
+
+def test_the_example_is_clean_but_for_what_it_allows_with_a_reason(offline: Squizzle) -> None:
+    example = Path(__file__).parents[3] / "examples" / "shop" / "migrations"
+    done = offline("lint", str(example), "--json")
+    counted = [one for one in done.document["findings"] if one["waived"] is None and one["severity"] != "info"]
+    assert (done.code, counted) == (0, [])
+    assert done.document["summary"]["waived"] >= 10

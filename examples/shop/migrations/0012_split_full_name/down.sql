@@ -1,16 +1,21 @@
 -- full_name comes back exactly, for every row: given_name, a space, family_name. It comes back as the last column.
 -- The parts stay filled, as the release between 0011 and 0012 writes them.
 
+-- squizzle: allow L102 reason="users has some ten thousand rows: under a second"
 DROP INDEX users_family_name_idx;
 
 ALTER TABLE users ADD COLUMN full_name text;
 
 SET LOCAL shop.keep_updated_at = 'on';
 
+-- squizzle: allow L129 reason="users has some ten thousand rows: under a second"
 UPDATE users SET full_name = coalesce(given_name || ' ', '') || family_name WHERE full_name IS NULL;
 
+-- squizzle: allow L113 L129 reason="users has some ten thousand rows: under a second"
 ALTER TABLE users ALTER COLUMN full_name SET NOT NULL;
+-- squizzle: allow L108 L129 reason="users has some ten thousand rows: under a second"
 ALTER TABLE users ADD CONSTRAINT users_full_name_length CHECK (length(full_name) BETWEEN 1 AND 200);
+-- squizzle: allow L101 L129 reason="users has some ten thousand rows: under a second"
 CREATE INDEX users_full_name_idx ON users (full_name);
 COMMENT ON COLUMN users.full_name IS 'As the person writes it, e.g. Zoë van der O''Brien';
 
