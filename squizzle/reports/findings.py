@@ -56,7 +56,7 @@ def as_text(result: LintResult, sources: Mapping[str, str]) -> str:
 
 
 def _paragraph(one: Finding, source: str) -> Iterator[str]:
-    yield f"{one.severity}[{one.rule}] {one.name}: {one.message}"
+    yield f"{'allowed ' if one.waiver else ''}{one.severity}[{one.rule}] {one.name}: {one.message}"
     yield f"  --> {one.file}:{one.line}:{one.column}"
     lines = source.split("\n")
     if one.line <= len(lines):
