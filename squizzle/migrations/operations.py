@@ -77,7 +77,9 @@ def preview_apply(
     if books is not None:
         check_in_step(connection, target.schema, books, history)
     choose = _choose_to_apply(connection, target, migrations, to=to, only=only, policy=policy, listener=listener)
-    return choose(history)
+    steps = choose(history)
+    refuse_missing_extensions(connection, steps)
+    return steps
 
 
 def _choose_to_apply(
@@ -114,7 +116,9 @@ def preview_rollback(
     history = read_history(connection, target.schema)
     if books is not None:
         check_in_step(connection, target.schema, books, history)
-    return plan_rollback(migrations, history, to=to, only=only)
+    steps = plan_rollback(migrations, history, to=to, only=only)
+    refuse_missing_extensions(connection, steps)
+    return steps
 
 
 def apply_versions(

@@ -10,7 +10,7 @@ from psycopg import sql
 from squizzle.errors import DatabaseState, MigrationFailedError
 from squizzle.migrations.history import read_history
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.operations import apply_versions, roll_back_versions
+from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
@@ -160,6 +160,8 @@ def test_every_extension_that_the_server_lacks_is_named_before_anything_runs(
     folder.write("2", 'SELECT 1;\nCREATE EXTENSION IF NOT EXISTS "no-such-one"')
     folder.write("3", "CREATE EXTENSION nor_this WITH SCHEMA public")
 
+    with pytest.raises(MigrationFailedError, match="no-such-one"):
+        preview_apply(connection, target, folder.read())
     with pytest.raises(MigrationFailedError) as caught:
         apply_versions(connection, target, folder.read())
 
