@@ -52,7 +52,7 @@ class Statement:
     Attributes:
         sql: Its text without the semicolon, from its first to its last token.
         line: The line of the script that it begins on, counted from 1.
-        words: Its first words in capitals, up to the first literal, comments left out; for telling what kind it is.
+        words: Its first words in capitals, comments left out, `'…'` for literals; for telling what kind it is.
         transactional: False when PostgreSQL refuses it inside a transaction block.
         control: Set for BEGIN, COMMIT, ROLLBACK …, which would take the transaction out of our hands.
         data: Rows for COPY … FROM stdin, as they stand in the script; None for any other statement.

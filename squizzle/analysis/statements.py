@@ -57,6 +57,8 @@ def split_statements(script: str, *, source: str) -> tuple[Statement, ...]:
 
 # What decides where a statement ends.
 _TELLING = (_SEMICOLON, "(", ")", "\\", ":", "BEGIN", "ATOMIC", "CASE", "END")
+# What stands for a number or a text among the words of a statement.
+LITERAL = "'…'"
 # Enough for every rule that looks at how a statement begins.
 _WORDS_KEPT = 16
 _WORD_KEPT = 64
@@ -92,7 +94,6 @@ class _Splitter:
         self._cuts: list[tuple[int, int]] = []
         self._words: list[str] = []
         self._literal: str | None = None
-        self._kept = 0
         self._marks: list[Annotation] = []
         self._nesting = _Nesting()
 
@@ -175,8 +176,7 @@ class _Splitter:
         if not self._words:
             self._begin = stretch.start_of(begin)
         words = stretch.words(begin, end)
-        if self._literal is None:
-            self._add_names(stretch, begin, words)
+        self._add_names(stretch, begin, words)
         if len(self._words) > _LONG:
             words = [word for word in words if word not in _IN_ROWS]
         self._words += words
@@ -199,14 +199,15 @@ class _Splitter:
                 self._marks.append(mark)
 
     def _add_names(self, stretch: Stretch, begin: int, words: list[str]) -> None:
-        """Put names into the words: into the first ones, before the first literal."""
-        for position in range(min(len(words), _WORDS_KEPT - self._kept)):
+        """Put names into the first words, and something short for literals: their text makes no kind of statement."""
+        for position in range(min(len(words), _WORDS_KEPT - len(self._words))):
             index = begin + position
-            if stretch.is_literal(index):
+            if not stretch.is_literal(index):
+                words[position] = words[position] or stretch.text_of(index, at_most=_WORD_KEPT).upper()
+                continue
+            words[position] = LITERAL
+            if self._literal is None:
                 self._literal = stretch.text_of(index, at_most=_LITERAL_KEPT)
-                return
-            words[position] = words[position] or stretch.text_of(index, at_most=_WORD_KEPT).upper()
-            self._kept += 1
 
     def _end_at(self, position: int) -> bool:
         """The statement's semicolon ends here; whether rows follow, so that the scanner starts anew behind them."""
@@ -248,7 +249,7 @@ class _Splitter:
         judged = self._judged.get(words)
         if judged is None:
             judged = _Judgement(
-                words=words[: self._kept], transactional=not _refuses_transaction(words), control=_control(words)
+                words=words[:_WORDS_KEPT], transactional=not _refuses_transaction(words), control=_control(words)
             )
             if len(words) < _LONG:
                 self._judged[words] = judged

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from squizzle.analysis import scanner
 from squizzle.analysis.records import Statement
-from squizzle.analysis.statements import split_statements
+from squizzle.analysis.statements import LITERAL, split_statements
 from squizzle.errors import InvalidInputError
 
 BEGIN_ATOMIC = """CREATE FUNCTION double(n int) RETURNS int LANGUAGE sql
@@ -436,6 +436,19 @@ def test_a_script_that_is_read_in_small_stretches_is_split_the_same(script: str,
         patch.setattr(scanner, "SMALLEST", min(sizes))
         patch.setattr(scanner, "LARGEST", max(sizes))
         assert outcome() == whole
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("select 'x' as a into temp b", ("SELECT", LITERAL, "AS", "A", "INTO", "TEMP", "B")),
+        ("1", (LITERAL,)),
+        ("$1", (LITERAL,)),
+        ('SET "A" TO -- why\n 5', ("SET", '"A"', "TO", LITERAL)),
+    ],
+)
+def test_the_words_tell_what_a_statement_is_without_what_its_literals_say(sql: str, words: tuple[str, ...]) -> None:
+    assert one(sql).words == words
 
 
 # --- what a large file costs ---------------------------------------------------------------------------------------
