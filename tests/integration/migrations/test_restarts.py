@@ -89,7 +89,9 @@ def test_a_restart_in_the_middle_of_a_transactional_script_leaves_nothing_of_it(
     folder.write("2", "INSERT INTO t VALUES (1)")
     with server.connect() as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
-        assert [row.version for row in read_status(connection, TARGET, folder.read()).running] == ["2"]
+        running = [row.version for row in read_status(connection, TARGET, folder.read()).running]
+        # That a run has begun is not waited for on disk, so a crash may take it along; nothing else was done by then.
+        assert running == ["2"] or (mode == "immediate" and running == [])
         apply_versions(connection, TARGET, folder.read())
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
