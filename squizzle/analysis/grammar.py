@@ -34,15 +34,26 @@ def parse_statement(text: str) -> Tree | None:
     return statements[0].stmt if len(statements) == 1 else None
 
 
+def deparse_statement(tree: Tree) -> str | None:
+    """The SQL of one statement's parse tree, perhaps a changed one; None when it cannot be printed.
+
+    Args:
+        tree: What `parse_statement` gave.
+    """
+    whole = pg_query_pb2.ParseResult()
+    whole.stmts.add().stmt.CopyFrom(tree)
+    try:
+        return postgast.deparse(whole)
+    except (postgast.PgQueryError, DecodeError):
+        return None
+
+
 def write_index_statement(tree: Tree) -> str | None:
     """A CREATE INDEX as text again; None when it cannot be written.
 
     Args:
         tree: The `index_stmt` of a parse tree, perhaps changed.
     """
-    script = pg_query_pb2.ParseResult()
-    script.stmts.add().stmt.index_stmt.CopyFrom(tree)
-    try:
-        return postgast.deparse(script)
-    except postgast.PgQueryError:
-        return None
+    node = pg_query_pb2.Node()
+    node.index_stmt.CopyFrom(tree)
+    return deparse_statement(node)

@@ -8,6 +8,7 @@ however large it is: all tokens of a file at once take forty times its size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -265,3 +266,15 @@ def _scan(part: str) -> tuple[Sequence[pg_query_pb2.ScanToken], int, _Problem | 
             # What it is "at or near" is all the rest of the part.
             problem = problem or _Problem(reason=exc.message.partition(" at or near ")[0], place=readable)
     return (), 0, problem
+
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+_FREE = frozenset({"NO_KEYWORD", "UNRESERVED_KEYWORD"})
+
+
+def is_plain_word(name: str) -> bool:
+    """Whether a name means the same without double quotes (the rule of PostgreSQL's quote_ident)."""
+    if not _PLAIN.fullmatch(name):
+        return False
+    tokens = postgast.scan(name).tokens
+    return len(tokens) == 1 and pg_query_pb2.KeywordKind.Name(tokens[0].keyword_kind) in _FREE

@@ -24,6 +24,7 @@ _VERBS = {
     "adopt": "squizzle.cli.adopt",
     "apply": "squizzle.cli.migrate",
     "digest": "squizzle.cli.inspect",
+    "generate-rollback": "squizzle.cli.reverse",
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",
     "new": "squizzle.cli.scaffold",
@@ -43,7 +44,7 @@ class _Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name in _VERBS:
-            command = getattr(import_module(_VERBS[cmd_name]), cmd_name)
+            command = getattr(import_module(_VERBS[cmd_name]), cmd_name.replace("-", "_"))
         else:
             plugged = _plugged()
             command = plugged[cmd_name].load() if cmd_name in plugged else None

@@ -12,14 +12,22 @@ from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
+from squizzle.cli.reverse import means_of, with_generated_downs
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.executor import Report
 from squizzle.migrations.history import lock_documents
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.operations import apply_versions, preview_apply, preview_rollback, roll_back_versions
+from squizzle.migrations.operations import (
+    apply_versions,
+    preview_apply,
+    preview_rollback,
+    preview_versions,
+    roll_back_versions,
+)
 from squizzle.migrations.preview import Preview, place_of, preview_step
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
+from squizzle.migrations.reversal.requests import Live
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target, read_identity
@@ -183,18 +191,37 @@ def _summary(report: Report, current: str | None) -> str:
 @click.argument("version", required=False)
 @click.option("--to", metavar="VERSION", help="Roll back everything after this version; it stays applied.")
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
+@click.option("--generated", is_flag=True, help="Where there is no down script, take the generated way back.")
+@click.option("--accept-loss", is_flag=True, help="With --generated: also one that loses something.")
+@click.option("--scratch", metavar="URL", help="With --generated: a server for scratch databases.")
 @common_options
-def rollback(invocation: Invocation, version: str | None, to: str | None, *, dry_run: bool) -> None:
+def rollback(
+    invocation: Invocation,
+    version: str | None,
+    to: str | None,
+    scratch: str | None,
+    *,
+    dry_run: bool,
+    generated: bool,
+    accept_loss: bool,
+) -> None:
     """Run down scripts, newest version first: VERSION (the newest), or everything after --to VERSION.
 
     There is no default: going back always says how far.
     """
     if (version is None) == (to is None):
         raise InvalidInputError("say what to roll back", hint="give VERSION, or --to VERSION; there is no default")
+    if (accept_loss or scratch) and not generated:
+        raise InvalidInputError("--accept-loss and --scratch say how to generate a way back", hint="add --generated")
     access, target = invocation.target()
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
     with connect(access, target.database, purpose="rollback") as connection:
+        if generated:
+            means = means_of(invocation, scratch)
+            chosen = preview_versions(connection, target, migrations, to=to, only=version)
+            live = Live(connection=connection, access=access, target=target)
+            migrations = with_generated_downs(migrations, chosen, live, means, accept_loss=accept_loss)
         if dry_run:
             planned = preview_rollback(connection, target, migrations, to=to, only=version, books=books)
             _print_preview(invocation, connection, target, planned, verb="roll_back")

@@ -19,7 +19,7 @@ from squizzle.migrations.extensions import refuse_missing_extensions
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.planning import plan_apply, plan_rollback
+from squizzle.migrations.planning import choose_for_rollback, plan_apply, plan_rollback
 from squizzle.migrations.records import (
     HistoryRow,
     Migration,
@@ -119,6 +119,19 @@ def preview_rollback(
     steps = plan_rollback(migrations, history, to=to, only=only)
     refuse_missing_extensions(connection, steps)
     return steps
+
+
+def preview_versions(
+    connection: Connection,
+    target: Target,
+    migrations: Sequence[Migration],
+    *,
+    to: str | None = None,
+    only: str | None = None,
+) -> tuple[str, ...]:
+    """The versions that `roll_back_versions` would take back now, newest first. Nothing is changed."""
+    check_identity(read_identity(connection), target.expected, database=target.database)
+    return tuple(choose_for_rollback(migrations, read_history(connection, target.schema), to=to, only=only))
 
 
 def apply_versions(

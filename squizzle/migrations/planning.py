@@ -299,11 +299,8 @@ def plan_rollback(
         ChecksumMismatchError: A rollback in batches did not end, and what it has done was changed in the down script.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
-    _refuse_repeatable(to or only or "", migrations)
-    there = _present(history)
     half_done = {version: row.statements_done for version, row in history.half_done().items()}
-    to, only = full_version(to, migrations), full_version(only, migrations)
-    chosen = _only_newest(only, there, migrations) if only is not None else _after(to, there, migrations)
+    chosen = choose_for_rollback(migrations, history, to=to, only=only)
     on_disk = {migration.version: migration for migration in migrations}
     begun = history.half_rolled_back()
     died = history.interrupted(Direction.ROLLBACK)
@@ -311,6 +308,16 @@ def plan_rollback(
         _planned_down(version, on_disk, done=half_done.get(version, 0), begun=begun.get(version)) for version in chosen
     )
     return tuple(replace(step, interrupted=step.migration.version in died) for step in steps)
+
+
+def choose_for_rollback(
+    migrations: Sequence[Migration], history: History, *, to: str | None = None, only: str | None = None
+) -> list[str]:
+    """The versions that a rollback would take back, newest first; args and errors as for `plan_rollback`."""
+    _refuse_repeatable(to or only or "", migrations)
+    there = _present(history)
+    to, only = full_version(to, migrations), full_version(only, migrations)
+    return _only_newest(only, there, migrations) if only is not None else _after(to, there, migrations)
 
 
 def _present(history: History) -> list[str]:
@@ -360,6 +367,6 @@ def _planned_down(
         lacks = "is not in the migrations folder" if migration is None else "has no down.sql"
         raise RollbackFailedError(
             f"{version} {lacks}; nothing was rolled back",
-            hint="write the down script, or bring the data back from a backup",
+            hint="write the down script, let --generated write it, or bring the data back from a backup",
         )
     return _planned(migration, Direction.ROLLBACK, begun, _never)

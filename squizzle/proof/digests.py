@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -80,7 +81,7 @@ _TABLES = """
            coalesce((SELECT array_agg(a.attname::text ORDER BY a.attname)
                      FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'squizzle_undo')
       AND n.nspname NOT LIKE 'pg\\_%%'
       AND (%(schema)s::text IS NULL OR n.nspname = %(schema)s::text)
       AND (%(bookkeeping)s OR (n.nspname <> 'squizzle' AND c.relname <> 'squizzle_history'))
@@ -149,6 +150,36 @@ def digest_schema(connection: Connection, *, schema: str | None = None) -> Schem
         return _schema_digest(connection, schema)
 
 
+def digest_own_changes(connection: Connection) -> SchemaDigest:
+    """Fingerprint all definitions as this session's open transaction sees them, its own changes included.
+
+    Args:
+        connection: A session in a transaction, or in none; its settings are as before afterwards.
+
+    Raises:
+        DatabaseError: The session was lost, or its transaction has failed.
+    """
+    with _translated("fingerprint the schema"), connection.transaction(force_rollback=True):
+        connection.execute(
+            _SET_FOR_TRANSACTION, (json.dumps(_TEXT_SETTINGS | {"plan_cache_mode": "force_generic_plan"}),)
+        )
+        scalars = frozenset(name for (name,) in connection.execute(_SCALARS))
+        return _digest_of(connection.execute(_prepared(connection)), scalars)
+
+
+# To plan the long query takes longer than to run it, and a proof runs it after each statement.
+_PREPARED = "squizzle_schema_objects"
+
+
+def _prepared(connection: Connection) -> bytes:
+    """EXECUTE of the query over the catalogue, which is prepared in this session where it is not yet."""
+    known = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name = %s)"
+    if connection.execute(known, (_PREPARED,)).fetchone() == (False,):
+        query = load_sql("squizzle.proof", "schema_objects").replace("%(schema)s", "$1").replace("%%", "%")
+        connection.execute(f"PREPARE {_PREPARED} (text) AS {query}".encode())
+    return f"EXECUTE {_PREPARED} (NULL)".encode()
+
+
 @contextmanager
 def read_snapshot(connection: Connection) -> Iterator[str]:
     """One read-only REPEATABLE READ transaction, with the settings that make the texts of values comparable.
@@ -174,7 +205,10 @@ def _translated(doing: str) -> Iterator[None]:
 
 def _schema_digest(connection: Connection, schema: str | None) -> SchemaDigest:
     scalars = frozenset(name for (name,) in connection.execute(_SCALARS))
-    rows = connection.execute(load_sql("squizzle.proof", "schema_objects"), {"schema": schema})
+    return _digest_of(connection.execute(load_sql("squizzle.proof", "schema_objects"), {"schema": schema}), scalars)
+
+
+def _digest_of(rows: Iterable[TupleRow], scalars: frozenset[str]) -> SchemaDigest:
     found = (_schema_object(*row, scalars=scalars) for row in rows)
     objects = tuple(sorted(found, key=lambda one: (one.kind, one.name, one.strict)))
     return SchemaDigest(
@@ -249,6 +283,13 @@ def compare_digests(expected: DatabaseDigest, found: DatabaseDigest) -> Comparis
 
 
 _Objects = Mapping[tuple[str, str], SchemaObject]
+
+
+def differing_objects(expected: SchemaDigest, found: SchemaDigest) -> frozenset[tuple[str, str]]:
+    """Kind and name of everything that is not there in both with the same meaning. Pure."""
+    wanted = {(one.kind, one.name): one.logical for one in expected.objects}
+    there = {(one.kind, one.name): one.logical for one in found.objects}
+    return frozenset(key for key in wanted.keys() | there.keys() if wanted.get(key) != there.get(key))
 
 
 def _without_lost(wanted: _Objects, there: _Objects) -> _Objects:

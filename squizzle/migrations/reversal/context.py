@@ -1,0 +1,64 @@
+"""What earlier statements of the same script mean for a later one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from squizzle.analysis.grammar import Tree
+from squizzle.migrations.reversal.trees import range_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What the script did before the statement.
+
+    Attributes:
+        created: Relations that the script made: their rows go with them.
+        added: Columns (relation, unquoted name) that it added.
+        save_as: What tables with saved rows begin with (`0007`); empty when rows are not to be saved.
+        number: Which statement this is, counted from 1; makes names of saved rows different.
+    """
+
+    created: frozenset[str] = frozenset()
+    added: frozenset[tuple[str, str]] = frozenset()
+    save_as: str = ""
+    number: int = 1
+
+    def after(self, tree: Tree | None) -> Context:
+        """What holds behind this statement."""
+        following = replace(self, number=self.number + 1)
+        if tree is None:
+            return following
+        made, added = frozenset(_created(tree)), frozenset(_added(tree))
+        return replace(following, created=self.created | made, added=self.added | added).renamed(tree)
+
+    def renamed(self, tree: Tree) -> Context:
+        """The same with the new name of a relation of ours."""
+        if tree.WhichOneof("node") != "rename_stmt" or tree.rename_stmt.subname:
+            return self
+        old = range_name(tree.rename_stmt.relation)
+        if old not in self.created:
+            return self
+        relation = type(tree.rename_stmt.relation)()
+        relation.CopyFrom(tree.rename_stmt.relation)
+        relation.relname = tree.rename_stmt.newname
+        return replace(self, created=self.created | {range_name(relation)})
+
+
+def _created(tree: Tree) -> Iterator[str]:
+    match tree.WhichOneof("node"):
+        case "create_stmt" if not tree.create_stmt.if_not_exists:
+            yield range_name(tree.create_stmt.relation)
+        case "create_table_as_stmt" if not tree.create_table_as_stmt.if_not_exists:
+            yield range_name(tree.create_table_as_stmt.into.rel)
+
+
+def _added(tree: Tree) -> Iterator[tuple[str, str]]:
+    if tree.WhichOneof("node") != "alter_table_stmt":
+        return
+    for command in tree.alter_table_stmt.cmds:
+        definition = getattr(command.alter_table_cmd, "def")
+        is_column = definition.WhichOneof("node") == "column_def" and not command.alter_table_cmd.missing_ok
+        if is_column and not command.alter_table_cmd.name and definition.column_def.colname:
+            yield range_name(tree.alter_table_stmt.relation), definition.column_def.colname

@@ -1,0 +1,277 @@
+"""Every kind of change and its generated way back, on real servers: executed, compared, and applied again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from squizzle.analysis.statements import split_statements
+from squizzle.migrations.reversal.catalogue import Catalogue
+from squizzle.migrations.reversal.context import Context
+from squizzle.migrations.reversal.generate import Script, reverse_with_proof
+from squizzle.migrations.reversal.proving import Proof, prove, run_forward
+from squizzle.migrations.reversal.records import Match, Reverse, Reversibility
+from squizzle.migrations.reversal.scratch import ScratchDatabases, ScratchServer
+from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.programs import ClientPrograms
+from squizzle.proof.digests import digest_own_changes
+from tests.integration.proof.changes import ALL, Change
+from tests.support.scratch import new_database
+
+COMPANY = Path(__file__).parents[2].joinpath("proof", "company.sql").read_text(encoding="utf-8")
+ROLES = {"reader": f"reader_{secrets.token_hex(3)}", "owner": f"owner_{secrets.token_hex(3)}"}
+
+# What PostgreSQL itself has no way back for; the label must say so.
+NO_WAY_BACK = {
+    "ALTER TABLE s.child NO INHERIT s.base",
+    next(change.do for change in ALL if "ATTACH PARTITION s.loose_part" in change.do),
+    "DROP EXTENSION IF EXISTS plpgsql CASCADE",
+    "ALTER SERVER f_server VERSION '2'",
+}
+
+
+class Place:
+    """A database with one of everything, made anew after a test that did not leave it as it was."""
+
+    def __init__(self, control: Connection, access: ServerAccess, template: str, programs: ClientPrograms) -> None:
+        self._control, self._access, self._template, self._programs = control, access, template, programs
+        self._connection: Connection | None = None
+        self._made: list[str] = []
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            name = f"{self._template}_{len(self._made)}"
+            self._made.append(name)
+            command = sql.SQL("CREATE DATABASE {} STRATEGY file_copy TEMPLATE {}")
+            self._control.execute(command.format(sql.Identifier(name), sql.Identifier(self._template)))
+            self._connection = connect(self._access, name, purpose="test")
+        return self._connection
+
+    def prove(self, script: str, *, context: Context | None = None) -> Proof:
+        catalogue = Catalogue(self.connection, access=self._access, programs=self._programs)
+        statements = split_statements(script.format(**ROLES), source="test")
+        try:
+            proof = prove(self.connection, catalogue, statements, context=context or Context())
+        except BaseException:
+            self.close()
+            raise
+        if proof.match is not Match.STRICT:
+            self.close()
+        return proof
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@pytest.fixture(scope="module")
+def place(access: ServerAccess, programs: ClientPrograms) -> Iterator[Place]:
+    with connect(access, "postgres", purpose="test") as control:
+        for role in ROLES.values():
+            control.execute(f"CREATE ROLE {role}".encode())
+        with new_database(control, sql.SQL("TEMPLATE template0")) as template:
+            with connect(access, template, purpose="test") as session:
+                session.execute(COMPANY.format(**ROLES).encode())
+            made = Place(control, access, template, programs)
+            yield made
+            made.close()
+        for role in ROLES.values():
+            control.execute(f"DROP ROLE {role}".encode())
+
+
+def is_script(change: Change) -> bool:
+    """Some change what no script may: the catalogue itself, or what roles of the cluster are."""
+    return not change.do.startswith("UPDATE pg_") and "SUPERUSER" not in change.do
+
+
+def wanted(connection: Connection, position: int, change: Change) -> bool:
+    """Every sixth change on each server, others on others, and all that only newer ones know.
+
+    A proof costs a tenth of a second, and there are 300 changes.
+    """
+    major = connection.info.server_version // 10000
+    if major < change.since:
+        return False
+    if change.needs and connection.execute(change.needs.encode()).fetchone() is None:
+        return False
+    return bool(change.since) or change.do in NO_WAY_BACK or position % 6 == major % 6
+
+
+def test_every_change_comes_back_or_is_said_not_to(place: Place) -> None:
+    changes = [change for change in ALL if is_script(change)]
+    chosen = [change for position, change in enumerate(changes) if wanted(place.connection, position, change)]
+    assert len(chosen) > 45
+    wrong = []
+    for change in chosen:
+        proof = place.prove(change.do)
+        exact = all(one.reverse.reversibility is Reversibility.EXACT for one in proof.statements)
+        if (proof.match is Match.DIFFERENT) != (change.do in NO_WAY_BACK) or (
+            exact and proof.match is not Match.STRICT
+        ):
+            wrong.append((change.do, proof.match, [one.reverse for one in proof.statements]))
+
+    assert wrong == []
+
+
+# What hand-written down scripts get wrong, and what needs more than one statement to go wrong.
+STORIES = {
+    "a unique index is not a plain one": "DROP INDEX s.m_number_key",
+    "a length comes back": "ALTER TABLE s.u ALTER c TYPE varchar(10); ALTER TABLE s.u ALTER c TYPE text",
+    "a default survives a type change": """
+        ALTER TABLE s.u ALTER b SET DEFAULT 7;
+        ALTER TABLE s.u ALTER b DROP DEFAULT, ALTER b TYPE text USING b::text, ALTER b SET DEFAULT 'seven'
+    """,
+    "a foreign key keeps its action and its name": """
+        ALTER TABLE s.u ADD CONSTRAINT odd_name FOREIGN KEY (a) REFERENCES s.parent ON DELETE SET NULL DEFERRABLE;
+        ALTER TABLE s.u DROP CONSTRAINT odd_name
+    """,
+    "a view that gained a column": """
+        CREATE OR REPLACE VIEW s.v AS SELECT id, name, note FROM s.t;
+        COMMENT ON COLUMN s.v.note IS 'new'; GRANT SELECT ON s.v TO {reader};
+        CREATE OR REPLACE VIEW s.v AS SELECT id, name, note, price FROM s.t
+    """,
+    "views on views": """
+        CREATE VIEW s.v2 AS SELECT name FROM s.v; GRANT SELECT ON s.v2 TO {reader}; COMMENT ON VIEW s.v2 IS 'x';
+        DROP VIEW s.v CASCADE
+    """,
+    "a function's last body, not the one before": """
+        CREATE OR REPLACE FUNCTION s.even(v int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT v % 4 = 0';
+        CREATE OR REPLACE FUNCTION s.even(v int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT v % 8 = 0'
+    """,
+    "a function whose parameters changed": """
+        CREATE FUNCTION s.f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+        CREATE OR REPLACE FUNCTION s.f(a int DEFAULT 3) RETURNS int LANGUAGE sql AS 'SELECT 2'
+    """,
+    "an enum with a column, a default, an index and a view": """
+        CREATE TABLE s.e (m s.mood NOT NULL DEFAULT 'low', many s.mood[]);
+        CREATE INDEX e_m_idx ON s.e (m) WHERE m <> 'mid'; CREATE VIEW s.ev AS SELECT m FROM s.e WHERE m = 'high';
+        COMMENT ON TYPE s.mood IS 'how it is'; GRANT USAGE ON TYPE s.mood TO {reader};
+        ALTER TYPE s.mood ADD VALUE 'top' AFTER 'low'
+    """,
+    "names that are chosen": """
+        CREATE INDEX ON s.u (a, lower(c)); CREATE INDEX ON s.u (a, lower(c));
+        ALTER TABLE s.u ADD CHECK (a > 0), ADD CHECK (a < b), ADD UNIQUE (a, b), ADD FOREIGN KEY (b) REFERENCES s.parent;
+        ALTER TABLE s.u ADD PRIMARY KEY (a), ADD EXCLUDE (b WITH =)
+    """,
+    "a key from an index": """
+        CREATE UNIQUE INDEX was_an_index ON s.u (a) WITH (fillfactor = 50);
+        ALTER TABLE s.u ADD CONSTRAINT now_a_key PRIMARY KEY USING INDEX was_an_index
+    """,
+    "a renamed table that loses a constraint": """
+        ALTER TABLE s.t RENAME TO t2; ALTER TABLE s.t2 DROP CONSTRAINT t_price_check; ALTER TABLE s.t2 RENAME note TO n
+    """,
+    "moved, owned, described and granted": """
+        CREATE SCHEMA s5; ALTER TABLE s.u SET SCHEMA s5; ALTER TABLE s5.u OWNER TO {owner};
+        COMMENT ON COLUMN s5.u.a IS 'x'; REVOKE SELECT ON s5.u FROM {reader}; GRANT UPDATE (a) ON s5.u TO {reader}
+    """,
+    "a table of its own schema, partitioned": "DROP TABLE s.p",
+    "a table with everything": "DROP TABLE s.t CASCADE",
+    "quoted names": """
+        CREATE TABLE s."Order Items" ("select" int PRIMARY KEY, "Ünï" text DEFAULT 'it''s');
+        COMMENT ON COLUMN s."Order Items"."Ünï" IS E'a\\nb'; ALTER TABLE s."Order Items" DROP COLUMN "Ünï";
+        ALTER TABLE s."Order Items" RENAME "select" TO "from"
+    """,
+    "an identity column": """
+        CREATE TABLE s.i (id int GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 3 CACHE 7), b int);
+        ALTER TABLE s.i ALTER id DROP IDENTITY; ALTER TABLE s.i DROP COLUMN b
+    """,
+}
+
+
+@pytest.mark.parametrize("script", STORIES.values(), ids=STORIES)
+def test_a_script_goes_back_step_by_step_and_forward_again(place: Place, script: str) -> None:
+    proof = place.prove(script)
+
+    assert proof.match is Match.STRICT, [one.reverse for one in proof.statements]
+    connection = place.connection
+    with connection.transaction(force_rollback=True):
+        for statement in split_statements(script.format(**ROLES), source="test"):
+            run_forward(connection, statement, Reverse())
+        assert digest_own_changes(connection).strict == proof.after.strict
+
+
+SAVED = """
+    CREATE TABLE s.k (id int PRIMARY KEY, a text NOT NULL, b int); INSERT INTO s.k VALUES (1, 'x', 1), (2, 'y', 2);
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE s.k SET a = 'z', b = b + 1 WHERE id > 1",
+        "DELETE FROM s.k AS gone USING s.k AS other WHERE gone.id = other.id AND other.a = 'x'",
+        "TRUNCATE s.k",
+        "DROP TABLE s.k",
+        "ALTER TABLE s.k DROP COLUMN b",
+        "INSERT INTO s.k (b, id, a) VALUES (3, 3, 'n'), (4, 4, 'm')",
+    ],
+)
+def test_saved_rows_come_back(place: Place, change: str) -> None:
+    connection = place.connection
+    connection.execute(SAVED.encode())
+    rows = connection.execute("SELECT * FROM s.k ORDER BY id").fetchall()
+    try:
+        place.prove(change, context=Context(save_as="0007"))
+        after = place.connection.execute("SELECT * FROM s.k ORDER BY id").fetchall()
+        left = place.connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'squizzle_undo'").fetchone()
+    finally:
+        place.connection.execute("DROP TABLE s.k")
+
+    assert after == rows
+    assert left == (0,)
+
+
+@pytest.fixture
+def databases(access: ServerAccess, programs: ClientPrograms) -> Iterator[ScratchDatabases]:
+    server = ScratchServer(access=access, programs=programs, throwaway=False, where="the tests' server")
+    with ScratchDatabases(server) as made:
+        yield made
+
+
+@pytest.fixture
+def small(databases: ScratchDatabases) -> str:
+    name = databases.empty()
+    with databases.open(name, schema="public") as connection:
+        connection.execute("CREATE TABLE t (id int PRIMARY KEY, a text); CREATE INDEX t_a_idx ON t (a)")
+    return name
+
+
+Judge = Callable[[str], tuple[Match, Reversibility, bool]]
+
+
+@pytest.fixture
+def judge(databases: ScratchDatabases, small: str) -> Judge:
+    """What is said of a script that no text explains: how far it comes back, its label, and whether as a whole."""
+
+    def said(script: str) -> tuple[Match, Reversibility, bool]:
+        found = reverse_with_proof(
+            Script(source="test", statements=split_statements(script, source="test")),
+            databases,
+            lambda: databases.copy_of(small),
+        )
+        return found.match, found.reversibility, found.whole is not None
+
+    return said
+
+
+def test_what_no_text_tells_comes_back_by_comparing_catalogues(judge: Judge) -> None:
+    script = "DO $$ BEGIN EXECUTE 'DROP INDEX t_a_idx'; EXECUTE 'CREATE TABLE u (a int)'; END $$"
+
+    # Rows may have been changed, too, which nobody can see.
+    assert judge(script) == (Match.STRICT, Reversibility.LOSSY, True)
+
+
+def test_a_comparison_that_would_drop_rows_is_never_called_exact(judge: Judge) -> None:
+    assert judge("DO $$ BEGIN EXECUTE 'ALTER TABLE t RENAME TO renamed'; END $$")[1] is not Reversibility.EXACT
+
+
+def test_the_order_of_columns_is_told_from_an_exact_way_back(judge: Judge) -> None:
+    match, label, _ = judge("ALTER TABLE t DROP COLUMN id")
+
+    assert (match, label) == (Match.LOGICAL, Reversibility.LOSSY)
