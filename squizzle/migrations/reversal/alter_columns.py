@@ -235,7 +235,12 @@ def _set_identity(command: Tree, altered: Altered) -> Iterator[Part]:
         return
     options = " ".join(f"SET {one}" for one in _each_option(sequence_options(column.sequence)))
     how = _HOW[column.identity]
-    yield Part(statements=(altered.alter(f"ALTER COLUMN {quoted(command.name)} SET GENERATED {how} {options}"),))
+    restarts = any(one.def_elem.defname == "restart" for one in getattr(command, "def").list.items)
+    yield Part(
+        statements=(altered.alter(f"ALTER COLUMN {quoted(command.name)} SET GENERATED {how} {options}"),),
+        reversibility=Reversibility.LOSSY if restarts else Reversibility.EXACT,
+        reason="the position of its sequence before RESTART is lost" if restarts else "",
+    )
 
 
 def _each_option(text: str) -> list[str]:

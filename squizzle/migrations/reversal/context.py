@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from squizzle.analysis.grammar import Tree
+from squizzle.migrations.reversal.search_path import path_after
 from squizzle.migrations.reversal.trees import range_name
 
 
@@ -17,12 +18,14 @@ class Context:
         created: Relations that the script made: their rows go with them.
         added: Columns (relation, unquoted name) that it added.
         save_as: What tables with saved rows begin with (`0007`); empty when rows are not to be saved.
+        path: The statement that sets the search_path it has; empty in a script that never changes it.
         number: Which statement this is, counted from 1; makes names of saved rows different.
     """
 
     created: frozenset[str] = frozenset()
     added: frozenset[tuple[str, str]] = frozenset()
     save_as: str = ""
+    path: str = ""
     number: int = 1
 
     def after(self, tree: Tree | None) -> Context:
@@ -30,6 +33,10 @@ class Context:
         following = replace(self, number=self.number + 1)
         if tree is None:
             return following
+        path = path_after(tree)
+        if path is not None:
+            # The same name may be another table from here on.
+            return replace(following, path=path, created=frozenset(), added=frozenset())
         made, added = frozenset(_created(tree)), frozenset(_added(tree))
         return replace(following, created=self.created | made, added=self.added | added).renamed(tree)
 

@@ -27,6 +27,7 @@ from squizzle.migrations.reversal.records import (
     Reversibility,
 )
 from squizzle.migrations.reversal.scratch import ScratchDatabases
+from squizzle.migrations.reversal.search_path import first_path
 from squizzle.migrations.reversal.statements import reverse_statement
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words
@@ -53,7 +54,8 @@ class Script:
     @property
     def context(self) -> Context:
         """What holds before its first statement."""
-        return Context(save_as=self.save_as)
+        path = first_path((one.sql for one in self.statements), schema=self.schema)
+        return Context(save_as=self.save_as, path=path)
 
 
 def reverse_by_text(script: Script, definitions: Definitions | None, *, why: str) -> Reversal:

@@ -14,6 +14,7 @@ from squizzle.migrations.reversal.catalogue import Catalogue
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.records import Match, Reverse, ReversedStatement, Reversibility
 from squizzle.migrations.reversal.statements import reverse_statement
+from squizzle.migrations.session import work_in_schema
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words
 from squizzle.proof.digests import differing_objects, digest_own_changes, digest_schema
@@ -87,8 +88,15 @@ def prove(
         steps.append(_Step(statement=statement, reverse=reverse, before=now))
         now = digest_own_changes(connection) if changes_schema else now
     after = digest_schema(connection, schema=schema)
+    _begin_again(connection, schema)
     proven, end = _go_back(connection, steps, now)
     return Proof(statements=proven, start=start, after=after, end=end)
+
+
+def _begin_again(connection: Connection, schema: str | None) -> None:
+    """A way back runs in a session of its own: nothing that the script set, and none of its temporary tables."""
+    connection.execute("DISCARD ALL")
+    work_in_schema(connection, schema or "public")
 
 
 def run_forward(connection: Connection, statement: Statement, reverse: Reverse) -> bool:

@@ -52,6 +52,13 @@ class Reverse:
         """The same with what has to be saved before."""
         return replace(self, save=save)
 
+    def under(self, path: str) -> Reverse:
+        """The same with this statement, which sets the search_path, in front of every way."""
+        if not path:
+            return self
+        statements = (path, *self.statements) if self.statements else ()
+        return replace(self, statements=statements, otherwise=self.otherwise and self.otherwise.under(path))
+
     @property
     def surest(self) -> Reverse:
         """The last of the ways: heavier, but it does not depend on what the statement did."""

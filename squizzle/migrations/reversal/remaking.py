@@ -58,6 +58,10 @@ def _what_is_lost(lost: Lost) -> dict[str, object]:
             " point in time before the script, or save them first with --save-rows"
         )
         return {"reversibility": Reversibility.LOSSY, "reason": reason}
+    extensions = [label for label in lost.labels if label.startswith("extension ")]
+    if extensions:
+        reason = f"{', '.join(extensions)} comes back in the version that the server has now, without rows of its own"
+        return {"reversibility": Reversibility.LOSSY, "reason": reason}
     if lost.sequences:
         reason = f"the position of {', '.join(lost.sequences)} is lost; setval() puts it behind the highest key"
         return {"reversibility": Reversibility.LOSSY, "reason": reason}

@@ -49,7 +49,7 @@ def reverse_statement(sql: str, definitions: Definitions | None, context: Contex
     if tree is None:
         reason = "the statement cannot be read: it is too long, or not in the grammar of PostgreSQL 18"
         return irreversible(reason), context.after(None)
-    return _reverse_tree(tree, definitions, context), context.after(tree)
+    return _reverse_tree(tree, definitions, context).under(context.path), context.after(tree)
 
 
 def _reverse_tree(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:

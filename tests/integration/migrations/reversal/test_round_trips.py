@@ -16,6 +16,7 @@ from squizzle.migrations.reversal.generate import Script, reverse_with_proof
 from squizzle.migrations.reversal.proving import Proof, prove, run_forward
 from squizzle.migrations.reversal.records import Match, Reverse, Reversibility
 from squizzle.migrations.reversal.scratch import ScratchDatabases, ScratchServer
+from squizzle.migrations.reversal.search_path import first_path
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.proof.digests import digest_own_changes
@@ -55,8 +56,9 @@ class Place:
     def prove(self, script: str, *, context: Context | None = None) -> Proof:
         catalogue = Catalogue(self.connection, access=self._access, programs=self._programs)
         statements = split_statements(script.format(**ROLES), source="test")
+        path = first_path((one.sql for one in statements), schema="public")
         try:
-            proof = prove(self.connection, catalogue, statements, context=context or Context())
+            proof = prove(self.connection, catalogue, statements, context=context or Context(path=path))
         except BaseException:
             self.close()
             raise
@@ -177,6 +179,11 @@ STORIES = {
         COMMENT ON COLUMN s."Order Items"."Ünï" IS E'a\\nb'; ALTER TABLE s."Order Items" DROP COLUMN "Ünï";
         ALTER TABLE s."Order Items" RENAME "select" TO "from"
     """,
+    "another search_path": """
+        SET search_path = s; ALTER TABLE u RENAME TO w; CREATE TABLE u (z int);
+        SET LOCAL search_path = public, s; CREATE TABLE new (a int); COMMENT ON TABLE w IS 'x'; RESET search_path;
+        COMMENT ON TABLE public.new IS 'y'
+    """,
     "an identity column": """
         CREATE TABLE s.i (id int GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 3 CACHE 7), b int);
         ALTER TABLE s.i ALTER id DROP IDENTITY; ALTER TABLE s.i DROP COLUMN b
@@ -193,6 +200,7 @@ def test_a_script_goes_back_step_by_step_and_forward_again(place: Place, script:
     with connection.transaction(force_rollback=True):
         for statement in split_statements(script.format(**ROLES), source="test"):
             run_forward(connection, statement, Reverse())
+        connection.execute("RESET search_path")
         assert digest_own_changes(connection).strict == proof.after.strict
 
 

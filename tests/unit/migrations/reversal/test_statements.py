@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from squizzle.analysis.grammar import parse_statement
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import (
     Column,
@@ -19,6 +20,7 @@ from squizzle.migrations.reversal.definitions import (
     Switch,
 )
 from squizzle.migrations.reversal.records import Reverse, Reversibility
+from squizzle.migrations.reversal.search_path import first_path, path_after
 from squizzle.migrations.reversal.statements import reverse_statement
 from tests.support.definitions import Known
 
@@ -403,3 +405,43 @@ def test_a_password_is_never_part_of_a_way_back(sql: str) -> None:
 
     assert found.reversibility is NONE
     assert "hunter2" not in repr(found)
+
+
+def test_a_way_back_finds_names_where_its_statement_found_them() -> None:
+    path = first_path(["SET LOCAL search_path = s"], schema="public")
+    context = Context(path=path)
+    found = []
+    for sql in ("CREATE TABLE t (a int)", "SET LOCAL search_path = s", "DELETE FROM t", "CREATE TABLE u (a int)"):
+        way, context = reverse_statement(sql, None, context)
+        found.append((way.statements, way.reversibility))
+
+    assert found == [
+        (("RESET search_path", "DROP TABLE t"), EXACT),
+        ((), EXACT),
+        ((), NONE),  # not the table that the script made: that one is elsewhere
+        (("SET search_path TO s", "DROP TABLE u"), EXACT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "path"),
+    [
+        (
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+        ),
+        ("SET search_path TO DEFAULT", "RESET search_path"),
+        ("RESET ALL", "RESET search_path"),
+        ("DISCARD ALL", "RESET search_path"),
+        ("SET work_mem = '1MB'", None),
+        ("SELECT set_config('work_mem', '1MB', true)", None),
+    ],
+)
+def test_every_way_to_change_the_search_path_is_seen(sql: str, path: str | None) -> None:
+    assert path_after(parse_statement(sql)) == path
+
+
+def test_an_extension_comes_back_in_another_version_perhaps() -> None:
+    gone = Lost(restore=("CREATE EXTENSION IF NOT EXISTS x",), labels=("extension x",))
+
+    assert reverse("DROP EXTENSION x", Known(there=frozenset({"x"}), gone=gone)).reversibility is LOSSY
