@@ -122,7 +122,7 @@ def with_generated_downs(
     wanted = set(versions)
     return tuple(
         _with_down(one, migrations, live, means, accept_loss=accept_loss)
-        if one.version in wanted and one.down_sql is None
+        if one.version in wanted and one.down_sql is None and one.program is None
         else one
         for one in migrations
     )

@@ -12,6 +12,7 @@ from psycopg import sql
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import CouldNotVerifyError, EmbeddedServerError, InvalidInputError, VersionConflictError
 from squizzle.migrations.history import read_history
+from squizzle.migrations.lineage import full_version
 from squizzle.migrations.records import Migration
 from squizzle.migrations.reversal.archive import Entry
 from squizzle.migrations.reversal.catalogue import Catalogue, dump_schema
@@ -81,21 +82,39 @@ def reverse_version(
 
     Raises:
         VersionConflictError: There is no such version on disk.
+        InvalidInputError: It is a program, or repeatable.
         MigrationFailedError: The script, or one before it, fails on the scratch copy.
     """
-    migration = next((one for one in migrations if one.version == version), None)
-    if migration is None:
-        raise VersionConflictError(
-            f"there is no version {version} in the migrations folder", hint="`squizzle status` lists what is there"
-        )
+    migration = _chosen(migrations, version)
+    version = migration.version
     script = _script(migration, _schema(live, means), save_as=version if save_rows else "")
-    earlier = [one for one in migrations if version_key(one.version) < version_key(version)]
+    earlier = [one for one in migrations if not one.repeatable and version_key(one.version) < version_key(version)]
     applied = _applied(live)
     if live is not None and version not in applied:
         return _reverse(script, live, means, [one for one in earlier if one.version not in applied], from_live=True)
     found = _reverse(script, live, means, earlier, from_live=False)
     newest = max(applied, key=version_key, default="")
     return found if live is None or version != newest else _with_drift(found, live)
+
+
+def _chosen(migrations: Sequence[Migration], version: str) -> Migration:
+    wanted = full_version(version, migrations)
+    migration = next((one for one in migrations if one.version == wanted), None)
+    if migration is None:
+        raise VersionConflictError(
+            f"there is no version {version} in the migrations folder", hint="`squizzle status` lists what is there"
+        )
+    if migration.program is not None:
+        raise InvalidInputError(
+            f"{migration.labels.up} is a program, so it has no statements that could be turned round",
+            hint="let its own tool say the way back, or put what it does into SQL",
+        )
+    if migration.repeatable:
+        raise InvalidInputError(
+            f"{migration.labels.up} is repeatable, so its way back is its former text",
+            hint="write that into the file (git log shows it), and apply it again",
+        )
+    return migration
 
 
 def reverse_file(text: str, source: str, live: Live | None, means: Means, *, save_rows: bool = False) -> Reversal:
@@ -179,9 +198,18 @@ def _state_before(
         elif script.schema != "public":
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(script.schema)))
         for migration in earlier:
+            _refuse_program(migration)
             for statement in _script(migration, script.schema).statements:
                 run_forward(connection, statement, Reverse())
     return name
+
+
+def _refuse_program(migration: Migration) -> None:
+    if migration.program is not None:
+        raise CouldNotVerifyError(
+            f"{migration.labels.up} comes before it and is a program, so the state before the script cannot be made",
+            hint="generate the way back while the version is pending: then the database itself is that state",
+        )
 
 
 def _programs(live: Live, means: Means) -> ClientPrograms:

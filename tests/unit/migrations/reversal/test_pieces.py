@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from squizzle.analysis.scanner import scan
-from squizzle.errors import InvalidInputError
+from squizzle.errors import InvalidInputError, VersionConflictError
+from squizzle.migrations.records import Labels, Migration
 from squizzle.migrations.reversal.archive import Entry, read_archive
 from squizzle.migrations.reversal.chosen_names import make_object_name
 from squizzle.migrations.reversal.context import Context
@@ -22,6 +26,7 @@ from squizzle.migrations.reversal.records import (
     lossy,
 )
 from squizzle.migrations.reversal.rendering import render
+from squizzle.migrations.reversal.requests import Means, reverse_version
 from squizzle.migrations.reversal.restoring import chosen_entries, dropping, making
 from squizzle.migrations.reversal.saving import saved_name
 from squizzle.migrations.reversal.trees import literal, quoted
@@ -233,3 +238,30 @@ def test_a_script_is_as_reversible_as_its_worst_statement_and_its_proof(
     statements = tuple(reversed_("x", 1, way) for way in ways)
 
     assert Reversal(source="s", statements=statements, match=match, drift=drift).reversibility is label
+
+
+MIGRATION = Migration(
+    version="0001",
+    name="x",
+    up_sql="SELECT 1",
+    down_sql=None,
+    verify_sql=None,
+    checksum="",
+    source=Path("0001_x"),
+    labels=Labels(up="0001_x/up.sql"),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "version", "error"),
+    [
+        ({}, "0002", VersionConflictError),
+        ({"program": object()}, "0001", InvalidInputError),
+        ({"version": f"{10**20 - 1}-views"}, f"{10**20 - 1}-views", InvalidInputError),
+    ],
+)
+def test_what_is_no_script_of_its_own_has_no_generated_way_back(
+    changes: dict[str, object], version: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        reverse_version((replace(MIGRATION, **changes),), version, None, Means())  # type: ignore[arg-type]
