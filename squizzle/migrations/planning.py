@@ -10,7 +10,6 @@ from squizzle.analysis.records import BatchOptions, Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
 from squizzle.migrations.batch_records import BatchProgress, fingerprints
-from squizzle.migrations.failures import excerpt
 from squizzle.migrations.history import History
 from squizzle.migrations.lineage import depend_on, full_version, needed_by
 from squizzle.migrations.records import Direction, HistoryRow, Migration, PlannedMigration
@@ -276,7 +275,7 @@ def _verify_script(migration: Migration) -> tuple[Statement, ...]:
         if statement.ends_transaction or not statement.transactional:
             raise InvalidInputError(
                 f"{source}:{statement.line}: a verify script runs inside the migration's transaction and may not"
-                f" end it ({excerpt(statement)})",
+                f" end it ({' '.join(statement.words[:1])})",
                 hint="let it only look: SELECT",
             )
     return statements
