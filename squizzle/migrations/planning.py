@@ -227,16 +227,16 @@ def _with_batches(
     do a second time what is done.
     """
     whole = declared is True or any(statement.control for statement in statements)
-    marked = list(statements)
+    # It grows as it is looked at: a copy of what comes before each of a million statements would take hours.
+    marked: list[Statement] = []
     for position, statement in enumerate(statements):
+        options = statement.batch
         begun = progress.of(position) if progress else None
-        if begun is not None and statement.batch is None:
-            options: BatchOptions | None = BatchOptions(key=begun.key, line=statement.line, automatic=True)
-        elif statement.batch is None and position >= skip and not whole:
-            options = automatic(marked[:position], statement, source)
-        else:
-            continue
-        marked[position] = replace(statement, batch=options)
+        if begun is not None and options is None:
+            options = BatchOptions(key=begun.key, line=statement.line, automatic=True)
+        elif options is None and position >= skip and not whole:
+            options = automatic(marked, statement, source)
+        marked.append(statement if options is statement.batch else replace(statement, batch=options))
     return tuple(marked)
 
 

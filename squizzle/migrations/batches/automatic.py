@@ -56,10 +56,11 @@ class AutomaticBatches:
         if statement.words[:1] not in {("UPDATE",), ("DELETE",), ("WITH",)}:
             return None
         where = f"{source}:{statement.line}"
-        moved = any(_moves_search_path(one) for one in earlier)
-        estimated = None if moved else self._estimate(statement, where)
+        estimated = self._estimate(statement, where)
         if estimated is None or estimated < self._rows:
             return None
+        if any(_moves_search_path(one) for one in earlier):
+            return None  # who knows which table it will be
         try:
             return self._options(earlier, statement, where)
         except InvalidInputError as exc:
