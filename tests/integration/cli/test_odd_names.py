@@ -24,6 +24,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.parametrize("address", ["embedded"], indirect=True)
 def test_odd_names_are_applied_kept_shown_and_rolled_back(
     squizzle: Squizzle, folder: Folder, tables: Callable[[], set[str]]
 ) -> None:
