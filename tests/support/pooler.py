@@ -28,11 +28,13 @@ class Pooler:
         self._in_turn = in_turn
         self._idle: list[socket.socket] = []
         self._guard = threading.Lock()
+        self._closed = False
         self._greeting = b""
 
     def close(self) -> None:
-        """End the server sessions that are not lent out."""
+        """End the server sessions that are not lent out, and those that come back later."""
         with self._guard:
+            self._closed = True
             for server in self._idle:
                 server.close()
             self._idle.clear()
@@ -46,7 +48,7 @@ class Pooler:
         self._give_back(server)
         server = None
         client.sendall(AUTHENTICATION_OK + self._greeting + Message(kind=b"K", body=random_key()).wire + READY)
-        try:
+        try:  # either side may go at any time, and that ends it
             while (message := receive(client)) is not None and message.kind != b"X":
                 server = server or self._take(start)
                 server.sendall(message.wire)
@@ -61,7 +63,7 @@ class Pooler:
                     self._give_back(server)
                     server = None
         except OSError:
-            pass  # either side has gone
+            return
         finally:
             if server is not None:
                 server.close()
@@ -71,16 +73,23 @@ class Pooler:
             if self._idle:
                 return self._idle.pop(0 if self._in_turn else -1)
         server = open_server(self._access)
-        server.sendall(start.wire)
-        greeting = b""
-        while (message := receive(server)) is not None and message.kind != b"Z":
-            greeting += message.wire if message.kind == b"S" else b""
+        try:
+            server.sendall(start.wire)
+            greeting = b""
+            while (message := receive(server)) is not None and message.kind != b"Z":
+                greeting += message.wire if message.kind == b"S" else b""
+        except OSError:
+            server.close()
+            raise
         self._greeting = greeting
         return server
 
     def _give_back(self, server: socket.socket) -> None:
         with self._guard:
-            self._idle.append(server)
+            if self._closed:
+                server.close()
+            else:
+                self._idle.append(server)
 
     def _relay(self, server: socket.socket, client: socket.socket) -> str:
         """Pass on what the server says until it is ready or waits for rows; its status, or nothing in between."""
