@@ -19,7 +19,7 @@ from squizzle.migrations.extensions import refuse_missing_extensions
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.planning import choose_for_rollback, plan_apply, plan_rollback
+from squizzle.migrations.planning import choose_for_rollback, forget_scripts, plan_apply, plan_rollback
 from squizzle.migrations.records import (
     HistoryRow,
     Migration,
@@ -211,7 +211,10 @@ def _run(
         if books is not None and steps:
             books.ensure(connection, target.schema)
         plan = _bind(connection, target, steps, policy, books)
-        return execute_plan(connection, plan, environment=target.environment, listener=listener, is_fresh=True)
+        try:
+            return execute_plan(connection, plan, environment=target.environment, listener=listener, is_fresh=True)
+        finally:
+            forget_scripts()
 
 
 def _settled_history(connection: Connection, target: Target) -> History:

@@ -257,7 +257,12 @@ def _stays_in_session(statement: Statement) -> bool:
 _ENDS_WITH_TRANSACTION = {("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",), ("ROLE",)}
 
 
-# A preview and the run that follows read the same files: enough for a long history, and old ones make room.
+def forget_scripts() -> None:
+    """Let go of what was read of scripts: a worker that lives long must not keep every large file it ever ran."""
+    _statements.cache_clear()
+
+
+# A preview and the run that follows read the same files: enough for a long history, and a run forgets them at its end.
 @lru_cache(maxsize=2048)
 def _statements(text: str, source: str) -> tuple[Statement, ...]:
     return split_statements(text, source=source)
