@@ -87,7 +87,7 @@ def terminate_sessions(control: Connection, database: str, *, keep_pid: int = 0)
         keep_pid: A session to leave alone; 0 for none.
 
     Returns:
-        How many were ended.
+        How many clients were ended; autovacuum and other workers of the server end, too, and do not count.
 
     Raises:
         RecoveryError: Some would not end within 30 seconds; the message names them.
@@ -104,15 +104,16 @@ def terminate_sessions(control: Connection, database: str, *, keep_pid: int = 0)
             return len(ended)
         if not rows:
             time.sleep(_LOOK_AGAIN_S)
-        ended.update(pid for pid, _name, _gone in rows)
-    left = ", ".join([*(f"{pid} ({name})" for pid, name, _gone in rows), *(f"{pid} (starting)" for pid in starting)])
+        ended.update(pid for pid, _name, kind, _gone in rows if kind == "client backend")
+    seen = [f"{pid} ({name or kind})" for pid, name, kind, _gone in rows]
+    left = ", ".join([*seen, *(f"{pid} (starting)" for pid in starting)])
     raise RecoveryError(
         f"sessions in {database} do not end: {left}", hint="end their processes on the server, then run the same again"
     )
 
 
 _TERMINATE = (
-    "SELECT pid, application_name, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+    "SELECT pid, application_name, backend_type, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
     " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"
 )
 # A session that starts is let in some milliseconds before pg_stat_activity shows it. For that long it holds this lock
