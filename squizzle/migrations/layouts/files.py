@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError
@@ -61,16 +62,16 @@ def read_script(path: Path, *, root: Path) -> str | None:
         InvalidInputError: Unreadable, no file, not UTF-8, or a link out of the folder. Nothing was changed.
     """
     try:
-        path.lstat()
+        mode = path.lstat().st_mode
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise _unreadable(path, exc) from exc
     try:
-        # Not Path.resolve(): it takes twice as long, and every command reads all of a long history.
-        if not os.path.realpath(path).startswith(f"{root}".rstrip(os.sep) + os.sep):
+        if not _real_path(path, is_link=stat.S_ISLNK(mode)).startswith(f"{root}".rstrip(os.sep) + os.sep):
             raise InvalidInputError(f"{path} is a link out of {root}", hint="put the file itself there")
-        mode = path.stat().st_mode
+        if stat.S_ISLNK(mode):
+            mode = path.stat().st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             raise InvalidInputError(f"{path} is no file but a pipe or a device", hint="put a file there")
         return path.read_bytes().decode("utf-8-sig")
@@ -80,6 +81,23 @@ def read_script(path: Path, *, root: Path) -> str | None:
         ) from exc
     except OSError as exc:
         raise _unreadable(path, exc) from exc
+
+
+def _real_path(path: Path, *, is_link: bool) -> str:
+    """Where a file really lies.
+
+    Every command reads all of a long history, and asking for each step of each path was a third of the time; files of
+    one folder follow each other.
+    """
+    if is_link:
+        return os.path.realpath(path)
+    found = path.parent.stat()
+    return f"{_real_folder(f'{path.parent}', (found.st_dev, found.st_ino))}{os.sep}{path.name}"
+
+
+@lru_cache(maxsize=1)
+def _real_folder(folder: str, _identity: tuple[int, int]) -> str:
+    return os.path.realpath(folder)
 
 
 def _unreadable(path: Path, exc: OSError) -> InvalidInputError:
