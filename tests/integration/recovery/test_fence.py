@@ -88,6 +88,30 @@ def test_fence_ends_a_session_in_the_middle_of_a_long_query(
     assert errors == [psycopg.errors.AdminShutdown]
 
 
+def test_workers_of_the_server_end_too_and_are_no_clients(
+    access: ServerAccess, control: Connection, database: str
+) -> None:
+    # The setting that hands a whole query to a parallel worker got another name with 16.
+    setting = "debug_parallel_query" if control.info.server_version >= 160000 else "force_parallel_mode"
+    errors: list[type[BaseException]] = []
+
+    def sleep() -> None:
+        with connect(access, database, purpose="test") as session:
+            session.execute(f"SET {setting} = on".encode())
+            try:
+                session.execute("SELECT pg_sleep(60)")
+            except psycopg.Error as exc:
+                errors.append(type(exc))
+
+    sleeper = threading.Thread(target=sleep)
+    sleeper.start()
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND backend_type = 'parallel worker'"
+    wait_until(lambda: control.execute(query, (database,)).fetchone() is not None, "a worker sleeps")
+    assert fence(control, database) == 1
+    sleeper.join(5)
+    assert len(errors) == 1
+
+
 def test_fence_waits_for_a_session_that_was_let_in_and_cannot_be_seen_yet(
     access: ServerAccess, control: Connection, database: str
 ) -> None:
