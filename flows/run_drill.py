@@ -12,7 +12,7 @@ from pydantic import Field
 
 from blocks import BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.recovery.decide import Decision, Way, decide_recovery
 from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, EvidenceBook, judge_drill

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from blocks import BackupFolder, PostgresDatabase
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions, new_backup_id, take_full_backup
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
@@ -21,7 +21,7 @@ def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
 
 
 def _taken(backup: Backup) -> str:
-    return f"{backup.id}: {backup.size_bytes / 1_000_000:.1f} MB, {backup.digest.rows:,} rows fingerprinted"
+    return f"{backup.id}: {backup.size_bytes / 1_000_000:.1f} MB, {backup.rows:,} rows fingerprinted"
 
 
 @step("Take a full backup", timeout=timedelta(hours=12), detail=_taken)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from blocks import PostgresDatabase
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.migrations.executor import Report
 from squizzle.migrations.layouts import read_migrations

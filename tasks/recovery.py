@@ -7,7 +7,7 @@ from datetime import timedelta
 from psycopg import sql
 
 from blocks import BackupFolder, PostgresDatabase
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError
 from squizzle.postgres.access import connect
 from squizzle.postgres.programs import find_programs
@@ -58,7 +58,8 @@ def restore_copy(
     with control_session(access, purpose="recovery") as control:
         programs = find_programs(explicit=None, server_major=control.info.server_version // 10000)
         manifest = folder.read(backup.id)
-        restore_beside(access, control, manifest, folder.path_of(backup), programs=programs, into=into, like=like)
+        with folder.fetch(manifest) as files:
+            restore_beside(access, control, manifest, files, programs=programs, into=into, like=like)
 
 
 def _compared(comparison: Comparison) -> str:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import psycopg
 
-from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup, BackupKind, describe_files
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.source import read_source
+from squizzle.backups.store import BackupStore, previous_backup, safe_name
 from squizzle.errors import SquizzleError, ToolError
-from squizzle.migrations.history import read_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
-from squizzle.postgres.identity import read_identity
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.proof.digests import digest_in_snapshot, read_sequences, read_snapshot
 from squizzle.proof.records import DatabaseDigest
@@ -51,7 +50,7 @@ class DumpOptions:
 def take_full_backup(
     access: ServerAccess,
     database: str,
-    store: FolderStore,
+    store: BackupStore,
     programs: ClientPrograms,
     *,
     backup_id: str,
@@ -77,37 +76,20 @@ def take_full_backup(
     started = time.monotonic()
     with (
         connect(access, database, purpose="backup", read_only=True) as connection,
-        store.receive(backup_id) as folder,
+        store.receive(backup_id) as incoming,
         read_snapshot(connection) as snapshot_id,
     ):
-        source = _read_source(connection, options.schema)
+        source = read_source(connection, options.schema)
         # They follow no snapshot, so they are read before pg_dump reads them: the copy may stand higher, never lower.
         sequences = read_sequences(connection)
-        fingerprint = _Fingerprint(connection)
-        fingerprint.start()
-
-        def watch() -> None:
-            fingerprint.raise_error()
-            on_progress(_written(folder))
-
-        arguments = _dump_arguments(folder, snapshot_id, options.jobs)
-        try:
-            run_client(
-                programs.path("pg_dump"),
-                arguments,
-                access=access,
-                database=database,
-                doing=f"dump {database}",
-                timeout=options.timeout,
-                on_wait=watch,
-            )
-            fingerprint.join()
-        except BaseException as exc:
-            earlier = fingerprint.error
-            fingerprint.stop()
-            if earlier is not None and isinstance(exc, ToolError):
-                raise earlier from exc  # its transaction held the snapshot, so pg_dump could only fail after it
-            raise
+        dump = _Dump(
+            program=programs.path("pg_dump"),
+            arguments=_dump_arguments(incoming.folder, snapshot_id, options.jobs),
+            access=access,
+            database=database,
+            timeout=options.timeout,
+        )
+        digest = _dump_and_fingerprint(dump, connection, lambda: on_progress(_written(incoming.folder)))
         backup = Backup(
             id=backup_id,
             kind=BackupKind.FULL,
@@ -120,13 +102,55 @@ def take_full_backup(
             system_identifier=source.system_identifier,
             migration_version=source.migration_version,
             lsn=source.lsn,
+            timeline=source.timeline,
             server_version=source.server_version,
             client_version=programs.version,
-            files=describe_files(folder),
-            digest=replace(fingerprint.result(), sequences=sequences),
+            files=incoming.describe(),
+            digest=replace(digest, sequences=sequences),
+            previous=previous_backup(store, database, source.system_identifier),
         )
-        store.publish(folder, backup)
+        incoming.publish(backup)
     return backup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Dump:
+    """One call of pg_dump."""
+
+    program: Path
+    arguments: list[str]
+    access: ServerAccess
+    database: str
+    timeout: timedelta
+
+
+def _dump_and_fingerprint(dump: _Dump, connection: Connection, on_wait: Callable[[], None]) -> DatabaseDigest:
+    """Dump while the exporting session takes the fingerprints; if one of the two fails, the other is stopped."""
+    fingerprint = _Fingerprint(connection)
+    fingerprint.start()
+
+    def watch() -> None:
+        fingerprint.raise_error()
+        on_wait()
+
+    try:
+        run_client(
+            dump.program,
+            dump.arguments,
+            access=dump.access,
+            database=dump.database,
+            doing=f"dump {dump.database}",
+            timeout=dump.timeout,
+            on_wait=watch,
+        )
+        fingerprint.join()
+    except BaseException as exc:
+        earlier = fingerprint.error
+        fingerprint.stop()
+        if earlier is not None and isinstance(exc, ToolError):
+            raise earlier from exc  # its transaction held the snapshot, so pg_dump could only fail after it
+        raise
+    return fingerprint.result()
 
 
 def new_backup_id(database: str, *, now: datetime, suffix: str) -> str:
@@ -137,8 +161,7 @@ def new_backup_id(database: str, *, now: datetime, suffix: str) -> str:
         now: When the backup begins.
         suffix: A few random characters against two backups in one second.
     """
-    safe = "".join(character if character.isalnum() and character.isascii() else "-" for character in database)
-    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe[:40]}-{suffix}"
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe_name(database)}-{suffix}"
 
 
 def _dump_arguments(folder: Path, snapshot_id: str, jobs: int) -> list[str]:
@@ -191,35 +214,3 @@ class _Fingerprint(threading.Thread):
         if self._digest is None:
             raise AssertionError("the fingerprint thread ended without a result")
         return self._digest
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Source:
-    """What the server says about itself and the database at the moment of the snapshot."""
-
-    started_at: datetime
-    lsn: str
-    server_version: int
-    system_identifier: str
-    identity_id: str | None
-    migration_version: str | None
-
-
-def _read_source(connection: Connection, schema: str) -> _Source:
-    row = connection.execute(
-        "SELECT clock_timestamp(),"
-        " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text,"
-        " current_setting('server_version_num')::int,"
-        " (SELECT system_identifier::text FROM pg_control_system())"
-    ).fetchone()
-    if row is None:
-        raise AssertionError("a SELECT without FROM returned no row")
-    identity = read_identity(connection)
-    return _Source(
-        started_at=row[0],
-        lsn=row[1],
-        server_version=row[2],
-        system_identifier=row[3],
-        identity_id=str(identity.id) if identity else None,
-        migration_version=read_history(connection, schema).current,
-    )

@@ -2,22 +2,84 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from squizzle.backups.manifest import MANIFEST_NAME, Backup, from_json, to_json
+from squizzle.backups.files import MANIFEST_NAME, describe_file, paths_of
+from squizzle.backups.manifest import from_json, to_json
+from squizzle.backups.records import Backup, BackupFile
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _UNFINISHED = ".unfinished-"
+_REMOVED = ".removed-"
+_CHUNK = 1 << 20
+
+
+class FolderIncoming:
+    """A backup that is being written into a hidden folder.
+
+    Args:
+        store: Where it will be published.
+        folder: The hidden folder.
+    """
+
+    def __init__(self, store: FolderStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._streamed: dict[str, BackupFile] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where programs write."""
+        return self._folder
+
+    def stream(self, path: str, source: IO[bytes]) -> BackupFile:
+        """Write one file as it is made; see `Incoming.stream`."""
+        target = self._folder / path
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                while chunk := source.read(_CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+        except OSError as exc:
+            raise self._store.full(path, exc) from exc
+        self._streamed[path] = BackupFile(path=path, size_bytes=size, sha256=digest.hexdigest())
+        return self._streamed[path]
+
+    def describe(self) -> tuple[BackupFile, ...]:
+        """Every file so far; what was streamed is not read again."""
+        found = ((path.relative_to(self._folder).as_posix(), path) for path in paths_of(self._folder))
+        return tuple(self._streamed.get(name) or describe_file(path, self._folder) for name, path in found)
+
+    def publish(self, backup: Backup) -> None:
+        """Write the manifest last, make everything durable, and give the backup its name; see `Incoming.publish`."""
+        try:
+            (self._folder / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
+            for path in sorted(self._folder.rglob("*"), reverse=True):
+                _sync(path)
+            _sync(self._folder)
+            self._folder.rename(self._store.folder / backup.id)
+            _sync(self._store.folder)
+        except OSError as exc:
+            raise self._store.full(f"backup {backup.id}", exc) from exc
 
 
 class FolderStore:
     """Backups in a folder of a file system.
 
-    What is being written has a hidden name, so a backup either is there with its manifest or is not there at all.
+    What is being written has a hidden name, so a backup either is there with its manifest or is not there at all. While
+    it is written its folder is locked, and the kernel lets go of that lock however the writer ends.
 
     Args:
         folder: Made when missing.
@@ -32,8 +94,8 @@ class FolderStore:
         return self.folder.as_uri()
 
     @contextmanager
-    def receive(self, backup_id: str) -> Iterator[Path]:
-        """A hidden folder to write a backup into; removed again unless `publish` was called.
+    def receive(self, backup_id: str) -> Iterator[FolderIncoming]:
+        """A hidden folder to write a backup into; removed again unless it was published.
 
         Raises:
             InvalidInputError: The store's folder cannot be made or written.
@@ -47,34 +109,30 @@ class FolderStore:
                 f"the backup folder {self.folder} cannot be written: {exc.strerror}",
                 hint="check owner, mode and free space, or name another folder",
             ) from exc
+        lock = os.open(unfinished, os.O_RDONLY)
         try:
-            yield unfinished
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield FolderIncoming(self, unfinished)
         finally:
             if unfinished.exists():
                 shutil.rmtree(unfinished)
+            os.close(lock)
 
-    def publish(self, unfinished: Path, backup: Backup) -> None:
-        """Write the manifest last, make everything durable, and give the backup its name.
-
-        Raises:
-            ToolError: The disk is full or fails; nothing is published.
-        """
-        try:
-            (unfinished / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
-            for path in sorted(unfinished.rglob("*"), reverse=True):
-                _sync(path)
-            _sync(unfinished)
-            unfinished.rename(self.folder / backup.id)
-            _sync(self.folder)
-        except OSError as exc:
-            raise ToolError(
-                f"backup {backup.id} could not be written to {self.folder}: {exc.strerror}; nothing was published",
-                hint="free space there, then run the same again; older backups are untouched",
-            ) from exc
+    def full(self, what: str, error: OSError) -> ToolError:
+        """The error for something that could not be written."""
+        return ToolError(
+            f"{what} could not be written to {self.folder}: {error.strerror}; nothing was published",
+            hint="free space there, then run the same again; older backups are untouched",
+        )
 
     def path_of(self, backup: Backup) -> Path:
         """The folder of a published backup."""
         return self.folder / backup.id
+
+    @contextmanager
+    def fetch(self, backup: Backup) -> Iterator[Path]:
+        """The folder of a published backup itself."""
+        yield self.path_of(backup)
 
     def read(self, backup_id: str) -> Backup:
         """The manifest of one backup.
@@ -105,6 +163,95 @@ class FolderStore:
             return ()
         found = (path.parent.name for path in self.folder.glob(f"*/{MANIFEST_NAME}"))
         return tuple(sorted((name for name in found if not name.startswith(".")), reverse=True))
+
+    def remove(self, backup_id: str) -> None:
+        """Take the backup's name away, then its files.
+
+        Raises:
+            InvalidInputError: The id is not one that the store lists.
+            ToolError: The folder cannot be changed.
+        """
+        if backup_id not in self.list_ids():
+            return
+        removed = self.folder / f"{_REMOVED}{backup_id}"
+        try:
+            (self.folder / backup_id).rename(removed)
+            _sync(self.folder)
+            shutil.rmtree(removed)
+        except OSError as exc:
+            raise ToolError(
+                f"backup {backup_id} could not be removed from {self.folder}: {exc.strerror}",
+                hint="check owner and mode of the folder, then run the same again",
+            ) from exc
+
+    def remove_leftovers(self) -> tuple[str, ...]:
+        """Remove what killed runs left: hidden folders that nobody holds a lock on."""
+        if not self.folder.is_dir():
+            return ()
+        gone = []
+        for path in sorted((*self.folder.glob(f"{_UNFINISHED}*"), *self.folder.glob(f"{_REMOVED}*"))):
+            with contextlib.suppress(FileNotFoundError):  # its writer was faster
+                lock = os.open(path, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                else:
+                    shutil.rmtree(path)
+                    gone.append(path.name)
+                finally:
+                    os.close(lock)
+        return tuple(gone)
+
+    def free_bytes(self) -> int:
+        """Bytes free for us on the file system of the folder, or of the nearest folder above that is there."""
+        place = self.folder
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def put_text(self, path: str, text: str) -> None:
+        """Write a small text by a rename, so that it is there whole or not at all.
+
+        Raises:
+            ToolError: The disk is full or fails.
+        """
+        target = self.folder / path
+        temporary = target.with_name(f".{target.name}.new")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            _sync(temporary)
+            temporary.rename(target)
+            _sync(target.parent)
+        except OSError as exc:
+            raise ToolError(
+                f"{path} could not be written to {self.folder}: {exc.strerror}",
+                hint="free space there, then run the same again",
+            ) from exc
+
+    def texts(self, folder: str) -> Mapping[str, str]:
+        """The texts of a folder, by name.
+
+        Raises:
+            BackupDamagedError: One cannot be read.
+        """
+        place = self.folder / folder
+        if not place.is_dir():
+            return {}
+        found = {}
+        for path in sorted(path for path in place.iterdir() if not path.name.startswith(".")):
+            try:
+                found[path.name] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as exc:
+                raise BackupDamagedError(
+                    f"{path} cannot be read: {exc}", hint="move the file away; the backup itself is not concerned"
+                ) from exc
+        return found
+
+    def remove_text(self, path: str) -> None:
+        """Remove a text; nothing happens when there is none."""
+        (self.folder / path).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

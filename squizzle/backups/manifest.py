@@ -1,151 +1,38 @@
-"""The manifest: what a backup is, file by file and table by table. A backup without one does not exist."""
+"""The manifest's text: what a backup is, file by file and table by table, sealed with a hash."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
+from squizzle.backups.records import Backup, BackupFile, BackupKind, PreviousBackup
 from squizzle.errors import BackupDamagedError
-from squizzle.proof.records import NOT_COVERED, DatabaseDigest, SchemaDigest, SchemaObject, TableDigest
+from squizzle.proof.records import DatabaseDigest, SchemaDigest, SchemaObject, TableDigest
 
-MANIFEST_NAME = "manifest.json"
-FORMAT_VERSION = 1
-_CHUNK = 1 << 20
-
-
-class BackupKind(StrEnum):
-    """What a backup holds."""
-
-    FULL = "full"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackupFile:
-    """One file of a backup.
-
-    Attributes:
-        path: Relative to the backup's folder, with `/`.
-        size_bytes: Its length.
-        sha256: Its content's hash.
-    """
-
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backup:
-    """One backup, as its manifest describes it.
-
-    Attributes:
-        id: Unique in the store, sortable by time.
-        kind: What it holds.
-        store: Address of the store (`file:///…`).
-        location: The backup's folder within the store.
-        started_at: When the snapshot was taken: everything committed before is in, nothing after.
-        duration: From the snapshot to the manifest.
-        database: The name of the database that was saved.
-        identity_id: The id in its `squizzle.identity`; None when it has none.
-        system_identifier: Of the cluster (pg_control_system); empty when it may not be read.
-        migration_version: The highest applied version in it.
-        lsn: Write-ahead log position at the snapshot.
-        server_version: Such as 180006.
-        client_version: The version text of pg_dump.
-        files: Every file but the manifest.
-        digest: Fingerprints taken under the very snapshot that was dumped.
-    """
-
-    id: str
-    kind: BackupKind
-    store: str
-    location: str
-    started_at: datetime
-    duration: timedelta
-    database: str
-    identity_id: str | None
-    system_identifier: str
-    migration_version: str | None
-    lsn: str
-    server_version: int
-    client_version: str
-    files: tuple[BackupFile, ...]
-    digest: DatabaseDigest
-
-    @property
-    def size_bytes(self) -> int:
-        """All files together."""
-        return sum(file.size_bytes for file in self.files)
-
-    @property
-    def sha256(self) -> str:
-        """One hash over paths, sizes and hashes of all files."""
-        lines = (f"{file.sha256} {file.size_bytes} {file.path}\n" for file in self.files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def describe_file(path: Path, root: Path) -> BackupFile:
-    """Size and hash of one file of a backup.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    digest = hashlib.sha256()
-    size = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return BackupFile(path=path.relative_to(root).as_posix(), size_bytes=size, sha256=digest.hexdigest())
-
-
-def describe_files(root: Path) -> tuple[BackupFile, ...]:
-    """Every file below the folder but the manifest, in the order of their paths."""
-    paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / MANIFEST_NAME)
-    return tuple(describe_file(path, root) for path in paths)
-
-
-def check_files(backup: Backup, root: Path) -> None:
-    """Compare every file with the manifest. Nothing is changed.
-
-    `pg_restore` restores some damaged dumps without a word (zstd and lz4 have no checksum), so this comes first.
-
-    Raises:
-        BackupDamagedError: Names every file that is missing, changed, or not in the manifest.
-    """
-    expected = {file.path: file for file in backup.files}
-    found = {file.path: file for file in describe_files(root)}
-    problems = [_problem(path, expected.get(path), found.get(path)) for path in sorted(expected.keys() | found.keys())]
-    named = [problem for problem in problems if problem]
-    if named:
-        raise BackupDamagedError(
-            f"backup {backup.id} in {root} is damaged, nothing was restored from it: {'; '.join(named)}",
-            hint="use another backup; keep this one for finding out what damaged it",
-        )
-
-
-def _problem(path: str, expected: BackupFile | None, found: BackupFile | None) -> str:
-    if found is None:
-        return f"{path} is missing"
-    if expected is None:
-        return f"{path} is not in the manifest"
-    if found.size_bytes != expected.size_bytes:
-        return f"{path} has {found.size_bytes} bytes, the manifest says {expected.size_bytes}"
-    if found.sha256 != expected.sha256:
-        return f"{path} has SHA-256 {found.sha256[:16]}…, the manifest says {expected.sha256[:16]}…"
-    return ""
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
+"""Format 1 knew only full dumps: no chains, no positions of a cluster's copy."""
 
 
 def to_json(backup: Backup) -> str:
     """The manifest's text; starts with the keys that the command's contract promises."""
-    digest = backup.digest
-    document = {
+    document = document_of(backup)
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    # The last line of defence against a damaged manifest: a hash over everything above it.
+    return json.dumps({"manifest_sha256": _text_hash(text), "manifest": document}, ensure_ascii=False, indent=1) + "\n"
+
+
+def manifest_hash(backup: Backup) -> str:
+    """The hash that seals the manifest; the next backup of the database names it."""
+    return _text_hash(json.dumps(document_of(backup), ensure_ascii=False, indent=1))
+
+
+def document_of(backup: Backup) -> dict[str, Any]:
+    """What the manifest says, as JSON types; starts with the keys that the command's contract promises."""
+    document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "id": backup.id,
         "kind": backup.kind.value,
@@ -158,21 +45,32 @@ def to_json(backup: Backup) -> str:
         "migration_version": backup.migration_version,
         "lsn": backup.lsn,
         "server_version": backup.server_version,
-        "chain": [],
+        "chain": list(backup.chain),
         "database": backup.database,
         "identity_id": backup.identity_id,
         "system_identifier": backup.system_identifier,
         "client_version": backup.client_version,
+        "timeline": backup.timeline,
+        "stop_lsn": backup.stop_lsn,
+        "digest_lsn": backup.digest_lsn,
+        "previous": None
+        if backup.previous is None
+        else {"id": backup.previous.id, "manifest_sha256": backup.previous.manifest_sha256},
+        "encryption": dict(backup.encryption),
+        "details": dict(backup.details),
         "files": [{"path": one.path, "size_bytes": one.size_bytes, "sha256": one.sha256} for one in backup.files],
-        "schema": {"strict": digest.schema.strict, "logical": digest.schema.logical},
-        "objects": [[one.kind, one.name, one.parent, one.strict, one.logical] for one in digest.schema.objects],
-        "tables": {one.table: {"rows": one.rows, "digest": one.digest} for one in digest.tables},
-        "sequences": dict(digest.sequences),
-        "not_covered": list(NOT_COVERED),
     }
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    # The last line of defence against a damaged manifest: a hash over everything above it.
-    return json.dumps({"manifest_sha256": _text_hash(text), "manifest": document}, ensure_ascii=False, indent=1) + "\n"
+    digest = backup.digest
+    if digest is not None:
+        document |= {
+            "schema": {"strict": digest.schema.strict, "logical": digest.schema.logical},
+            "objects": [[one.kind, one.name, one.parent, one.strict, one.logical] for one in digest.schema.objects],
+            "tables": {one.table: {"rows": one.rows, "digest": one.digest} for one in digest.tables},
+            "sequences": dict(digest.sequences),
+        }
+    else:
+        document |= {"schema": None, "objects": None, "tables": None, "sequences": None}
+    return document | {"not_covered": list(backup.not_covered)}
 
 
 def _text_hash(text: str) -> str:
@@ -180,7 +78,7 @@ def _text_hash(text: str) -> str:
 
 
 def from_json(text: str, *, source: str) -> Backup:
-    """Read a manifest.
+    """Read a manifest of this format or of an earlier one.
 
     Args:
         text: The file's content.
@@ -195,9 +93,9 @@ def from_json(text: str, *, source: str) -> Backup:
         stated = envelope["manifest_sha256"]
         if _text_hash(json.dumps(document, ensure_ascii=False, indent=1)) != stated:
             raise BackupDamagedError(f"{source} was changed after it was written", hint="use another backup")
-        if document["format_version"] != FORMAT_VERSION:
+        if document["format_version"] not in READABLE_FORMATS:
             raise BackupDamagedError(
-                f"{source} has format {document['format_version']}, this program reads {FORMAT_VERSION}",
+                f"{source} has format {document['format_version']}, this program reads {FORMAT_VERSION} and older",
                 hint="use the version of squizzle that made it, or a newer one",
             )
         return _from_document(document)
@@ -208,6 +106,8 @@ def from_json(text: str, *, source: str) -> Backup:
 
 
 def _from_document(document: dict[str, Any]) -> Backup:
+    added = _ADDED_IN_2 if document["format_version"] == 1 else document
+    previous = added["previous"]
     return Backup(
         id=document["id"],
         kind=BackupKind(document["kind"]),
@@ -223,11 +123,36 @@ def _from_document(document: dict[str, Any]) -> Backup:
         server_version=document["server_version"],
         client_version=document["client_version"],
         files=tuple(BackupFile(**file) for file in document["files"]),
-        digest=DatabaseDigest(
-            schema=SchemaDigest(**document["schema"], objects=tuple(_objects(document["objects"]))),
-            tables=tuple(TableDigest(table=name, **one) for name, one in document["tables"].items()),
-            sequences=document["sequences"],
-        ),
+        digest=_digest(document),
+        timeline=added["timeline"],
+        stop_lsn=added["stop_lsn"],
+        digest_lsn=added["digest_lsn"],
+        chain=tuple(document["chain"]),
+        previous=None if previous is None else PreviousBackup(**previous),
+        encryption=dict(added["encryption"]),
+        details=dict(added["details"]),
+        not_covered=tuple(document["not_covered"]),
+    )
+
+
+_ADDED_IN_2: dict[str, Any] = {
+    "timeline": None,
+    "stop_lsn": "",
+    "digest_lsn": "",
+    "previous": None,
+    "encryption": {},
+    "details": {},
+}
+
+
+def _digest(document: dict[str, Any]) -> DatabaseDigest | None:
+    parts = [document[key] for key in ("schema", "objects", "tables", "sequences")]
+    if all(part is None for part in parts):
+        return None
+    return DatabaseDigest(
+        schema=SchemaDigest(**document["schema"], objects=tuple(_objects(document["objects"]))),
+        tables=tuple(TableDigest(table=name, **one) for name, one in document["tables"].items()),
+        sequences=dict(document["sequences"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.records import HistoryRow, RowState
 from squizzle.postgres.access import Connection
@@ -60,7 +60,7 @@ def assess_damage(connection: Connection, backup: Backup, *, schema: str = "publ
         current=history.current,
         applied_since=_applied_since(history, backup.migration_version),
         failed=history.in_state(RowState.FAILED),
-        comparison=compare_digests(backup.digest, digest_database(connection, bookkeeping=True)),
+        comparison=compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.recovery.assess import Assessment
 
 

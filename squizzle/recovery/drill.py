@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import Decision, RollbackAttempt
@@ -113,7 +113,7 @@ class Evidence:
         """Rows that were there right before the disaster and are not in the backup; None when unknown."""
         if self.backup is None or self.steady is None:
             return None
-        saved = {table.table: table.rows for table in self.backup.digest.tables}
+        saved = {table.table: table.rows for table in self.backup.fingerprint.tables}
         return sum(max(0, table.rows - saved.get(table.table, 0)) for table in self.steady.tables)
 
 
@@ -201,10 +201,11 @@ def _proofs(evidence: Evidence) -> tuple[str, ...]:
     if evidence.final is None or evidence.backup is None:
         raise AssertionError("a drill passes only with a final comparison")
     tables = evidence.final.tables
+    saved = evidence.backup.fingerprint
     rows = sum(table.found_rows or 0 for table in tables)
     return (
         f"{rows:,} rows in {len(tables)} tables are the rows of the backup, table by table",
-        f"{len(evidence.backup.digest.schema.objects)} schema objects are the same ({evidence.final.schema.value})",
+        f"{len(saved.schema.objects)} schema objects are the same ({evidence.final.schema.value})",
         "owner, privileges, settings and comment of the database were carried over",
         f"the application's role {evidence.application_reads}",
     )

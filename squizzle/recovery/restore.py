@@ -10,7 +10,8 @@ import psycopg
 from psycopg import sql
 
 from squizzle.backups.dump import DUMP_FOLDER
-from squizzle.backups.manifest import Backup, check_files
+from squizzle.backups.files import check_files
+from squizzle.backups.records import Backup
 from squizzle.errors import ProgramNotUsableError, RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
@@ -87,7 +88,7 @@ _IN_TEMPLATE = (("extension", "plpgsql"), ("schema", "public"))
 
 
 def _drop_what_was_not_saved(access: ServerAccess, backup: Backup, into: str) -> None:
-    saved = {(one.kind, one.name) for one in backup.digest.schema.objects}
+    saved = {(one.kind, one.name) for one in backup.fingerprint.schema.objects}
     gone = [(kind, name) for kind, name in _IN_TEMPLATE if (kind, name) not in saved]
     if not gone:
         return
@@ -159,7 +160,7 @@ def verify_copy(connection: Connection, backup: Backup) -> Comparison:
     Returns:
         Every difference; none when the comparison `is_equal`.
     """
-    return compare_digests(backup.digest, digest_database(connection, bookkeeping=True))
+    return compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True))
 
 
 def _execute(connection: Connection, command: sql.SQL | sql.Composed, *, doing: str) -> None:

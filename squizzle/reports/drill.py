@@ -75,7 +75,7 @@ def _costs(report: DrillReport) -> str:
         ("Way back", report.recovered_by or "none was taken"),
     ]
     if backup is not None:
-        size = f"{backup.size_bytes / 1_000_000:.1f} MB, {backup.digest.rows:,} rows, {_seconds(backup.duration)}"
+        size = f"{backup.size_bytes / 1_000_000:.1f} MB, {backup.rows:,} rows, {_seconds(backup.duration)}"
         rows.append(("Backup", f"`{backup.id}`: {size}"))
     return _table(("", ""), rows)
 
@@ -116,7 +116,7 @@ def _comparisons(report: DrillReport) -> Iterable[str]:
     yield f"Schema: **{comparison.schema.value}**."
     yield _table(
         ("table", "rows saved", "rows found", "fingerprint saved", "equal"),
-        _table_rows(comparison, evidence.backup.digest),
+        _table_rows(comparison, evidence.backup.fingerprint),
     )
     yield _bullets(comparison.sentences())
 

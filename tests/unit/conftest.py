@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import settings
 
-from squizzle.backups.manifest import Backup, BackupFile, BackupKind
+from squizzle.backups.records import Backup, BackupFile, BackupKind
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import Comparison, DatabaseDigest, SchemaDigest, SchemaObject, TableDigest
 

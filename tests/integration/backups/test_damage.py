@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import BackupDamagedError, InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms

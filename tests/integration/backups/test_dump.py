@@ -16,8 +16,9 @@ import pytest
 from psycopg import sql
 
 from squizzle.backups.dump import DumpOptions, new_backup_id, take_full_backup
+from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup, check_files
+from squizzle.backups.records import Backup
 from squizzle.errors import (
     ConnectionFailedError,
     DatabaseError,
@@ -155,8 +156,11 @@ def test_digest_of_the_backup_is_the_digest_of_the_database(
     _, backup = taken
     with connect(access, filled, purpose="test") as session:
         assert backup.digest == digest_database(session, bookkeeping=True)
-    assert {one.table: one.rows for one in backup.digest.tables} == {"public.customers": 4000, "public.orders": 3000}
-    assert backup.digest.sequences["public.numbers"] == 10
+    assert {one.table: one.rows for one in backup.fingerprint.tables} == {
+        "public.customers": 4000,
+        "public.orders": 3000,
+    }
+    assert backup.fingerprint.sequences["public.numbers"] == 10
 
 
 def test_backup_is_published_under_its_id_and_readable_for_us_alone(taken: tuple[FolderStore, Backup]) -> None:
@@ -221,7 +225,7 @@ def test_rows_written_while_it_runs_are_neither_in_the_dump_nor_in_the_digest(
     [(in_source, late)] = connection.execute("SELECT count(*), count(*) FILTER (WHERE id > %s) FROM busy", (in_dump,))
     assert in_source > in_dump >= 20
     assert late == in_source - in_dump
-    assert {one.table: one.rows for one in backup.digest.tables}["public.busy"] == in_dump
+    assert {one.table: one.rows for one in backup.fingerprint.tables}["public.busy"] == in_dump
 
 
 def test_second_backup_stands_beside_the_first_and_the_newest_is_listed_first(
@@ -231,7 +235,7 @@ def test_second_backup_stands_beside_the_first_and_the_newest_is_listed_first(
     older = take(store, backup_id=new_backup_id(filled, now=day, suffix="ffffff"))
     newer = take(store, backup_id=new_backup_id(filled, now=day + timedelta(seconds=1), suffix="000000"))
     assert store.list_ids() == (newer.id, older.id)
-    assert compare_digests(older.digest, newer.digest).is_equal
+    assert compare_digests(older.fingerprint, newer.fingerprint).is_equal
     check_files(older, store.path_of(older))
 
 
@@ -396,7 +400,7 @@ def test_database_without_an_encoding_is_saved(
             session.execute(r"CREATE TABLE a (t text); INSERT INTO a VALUES (E'\xe9')")
         backup = take_full_backup(access, name, store, programs, backup_id="b1")
     assert store.read("b1").digest == backup.digest
-    assert backup.digest.rows == 1
+    assert backup.fingerprint.rows == 1
 
 
 @pytest.mark.parametrize("name", ["x=y", "../up", "-MiXed ünï'; --"])

@@ -9,7 +9,7 @@ import pytest
 
 from squizzle.backups.dump import take_full_backup
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.recovery.properties import read_properties

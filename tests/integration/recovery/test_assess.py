@@ -10,7 +10,7 @@ from psycopg import sql
 
 from squizzle.backups.dump import take_full_backup
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import MigrationFailedError
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions

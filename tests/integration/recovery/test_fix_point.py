@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.proof.records import Comparison, SchemaMatch
 from squizzle.recovery.restore import verify_copy

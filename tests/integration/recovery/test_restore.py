@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms

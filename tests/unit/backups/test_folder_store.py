@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.dump import new_backup_id
+from squizzle.backups.files import MANIFEST_NAME, check_files, describe_files
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.manifest import MANIFEST_NAME, Backup, check_files, describe_files, from_json, to_json
+from squizzle.backups.manifest import from_json, manifest_hash, to_json
+from squizzle.backups.records import Backup, PreviousBackup
+from squizzle.backups.store import notes_of, previous_backup
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 
@@ -21,11 +25,11 @@ def store(tmp_path: Path) -> FolderStore:
 
 def receive(store: FolderStore, backup: Backup, content: str = "rows") -> Backup:
     """Put a backup with one file into the store."""
-    with store.receive(backup.id) as folder:
-        (folder / "dump").mkdir()
-        (folder / "dump" / "toc.dat").write_text(content)
-        described = replace(backup, files=describe_files(folder))
-        store.publish(folder, described)
+    with store.receive(backup.id) as incoming:
+        (incoming.folder / "dump").mkdir()
+        (incoming.folder / "dump" / "toc.dat").write_text(content)
+        described = replace(backup, files=incoming.describe())
+        incoming.publish(described)
     return described
 
 
@@ -39,8 +43,8 @@ def test_a_published_backup_is_there_with_its_manifest_and_its_files(store: Fold
 
 
 def test_while_it_is_written_a_backup_is_not_there(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as folder:
-        (folder / "dump.dat").write_text("half")
+    with store.receive(backup.id) as incoming:
+        (incoming.folder / "dump.dat").write_text("half")
         assert store.list_ids() == ()
         with pytest.raises(InvalidInputError, match="there is no backup"):
             store.read(backup.id)
@@ -48,9 +52,9 @@ def test_while_it_is_written_a_backup_is_not_there(store: FolderStore, backup: B
 
 
 def test_the_manifest_is_there_the_moment_the_name_is(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as folder:
-        store.publish(folder, backup)
-        assert not folder.exists()
+    with store.receive(backup.id) as incoming:
+        incoming.publish(backup)
+        assert not incoming.folder.exists()
         manifest = store.folder / backup.id / MANIFEST_NAME
         assert from_json(manifest.read_text(encoding="utf-8"), source="m") == backup
 
@@ -60,9 +64,9 @@ def test_what_is_unfinished_is_removed_whatever_went_wrong(
     store: FolderStore, backup: Backup, error: BaseException
 ) -> None:
     def fail() -> None:
-        with store.receive(backup.id) as folder:
-            (folder / "dump").mkdir()
-            (folder / "dump" / "half.dat").write_text("half")
+        with store.receive(backup.id) as incoming:
+            (incoming.folder / "dump").mkdir()
+            (incoming.folder / "dump" / "half.dat").write_text("half")
             raise error
 
     with pytest.raises(type(error)):
@@ -72,15 +76,15 @@ def test_what_is_unfinished_is_removed_whatever_went_wrong(
 
 
 def test_what_was_never_published_is_removed(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as folder:
-        (folder / "dump.dat").write_text("half")
+    with store.receive(backup.id) as incoming:
+        (incoming.folder / "dump.dat").write_text("half")
 
     assert list(store.folder.iterdir()) == []
 
 
 def test_nobody_else_can_look_into_what_is_being_written(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as folder:
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with store.receive(backup.id) as incoming:
+        assert stat.S_IMODE(incoming.folder.stat().st_mode) == 0o700
     published = receive(store, backup)
     assert stat.S_IMODE(store.path_of(published).stat().st_mode) == 0o700
 
@@ -161,3 +165,100 @@ def test_the_id_of_a_backup_sorts_by_time_and_is_a_safe_name(backup: Backup) -> 
 
     assert made == "20250301T120000Z----Gr--e--x-abcdef"
     assert len(new_backup_id("x" * 500, now=backup.started_at, suffix="abcdef")) < 80
+
+
+# --- files that arrive as a stream ---------------------------------------------------------------------------------
+
+
+def test_a_streamed_file_is_described_with_the_others_in_order_of_the_paths(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as incoming:
+        (incoming.folder / "z.dat").write_bytes(b"last")
+        streamed = incoming.stream("cluster/base.tar", io.BytesIO(b"0123456789" * 200_000))
+        described = replace(backup, files=incoming.describe())
+        incoming.publish(described)
+
+    assert streamed.size_bytes == 2_000_000
+    assert [one.path for one in described.files] == ["cluster/base.tar", "z.dat"]
+    with store.fetch(described) as folder:
+        assert describe_files(folder) == described.files
+        assert (folder / "cluster" / "base.tar").read_bytes()[-10:] == b"0123456789"
+
+
+def test_a_streamed_file_replaces_no_other(store: FolderStore, backup: Backup) -> None:
+    with store.receive(backup.id) as incoming:
+        incoming.stream("a", io.BytesIO(b"first"))
+        with pytest.raises(ToolError, match="File exists"):
+            incoming.stream("a", io.BytesIO(b"second"))
+
+
+# --- what is removed, and what was left ----------------------------------------------------------------------------
+
+
+def test_a_removed_backup_is_gone_and_the_others_stay(store: FolderStore, backup: Backup) -> None:
+    receive(store, backup)
+    other = receive(store, replace(backup, id="20250302T120000Z-shop-abcdef", location="20250302T120000Z-shop-abcdef"))
+
+    store.remove(backup.id)
+    store.remove(backup.id)
+    store.remove("../../etc")
+
+    assert [path.name for path in store.folder.iterdir()] == [other.id]
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(store: FolderStore, backup: Backup) -> None:
+    receive(store, backup)
+    for name in (".unfinished-dead", ".removed-half"):
+        (store.folder / name / "dump").mkdir(parents=True)
+        (store.folder / name / "dump" / "1.dat").write_text("half")
+
+    with store.receive("20250302T120000Z-shop-abcdef") as incoming:
+        (incoming.folder / "1.dat").write_text("half")
+        assert set(store.remove_leftovers()) == {".unfinished-dead", ".removed-half"}
+        assert (incoming.folder / "1.dat").read_text() == "half"
+
+    assert store.list_ids() == (backup.id,)
+    assert [path.name for path in store.folder.iterdir()] == [backup.id]
+
+
+def test_a_store_says_what_still_fits(tmp_path: Path) -> None:
+    assert FolderStore(tmp_path / "not" / "yet").free_bytes() > 0
+
+
+# --- small texts ---------------------------------------------------------------------------------------------------
+
+
+def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(store: FolderStore, backup: Backup) -> None:
+    published = receive(store, backup)
+    store.put_text(f"{notes_of(backup.id)}/a.json", "1")
+    store.put_text(f"{notes_of(backup.id)}/a.json", "2")
+    store.put_text("removed/x.json", "3")
+
+    check_files(published, store.path_of(published))
+    assert store.texts(notes_of(backup.id)) == {"a.json": "2"}
+    assert store.texts("removed") == {"x.json": "3"}
+    assert store.list_ids() == (backup.id,)
+    store.remove_text("removed/x.json")
+    store.remove_text("removed/x.json")
+    assert store.texts("removed") == {} == store.texts("nowhere")
+
+
+# --- the chain of hashes -------------------------------------------------------------------------------------------
+
+
+def test_the_previous_backup_is_the_newest_of_the_same_database(store: FolderStore, backup: Backup) -> None:
+    def at(hour: int, database: str, system: str) -> Backup:
+        now = backup.started_at.replace(hour=hour)
+        name = new_backup_id(database, now=now, suffix="aaaaaa")
+        made = replace(backup, id=name, location=name, database=database, system_identifier=system)
+        return receive(store, made)
+
+    assert previous_backup(store, "shop", "1") is None
+    wanted = at(3, "shop", "1")
+    at(4, "shop", "2")
+    at(5, "shop-2", "1")
+    damaged = at(6, "shop", "1")
+    (store.path_of(damaged) / MANIFEST_NAME).write_text("{}")
+
+    found = previous_backup(store, "shop", "1")
+
+    assert found == PreviousBackup(id=wanted.id, manifest_sha256=manifest_hash(wanted))

@@ -14,19 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squizzle.backups.manifest import (
-    FORMAT_VERSION,
-    MANIFEST_NAME,
-    Backup,
-    BackupFile,
-    BackupKind,
-    check_files,
-    describe_file,
-    describe_files,
-    from_json,
-    to_json,
-)
-from squizzle.errors import BackupDamagedError, DatabaseState
+from squizzle.backups.files import MANIFEST_NAME, check_files, describe_file, describe_files
+from squizzle.backups.manifest import FORMAT_VERSION, from_json, manifest_hash, to_json
+from squizzle.backups.records import Backup, BackupFile, BackupKind, PreviousBackup
+from squizzle.errors import BackupDamagedError, DatabaseState, InvalidInputError
 from squizzle.proof.records import DatabaseDigest, SchemaDigest, SchemaObject, TableDigest
 
 PROMISED = [  # the keys of the command's contract, in its order
@@ -73,7 +64,15 @@ backups = st.builds(
     server_version=counts,
     client_version=names,
     files=st.lists(st.builds(BackupFile, path=names, size_bytes=counts, sha256=hashes), max_size=3).map(tuple),
-    digest=digests,
+    digest=st.none() | digests,
+    digest_lsn=names,
+    stop_lsn=names,
+    timeline=st.none() | counts,
+    chain=st.lists(names, max_size=3).map(tuple),
+    previous=st.none() | st.builds(PreviousBackup, id=names, manifest_sha256=hashes),
+    encryption=st.dictionaries(names, names, max_size=2),
+    details=st.dictionaries(names, names, max_size=2),
+    not_covered=st.lists(names, max_size=2).map(tuple),
 )
 
 
@@ -163,7 +162,7 @@ def test_another_layout_of_the_same_text_is_the_same_manifest(backup: Backup) ->
     assert from_json(compact, source="manifest.json") == backup
 
 
-@pytest.mark.parametrize("number", [FORMAT_VERSION + 1, FORMAT_VERSION - 1, "1", None])
+@pytest.mark.parametrize("number", [FORMAT_VERSION + 1, 0, "1", None])
 def test_another_format_is_refused(backup: Backup, number: object) -> None:
     text = sealed(document_of(backup) | {"format_version": number})
 
@@ -176,7 +175,7 @@ def test_another_format_is_refused(backup: Backup, number: object) -> None:
 def test_a_manifest_that_lacks_something_is_refused(backup: Backup, key: str) -> None:
     document = document_of(backup)
     del document[key]
-    if key in {"size_bytes", "sha256", "chain"}:  # made from the rest
+    if key in {"size_bytes", "sha256"}:  # made from the rest
         assert from_json(sealed(document), source="m") == backup
         return
 
@@ -211,6 +210,23 @@ def test_a_manifest_with_something_strange_in_it_is_refused(backup: Backup, chan
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(BackupDamagedError, match=r"manifest\.json is not a manifest"):
         from_json(text, source="manifest.json")
+
+
+def test_a_manifest_of_the_first_format_is_still_read(backup: Backup, project_root: Path) -> None:
+    text = (project_root / "tests" / "unit" / "backups" / "manifest_format_1.json").read_text(encoding="utf-8")
+
+    assert from_json(text, source="manifest.json") == backup
+
+
+def test_the_hash_of_a_manifest_is_the_one_that_seals_it(backup: Backup) -> None:
+    assert manifest_hash(backup) == json.loads(to_json(backup))["manifest_sha256"]
+    assert manifest_hash(replace(backup, lsn="0/0")) != manifest_hash(backup)
+
+
+def test_a_backup_without_fingerprints_says_so(backup: Backup) -> None:
+    with pytest.raises(InvalidInputError, match=r"\(full\) holds no fingerprints") as caught:
+        _ = replace(backup, digest=None).fingerprint
+    assert "squizzle backups" in caught.value.hint
 
 
 # --- the files -----------------------------------------------------------------------------------------------------

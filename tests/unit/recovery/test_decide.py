@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.proof.records import Comparison, TableComparison
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import RollbackAttempt, Way, decide_recovery

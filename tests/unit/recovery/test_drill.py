@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.errors import InvalidInputError
 from squizzle.proof.records import Comparison, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment

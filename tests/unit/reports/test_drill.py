@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from squizzle.backups.manifest import Backup
+from squizzle.backups.records import Backup
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import NOT_COVERED, Comparison, DatabaseDigest, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment

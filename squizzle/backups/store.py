@@ -1,0 +1,139 @@
+"""What every store of backups can do, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Protocol
+
+from squizzle.backups.files import MANIFEST_NAME, NOTES_FOLDER
+from squizzle.backups.manifest import manifest_hash
+from squizzle.backups.records import Backup, BackupFile, PreviousBackup
+from squizzle.errors import BackupDamagedError
+
+
+class Incoming(Protocol):
+    """One backup on its way into a store; nobody sees it before `publish`."""
+
+    @property
+    def folder(self) -> Path:
+        """A local folder of its own, readable for us alone, where programs write files."""
+
+    def stream(self, path: str, source: IO[bytes]) -> BackupFile:
+        """Take in one file as it is made, in bounded memory; it is hashed on the way.
+
+        Args:
+            path: Its path within the backup, with `/`; not one that is in the folder.
+            source: Read to its end. Whether its writer succeeded is the caller's to ask before `publish`.
+
+        Raises:
+            ToolError: The store is full or fails.
+        """
+
+    def describe(self) -> tuple[BackupFile, ...]:
+        """Every file so far: those in the folder and those that were streamed, in the order of their paths."""
+
+    def publish(self, backup: Backup) -> None:
+        """Make every file durable, then write the manifest: from now on the backup exists.
+
+        Raises:
+            ToolError: The store is full or fails, or has a backup of that id already; nothing is published.
+        """
+
+
+class BackupStore(Protocol):
+    """Backups somewhere, each with its manifest. What is unfinished is invisible."""
+
+    @property
+    def address(self) -> str:
+        """The store as a URL, without any secret."""
+
+    def receive(self, backup_id: str) -> AbstractContextManager[Incoming]:
+        """Begin a backup; what was not published at the end is removed.
+
+        Raises:
+            InvalidInputError: The store cannot be written.
+        """
+
+    def list_ids(self) -> tuple[str, ...]:
+        """Every published backup, newest first."""
+
+    def read(self, backup_id: str) -> Backup:
+        """The manifest of one backup.
+
+        Raises:
+            InvalidInputError: There is no such backup.
+            BackupDamagedError: Its manifest is damaged.
+        """
+
+    def fetch(self, backup: Backup) -> AbstractContextManager[Path]:
+        """A local folder with the backup's files as they lie in the store; `check_files` says whether they are intact.
+
+        It is gone after the block unless the store itself is a folder; nothing in it may be changed.
+
+        Raises:
+            ToolError: The store cannot be read, or there is no room for a local copy.
+        """
+
+    def remove(self, backup_id: str) -> None:
+        """Remove a backup, its manifest first: half a backup is none. Nothing happens when there is none.
+
+        Raises:
+            ToolError: The store refuses (a lock, a right) or fails; what is left is cleaned by `remove_leftovers`.
+        """
+
+    def remove_leftovers(self) -> tuple[str, ...]:
+        """Remove what killed runs left, never what a living run is writing; returns what was removed."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes that still fit; None where a store has no such limit."""
+
+    def put_text(self, path: str, text: str) -> None:
+        """Write a small text durably, replacing one of that name (`<backup id>/notes/…`, `removed/…`).
+
+        Raises:
+            ToolError: The store is full or fails; the former text stays.
+        """
+
+    def texts(self, folder: str) -> Mapping[str, str]:
+        """The small texts in a folder, by their names in it; none when there is no such folder.
+
+        Raises:
+            BackupDamagedError: One cannot be read.
+        """
+
+    def remove_text(self, path: str) -> None:
+        """Remove a small text; nothing happens when there is none."""
+
+
+def notes_of(backup_id: str) -> str:
+    """The folder of a backup's notes within its store."""
+    return f"{backup_id}/{NOTES_FOLDER}"
+
+
+def manifest_of(backup_id: str) -> str:
+    """The path of a backup's manifest within its store."""
+    return f"{backup_id}/{MANIFEST_NAME}"
+
+
+def safe_name(database: str) -> str:
+    """A database's name as it stands in the ids of its backups: ASCII letters, digits and `-`, at most 40."""
+    return "".join(one if one.isalnum() and one.isascii() else "-" for one in database)[:40]
+
+
+def previous_backup(store: BackupStore, database: str, system_identifier: str) -> PreviousBackup | None:
+    """The newest backup of the same database, to be named by the next one.
+
+    A damaged manifest is passed over: it must not stop new backups, and the check of the chain finds it.
+    """
+    for backup_id in store.list_ids():
+        if f"-{safe_name(database)}-" not in backup_id:
+            continue
+        try:
+            backup = store.read(backup_id)
+        except BackupDamagedError:
+            continue
+        if (backup.database, backup.system_identifier) == (database, system_identifier):
+            return PreviousBackup(id=backup.id, manifest_sha256=manifest_hash(backup))
+    return None
