@@ -6,18 +6,16 @@ nothing else.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from squizzle.backups.proofs import Hold, Proof, ProofKind, Verdict
+from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.store import BackupStore, notes_of
 from squizzle.errors import BackupDamagedError, InvalidInputError
 
-FORMAT_VERSION = 1
 _PROOF = "proof-"
 _HOLD = "hold-"
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -51,7 +49,7 @@ def read_notes(store: BackupStore, backup_id: str) -> Notes:
     for name, text in store.texts(notes_of(backup_id)).items():
         source = f"{notes_of(backup_id)}/{name}"
         try:
-            document = _open(text, source)
+            document = open_sealed(text, source)
             if name.startswith(_PROOF):
                 proofs.append(_proof(document, backup_id))
             elif name.startswith(_HOLD):
@@ -84,7 +82,7 @@ def write_proof(store: BackupStore, proof: Proof) -> None:
         "details": dict(proof.details),
     }
     name = f"{_PROOF}{proof.at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{proof.kind.value}.json"
-    store.put_text(f"{notes_of(proof.backup_id)}/{name}", _seal(document))
+    store.put_text(f"{notes_of(proof.backup_id)}/{name}", seal(document))
 
 
 def write_hold(store: BackupStore, hold: Hold) -> None:
@@ -102,7 +100,7 @@ def write_hold(store: BackupStore, hold: Hold) -> None:
         "at": hold.at.isoformat(),
         "until": None if hold.until is None else hold.until.isoformat(),
     }
-    store.put_text(_path_of_hold(hold.backup_id, hold.name), _seal(document))
+    store.put_text(_path_of_hold(hold.backup_id, hold.name), seal(document))
 
 
 def remove_hold(store: BackupStore, backup_id: str, name: str) -> None:
@@ -120,29 +118,6 @@ def _path_of_hold(backup_id: str, name: str) -> str:
             f"{name!r} cannot name a hold", hint="use letters, digits, '-', '_' and '.', at most 100 of them"
         )
     return f"{notes_of(backup_id)}/{_HOLD}{name}.json"
-
-
-def _seal(document: dict[str, Any]) -> str:
-    document = {"format_version": FORMAT_VERSION, **document}
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    return json.dumps({"sha256": _hash(text), "note": document}, ensure_ascii=False, indent=1) + "\n"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _open(text: str, source: str) -> dict[str, Any]:
-    envelope = json.loads(text)
-    document: dict[str, Any] = envelope["note"]
-    if _hash(json.dumps(document, ensure_ascii=False, indent=1)) != envelope["sha256"]:
-        raise BackupDamagedError(f"{source} was changed after it was written")
-    if document["format_version"] != FORMAT_VERSION:
-        raise BackupDamagedError(
-            f"{source} has format {document['format_version']}, this program reads {FORMAT_VERSION}",
-            hint="use the version of squizzle that wrote it, or a newer one",
-        )
-    return document
 
 
 def _proof(document: dict[str, Any], backup_id: str) -> Proof:
