@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
+from squizzle.backups.settings import BackupSettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
@@ -41,6 +42,8 @@ LAYOUTS = (
 )
 # PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
 _LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
+# Ten years of days.
+_MOST_KEPT = 3660
 # More rows than a table can have.
 _MOST_ROWS = 10**15
 Parsed = TypeVar("Parsed")
@@ -98,6 +101,7 @@ class Config:
         policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
             `[after] analyze`, `[batches]`).
         lint: What the linter looks for (`[lint]`).
+        backups: Where backups lie (`[backups]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
     """
@@ -109,6 +113,7 @@ class Config:
     keep_in_step: bool = False
     policy: Policy = field(default_factory=Policy)
     lint: LintSettings = field(default_factory=LintSettings)
+    backups: BackupSettings = field(default_factory=BackupSettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
 
@@ -171,6 +176,7 @@ class _Reader:
                 batches=self.batches(batches),
             ),
             lint=self.lint(top.pop("lint", {}), folder),
+            backups=self.backups(top.pop("backups", {})),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
         )
@@ -218,6 +224,26 @@ class _Reader:
         )
         self.nothing_left(section, "lint")
         return settings
+
+    def backups(self, value: object) -> BackupSettings:
+        section = self.section(value, "backups")
+        default = Retention()
+        settings = BackupSettings(
+            store=self.text(section, "backups", "store"),
+            retention=Retention(
+                daily=self.kept(section, "keep_daily", default.daily),
+                weekly=self.kept(section, "keep_weekly", default.weekly),
+                monthly=self.kept(section, "keep_monthly", default.monthly),
+            ),
+        )
+        self.nothing_left(section, "backups")
+        return settings
+
+    def kept(self, section: dict[str, object], name: str, default: int) -> int:
+        value = section.pop(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_KEPT:
+            self.complain(f"backups.{name}", f"must be a whole number from 0 to {_MOST_KEPT}")
+        return value
 
     def layout(self, project: dict[str, object]) -> str:
         layout = self.text(project, "project", "layout") or "auto"

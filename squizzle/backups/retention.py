@@ -9,21 +9,7 @@ from datetime import UTC, datetime
 from squizzle.backups.notes import Notes
 from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Retention:
-    """How many backups of each database are kept. Days, ISO weeks and months are those of UTC.
-
-    Attributes:
-        daily: For so many of the newest days that have backups, the newest backup of the day.
-        weekly: The same for weeks.
-        monthly: The same for months.
-    """
-
-    daily: int = 7
-    weekly: int = 4
-    monthly: int = 12
+from squizzle.backups.settings import Retention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from squizzle.backups.notes import Notes
 from squizzle.backups.proofs import Hold, Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.retention import Choice, Known, Retention, choose_kept
+from squizzle.backups.retention import Choice, Known, choose_kept
+from squizzle.backups.settings import Retention
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 NONE = Retention(daily=0, weekly=0, monthly=0)
