@@ -10,12 +10,12 @@ from blocks import BackupFolder, PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError
 from squizzle.postgres.access import connect
+from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.assess import assess_damage as assess
 from squizzle.recovery.fence import control_session, fence, session_through_fence, unfence
-from squizzle.recovery.properties import DatabaseProperties, read_properties
 from squizzle.recovery.restore import restore_beside, verify_copy
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 from tasks.steps import step

@@ -15,11 +15,11 @@ from squizzle.backups.records import Backup
 from squizzle.errors import ProgramNotUsableError, RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
+from squizzle.postgres.database_properties import DatabaseProperties, create_like
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import compare_digests, digest_database
 from squizzle.proof.records import Comparison
-from squizzle.recovery.properties import DatabaseProperties, create_like
 
 _TIMEOUT = timedelta(hours=24)
 

@@ -15,9 +15,9 @@ from psycopg.rows import TupleRow
 
 from squizzle.errors import DatabaseState, RecoveryError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.database_properties import DatabaseProperties, apply_commands, read_properties
 from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.recovery.fence import fence
-from squizzle.recovery.properties import DatabaseProperties, apply_commands, read_properties
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,9 +13,9 @@ from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.errors import BackupDamagedError, InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.recovery.disasters import flip_byte
-from squizzle.recovery.properties import read_properties
 from squizzle.recovery.restore import restore_beside, verify_copy
 from tests.support.scratch import drop_databases
 

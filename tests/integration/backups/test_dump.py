@@ -28,10 +28,10 @@ from squizzle.errors import (
     ToolError,
 )
 from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.proof.digests import compare_digests, digest_database
-from squizzle.recovery.properties import read_properties
 from squizzle.recovery.restore import restore_beside, verify_copy
 from tests.support.mounts import pages_of, small_disk
 from tests.support.processes import command_of, descendants_of, wait_until

@@ -11,8 +11,8 @@ from squizzle.backups.dump import take_full_backup
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.postgres.access import Connection, ServerAccess
+from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.recovery.properties import read_properties
 from squizzle.recovery.restore import restore_beside
 
 Take = Callable[[str], Backup]

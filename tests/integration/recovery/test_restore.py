@@ -17,8 +17,8 @@ from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.database_properties import create_like, read_properties
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.recovery.properties import create_like, read_properties
 from squizzle.recovery.restore import restore_beside
 from tests.support.names import databases
 from tests.support.processes import command_of, descendants_of, wait_until

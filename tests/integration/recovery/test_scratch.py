@@ -10,7 +10,7 @@ from psycopg import sql
 
 from squizzle.errors import DatabaseError, RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.recovery.properties import read_properties
+from squizzle.postgres.database_properties import read_properties
 from squizzle.recovery.scratch import (
     DrillNames,
     drill_names,

@@ -70,7 +70,7 @@ def read_properties(control: Connection, database: str) -> DatabaseProperties:
     Raises:
         ConnectionFailedError: There is no such database.
     """
-    query = load_sql("squizzle.recovery", "database_properties")
+    query = load_sql("squizzle.postgres", "database_properties")
     try:
         with control.cursor(row_factory=kwargs_row(_from_row)) as cursor:
             found = cursor.execute(query, {"database": database}).fetchone()

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from squizzle.recovery.properties import DatabaseProperties, Grant, Setting, _list_items, apply_commands, create_like
+from squizzle.postgres.database_properties import (
+    DatabaseProperties,
+    Grant,
+    Setting,
+    _list_items,
+    apply_commands,
+    create_like,
+)
 
 PLAIN = DatabaseProperties(
     owner="app",
