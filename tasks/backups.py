@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 
 from blocks import BackupFolder, PostgresDatabase
-from squizzle.backups.dump import DUMP_FOLDER, DumpOptions, new_backup_id, take_full_backup
+from squizzle.backups.dump import DUMP_FOLDER, DumpOptions, new_backup_id, take_dump
 from squizzle.backups.records import Backup
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
@@ -29,7 +29,7 @@ def take_backup(database: PostgresDatabase, store: BackupFolder) -> Backup:
     """Dump in parallel and fingerprint under the same snapshot; publish only with a manifest."""
     target = database.target()
     access = database.access()
-    return take_full_backup(
+    return take_dump(
         access,
         target.database,
         store.open(),

@@ -1,4 +1,4 @@
-"""Taking a full logical backup: one snapshot, dumped in parallel and fingerprinted at the same time."""
+"""Taking a logical backup: one snapshot, dumped in parallel and fingerprinted at the same time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ import psycopg
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.source import read_source
 from squizzle.backups.store import BackupStore, previous_backup, safe_name
-from squizzle.errors import SquizzleError, ToolError
+from squizzle.backups.surroundings import dump_globals, read_surroundings, write_surroundings
+from squizzle.errors import InvalidInputError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
-from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.programs import ClientPrograms, can_compress
 from squizzle.proof.digests import digest_in_snapshot, read_sequences, read_snapshot
-from squizzle.proof.records import DatabaseDigest
+from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
 DUMP_FOLDER = "dump"
-# gzip 1 is the fastest that every client has and that checks itself (CRC): 3.8x the guide's `pg_dump | gzip`, 20 %
-# larger than gzip 6. zstd and lz4 have no checksum in dumps.
-_COMPRESSION = "1"
+# gzip 1 is the fastest that every client has: 3.8x the guide's `pg_dump | gzip`, 20 % larger than gzip 6.
+_GZIP = "1"
+_ZSTD = "zstd:3"
 # A fingerprint query whose backup failed is asked to stop; the server answers at once or not at all.
 _CANCEL_S = 5.0
 # It is asked again until it has: between two queries there is none to stop.
@@ -39,32 +40,39 @@ class DumpOptions:
     Attributes:
         jobs: Parallel sessions of pg_dump.
         schema: Where the migration history is.
+        role_passwords: Whether the hashes of the roles' passwords are saved, too.
         timeout: After that the dump counts as failed.
     """
 
     jobs: int = 2
     schema: str = "public"
+    role_passwords: bool = True
     timeout: timedelta = timedelta(hours=12)
 
 
-def take_full_backup(
+def take_dump(
     access: ServerAccess,
     database: str,
     store: BackupStore,
     programs: ClientPrograms,
     *,
     backup_id: str,
+    kind: BackupKind = BackupKind.FULL,
     options: DumpOptions = DumpOptions(),
     on_progress: Callable[[int], None] = lambda _bytes: None,
 ) -> Backup:
     """Dump a database into the store, with a manifest that proves a restored copy. The database is only read.
 
+    A full one holds everything: the dump, the database's own properties, and the roles and tablespaces of the cluster.
+    A schema dump has no rows, a data dump has only rows; both hold the properties, too.
+
     Args:
         access: Server and account; it must be allowed to read every table.
         database: The database to save.
         store: Where to.
-        programs: pg_dump of the server's major version or newer.
+        programs: pg_dump and pg_dumpall of the server's major version or newer.
         backup_id: Unique in the store (`new_backup_id`).
+        kind: `full`, `schema` or `data`.
         options: How.
         on_progress: Called with the bytes written so far.
 
@@ -73,6 +81,8 @@ def take_full_backup(
         ToolError: pg_dump failed, took too long, or the disk is full; nothing was published, no file stays.
         DatabaseError: A table cannot be read; the same.
     """
+    if not kind.is_dump:
+        raise InvalidInputError(f"a dump is full, schema or data, not {kind}", hint="see `squizzle backup --help`")
     started = time.monotonic()
     with (
         connect(access, database, purpose="backup", read_only=True) as connection,
@@ -81,18 +91,32 @@ def take_full_backup(
     ):
         source = read_source(connection, options.schema)
         # They follow no snapshot, so they are read before pg_dump reads them: the copy may stand higher, never lower.
-        sequences = read_sequences(connection)
+        sequences = {} if kind is BackupKind.SCHEMA else read_sequences(connection)
+        write_surroundings(read_surroundings(connection, database), incoming.folder)
         dump = _Dump(
             program=programs.path("pg_dump"),
-            arguments=_dump_arguments(incoming.folder, snapshot_id, options.jobs),
+            arguments=_dump_arguments(incoming.folder, snapshot_id, kind, options.jobs, compression_of(programs)),
             access=access,
             database=database,
             timeout=options.timeout,
         )
-        digest = _dump_and_fingerprint(dump, connection, lambda: on_progress(_written(incoming.folder)))
+        fingerprint = _Fingerprint(connection, rows=kind is not BackupKind.SCHEMA)
+        digest = _dump_and_fingerprint(dump, fingerprint, lambda: on_progress(_written(incoming.folder)))
+        missing = (
+            dump_globals(
+                access,
+                connection,
+                incoming.folder,
+                programs,
+                timeout=options.timeout,
+                role_passwords=options.role_passwords,
+            )
+            if kind is BackupKind.FULL
+            else ()
+        )
         backup = Backup(
             id=backup_id,
-            kind=BackupKind.FULL,
+            kind=kind,
             store=store.address,
             location=backup_id,
             started_at=source.started_at,
@@ -108,9 +132,19 @@ def take_full_backup(
             files=incoming.describe(),
             digest=replace(digest, sequences=sequences),
             previous=previous_backup(store, database, source.system_identifier),
+            not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )
         incoming.publish(backup)
     return backup
+
+
+_LEFT_OUT = {
+    BackupKind.FULL: (),
+    BackupKind.SCHEMA: ("rows and positions of sequences", "roles and tablespaces"),
+    BackupKind.DATA: ("definitions: it is restored into a database that has them", "roles and tablespaces"),
+}
+# How each kind is asked of pg_dump.
+_PARTS = {BackupKind.FULL: (), BackupKind.SCHEMA: ("--schema-only",), BackupKind.DATA: ("--data-only",)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,9 +158,8 @@ class _Dump:
     timeout: timedelta
 
 
-def _dump_and_fingerprint(dump: _Dump, connection: Connection, on_wait: Callable[[], None]) -> DatabaseDigest:
+def _dump_and_fingerprint(dump: _Dump, fingerprint: _Fingerprint, on_wait: Callable[[], None]) -> DatabaseDigest:
     """Dump while the exporting session takes the fingerprints; if one of the two fails, the other is stopped."""
-    fingerprint = _Fingerprint(connection)
     fingerprint.start()
 
     def watch() -> None:
@@ -164,16 +197,26 @@ def new_backup_id(database: str, *, now: datetime, suffix: str) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe_name(database)}-{suffix}"
 
 
-def _dump_arguments(folder: Path, snapshot_id: str, jobs: int) -> list[str]:
+def _dump_arguments(folder: Path, snapshot_id: str, kind: BackupKind, jobs: int, compression: str) -> list[str]:
     return [
+        *_PARTS[kind],
         "--format=directory",
         f"--file={folder / DUMP_FOLDER}",
         f"--jobs={jobs}",
         f"--snapshot={snapshot_id}",
-        f"--compress={_COMPRESSION}",
+        f"--compress={compression}",
         "--no-sync",  # the store makes files durable when it publishes them
         "--no-password",
     ]
+
+
+def compression_of(programs: ClientPrograms) -> str:
+    """How these programs compress a dump best: zstd where they were built with it, else gzip.
+
+    zstd has no checksum in a dump, so a flipped bit would be restored without a word; ours are restored only after
+    every file's SHA-256 was compared with the manifest.
+    """
+    return _ZSTD if can_compress(programs, "zstd") else _GZIP
 
 
 def _written(folder: Path) -> int:
@@ -183,16 +226,17 @@ def _written(folder: Path) -> int:
 class _Fingerprint(threading.Thread):
     """Fingerprints in the exporting session while pg_dump works in sessions of its own, under the same snapshot."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, rows: bool) -> None:
         super().__init__(name="fingerprint", daemon=True)
         self._connection = connection
+        self._rows = rows
         self._digest: DatabaseDigest | None = None
         self.error: SquizzleError | None = None
 
     def run(self) -> None:
         """Take the fingerprints, and keep what came of it."""
         try:
-            self._digest = digest_in_snapshot(self._connection, bookkeeping=True)
+            self._digest = digest_in_snapshot(self._connection, bookkeeping=True, rows=self._rows)
         except SquizzleError as exc:
             self.error = exc
 

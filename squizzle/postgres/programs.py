@@ -193,7 +193,7 @@ def version_of(program: Path) -> tuple[str, int]:
         ProgramNotUsableError: It does not run, or does not print a version of PostgreSQL. Nothing was changed.
     """
     stat = program.stat()
-    return parse_version(_ask(program, "--version", (stat.st_mtime_ns, stat.st_size)))
+    return parse_version(_ask(program, ("--version",), (stat.st_mtime_ns, stat.st_size)))
 
 
 def parse_version(answer: str) -> tuple[str, int]:
@@ -210,6 +210,27 @@ def parse_version(answer: str) -> tuple[str, int]:
         first_line = answer.strip().partition("\n")[0]
         raise ProgramNotUsableError(f"it printed no PostgreSQL version but {first_line!r}")
     return match[1], int(match[2])
+
+
+_FIRST_WITH_METHODS = 16
+"""Before, pg_dump knew only gzip and took a level alone."""
+
+
+def can_compress(programs: ClientPrograms, method: str) -> bool:
+    """Says whether pg_dump of these programs was built with a way to compress.
+
+    Args:
+        programs: The programs.
+        method: `zstd` or `lz4`.
+    """
+    if programs.major < _FIRST_WITH_METHODS:
+        return False
+    program = programs.path("pg_dump")
+    stat = program.stat()
+    # The option is judged before anything is connected to, and there is nothing to connect to.
+    arguments = (f"--compress={method}", "--dbname=host=/nonexistent")
+    answer = _ask(program, arguments, (stat.st_mtime_ns, stat.st_size))
+    return "does not support compression" not in answer and "/nonexistent" in answer
 
 
 def _accept_explicit(folder: Path, server_major: int) -> ClientPrograms:
@@ -287,16 +308,16 @@ def _has_tls(program: Path) -> bool:
     # libpq checks sslmode before it opens anything, so a host that cannot exist is enough, and no package's name or
     # build options have to be known.
     stat = program.stat()
-    answer = _ask(program, "--dbname=host=/nonexistent sslmode=require", (stat.st_mtime_ns, stat.st_size))
+    answer = _ask(program, ("--dbname=host=/nonexistent sslmode=require",), (stat.st_mtime_ns, stat.st_size))
     return "SSL support is not compiled in" not in answer
 
 
 @lru_cache(maxsize=64)
-def _ask(program: Path, argument: str, _stamp: tuple[int, int]) -> str:
-    """Runs a program with one argument; `_stamp` is only the key that forgets a replaced file."""
+def _ask(program: Path, arguments: tuple[str, ...], _stamp: tuple[int, int]) -> str:
+    """Runs a program that will not come far; `_stamp` is only the key that forgets a replaced file."""
     try:
         done = subprocess.run(
-            [program, argument],
+            [program, *arguments],
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

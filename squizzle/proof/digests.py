@@ -127,10 +127,12 @@ def digest_database(connection: Connection, *, schema: str | None = None, bookke
 
 
 def digest_in_snapshot(
-    connection: Connection, *, schema: str | None = None, bookkeeping: bool = False
+    connection: Connection, *, schema: str | None = None, bookkeeping: bool = False, rows: bool = True
 ) -> DatabaseDigest:
-    """The same inside a snapshot that the caller opened with `read_snapshot`."""
+    """The same inside a snapshot that the caller opened with `read_snapshot`; without `rows` only the definitions."""
     with _translated("fingerprint the database"):
+        if not rows:
+            return DatabaseDigest(schema=_schema_digest(connection, schema), tables=(), sequences={})
         return DatabaseDigest(
             sequences=read_sequences(connection, schema=schema),
             schema=_schema_digest(connection, schema),

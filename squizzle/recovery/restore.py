@@ -11,15 +11,16 @@ from psycopg import sql
 
 from squizzle.backups.dump import DUMP_FOLDER
 from squizzle.backups.files import check_files
-from squizzle.backups.records import Backup
-from squizzle.errors import ProgramNotUsableError, RecoveryError, SquizzleError
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
+from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties, create_like
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import compare_digests, digest_database
-from squizzle.proof.records import Comparison
+from squizzle.proof.digests import compare_digests, digest_database, digest_schema
+from squizzle.proof.records import Comparison, DatabaseDigest
 
 _TIMEOUT = timedelta(hours=24)
 
@@ -53,13 +54,21 @@ def restore_beside(
         like: Encoding, locale and tablespace to use.
 
     Raises:
+        InvalidInputError: The backup holds no whole database; no database was made.
+        RecoveryError: Roles that the backup speaks of are missing; no database was made.
         BackupDamagedError: A file is not what the manifest says; no database was made.
         ProgramNotUsableError: pg_restore is of a version that this server does not understand; no database was made.
         RecoveryError: A database of that name exists and is no leftover of ours.
         ToolError: pg_restore failed; the half-restored new database was dropped.
     """
+    if not backup.kind.is_dump or backup.kind is BackupKind.DATA:
+        raise InvalidInputError(
+            f"backup {backup.id} ({backup.kind}) holds no whole database",
+            hint="name a full backup, or one of the schema",
+        )
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
+    refuse_missing_roles(control, backup, folder)
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
     try:
@@ -113,6 +122,29 @@ def _refuse_newer_client(control: Connection, programs: ClientPrograms) -> None:
         )
 
 
+def refuse_missing_roles(control: Connection, backup: Backup, folder: Path) -> None:
+    """Look for the roles that a backup speaks of before anything is restored: in the middle it would be too late.
+
+    Raises:
+        RecoveryError: Names the missing ones, with the commands that make them. Nothing was changed.
+    """
+    surroundings = saved_surroundings(folder)
+    if surroundings is None:
+        return
+    there = {row[0] for row in control.execute("SELECT rolname FROM pg_roles")}
+    missing = tuple(role for role in surroundings.roles if role not in there)
+    if not missing:
+        return
+    saved = folder / GLOBALS_FILE
+    commands = commands_for(missing, saved.read_text(encoding="utf-8")) if saved.exists() else ()
+    where = f"their passwords, memberships and settings are in {saved}" if commands else "make them as they were"
+    raise RecoveryError(
+        f"backup {backup.id} speaks of roles that this server does not have: {', '.join(missing)};"
+        " nothing was restored",
+        hint=f"{' '.join(commands)} ({where})" if commands else where,
+    )
+
+
 def _mark_command(into: str, backup: Backup) -> sql.Composed:
     comment = sql.Literal(f"{_MARK} from backup {backup.id}")
     return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(into), comment)
@@ -155,11 +187,14 @@ def verify_copy(connection: Connection, backup: Backup) -> Comparison:
 
     Args:
         connection: A session in the database to compare.
-        backup: What it should be.
+        backup: What it should be; of a schema dump only the schema is compared.
 
     Returns:
         Every difference; none when the comparison `is_equal`.
     """
+    if backup.kind is BackupKind.SCHEMA:
+        found = DatabaseDigest(schema=digest_schema(connection), tables=(), sequences={})
+        return compare_digests(backup.fingerprint, found)
     return compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True))
 
 

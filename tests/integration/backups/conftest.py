@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from squizzle.backups.dump import take_full_backup
+from squizzle.backups.dump import take_dump
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.postgres.access import ServerAccess, connect
@@ -46,7 +46,7 @@ def taken(
 ) -> tuple[FolderStore, Backup]:
     """A store with one backup, for tests that only read it."""
     store = FolderStore(tmp_path_factory.mktemp("store"))
-    return store, take_full_backup(access, filled, store, programs, backup_id="20250101T000000Z-filled-aaaaaa")
+    return store, take_dump(access, filled, store, programs, backup_id="20250101T000000Z-filled-aaaaaa")
 
 
 @pytest.fixture

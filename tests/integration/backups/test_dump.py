@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
 
-from squizzle.backups.dump import DumpOptions, new_backup_id, take_full_backup
+from squizzle.backups.dump import DumpOptions, new_backup_id, take_dump
 from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
@@ -44,15 +45,9 @@ Take = Callable[..., Backup]
 def take(access: ServerAccess, programs: ClientPrograms, filled: str) -> Take:
     """Take a backup of the filled database."""
 
-    def start(store: FolderStore, **given: object) -> Backup:
+    def start(store: FolderStore, **given: Any) -> Backup:
         arguments = {"access": access, "database": filled, "backup_id": "b1"} | given
-        return take_full_backup(
-            arguments.pop("access"),
-            arguments.pop("database"),
-            store,
-            programs,
-            **arguments,  # type: ignore[arg-type]
-        )
+        return take_dump(arguments.pop("access"), arguments.pop("database"), store, programs, **arguments)
 
     return start
 
@@ -204,7 +199,7 @@ def test_rows_written_while_it_runs_are_neither_in_the_dump_nor_in_the_digest(
     writing = InBackground(write)
     writing.start()
     wait_until(lambda: connection.execute("SELECT count(*) > 20 FROM busy").fetchone() == (True,), "somebody writes")
-    backup = take_full_backup(access, database, store, programs, backup_id="b1")
+    backup = take_dump(access, database, store, programs, backup_id="b1")
     stop.set()
     assert writing.wait() is None
     into = f"{database}_copy"
@@ -318,7 +313,7 @@ def test_server_that_dies_meanwhile_is_an_error_of_ours(tmp_path: Path) -> None:
         holder = connect(access, "postgres", purpose="test")
         holder.execute("CREATE TABLE held (n int)")
         holder.execute("BEGIN; LOCK TABLE held")
-        backup = InBackground(lambda: take_full_backup(access, "postgres", store, programs, backup_id="b1"))
+        backup = InBackground(lambda: take_dump(access, "postgres", store, programs, backup_id="b1"))
         backup.start()
         with connect(access, "postgres", purpose="test") as control:
             wait_for_dump(control, "postgres")
@@ -386,7 +381,7 @@ def test_owner_who_is_no_superuser_can_save_and_fingerprint_the_same(
             by_owner = replace(access, user=role)
             with connect(by_owner, name, purpose="test") as session:
                 session.execute("CREATE SCHEMA mine; CREATE TABLE mine.a AS SELECT 1 AS n; CREATE SEQUENCE mine.s")
-            backup = take_full_backup(by_owner, name, store, programs, backup_id="b1")
+            backup = take_dump(by_owner, name, store, programs, backup_id="b1")
             with connect(access, name, purpose="test") as session:
                 assert digest_database(session, bookkeeping=True) == backup.digest
 
@@ -398,7 +393,7 @@ def test_database_without_an_encoding_is_saved(
     with new_database(control, options) as name:
         with connect(access, name, purpose="test") as session:
             session.execute(r"CREATE TABLE a (t text); INSERT INTO a VALUES (E'\xe9')")
-        backup = take_full_backup(access, name, store, programs, backup_id="b1")
+        backup = take_dump(access, name, store, programs, backup_id="b1")
     assert store.read("b1").digest == backup.digest
     assert backup.fingerprint.rows == 1
 
@@ -411,7 +406,7 @@ def test_database_with_an_odd_name_is_saved_under_a_harmless_one(
     control.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(odd)))
     try:
         backup_id = new_backup_id(odd, now=datetime.now(UTC), suffix="abcdef")
-        backup = take_full_backup(access, odd, store, programs, backup_id=backup_id)
+        backup = take_dump(access, odd, store, programs, backup_id=backup_id)
     finally:
         control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(odd)))
     assert backup.database == odd

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from squizzle.backups.dump import take_full_backup
+from squizzle.backups.dump import take_dump
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.postgres.access import Connection, ServerAccess
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> FolderStore:
 @pytest.fixture
 def take(access: ServerAccess, programs: ClientPrograms, store: FolderStore) -> Take:
     """Take a backup of a database."""
-    return lambda database: take_full_backup(access, database, store, programs, backup_id="b1")
+    return lambda database: take_dump(access, database, store, programs, backup_id="b1")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from squizzle.backups.dump import take_full_backup
+from squizzle.backups.dump import take_dump
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
 from squizzle.errors import MigrationFailedError
@@ -36,7 +36,7 @@ def saved(
         session.execute("INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1500) n")
         session.execute("CREATE INDEX users_name_idx ON users (name); CREATE VIEW names AS SELECT name FROM users")
         session.execute("CREATE TABLE others (id int)")
-        yield session, take_full_backup(access, name, store, programs, backup_id="b1")
+        yield session, take_dump(access, name, store, programs, backup_id="b1")
 
 
 def test_nothing_wrong_is_no_damage(saved: tuple[Connection, Backup]) -> None:
@@ -143,7 +143,7 @@ def test_what_was_applied_and_what_failed_since_the_backup_is_named(
     write("0001_a", "CREATE TABLE a (n int); CREATE TABLE b AS SELECT 1 AS n;")
     apply_versions(connection, target, read_migrations(tmp_path / "migrations"))
     store = FolderStore(tmp_path / "store")
-    backup = take_full_backup(access, database, store, programs, backup_id="b1")
+    backup = take_dump(access, database, store, programs, backup_id="b1")
     write("0002_b", "DROP TABLE b;")
     write("0003_c", "CREATE TABLE c (n int);")
     write("0004_d", "SELECT 1 / 0;")
