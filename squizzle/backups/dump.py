@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,12 +42,14 @@ class DumpOptions:
         schema: Where the migration history is.
         role_passwords: Whether the hashes of the roles' passwords are saved, too.
         timeout: After that the dump counts as failed.
+        details: What else the manifest shall say.
     """
 
     jobs: int = 2
     schema: str = "public"
     role_passwords: bool = True
     timeout: timedelta = timedelta(hours=12)
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def take_dump(
@@ -132,6 +134,7 @@ def take_dump(
             files=incoming.describe(),
             digest=replace(digest, sequences=sequences),
             previous=previous_backup(store, database, source.system_identifier),
+            details=dict(options.details),
             not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )
         incoming.publish(backup)

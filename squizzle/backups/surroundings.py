@@ -20,6 +20,7 @@ from squizzle.postgres.translation import translate_error
 
 SURROUNDINGS_FILE = "database.json"
 GLOBALS_FILE = "globals.sql"
+DATABASES_FILE = "databases.json"
 WITHOUT_PASSWORDS = "passwords of roles: this account may not read them, so restored roles have none"
 
 # Roles that come with every server need not be made anywhere.
@@ -73,6 +74,29 @@ def write_surroundings(found: Surroundings, folder: Path) -> None:
     document = {"format_version": 1, "properties": asdict(found.properties), "roles": list(found.roles)}
     path = folder / SURROUNDINGS_FILE
     path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def write_properties(found: Mapping[str, DatabaseProperties], folder: Path) -> None:
+    """Write the properties of several databases, by name, as a file of a backup."""
+    document = {"format_version": 1, "databases": {name: asdict(one) for name, one in found.items()}}
+    path = folder / DATABASES_FILE
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def saved_properties(folder: Path) -> dict[str, DatabaseProperties]:
+    """The properties of the databases that a backup of the globals speaks of.
+
+    Raises:
+        BackupDamagedError: The file is not one of ours.
+    """
+    path = folder / DATABASES_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _properties(one) for name, one in document["databases"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise BackupDamagedError(
+            f"{path} does not say what the databases need: {type(exc).__name__}", hint="use another backup"
+        ) from exc
 
 
 def saved_surroundings(folder: Path) -> Surroundings | None:

@@ -23,6 +23,7 @@ VERB_GROUP = "squizzle.verbs"
 _VERBS = {
     "adopt": "squizzle.cli.adopt",
     "apply": "squizzle.cli.migrate",
+    "backup": "squizzle.cli.backup",
     "backups": "squizzle.cli.backups",
     "digest": "squizzle.cli.inspect",
     "generate-rollback": "squizzle.cli.reverse",

@@ -1,0 +1,131 @@
+"""Is there room for a backup? Asked before it begins and while it runs, so that nobody's disk is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.store import BackupStore
+from squizzle.errors import InvalidInputError, ToolError
+from squizzle.postgres.access import Connection
+from squizzle.postgres.translation import translate_error
+
+SIZE_DETAIL = "source_bytes"
+"""Under this name a manifest's details say how big the source was, so that the next one's size can be told."""
+
+MARGIN = 1.2
+"""More than the estimate must be free: databases grow, and estimates err."""
+
+RESERVE_BYTES = 64 * 1024 * 1024
+"""A backup stops before it leaves less than this for others."""
+
+# A dump holds the rows without indexes. Compressed it is far smaller (pgbench: a fiftieth), but bytea that cannot be
+# compressed is written as twice its length in digits and comes out about as long as it was.
+_FIRST_RATIO = 1.0
+# Definitions only: no database's catalogue fills more.
+_SCHEMA_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpaceNeed:
+    """What a backup is expected to need in its store.
+
+    Attributes:
+        source_bytes: What it is made of: tables without indexes for a dump, everything for a copy of the cluster.
+        need_bytes: What it becomes.
+        basis: How that was told, for a person.
+    """
+
+    source_bytes: int
+    need_bytes: int
+    basis: str
+
+
+def source_size(connection: Connection, kind: BackupKind) -> int:
+    """How big what is saved is on the server, in bytes. Nothing is changed.
+
+    Raises:
+        DatabaseError: The session was lost.
+    """
+    if kind is BackupKind.GLOBALS:
+        return 0
+    # pg_table_size would wait behind an ACCESS EXCLUSIVE lock; these two do not.
+    tables = (
+        "SELECT pg_database_size(current_database()) - coalesce(sum(relpages), 0) * current_setting('block_size')::int"
+        " FROM pg_class WHERE relkind = 'i' AND relpages > 0"
+    )
+    cluster = "SELECT coalesce(sum(pg_tablespace_size(oid)), 0)::bigint FROM pg_tablespace"
+    try:
+        row = connection.execute(cluster if kind.is_cluster else tables).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read how big the database is") from exc
+    return int(row[0]) if row else 0
+
+
+def estimate_need(kind: BackupKind, source_bytes: int, earlier: Backup | None) -> SpaceNeed:
+    """Tell how big a backup will be: as the last one was, in proportion; without one, as big as its source. Pure.
+
+    Args:
+        kind: What is to be saved.
+        source_bytes: `source_size`.
+        earlier: The last backup of the same kind and database.
+    """
+    if kind in {BackupKind.SCHEMA, BackupKind.GLOBALS}:
+        return SpaceNeed(source_bytes=source_bytes, need_bytes=_SCHEMA_BYTES, basis="definitions only")
+    before = int(earlier.details.get(SIZE_DETAIL, "0")) if earlier else 0
+    if earlier is None or not before:
+        need = round(source_bytes * _FIRST_RATIO)
+        return SpaceNeed(source_bytes=source_bytes, need_bytes=need, basis="no earlier backup to judge by")
+    ratio = earlier.size_bytes / before
+    need = round(source_bytes * ratio)
+    return SpaceNeed(source_bytes=source_bytes, need_bytes=need, basis=f"backup {earlier.id} took {ratio:.0%}")
+
+
+def refuse_without_room(store: BackupStore, need: SpaceNeed) -> None:
+    """Refuse a backup that would not fit.
+
+    Raises:
+        InvalidInputError: With the figures; nothing was begun.
+    """
+    free = store.free_bytes()
+    wanted = round(need.need_bytes * MARGIN) + RESERVE_BYTES
+    if free is None or free >= wanted:
+        return
+    raise InvalidInputError(
+        f"the backup needs about {megabytes(need.need_bytes)} ({need.basis}); with a fifth more and"
+        f" {megabytes(RESERVE_BYTES)} for others that is {megabytes(wanted)}, but {megabytes(free)} are free"
+        f" in {store.address}",
+        hint="free space there (`squizzle backups prune`), name another store, or say why with --ignore-space REASON",
+    )
+
+
+def space_watch(store: BackupStore, *, every: int = 5) -> Callable[[], None]:
+    """Something to call while a backup is written, which stops it before the store is full.
+
+    Args:
+        store: Where it is written.
+        every: The store is asked at each so-many-th call.
+    """
+    calls = 0
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if calls % every:
+            return
+        free = store.free_bytes()
+        if free is not None and free < RESERVE_BYTES:
+            raise ToolError(
+                f"only {megabytes(free)} are left in {store.address}: the backup was stopped, nothing was published",
+                hint="free space there (`squizzle backups prune`), then run the same again",
+            )
+
+    return watch
+
+
+def megabytes(size: int) -> str:
+    """A size for a person."""
+    return f"{size / 1_000_000:,.1f} MB"

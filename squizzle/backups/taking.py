@@ -1,0 +1,186 @@
+"""Taking a backup of any kind: the right database, alone, with room for it; then the kind's own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import psycopg
+
+from squizzle.backups.dump import DumpOptions, new_backup_id, take_dump
+from squizzle.backups.globals import take_globals
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.space import SIZE_DETAIL, estimate_need, refuse_without_room, source_size, space_watch
+from squizzle.backups.store import BackupStore, safe_name
+from squizzle.errors import BackupDamagedError, InvalidInputError, LockTimeoutError
+from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.identity import Target, check_identity, read_identity
+from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.translation import translate_error
+
+# "SQZB" in ASCII: a backup is being taken; advisory locks are those of one database.
+_LOCK = (0x53515A42, 0)
+SKIPPED_SPACE_CHECK = "space_check_skipped"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is to be saved, from where, to where.
+
+    Attributes:
+        access: Server and account.
+        target: The database, and who the caller means by it.
+        store: Where to.
+        kind: What.
+        programs: Client programs that fit the server.
+        options: How a dump is made.
+        ignore_space: Why the check of free space is passed over; None: it is not.
+    """
+
+    access: ServerAccess
+    target: Target
+    store: BackupStore
+    kind: BackupKind
+    programs: ClientPrograms
+    options: DumpOptions = field(default_factory=DumpOptions)
+    ignore_space: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a backup is.
+
+    Attributes:
+        written_bytes: In the store so far, for the copy that is being made.
+        expected_bytes: As it was estimated; 0 when it cannot be told.
+    """
+
+    written_bytes: int
+    expected_bytes: int
+
+
+Taker = Callable[[Order, str, Callable[[int], None]], Backup]
+
+
+def _dump(order: Order, backup_id: str, on_progress: Callable[[int], None]) -> Backup:
+    return take_dump(
+        order.access,
+        order.target.database,
+        order.store,
+        order.programs,
+        backup_id=backup_id,
+        kind=order.kind,
+        options=order.options,
+        on_progress=on_progress,
+    )
+
+
+def _globals(order: Order, backup_id: str, on_progress: Callable[[int], None]) -> Backup:
+    return take_globals(
+        order.access,
+        order.target.database,
+        order.store,
+        order.programs,
+        backup_id=backup_id,
+        options=order.options,
+        on_progress=on_progress,
+    )
+
+
+TAKERS: Mapping[BackupKind, Taker] = {
+    BackupKind.FULL: _dump,
+    BackupKind.SCHEMA: _dump,
+    BackupKind.DATA: _dump,
+    BackupKind.GLOBALS: _globals,
+}
+"""How each kind is taken."""
+
+
+def take_backup(
+    order: Order,
+    *,
+    suffix: str,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Backup:
+    """Take one backup. The database is only read; what killed runs left in the store is removed first.
+
+    Args:
+        order: What, from where, to where.
+        suffix: A few random characters for the id, against two backups in one second.
+        on_progress: Called a few times a second.
+        clock: The time.
+
+    Returns:
+        The backup, published with its manifest.
+
+    Raises:
+        IdentityMismatchError: Another database than was meant.
+        LockTimeoutError: A backup of this database is being taken already.
+        InvalidInputError: There is no room for it.
+        ConnectionFailedError, DatabaseError, ToolError: It failed; nothing was published, older backups are untouched.
+    """
+    database = order.target.database
+    with connect(order.access, database, purpose="backup lock", read_only=True) as connection:
+        check_identity(read_identity(connection), order.target.expected, database=database)
+        with _alone(connection, database):
+            order.store.remove_leftovers()
+            size = source_size(connection, order.kind)
+            need = estimate_need(order.kind, size, _earlier(order))
+            order = _with_details(order, {SIZE_DETAIL: str(size)})
+            if order.ignore_space is None:
+                refuse_without_room(order.store, need)
+            else:
+                order = _with_details(order, {SKIPPED_SPACE_CHECK: order.ignore_space})
+            watch_space = space_watch(order.store)
+
+            def tell(written: int) -> None:
+                if order.ignore_space is None:
+                    watch_space()
+                on_progress(Progress(written_bytes=written, expected_bytes=need.need_bytes))
+
+            backup_id = new_backup_id(database, now=clock(), suffix=suffix)
+            return TAKERS[order.kind](order, backup_id, tell)
+
+
+def _with_details(order: Order, more: Mapping[str, str]) -> Order:
+    return replace(order, options=replace(order.options, details={**order.options.details, **more}))
+
+
+def _earlier(order: Order) -> Backup | None:
+    """The last backup of the same kind and database."""
+    for backup_id in order.store.list_ids():
+        if f"-{safe_name(order.target.database)}-" not in backup_id:
+            continue
+        try:
+            backup = order.store.read(backup_id)
+        except (BackupDamagedError, InvalidInputError):  # damaged, or removed since the list was read
+            continue
+        if backup.kind is order.kind and backup.database == order.target.database:
+            return backup
+    return None
+
+
+@contextmanager
+def _alone(connection: Connection, database: str) -> Iterator[None]:
+    """Hold the database's backup lock: two backups at once would only slow each other down.
+
+    The lock is the session's, and ends with it however it ends.
+    """
+    try:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"take the backup lock of {database}") from exc
+    if row != (True,):
+        raise LockTimeoutError(
+            f"a backup of {database} is being taken already",
+            hint="wait until it ends; `SELECT * FROM pg_stat_activity WHERE application_name LIKE 'squizzle backup%'`"
+            " shows it",
+        )
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.close()  # gives the lock back, even when the server is gone

@@ -1,0 +1,119 @@
+"""The verb that takes a backup."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+
+import click
+
+from squizzle.backups.dump import DumpOptions
+from squizzle.backups.manifest import document_of
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.space import megabytes
+from squizzle.backups.taking import TAKERS, Order, Progress, take_backup
+from squizzle.cli.backups import store_of
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import print_result, say
+from squizzle.postgres.access import connect
+from squizzle.postgres.programs import find_programs
+
+# What takes longer than this deserves a sign of life.
+_QUIET_S = 2.0
+_TERMINAL_EVERY_S = 0.5
+_FILE_EVERY_S = 30.0
+
+
+@click.command()
+@click.argument("kind", type=click.Choice([kind.value for kind in TAKERS]))
+@click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Parallel sessions of pg_dump.")
+@click.option("--no-role-passwords", is_flag=True, help="Leave the hashes of the roles' passwords out.")
+@click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room; the manifest says why.")
+@common_options
+def backup(
+    invocation: Invocation,
+    kind: str,
+    address: str | None,
+    *,
+    jobs: int,
+    no_role_passwords: bool,
+    ignore_space: str | None,
+) -> None:
+    """Save a database, with a manifest that proves a restored copy. The database is only read.
+
+    \b
+    full      everything: definitions, rows, roles, tablespaces, the database's own properties
+    schema    definitions only
+    data      rows only, to be restored into a database that has the definitions
+    globals   roles, tablespaces, and the properties of every database of the cluster
+
+    \b
+    Examples:
+      squizzle backup full --env production --store file:///var/backups/shop
+      squizzle backups --verify
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    access, target = invocation.target()
+    store = store_of(address, invocation.config)
+    with connect(access, target.database, purpose="version check", read_only=True) as connection:
+        major = connection.info.server_version // 10000
+    order = Order(
+        access=access,
+        target=target,
+        store=store,
+        kind=BackupKind(kind),
+        programs=find_programs(explicit=invocation.config.programs, server_major=major),
+        options=DumpOptions(jobs=jobs, schema=target.schema, role_passwords=not no_role_passwords),
+        ignore_space=ignore_space,
+    )
+    line = ProgressLine()
+    try:
+        made = take_backup(order, suffix=secrets.token_hex(3), on_progress=line)
+    finally:
+        line.end()
+    document = {key: value for key, value in document_of(made).items() if key != "objects"}
+    print_result(document, _text(made), as_json=invocation.as_json)
+
+
+def _text(made: Backup) -> str:
+    seconds = made.duration.total_seconds()
+    lines = [
+        f"backup {made.id}",
+        f"  {made.kind} of {made.database}, version {made.migration_version or 'none'}, in {made.store}",
+        f"  {megabytes(made.size_bytes)} in {len(made.files)} files, {seconds:.1f} s",
+    ]
+    if made.digest is not None:
+        lines.append(f"  {made.rows:,} rows of {len(made.digest.tables)} tables were fingerprinted")
+    lines.append("  not held or not proven: " + "; ".join(made.not_covered))
+    return "\n".join(lines)
+
+
+class ProgressLine:
+    """A sign of life on standard error: one line that changes at a terminal, a line now and then in a file."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+        self._next = self._begun + _QUIET_S
+        self._shown = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it is, if it is time."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (_TERMINAL_EVERY_S if self._terminal else _FILE_EVERY_S)
+        text = f"{now - self._begun:.0f} s, {megabytes(progress.written_bytes)} written"
+        if progress.expected_bytes:
+            text += f", about {megabytes(progress.expected_bytes)} expected"
+        if self._terminal:
+            click.echo(f"\r{text}\033[K", err=True, nl=False)
+            self._shown = True
+        else:
+            say(text)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shown:
+            click.echo("", err=True)

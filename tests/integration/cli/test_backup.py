@@ -1,0 +1,38 @@
+"""`squizzle backup` as a script sees it: the manifest on standard output, and never a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.integration.cli.conftest import Squizzle
+
+PROMISED = ["id", "kind", "store", "location", "started_at", "duration_ms", "size_bytes", "sha256", "migration_version"]
+PROMISED += ["lsn", "server_version", "chain"]
+
+
+def test_a_backup_is_taken_listed_and_verified(squizzle: Squizzle, tmp_path: Path) -> None:
+    store = (tmp_path / "store").as_uri()
+
+    done = squizzle("backup", "full", "--store", store, "--json")
+
+    assert done.code == 0, done.err
+    manifest = done.document
+    assert list(manifest)[1 : len(PROMISED) + 1] == PROMISED
+    assert manifest["store"] == store
+    listed = squizzle("backups", "--store", store, "--verify", "--json")
+    assert listed.code == 0, listed.err
+    assert [one["id"] for one in listed.document["backups"]] == [manifest["id"]]
+    assert listed.document["backups"][0]["verified"]["verdict"] == "pass"
+    human = squizzle("backup", "schema", "--store", store)
+    assert human.code == 0
+    assert "schema of" in human.out
+    assert "rows and positions of sequences" in human.out
+
+
+def test_what_cannot_be_saved_says_why_and_what_to_do(squizzle: Squizzle, tmp_path: Path) -> None:
+    assert squizzle("backup", "full", "--json").error["message"] == "no store named"
+    assert squizzle("backup", "everything", "--store", "/x").code == 2
+    (tmp_path / "file").write_text("")
+    refused = squizzle("backup", "full", "--store", str(tmp_path / "file" / "store"), "--json")
+    assert refused.code == 2
+    assert "cannot be written" in refused.error["message"]

@@ -1,0 +1,96 @@
+"""Whether a backup fits is told from the last one, and a disk is never filled."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.space import (
+    MARGIN,
+    RESERVE_BYTES,
+    SIZE_DETAIL,
+    SpaceNeed,
+    estimate_need,
+    refuse_without_room,
+    space_watch,
+)
+from squizzle.errors import InvalidInputError, ToolError
+
+
+class Store(FolderStore):
+    """A folder on a disk with so much room."""
+
+    free: int | None = 0
+
+    def free_bytes(self) -> int:
+        return self.free  # type: ignore[return-value]  # a store without a limit says None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def need(size: int) -> SpaceNeed:
+    return SpaceNeed(source_bytes=size, need_bytes=size, basis="a guess")
+
+
+def test_the_first_backup_may_be_as_big_as_its_source() -> None:
+    assert estimate_need(BackupKind.FULL, 1000, None).need_bytes == 1000
+
+
+def test_the_next_one_is_told_from_the_last_one_in_proportion(backup: Backup) -> None:
+    earlier = replace(backup, details={SIZE_DETAIL: str(backup.size_bytes * 10)})
+
+    found = estimate_need(BackupKind.FULL, 5_000_000, earlier)
+
+    assert found.need_bytes == 500_000
+    assert found.basis == f"backup {backup.id} took 10%"
+
+
+@pytest.mark.parametrize("size", [None, "0"])
+def test_a_last_one_that_does_not_say_how_big_its_source_was_tells_nothing(backup: Backup, size: str | None) -> None:
+    earlier = replace(backup, details={} if size is None else {SIZE_DETAIL: size})
+
+    assert estimate_need(BackupKind.FULL, 700, earlier).need_bytes == 700
+
+
+@pytest.mark.parametrize("kind", [BackupKind.SCHEMA, BackupKind.GLOBALS])
+def test_definitions_need_little_whatever_the_rows_are(kind: BackupKind) -> None:
+    assert estimate_need(kind, 10**15, None).need_bytes < 10**8
+
+
+def test_a_fifth_more_than_the_need_must_be_free_and_something_for_others(store: Store) -> None:
+    store.free = round(1_000_000_000 * MARGIN) + RESERVE_BYTES
+    refuse_without_room(store, need(1_000_000_000))
+    store.free -= 1
+
+    with pytest.raises(InvalidInputError, match=re.escape("needs about 1,000.0 MB (a guess)")) as caught:
+        refuse_without_room(store, need(1_000_000_000))
+    assert "1,267.1 MB are free" in caught.value.message
+    assert "--ignore-space" in caught.value.hint
+
+
+def test_a_store_without_a_limit_has_room(store: Store) -> None:
+    store.free = None
+
+    refuse_without_room(store, need(10**18))
+    watch = space_watch(store, every=1)
+    watch()
+
+
+def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:
+    store.free = RESERVE_BYTES
+    watch = space_watch(store, every=2)
+    watch()
+    watch()
+    store.free -= 1
+    watch()
+
+    with pytest.raises(ToolError, match=r"only 67\.1 MB are left .* nothing was published"):
+        watch()
