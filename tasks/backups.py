@@ -1,17 +1,29 @@
-"""Taking and checking backups."""
+"""Taking, checking and removing backups."""
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import timedelta
 
 from blocks import BackupFolder, PostgresDatabase
-from squizzle.backups.dump import DUMP_FOLDER, DumpOptions, new_backup_id, take_dump
-from squizzle.backups.records import Backup
+from squizzle.backups.catalogue import check_chain, known_backups, read_catalogue, remove_backup, verify_files
+from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
+from squizzle.backups.proofs import Proof
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.retention import choose_kept
+from squizzle.backups.settings import Retention
+from squizzle.backups.space import megabytes
+from squizzle.backups.taking import Order, Progress
+from squizzle.backups.taking import take_backup as take
+from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
-from tasks.steps import now, step
+from tasks.steps import log_line, now, run_name, step
+
+# A line in the log whenever so much more was written, so that a long backup is seen to move.
+_LOG_EVERY_BYTES = 1_000_000_000
 
 
 def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
@@ -21,22 +33,88 @@ def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
 
 
 def _taken(backup: Backup) -> str:
-    return f"{backup.id}: {backup.size_bytes / 1_000_000:.1f} MB, {backup.rows:,} rows fingerprinted"
+    return f"{backup.id}: {megabytes(backup.size_bytes)}, {backup.rows:,} rows fingerprinted"
 
 
-@step("Take a full backup", timeout=timedelta(hours=12), detail=_taken)
-def take_backup(database: PostgresDatabase, store: BackupFolder) -> Backup:
-    """Dump in parallel and fingerprint under the same snapshot; publish only with a manifest."""
+class _Log:
+    """Says in the run's log how far a long backup is."""
+
+    def __init__(self) -> None:
+        self._next = _LOG_EVERY_BYTES
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.written_bytes >= self._next:
+            self._next = progress.written_bytes + _LOG_EVERY_BYTES
+            expected = f" of about {megabytes(progress.expected_bytes)}" if progress.expected_bytes else ""
+            log_line(f"{megabytes(progress.written_bytes)}{expected} written")
+
+
+@step("Take a backup", timeout=timedelta(hours=12), detail=_taken)
+def take_backup(database: PostgresDatabase, store: BackupFolder, *, kind: BackupKind = BackupKind.FULL) -> Backup:
+    """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
     access = database.access()
-    return take_dump(
-        access,
-        target.database,
-        store.open(),
-        programs_for(access, target.database),
-        backup_id=new_backup_id(target.database, now=now(), suffix=secrets.token_hex(3)),
+    order = Order(
+        access=access,
+        target=target,
+        store=store.open(),
+        kind=kind,
+        programs=programs_for(access, target.database),
         options=DumpOptions(schema=target.schema),
     )
+    return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
+
+
+def _verified(proof: Proof) -> str:
+    return proof.verdict.value if not proof.sentences else f"{proof.verdict.value}: {proof.sentences[0]}"
+
+
+@step("Read every file of the backup again", timeout=timedelta(hours=12), detail=_verified)
+def verify_backup(store: BackupFolder, backup: Backup) -> Proof:
+    """Compare every file with the manifest; the result is put beside it."""
+    return verify_files(store.open(), backup, by=run_name())
+
+
+@step("Read the catalogue", timeout=timedelta(minutes=30), detail=lambda found: f"{len(found)} of this kind")
+def earlier_backups(store: BackupFolder, backup: Backup) -> tuple[Backup, ...]:
+    """Every backup of the same kind and database that the store holds, for the trend; newest first."""
+    entries = known_backups(read_catalogue(store.open()))
+    same = (backup.kind, backup.database, backup.system_identifier)
+    found = (one.backup for one in entries)
+    return tuple(one for one in found if (one.kind, one.database, one.system_identifier) == same)
+
+
+def _pruned(removed: tuple[str, ...]) -> str:
+    return ", ".join(removed) or "nothing is out of date"
+
+
+@step("Remove backups that are out of date", timeout=timedelta(hours=2), detail=_pruned)
+def prune_backups(store: BackupFolder, retention: Retention) -> tuple[str, ...]:
+    """Remove what retention lets go; returns the ids.
+
+    Raises:
+        RefusedError: A manifest is damaged or missing: nothing is removed before that is understood.
+    """
+    place = store.open()
+    entries = read_catalogue(place)
+    problems = [text for entry in entries if entry.backup is None for text in entry.problems]
+    problems += check_chain(place, entries)
+    if problems:
+        raise RefusedError(
+            f"nothing was removed, for the store has a problem: {problems[0]}",
+            hint="`squizzle backups` lists all of them",
+        )
+    removed = []
+    for choice in choose_kept(known_backups(entries), retention, now=now()):
+        if choice.keeps:
+            continue
+        try:
+            remove_backup(place, choice, by=run_name(), reason="out of date", now=now())
+        except RefusedError as exc:  # somebody took hold of it a moment ago
+            log_line(exc.message, logging.WARNING)
+        else:
+            removed.append(choice.backup.id)
+    return tuple(removed)
 
 
 @step("Sabotage: flip one bit of the backup", timeout=timedelta(minutes=5), detail=lambda file: f"in {file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,14 +10,17 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
+    create_image_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
 
+from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.recovery.drill import DrillReport, Step, StepState
+from squizzle.reports.backup import BackupReport, backup_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
 from tasks.steps import step
 
@@ -24,12 +28,15 @@ REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
 _DEFAULT_REPORTS = Path(".squizzle") / "reports"
 
 
-def progress_artifact(key: str, *, total: int) -> Callable[[tuple[Step, ...]], None]:
+def progress_artifact(
+    key: str, *, total: int, what: str = "Progress of the disaster drill"
+) -> Callable[[tuple[Step, ...]], None]:
     """A watcher that keeps one progress bar in the UI.
 
     Args:
         key: The artifact's key, `[a-z0-9-]`.
         total: How many steps are expected.
+        what: The artifact's description.
     """
     made: list[UUID] = []
 
@@ -37,8 +44,7 @@ def progress_artifact(key: str, *, total: int) -> Callable[[tuple[Step, ...]], N
         done = sum(one.state is not StepState.RUNNING for one in steps)
         percent = min(100.0, 100.0 * done / total)
         if not made:
-            description = "Progress of the disaster drill"
-            made.append(UUID(str(create_progress_artifact(progress=percent, key=key, description=description))))
+            made.append(UUID(str(create_progress_artifact(progress=percent, key=key, description=what))))
         elif steps and steps[-1].state is not StepState.RUNNING:
             update_progress_artifact(artifact_id=made[0], progress=percent)
 
@@ -61,6 +67,31 @@ def publish_report(report: DrillReport) -> Path:
     if rows:
         create_table_artifact(rows, key=f"drill-{slug}-tables", description="Rows saved and rows found, per table")
     return path
+
+
+@step("Write the report of the backup", timeout=timedelta(minutes=5))
+def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
+    """Publish what was saved, and how size and time develop, as artifacts.
+
+    Args:
+        report: What this run did.
+        earlier: Every backup of this kind and database in the store, this one among them.
+    """
+    backup = report.backup
+    trend = trend_frame(earlier)
+    key = f"backup-{artifact_key(backup.database)}-{backup.kind.value}"
+    verdict = report.proof.verdict.value.replace("_", " ")
+    summary = f"Backup {backup.id}: files {verdict}"
+    create_markdown_artifact(backup_markdown(report, trend), key=key, description=summary)
+    picture = base64.b64encode(trend_picture(trend, f"{backup.kind} backups of {backup.database}")).decode()
+    create_image_artifact(
+        image_url=f"data:image/png;base64,{picture}", key=f"{key}-trend", description="Size and time of the last ones"
+    )
+
+
+def artifact_key(name: str) -> str:
+    """A name as part of an artifact's key, where only small letters, digits and `-` are allowed."""
+    return "".join(one if one.isascii() and one.isalnum() else "-" for one in name.lower()).strip("-") or "unnamed"
 
 
 def path_of(report: DrillReport) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from squizzle.errors import SquizzleError
 from squizzle.recovery.drill import Step, StepState
@@ -152,6 +154,13 @@ def step(
         return call
 
     return decorate
+
+
+def run_name() -> str:
+    """Who does this, for records: the run and the host; the host alone outside a run."""
+    name = flow_run.name
+    host = socket.gethostname()
+    return f"flow run {name} on {host}" if name else host
 
 
 def now() -> datetime:

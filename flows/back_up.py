@@ -1,0 +1,96 @@
+"""The backup: save a database, read what was saved again, and only then let old ones go."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, cast
+
+from prefect import flow
+from prefect.states import Failed
+from pydantic import Field
+
+from blocks import BackupFolder, PostgresDatabase
+from blocks.references import refuse_inline
+from squizzle.backups.proofs import Verdict
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.settings import Retention
+from squizzle.errors import RefusedError
+from squizzle.reports.backup import BackupReport
+from tasks.backups import earlier_backups, prune_backups, take_backup, verify_backup
+from tasks.reporting import progress_artifact, publish_backup
+from tasks.steps import keep_journal
+
+STEPS = 4
+
+DESCRIPTION = """\
+Saves a database with a manifest that proves a restored copy, reads every file again, and only then removes what is out
+of date.
+
+1. compares the database with its identity; takes an advisory lock, so that two runs exclude each other
+2. removes what killed runs left, refuses when there is no room, dumps and fingerprints under one snapshot
+3. reads every file again and compares it with the manifest
+4. removes backups that retention lets go, only if `prune` is on and 3 passed
+
+It never changes the database, never removes the newest or the newest verified backup, and never removes anything when a
+manifest is damaged or missing. A run that is killed leaves nothing that could be taken for a backup.
+"""
+
+Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database to save.")]
+Store = Annotated[BackupFolder, Field(title="Store", description="Where to. Not on the database's own disk.")]
+Kind = Annotated[
+    Literal["full", "schema", "data", "globals"],
+    Field(title="Kind", description="full: everything. schema: definitions. data: rows. globals: roles and settings."),
+]
+Prune = Annotated[bool, Field(title="Prune", description="Remove what is out of date after a verified backup.")]
+Daily = Annotated[int, Field(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]
+Weekly = Annotated[int, Field(ge=0, le=3660, title="Keep weekly", description="Newest backups of so many weeks.")]
+Monthly = Annotated[int, Field(ge=0, le=3660, title="Keep monthly", description="Newest backups of so many months.")]
+
+
+@flow(
+    name="back-up", flow_run_name="{kind} backup of {database.database}", description=DESCRIPTION, persist_result=False
+)
+def back_up(
+    database: Database,
+    store: Store,
+    kind: Kind = "full",
+    *,
+    prune: Prune = False,
+    keep_daily: Daily = 7,
+    keep_weekly: Weekly = 4,
+    keep_monthly: Monthly = 12,
+) -> Backup:
+    """Take one backup and verify its files; the database is only read.
+
+    Args:
+        database: Which database.
+        store: Where to.
+        kind: What to save.
+        prune: Whether what is out of date is removed afterwards.
+        keep_daily: Newest backups of so many days stay.
+        keep_weekly: The same for weeks.
+        keep_monthly: The same for months.
+
+    Returns:
+        The backup; inside a Failed state when its files are not as they were written.
+    """
+    refuse_inline(database, store)
+    with keep_journal(progress_artifact("backup-progress", total=STEPS + prune, what="Progress of the backup")):
+        backup = take_backup(database, store, kind=BackupKind(kind))
+        proof = verify_backup(store, backup)
+        removed: tuple[str, ...] = ()
+        kept_because = ""
+        if prune and proof.verdict is not Verdict.PASS:
+            kept_because = "The new backup could not be verified, so no older one was touched."
+        elif prune:
+            try:
+                retention = Retention(daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly)
+                removed = prune_backups(store, retention)
+            except RefusedError as exc:
+                kept_because = exc.message
+        report = BackupReport(backup=backup, proof=proof, removed=removed, kept_because=kept_because)
+        publish_backup(report, earlier_backups(store, backup))
+    if proof.verdict is Verdict.PASS and not kept_because:
+        return backup
+    reason = kept_because if proof.verdict is Verdict.PASS else f"files {proof.verdict.value}: {proof.sentences[0]}"
+    # A flow that returns a state ends in that state; the backup travels as its data.
+    return cast("Backup", Failed(message=reason, data=backup))
