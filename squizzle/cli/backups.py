@@ -115,7 +115,7 @@ def backups(
 
 def _verify(store: BackupStore, backup: Backup) -> Proof:
     proof = verify_files(store, backup, by=who_am_i())
-    say(f"{backup.id}: {_words(proof)}")
+    say(f"{backup.id}: {verdict_words(proof)}")
     for sentence in proof.sentences:
         say(f"  {sentence}")
     return proof
@@ -129,8 +129,8 @@ def _document(entry: Entry, now: datetime) -> dict[str, object]:
     return {
         **manifest,
         "problems": [*entry.problems, *entry.notes.damaged],
-        "verified": _proof_document(entry.notes.last(ProofKind.FILES)),
-        "restored": _proof_document(entry.notes.last(ProofKind.RESTORE)),
+        "verified": proof_document(entry.notes.last(ProofKind.FILES)),
+        "restored": proof_document(entry.notes.last(ProofKind.RESTORE)),
         "holds": [
             {
                 "name": hold.name,
@@ -143,7 +143,8 @@ def _document(entry: Entry, now: datetime) -> dict[str, object]:
     }
 
 
-def _proof_document(proof: Proof | None) -> dict[str, object] | None:
+def proof_document(proof: Proof | None) -> dict[str, object] | None:
+    """A proof as JSON."""
     if proof is None:
         return None
     return {
@@ -187,10 +188,11 @@ def _row(entry: Entry, now: datetime) -> tuple[str, ...]:
 
 def _looked(entry: Entry, kind: ProofKind, now: datetime) -> str:
     proof = entry.notes.last(kind)
-    return "never" if proof is None else f"{_words(proof)}, {words_for(now - proof.at)} ago"
+    return "never" if proof is None else f"{verdict_words(proof)}, {words_for(now - proof.at)} ago"
 
 
-def _words(proof: Proof) -> str:
+def verdict_words(proof: Proof) -> str:
+    """A verdict that cannot be misread without colours."""
     return {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.COULD_NOT_VERIFY: "COULD NOT VERIFY"}[proof.verdict]
 
 

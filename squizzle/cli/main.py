@@ -34,6 +34,7 @@ _VERBS = {
     "rollback": "squizzle.cli.migrate",
     "status": "squizzle.cli.status",
     "verify": "squizzle.cli.inspect",
+    "verify-backup": "squizzle.cli.verify_backup",
 }
 
 # An interrupted program says so by 128 + SIGINT, as shells do.

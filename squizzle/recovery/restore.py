@@ -39,6 +39,7 @@ def restore_beside(
     programs: ClientPrograms,
     into: str,
     like: DatabaseProperties,
+    elsewhere: bool = False,
 ) -> None:
     """Restore a checked backup into a new database; the damaged one is not touched.
 
@@ -52,6 +53,7 @@ def restore_beside(
         programs: pg_restore of the server's major version or newer.
         into: The new database's name.
         like: Encoding, locale and tablespace to use.
+        elsewhere: The server is another one, which does not have the tablespaces: everything goes to the default one.
 
     Raises:
         InvalidInputError: The backup holds no whole database; no database was made.
@@ -76,7 +78,7 @@ def restore_beside(
         _drop_what_was_not_saved(access, backup, into)
         run_client(
             programs.path("pg_restore"),
-            _restore_arguments(folder, into),
+            _restore_arguments(folder, into, elsewhere=elsewhere),
             access=access,
             database=into,
             doing=f"restore backup {backup.id} into {into}",
@@ -172,8 +174,9 @@ def drop_database(control: Connection, name: str) -> None:
     _execute(control, command, doing=f"drop {name}")
 
 
-def _restore_arguments(folder: Path, into: str) -> list[str]:
+def _restore_arguments(folder: Path, into: str, *, elsewhere: bool) -> list[str]:
     return [
+        *(["--no-tablespaces"] if elsewhere else []),
         f"--jobs={max(2, os.cpu_count() or 2)}",
         "--exit-on-error",  # by default pg_restore goes on and only counts errors
         "--no-password",

@@ -19,19 +19,14 @@ from squizzle.migrations.reversal.catalogue import Catalogue, dump_schema
 from squizzle.migrations.reversal.generate import Script, reverse_by_text, reverse_with_proof
 from squizzle.migrations.reversal.proving import run_forward
 from squizzle.migrations.reversal.records import Reversal, Reverse
-from squizzle.migrations.reversal.scratch import (
-    ScratchDatabases,
-    copy_schema,
-    named_server,
-    read_roles,
-    scratch_server,
-)
+from squizzle.migrations.reversal.scratch import ScratchDatabases, copy_schema, read_roles
 from squizzle.migrations.session import work_in_schema
 from squizzle.migrations.versions import version_key
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.programs import ClientPrograms, find_programs
+from squizzle.postgres.scratch_server import named_server, scratch_server
 from squizzle.proof.digests import differing_objects, digest_schema
 
 
@@ -223,7 +218,7 @@ def _major(live: Live | None) -> int:
 def _databases(live: Live | None, means: Means, stack: ExitStack) -> ScratchDatabases:
     if means.scratch is not None:
         return ScratchDatabases(named_server(means.scratch, programs=means.programs))
-    server = stack.enter_context(scratch_server(_major(live), programs=means.programs))
+    server = stack.enter_context(scratch_server(_major(live), prefix="reverse", programs=means.programs))
     databases = ScratchDatabases(server)
     if live is not None:
         databases.act_as(*read_roles(live.connection))

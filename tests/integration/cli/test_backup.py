@@ -23,6 +23,11 @@ def test_a_backup_is_taken_listed_and_verified(squizzle: Squizzle, tmp_path: Pat
     assert listed.code == 0, listed.err
     assert [one["id"] for one in listed.document["backups"]] == [manifest["id"]]
     assert listed.document["backups"][0]["verified"]["verdict"] == "pass"
+    proven = squizzle("verify-backup", manifest["id"], "--restore", "--store", store, "--json")
+    assert proven.code == 0, proven.err
+    assert proven.document["verdict"] == "pass"
+    assert proven.document["restored"]["verdict"] == "pass"
+    assert "DATABASE_URL is not used for this" in proven.err
     human = squizzle("backup", "schema", "--store", store)
     assert human.code == 0
     assert "schema of" in human.out

@@ -15,10 +15,11 @@ from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.generate import Script, reverse_with_proof
 from squizzle.migrations.reversal.proving import Proof, prove, run_forward
 from squizzle.migrations.reversal.records import Match, Reversal, Reverse, Reversibility
-from squizzle.migrations.reversal.scratch import ScratchDatabases, ScratchServer
+from squizzle.migrations.reversal.scratch import ScratchDatabases
 from squizzle.migrations.reversal.search_path import first_path
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.scratch_server import ScratchServer
 from squizzle.proof.digests import digest_own_changes
 from tests.integration.proof.changes import ALL, Change
 from tests.support.scratch import new_database
