@@ -125,7 +125,8 @@ def prove_by_restore(
             details["server"] = server.where
             comparison = restorer(store, backup, server)
     except SquizzleError as exc:
-        verdict, sentences = _verdict_of(exc), (exc.message,)
+        verdict = _verdict_of(exc)
+        sentences: tuple[str, ...] = (exc.message,)
     else:
         verdict = Verdict.PASS if comparison.is_equal else Verdict.FAIL
         sentences = comparison.sentences()
