@@ -9,12 +9,12 @@ from datetime import timedelta
 from blocks import BackupFolder, PostgresDatabase
 from squizzle.backups.catalogue import check_chain, known_backups, read_catalogue, remove_backup, verify_files
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
+from squizzle.backups.order import Order, Progress
 from squizzle.backups.proofs import Proof
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.retention import choose_kept
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import megabytes
-from squizzle.backups.taking import Order, Progress
 from squizzle.backups.taking import take_backup as take
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect

@@ -4,61 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 
-from squizzle.backups.dump import DumpOptions, new_backup_id, take_dump
+from squizzle.backups.dump import new_backup_id, take_dump
 from squizzle.backups.globals import take_globals
+from squizzle.backups.order import Order, Progress
+from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import SIZE_DETAIL, estimate_need, refuse_without_room, source_size, space_watch
-from squizzle.backups.store import BackupStore, safe_name
+from squizzle.backups.store import safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError, LockTimeoutError
-from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.postgres.identity import Target, check_identity, read_identity
-from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.postgres.translation import translate_error
 
 # "SQZB" in ASCII: a backup is being taken; advisory locks are those of one database.
 _LOCK = (0x53515A42, 0)
 SKIPPED_SPACE_CHECK = "space_check_skipped"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """What is to be saved, from where, to where.
-
-    Attributes:
-        access: Server and account.
-        target: The database, and who the caller means by it.
-        store: Where to.
-        kind: What.
-        programs: Client programs that fit the server.
-        options: How a dump is made.
-        ignore_space: Why the check of free space is passed over; None: it is not.
-    """
-
-    access: ServerAccess
-    target: Target
-    store: BackupStore
-    kind: BackupKind
-    programs: ClientPrograms
-    options: DumpOptions = field(default_factory=DumpOptions)
-    ignore_space: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a backup is.
-
-    Attributes:
-        written_bytes: In the store so far, for the copy that is being made.
-        expected_bytes: As it was estimated; 0 when it cannot be told.
-    """
-
-    written_bytes: int
-    expected_bytes: int
 
 
 Taker = Callable[[Order, str, Callable[[int], None]], Backup]
@@ -94,6 +59,8 @@ TAKERS: Mapping[BackupKind, Taker] = {
     BackupKind.SCHEMA: _dump,
     BackupKind.DATA: _dump,
     BackupKind.GLOBALS: _globals,
+    BackupKind.PHYSICAL: take_physical,
+    BackupKind.INCREMENTAL: take_physical,
 }
 """How each kind is taken."""
 

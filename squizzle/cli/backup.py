@@ -10,9 +10,10 @@ import click
 
 from squizzle.backups.dump import DumpOptions
 from squizzle.backups.manifest import document_of
+from squizzle.backups.order import Order, Progress
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import megabytes
-from squizzle.backups.taking import TAKERS, Order, Progress, take_backup
+from squizzle.backups.taking import TAKERS, take_backup
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
@@ -48,6 +49,8 @@ def backup(
     schema    definitions only
     data      rows only, to be restored into a database that has the definitions
     globals   roles, tablespaces, and the properties of every database of the cluster
+    physical  the files of the whole cluster, proven for this database
+    incremental   what changed since the last copy of the cluster (PostgreSQL 17 and later)
 
     \b
     Examples:

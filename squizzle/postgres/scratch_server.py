@@ -43,7 +43,7 @@ def scratch_server(major: int, *, prefix: str, programs: Path | None = None) -> 
         CouldNotVerifyError: There are no server programs of this version on this machine. Nothing was started.
         EmbeddedServerError: It does not start.
     """
-    runtime = _runtime_of(major)
+    runtime = runtime_of(major)
     with throwaway_cluster(prefix, settings=drill_settings(major, throwaway=True), runtime=runtime) as address:
         yield ScratchServer(
             access=ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user),
@@ -53,7 +53,12 @@ def scratch_server(major: int, *, prefix: str, programs: Path | None = None) -> 
         )
 
 
-def _runtime_of(major: int) -> Runtime:
+def runtime_of(major: int) -> Runtime:
+    """Server programs of this machine of one major version.
+
+    Raises:
+        CouldNotVerifyError: There are none.
+    """
     seen = []
     for folder in (None, *system_folders()):
         try:

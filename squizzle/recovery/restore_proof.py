@@ -31,6 +31,7 @@ from squizzle.postgres.database_properties import DatabaseProperties, read_prope
 from squizzle.postgres.scratch_server import ScratchServer, named_server, scratch_server
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.records import Comparison
+from squizzle.recovery.cluster_copy import check_pages, compare_copy, running_copy
 from squizzle.recovery.fence import control_session
 from squizzle.recovery.restore import restore_beside, verify_copy
 from squizzle.recovery.scratch import drill_names, living_run, remove_run, sweep_dead_runs
@@ -84,7 +85,8 @@ class ScratchPlace:
         yield server
 
 
-Restorer = Callable[[BackupStore, Backup, ScratchServer], Comparison]
+Details = dict[str, str]
+Restorer = Callable[[BackupStore, Backup, ScratchPlace, Details], Comparison]
 
 
 def prove_by_restore(
@@ -121,9 +123,7 @@ def prove_by_restore(
     at, started = clock(), monotonic()
     details: dict[str, str] = {}
     try:
-        with place.open(backup) as server:
-            details["server"] = server.where
-            comparison = restorer(store, backup, server)
+        comparison = restorer(store, backup, place, details)
     except SquizzleError as exc:
         verdict = _verdict_of(exc)
         sentences: tuple[str, ...] = (exc.message,)
@@ -157,10 +157,24 @@ def _verdict_of(error: SquizzleError) -> Verdict:
     return Verdict.COULD_NOT_VERIFY if any(sign in text for sign in _SERVER_IS_AT_FAULT) else Verdict.FAIL
 
 
-def _restore_database(store: BackupStore, backup: Backup, server: ScratchServer) -> Comparison:
+def _restore_database(store: BackupStore, backup: Backup, place: ScratchPlace, details: Details) -> Comparison:
     """A whole database, or its definitions."""
-    with _scratch_database(store, backup, server) as (access, name), connect(access, name, purpose="verify") as copy:
-        return verify_copy(copy, backup)
+    with place.open(backup) as server:
+        details["server"] = server.where
+        with (
+            _scratch_database(store, backup, server) as (access, name),
+            connect(access, name, purpose="verify", read_only=True) as copy,
+        ):
+            return verify_copy(copy, backup)
+
+
+def _restore_cluster(store: BackupStore, backup: Backup, _place: ScratchPlace, details: Details) -> Comparison:
+    """A copy of a cluster, always on a server of our own: nowhere else is room for a whole cluster."""
+    with running_copy(store, backup) as copy:
+        details["server"] = copy.where
+        comparison = compare_copy(copy, backup)
+        details["pages"] = check_pages(copy, backup)
+        return comparison
 
 
 @contextmanager
@@ -207,5 +221,7 @@ def _execute(control: Connection, command: sql.Composed, doing: str) -> None:
 RESTORERS: Mapping[BackupKind, Restorer] = {
     BackupKind.FULL: _restore_database,
     BackupKind.SCHEMA: _restore_database,
+    BackupKind.PHYSICAL: _restore_cluster,
+    BackupKind.INCREMENTAL: _restore_cluster,
 }
 """How each kind is restored for a test."""

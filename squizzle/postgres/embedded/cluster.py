@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -65,6 +66,18 @@ class Cluster:
         """Looks at the cluster; needs no lock and changes nothing."""
         return status_of(self.layout)
 
+    def restore(self, fill: Callable[[Path], None]) -> None:
+        """Makes the cluster out of somebody else's data folder, such as a backup's.
+
+        Args:
+            fill: Fills the empty folder that it is given with a whole data folder, pg_hba.conf and settings included.
+
+        Raises:
+            InvalidInputError: There is something of this name. Nothing was changed.
+            EmbeddedServerError: Another process owns it; or what `fill` raises. What is left counts as half-made.
+        """
+        self._make(lambda: self._fill_with(fill))
+
     def create(self, settings: Mapping[str, str] = _NO_SETTINGS, *, from_template: bool = True) -> None:
         """Makes the cluster: checksums on, UTF8, C.UTF-8, trust on its private socket, a random password over TCP.
 
@@ -80,13 +93,16 @@ class Cluster:
             EmbeddedServerError: Another process owns it, or a program failed; what is left counts as half-made.
         """
         lines = render_settings(settings)
+        self._make(lambda: self._fill(lines, from_template=from_template))
+
+    def _make(self, fill: Callable[[], None]) -> None:
         refused = frozenset(ClusterStatus) - {ClusterStatus.MISSING, ClusterStatus.HALF_MADE}
         self._refuse_if(*refused)
         owned_before = ownership.owned(self.layout) is not None
         self._make_folder_and_own_it()
         try:
             self._refuse_if(*refused)  # asked again: whom we waited for may have made it
-            self._fill(lines, from_template=from_template)
+            fill()
         except BaseException:
             if not owned_before:
                 ownership.give_up(self.layout)
@@ -228,6 +244,21 @@ class Cluster:
         layout.password_file.touch(mode=0o600)
         layout.password_file.write_text(f"*:*:*:*:{password}\n")
         append_settings(runtime, unfinished, setting_lines)
+        unfinished.rename(layout.data)
+
+    def _fill_with(self, fill: Callable[[Path], None]) -> None:
+        layout, runtime = self.layout, self.runtime
+        layout.marker.touch(mode=0o600)
+        remove_contents(layout)
+        make_empty(runtime, layout.sockets)
+        make_empty(runtime, layout.archive)
+        unfinished = layout.unfinished_data()
+        unfinished.mkdir(mode=0o700)  # ours until it is filled: nobody can put a link where we write
+        fill(unfinished)
+        for path in unfinished.rglob("*"):
+            runtime.hand_over(path)
+        runtime.hand_over(unfinished)
+        layout.password_file.touch(mode=0o600)
         unfinished.rename(layout.data)
 
     def _wait_for_our_turn(self, patience: timedelta) -> PidFile | None:

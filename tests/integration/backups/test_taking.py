@@ -15,10 +15,11 @@ import pytest
 
 from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.order import Order
 from squizzle.backups.records import BackupKind
 from squizzle.backups.space import SIZE_DETAIL
 from squizzle.backups.surroundings import DATABASES_FILE, GLOBALS_FILE, saved_properties
-from squizzle.backups.taking import SKIPPED_SPACE_CHECK, Order, take_backup
+from squizzle.backups.taking import SKIPPED_SPACE_CHECK, take_backup
 from squizzle.errors import BackupDamagedError, IdentityMismatchError, InvalidInputError, LockTimeoutError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
