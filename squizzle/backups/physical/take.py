@@ -216,7 +216,7 @@ def _hint_for(tail: str) -> str:
         return "raise wal_keep_size, so that the log of the time that a copy takes is kept, then run the same again"
     if "number of requested standby connections" in tail or "max_wal_senders" in tail:
         return "raise max_wal_senders, or wait until another copy ends"
-    if "WAL summaries" in tail or "summar" in tail:
+    if "WAL summaries" in tail or "summarization" in tail:
         return "the server no longer keeps what changed since the last copy: take a new one, `squizzle backup physical`"
     if "pg_hba.conf" in tail or "must be superuser or replication role" in tail:
         return "the account needs REPLICATION, and pg_hba.conf a line for replication connections"
