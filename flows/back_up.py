@@ -37,8 +37,12 @@ manifest is damaged or missing. A run that is killed leaves nothing that could b
 Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database to save.")]
 Store = Annotated[BackupFolder, Field(title="Store", description="Where to. Not on the database's own disk.")]
 Kind = Annotated[
-    Literal["full", "schema", "data", "globals"],
-    Field(title="Kind", description="full: everything. schema: definitions. data: rows. globals: roles and settings."),
+    Literal["full", "schema", "data", "globals", "physical", "incremental"],
+    Field(
+        title="Kind",
+        description="full: the database. schema: definitions. data: rows. globals: roles and settings. physical: the"
+        " whole cluster. incremental: what changed since the last copy of the cluster (PostgreSQL 17 and later).",
+    ),
 ]
 Prune = Annotated[bool, Field(title="Prune", description="Remove what is out of date after a verified backup.")]
 Daily = Annotated[int, Field(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]

@@ -10,7 +10,7 @@ from blocks import BackupFolder, PostgresDatabase
 from squizzle.backups.catalogue import check_chain, known_backups, read_catalogue, remove_backup, verify_files
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
 from squizzle.backups.order import Order, Progress
-from squizzle.backups.proofs import Proof
+from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.retention import choose_kept
 from squizzle.backups.settings import Retention
@@ -20,6 +20,7 @@ from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
+from squizzle.recovery.restore_proof import RESTORERS, ScratchPlace, prove_by_restore
 from tasks.steps import log_line, now, run_name, step
 
 # A line in the log whenever so much more was written, so that a long backup is seen to move.
@@ -82,6 +83,41 @@ def earlier_backups(store: BackupFolder, backup: Backup) -> tuple[Backup, ...]:
     same = (backup.kind, backup.database, backup.system_identifier)
     found = (one.backup for one in entries)
     return tuple(one for one in found if (one.kind, one.database, one.system_identifier) == same)
+
+
+def _looked_at(found: StoreCheck) -> str:
+    proofs = [*found.files, *found.restores]
+    bad = [proof for proof in proofs if proof.verdict is not Verdict.PASS]
+    said = f"{len(found.files)} read again, {len(found.restores)} restored"
+    return f"{said}: all pass" if not bad else f"{said}: {len(bad)} DID NOT PASS, {bad[0].backup_id} first"
+
+
+@step("Read every file of every backup again", timeout=timedelta(hours=24), detail=_looked_at)
+def check_store(store: BackupFolder, *, restore: bool) -> StoreCheck:
+    """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place."""
+    place = store.open()
+    entries = read_catalogue(place)
+    files = []
+    restores = []
+    seen: set[tuple[str, str, str]] = set()
+    for backup in (entry.backup for entry in entries if entry.backup is not None):
+        proof = verify_files(place, backup, by=run_name())
+        log_line(f"{backup.id}: files {_verified(proof)}")
+        files.append(proof)
+        series = (backup.kind.value, backup.database, backup.system_identifier)
+        if not restore or series in seen or backup.kind not in RESTORERS:
+            continue
+        seen.add(series)
+        restored = prove_by_restore(place, backup, ScratchPlace(), by=run_name())
+        log_line(f"{backup.id}: restore {_verified(restored)}")
+        restores.append(restored)
+    problems = [text for entry in entries for text in entry.problems]
+    return StoreCheck(
+        store=place.address,
+        files=tuple(files),
+        restores=tuple(restores),
+        problems=(*problems, *check_chain(place, entries)),
+    )
 
 
 def _pruned(removed: tuple[str, ...]) -> str:

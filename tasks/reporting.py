@@ -17,10 +17,11 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.recovery.drill import DrillReport, Step, StepState
-from squizzle.reports.backup import BackupReport, backup_markdown, trend_frame, trend_picture
+from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
 from tasks.steps import step
 
@@ -87,6 +88,13 @@ def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
     create_image_artifact(
         image_url=f"data:image/png;base64,{picture}", key=f"{key}-trend", description="Size and time of the last ones"
     )
+
+
+@step("Write the report of the store", timeout=timedelta(minutes=5))
+def publish_store_check(check: StoreCheck) -> None:
+    """Publish what a look at a whole store found as an artifact."""
+    summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
+    create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
 
 
 def artifact_key(name: str) -> str:

@@ -75,3 +75,40 @@ class Hold:
     def holds_at(self, moment: datetime) -> bool:
         """Whether it still counts."""
         return self.until is None or moment < self.until
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreCheck:
+    """A look at everything in a store.
+
+    Attributes:
+        store: Its address.
+        files: Every backup, its files read again; newest first.
+        restores: The newest of each database and kind that is restored alone, brought back to life and compared.
+        problems: Damaged manifests, missing members of chains, gaps: one sentence each.
+    """
+
+    store: str
+    files: tuple[Proof, ...]
+    restores: tuple[Proof, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all; an empty store could not be verified: there is nothing to fall back on."""
+        verdicts = {proof.verdict for proof in (*self.files, *self.restores)}
+        if self.problems or Verdict.FAIL in verdicts:
+            return Verdict.FAIL
+        if Verdict.COULD_NOT_VERIFY in verdicts or not self.files:
+            return Verdict.COULD_NOT_VERIFY
+        return Verdict.PASS
+
+    @property
+    def reason(self) -> str:
+        """The worst finding in one sentence."""
+        if self.problems:
+            return self.problems[0]
+        for proof in sorted((*self.files, *self.restores), key=lambda one: one.verdict is not Verdict.FAIL):
+            if proof.verdict is not Verdict.PASS:
+                return f"{proof.backup_id}: {proof.sentences[0] if proof.sentences else proof.verdict.value}"
+        return "everything passed" if self.files else "the store holds no backup"

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from squizzle.backups.proofs import Proof, Verdict
+from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup
 
 _VERDICTS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.COULD_NOT_VERIFY: "COULD NOT VERIFY"}
 # More tables than a person reads; the manifest has them all.
 _MOST_TABLES = 40
+_MOST_SENTENCES = 3
 MOST_IN_TREND = 60
 
 
@@ -88,6 +89,34 @@ def _removed(report: BackupReport) -> str:
     if not report.removed:
         return ""
     return "## Removed, since they are out of date\n\n" + "\n".join(f"- `{one}`" for one in report.removed)
+
+
+def check_markdown(check: StoreCheck) -> str:
+    """What a look at a whole store found, as Markdown."""
+    parts = [
+        f"# Backups in {check.store}: {_VERDICTS[check.verdict]}",
+        check.reason,
+        "## Problems\n\n" + "\n".join(f"- {one}" for one in check.problems) if check.problems else "",
+        "## Restored to a scratch place and compared",
+        _proofs(check.restores) if check.restores else "None was restored.",
+        "## Files read again",
+        _proofs(check.files) if check.files else "There is no backup.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _proofs(proofs: Sequence[Proof]) -> str:
+    rows = [
+        (
+            f"`{one.backup_id}`",
+            _VERDICTS[one.verdict],
+            f"{one.duration.total_seconds():.1f} s",
+            "; ".join(one.sentences[:_MOST_SENTENCES])
+            or ", ".join(f"{name}: {value}" for name, value in one.details.items()),
+        )
+        for one in sorted(proofs, key=lambda one: one.verdict is Verdict.PASS)
+    ]
+    return _markdown_table(("backup", "verdict", "took", "found"), rows)
 
 
 def trend_frame(backups: Sequence[Backup]) -> pd.DataFrame:

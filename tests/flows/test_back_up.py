@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import Artifact
 
 from blocks import BackupFolder, PostgresDatabase
 from flows.back_up import back_up
+from flows.check_backups import check_backups
 from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.notes import read_notes
-from squizzle.backups.proofs import ProofKind, Verdict
+from squizzle.backups.proofs import ProofKind, StoreCheck, Verdict
 from squizzle.backups.records import Backup
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
@@ -101,3 +102,29 @@ def test_old_backups_go_only_after_a_verified_one_and_never_when_the_store_has_a
 def test_a_block_given_inline_is_refused(database: PostgresDatabase, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="was given inline"):
         back_up(database=database, store=BackupFolder(path=tmp_path))
+
+
+def test_a_store_is_checked_and_ends_completed_only_when_everything_passed(
+    database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    assert "could_not_verify: the store holds no backup" in str(
+        check_backups(store=store_block, return_state=True).message
+    )
+    backup = back_up(database=database, store=store_block)
+    back_up(database=database, store=store_block, kind="globals")
+
+    state = check_backups(store=store_block, return_state=True)
+
+    assert state.is_completed()
+    check = state.result()
+    assert isinstance(check, StoreCheck)
+    assert [proof.backup_id for proof in check.restores] == [backup.id]
+    assert check.restores[0].details["rows"] == "1234"
+    found = artifacts_of(state.state_details.flow_run_id)
+    assert "1234" in str(found["backups-checked"].data)
+
+    (store_block.open().path_of(backup) / "dump" / "toc.dat").write_bytes(b"")
+    state = check_backups(store=store_block, restore=False, return_state=True)
+
+    assert state.is_failed()
+    assert "toc.dat has 0 bytes" in (state.message or "")

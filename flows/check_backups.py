@@ -1,0 +1,55 @@
+"""The look at a store: is every backup still what it was, and does the newest one restore?"""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from prefect import flow
+from prefect.states import Failed
+from pydantic import Field
+
+from blocks import BackupFolder
+from blocks.references import refuse_inline
+from squizzle.backups.proofs import StoreCheck, Verdict
+from tasks.backups import check_store
+from tasks.reporting import progress_artifact, publish_store_check
+from tasks.steps import keep_journal
+
+STEPS = 2
+
+DESCRIPTION = """\
+Looks whether the backups of a store are still what they were.
+
+1. reads every file of every backup again and compares it with its manifest
+2. restores the newest backup of each database and kind to a scratch place, and compares it row by row
+3. names damaged manifests, missing members of chains, and backups that were taken away
+
+Results are kept beside each backup. Nothing is removed, and no database of yours is touched: the scratch place is a
+server of our own that goes away again. It ends *Completed* only when everything passed; an empty store is no pass.
+"""
+
+Store = Annotated[BackupFolder, Field(title="Store", description="Which backups to look at.")]
+Restore = Annotated[
+    bool, Field(title="Restore", description="Also restore the newest ones; needs room for the largest database.")
+]
+
+
+@flow(name="check-backups", flow_run_name="check backups", description=DESCRIPTION, persist_result=False)
+def check_backups(store: Store, *, restore: Restore = True) -> StoreCheck:
+    """Look at every backup of a store.
+
+    Args:
+        store: Which.
+        restore: Whether the newest ones are restored to a scratch place, too.
+
+    Returns:
+        What was found; inside a Failed state unless everything passed.
+    """
+    refuse_inline(store)
+    with keep_journal(progress_artifact("check-progress", total=STEPS, what="Progress of the check")):
+        check = check_store(store, restore=restore)
+        publish_store_check(check)
+    if check.verdict is Verdict.PASS:
+        return check
+    # A flow that returns a state ends in that state; what was found travels as its data.
+    return cast("StoreCheck", Failed(message=f"{check.verdict.value}: {check.reason}", data=check))
