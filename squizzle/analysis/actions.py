@@ -545,6 +545,7 @@ class DynamicSql(Action):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown(Action):
-    """What cannot be parsed or is not known; `reason` says why."""
+    """What cannot be parsed or is not known; `reason` says why, `location` where in the statement, in bytes."""
 
     reason: str
+    location: int = 0

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from postgast import pg_query_pb2
 
-from squizzle.analysis.grammar import Tree, parse_statement
+from squizzle.analysis.grammar import Tree, Unparsed, read_statement
 from squizzle.analysis.records import BatchOptions
 from squizzle.analysis.scanner import scan
 from squizzle.errors import InvalidInputError
@@ -119,9 +119,9 @@ class _Reader:
         return shape
 
     def parse(self, sql: str) -> Tree:
-        tree = parse_statement(sql)
-        if tree is None:
-            self.refuse("the parser does not understand it, or it is too long or nests too deeply", "simplify it")
+        tree = read_statement(sql)
+        if isinstance(tree, Unparsed):
+            self.refuse(tree.reason, "simplify it")
         return tree
 
     def refuse(self, reason: str, hint: str = "") -> NoReturn:

@@ -151,7 +151,7 @@ class Known:
     def _take_constraint(self, table_name: str, table: Table, constraint: a.Constraint) -> None:
         columns = table.indexes.get(constraint.index, constraint.columns) if constraint.index else constraint.columns
         name = constraint.name or constraint.index or _name(table_name, constraint)
-        table.constraints[name] = replace(constraint, columns=columns)
+        table.constraints[name] = constraint if columns == constraint.columns else replace(constraint, columns=columns)
         if constraint.kind in {a.ConstraintKind.PRIMARY_KEY, a.ConstraintKind.NOT_NULL} and constraint.validated:
             for column in columns:
                 _set_not_null(table, column, not_null=True)
@@ -247,7 +247,8 @@ class Known:
 
 def _set_not_null(table: Table, column: str, *, not_null: bool) -> None:
     before = table.columns.get(column, a.Column(name=column, type=a.TypeName(name="")))
-    table.columns[column] = replace(before, not_null=not_null)
+    # Most of a CREATE TABLE has been said already, and a record is not copied for nothing.
+    table.columns[column] = before if before.not_null == not_null else replace(before, not_null=not_null)
 
 
 def _rename_key(named: dict[str, Any], before: str, after: str) -> None:

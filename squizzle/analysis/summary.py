@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from squizzle.analysis.actions import Action, DynamicSql, LongName, Unknown
-from squizzle.analysis.grammar import Tree, parse_statement
+from squizzle.analysis.grammar import Tree, Unparsed, read_statement
 from squizzle.analysis.locks.forecast import locks_of_tree
 from squizzle.analysis.locks.records import Forecast
 from squizzle.analysis.records import Statement
@@ -57,11 +57,11 @@ def summarize(statement: Statement) -> Summary:
     """Reduce a statement to what it does. What cannot be parsed is an `Unknown` action, never nothing."""
     if statement.control is not None:
         return Summary(statement=statement, actions=(), inner=(), forecast=Forecast())
-    tree = parse_statement(statement.sql)
+    tree = read_statement(statement.sql)
+    if isinstance(tree, Unparsed):
+        unknown = Unknown(reason=tree.reason, location=tree.location)
+        return Summary(statement=statement, actions=(unknown,), inner=(), forecast=locks_of_tree(None))
     forecast = locks_of_tree(tree)
-    if tree is None:
-        reason = "it cannot be parsed by the grammar of PostgreSQL 18"
-        return Summary(statement=statement, actions=(Unknown(reason=reason),), inner=(), forecast=forecast)
     inner = tuple(_inner(tree, statement.sql, depth=0))
     actions = (*actions_of(tree), *_long_names(statement.sql))
     return Summary(statement=statement, actions=actions, inner=inner, forecast=forecast)
@@ -99,7 +99,10 @@ def actions_of(tree: Tree) -> Iterator[Action]:
 def _inner(tree: Tree, text: str, *, depth: int) -> Iterator[Inner]:
     kind = tree.WhichOneof("node")
     body = routines.body_of(kind, getattr(tree, kind))
-    if body is None or depth == _DEEPEST:
+    if body is None:
+        return
+    if depth == _DEEPEST:
+        yield Inner(action=Unknown(reason="it is a body in more bodies than are looked into"), line=0, runs_now=False)
         return
     for atomic in body.trees:
         for action in actions_of(atomic):
@@ -124,9 +127,12 @@ def _inner_of_part(part: Part, *, runs_now: bool, line: int, depth: int) -> Iter
     if part.is_dynamic:
         yield Inner(action=DynamicSql(expression=part.text), line=line, runs_now=runs_now)
         return
-    tree = parse_statement(part.text)
-    if tree is None:
-        return  # variables of the language in odd places: unknown, never unsafe
+    tree = read_statement(part.text)
+    if isinstance(tree, Unparsed):
+        # What is no SQL is the language's own, with variables in odd places; what was too much may be anything.
+        if not tree.is_syntax:
+            yield Inner(action=Unknown(reason=tree.reason), line=line, runs_now=runs_now)
+        return
     for action in actions_of(tree):
         yield Inner(action=action, line=line, runs_now=runs_now)
     for deeper in _inner(tree, part.text, depth=depth + 1):

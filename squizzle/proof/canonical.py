@@ -19,8 +19,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import postgast
 from postgast import pg_query_pb2
+
+from squizzle.analysis.grammar import parse_statement
 
 _MAY_VARY = re.compile(r"\bARRAY\[|\b(?:AND|OR)\b", re.IGNORECASE)
 
@@ -67,9 +68,8 @@ def canonical(kind: str, definition: str, *, scalars: frozenset[str] = frozenset
     wrap = _WRAP.get(kind)
     if wrap is None or not _MAY_VARY.search(definition):
         return definition
-    try:
-        tree = postgast.parse(wrap(definition))
-    except postgast.PgQueryError:
+    tree = parse_statement(wrap(definition))
+    if tree is None:
         return definition
     _rewrite(tree, scalars)
     return hashlib.sha256(tree.SerializeToString(deterministic=True)).hexdigest()
@@ -97,7 +97,8 @@ def _flatten_boolean(node: Any) -> None:
         flat.extend(argument.bool_expr.args if same else (argument,))
     copies = [_copy(argument) for argument in flat]
     del node.bool_expr.args[:]
-    node.bool_expr.args.extend(copies)
+    for copy in copies:  # extend() serializes what it takes, and stops at 100 messages in each other
+        node.bool_expr.args.add().CopyFrom(copy)
 
 
 def _push_array_cast(node: Any, scalars: frozenset[str]) -> None:

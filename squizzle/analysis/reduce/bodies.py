@@ -46,12 +46,17 @@ def parts_of(body: str) -> tuple[Part, ...]:
 
 def _parts(tokens: list[Token], encoded: bytes) -> Iterator[Part]:
     position = 0
+    # How many lines come before a place that only moves on: counting always from the top takes seconds for a megabyte.
+    place = line = 0
     while position < len(tokens):
         begins = position == 0 or tokens[position - 1].word in _BEFORE
         word = tokens[position].word
         if begins and (word in _SQL or word in {"EXECUTE", "PERFORM"}):
             end = _end(tokens, position)
-            yield _part(tokens[position:end], encoded)
+            begin = tokens[position].start
+            line += encoded.count(b"\n", place, begin)
+            place = begin
+            yield _part(tokens[position:end], encoded, line)
             position = end
         position += 1
 
@@ -67,10 +72,9 @@ def _end(tokens: list[Token], position: int) -> int:
     return len(tokens)
 
 
-def _part(tokens: list[Token], encoded: bytes) -> Part:
+def _part(tokens: list[Token], encoded: bytes, line: int) -> Part:
     first, last = tokens[0], tokens[-1]
     text = encoded[first.start : last.end].decode()
-    line = encoded.count(b"\n", 0, first.start)
     if first.word == "EXECUTE":
         return Part(text=text[len("EXECUTE") :].strip(), is_dynamic=True, line=line)
     if first.word == "PERFORM":

@@ -48,18 +48,19 @@ def type_of(tree: Tree) -> TypeName:
 def column_of(tree: Tree, *, quote: bool = False) -> Column:
     """A column's definition in a ColumnDef node; its expressions are written out only when `quote` asks for it."""
     constraints = [one.constraint for one in tree.constraints]
+    type_name = type_of(tree.type_name)
     kinds = {one.contype for one in constraints}
     default = next((one for one in constraints if one.contype == pg.CONSTR_DEFAULT), None)
     generated = next((one for one in constraints if one.contype == pg.CONSTR_GENERATED), None)
     return Column(
         name=tree.colname,
-        type=type_of(tree.type_name),
+        type=type_name,
         not_null=bool(kinds & {pg.CONSTR_NOTNULL, pg.CONSTR_PRIMARY}),
         default=_default_kind(default.raw_expr) if default is not None else DefaultKind.NONE,
         default_text=_value_text(default if default is not None else generated) if quote else "",
         generated=_generated(generated),
         is_identity=pg.CONSTR_IDENTITY in kinds,
-        is_serial=type_of(tree.type_name).name in _SERIALS,
+        is_serial=type_name.name in _SERIALS,
         constraints=tuple(_constraints(constraints, tree.colname, quote=quote)),
         location=tree.location,
     )
@@ -177,8 +178,13 @@ def _functions(tree: Tree) -> Iterator[str]:
             continue
         if kind.name == "func_call":
             yield value.funcname[-1].string.sval
-        for part in value if kind.is_repeated else (value,):
-            yield from _functions(part)
+        if not kind.is_repeated:
+            yield from _functions(value)
+            continue
+        for part in value:
+            # Rows of VALUES are nearly nothing else.
+            if not part.HasField("a_const"):
+                yield from _functions(part)
 
 
 def functions_called(tree: Tree) -> tuple[str, ...]:

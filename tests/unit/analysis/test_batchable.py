@@ -178,7 +178,7 @@ REFUSED = {
     ),
     "parentheses": ("INSERT INTO u (SELECT a FROM t)", "in parentheses"),
     "TABLE": ("INSERT INTO u TABLE t", "in parentheses, or is TABLE"),
-    "what cannot be parsed": ("UPDATE t SET a =", "does not understand"),
+    "what cannot be parsed": ("UPDATE t SET a =", "cannot be parsed by the grammar"),
     "what nests too deeply": ("UPDATE t SET a = " + "1 + " * 200 + "1", "nests too deeply"),
     "what is too long": (f"DELETE FROM t WHERE a IN ({', '.join(['1'] * 3000)})", "more than 4000 words"),
     "what would end the process": (

@@ -45,10 +45,10 @@ TOKENS = [tokens_of(text) for text in CORPUS]
 
 
 def mutate(tokens: list[str], chance: random.Random) -> list[str]:
-    """One change: drop, double, swap, cut off, change the case, or put something in."""
+    """One change: drop, double, swap, cut off, change the case, repeat very often, or put something in."""
     changed = list(tokens)
     place = chance.randrange(len(changed))
-    match chance.randrange(6):
+    match chance.randrange(7):
         case 0:
             del changed[place]
         case 1:
@@ -60,6 +60,10 @@ def mutate(tokens: list[str], chance: random.Random) -> list[str]:
             del changed[place + 1 :]
         case 4:
             changed[place] = changed[place].swapcase()
+        case 5:
+            # As deep as some functions in Python go, as the parser goes, and deeper than it goes.
+            end = place + chance.randint(1, 4)
+            changed[place:end] = changed[place:end] * chance.choice([30, 300, 3000])
         case _:
             changed.insert(place, chance.choice(ODD))
     return changed or ["SELECT"]
@@ -80,6 +84,9 @@ def test_no_mutation_of_an_example_makes_it_fail(number: int, changes: int, chan
 @given(st.text(max_size=80))
 @example('CREATE TABLE "" (a int)')
 @example("ALTER TABLE t ADD CHECK (" + "(" * 500 + "a" + ")" * 500 + ")")
+@example("DELETE FROM t WHERE " + "NOT (" * 300 + "true" + ")" * 300)
+@example("DO $$ BEGIN PERFORM " + "f(" * 400 + ")" * 400 + "; END $$")
+@example("ALTER TABLE t ADD CHECK (a > " + "1 + " * 150 + "1)")
 @example("BEGIN; COMMIT; 1; users")
 @example("DO $$ BEGIN EXECUTE; END $$")
 @example("ALTER ROLE ALL SET x = 1")

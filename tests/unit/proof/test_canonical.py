@@ -6,6 +6,8 @@ import pytest
 
 from squizzle.proof.canonical import canonical
 
+# Deeper than protobuf reads unasked.
+SIXTY = "('a'::text || " * 60 + "'b'::text" + ")" * 60
 # As the server prints a definition, and as it prints it again after a dump and a restore (seen on 15 and 18).
 SAME = {
     "IN list over varchar": (
@@ -53,6 +55,11 @@ SAME = {
         "trigger",
         "CREATE TRIGGER u BEFORE UPDATE ON t FOR EACH ROW WHEN (((new.a AND new.b) AND new.c)) EXECUTE FUNCTION f()",
         "CREATE TRIGGER u BEFORE UPDATE ON t FOR EACH ROW WHEN ((new.a AND new.b AND new.c)) EXECUTE FUNCTION f()",
+    ),
+    "AND over a chain of sixty texts": (
+        "constraint",
+        f"CHECK (((a AND b) AND (c = {SIXTY})))",
+        f"CHECK ((a AND b AND (c = {SIXTY})))",
     ),
     "a domain's": (
         "domain constraint",
