@@ -77,6 +77,11 @@ class Statement:
         return tuple(note for note in self.notes if note.word == "require")
 
     @property
+    def is_alone(self) -> bool:
+        """Whether it shares no transaction: PostgreSQL refuses that, or its batches are transactions themselves."""
+        return not self.transactional or self.batch is not None
+
+    @property
     def ends_transaction(self) -> bool:
         """Whether it would take the transaction out of our hands."""
         return self.control is not None

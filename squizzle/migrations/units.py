@@ -223,7 +223,7 @@ def _by_need(statements: Sequence[Statement]) -> Iterator[tuple[Statement, ...]]
     """As few pieces as PostgreSQL allows."""
     piece: list[Statement] = []
     for position, statement in enumerate(statements):
-        if not statement.transactional or statement.batch is not None:
+        if statement.is_alone:
             if piece:
                 yield tuple(piece)
             yield (statement,)

@@ -43,7 +43,7 @@ class ScriptState:
         created: Relations that the script made; nobody else can use them yet.
         begun: Whether a BEGIN waits for its COMMIT.
         open_begin: The line of the BEGIN that no COMMIT follows; 0 for none.
-        is_in_pieces: Whether a statement that runs outside any transaction came before.
+        is_in_pieces: Whether a statement came before that shares no transaction.
         held: The strongest lock on each table, its indexes included, that the transaction took and holds to its end.
         shut: The first table that the transaction keeps everybody out of; None for none.
         first_strong: The tables that the first statement of the transaction kept writers out of that did so at all.
@@ -73,7 +73,7 @@ class ScriptState:
 
     def is_together(self, statement: Statement) -> bool:
         """Whether a statement shares its transaction with others."""
-        return statement.transactional and statement.control is None and (self.begun or not self.controls)
+        return not statement.is_alone and statement.control is None and (self.begun or not self.controls)
 
     def added_just_now(self, table: RelationName, constraint: str) -> bool:
         """Whether the same transaction added a constraint."""
@@ -90,7 +90,7 @@ class ScriptState:
             self._let_go()
         validated = _of(ValidateConstraint, summary)
         self.proven.update(one.table for one in validated if one.name not in self.known.table(one.table).constraints)
-        self.is_in_pieces = self.is_in_pieces or not summary.statement.transactional
+        self.is_in_pieces = self.is_in_pieces or summary.statement.is_alone
         if summary.statement.control is not None:
             self.begun = summary.statement.control is Control.BEGIN
         self.created.update(summary.forecast.creates)

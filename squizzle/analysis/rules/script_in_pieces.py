@@ -11,11 +11,12 @@ from squizzle.analysis.rules.rule import Context, Hit, Rule
 
 def _check(_action: AnyStatement, context: Context) -> Iterator[Hit]:
     statement = context.summary.statement
-    if context.state.controls or statement.transactional or statement.control is not None:
+    if context.state.controls or not statement.is_alone or statement.control is not None:
         return
     if context.state.earlier and not context.state.is_in_pieces:
+        how = "outside a transaction" if statement.batch is None else "in batches"
         yield Hit(
-            message="runs outside a transaction: what stands before it is committed first, and stays if it fails",
+            message=f"runs {how}: what stands before it is committed first, and stays if it fails",
             hint="a migration of its own for it",
         )
 
@@ -24,9 +25,9 @@ RULE = Rule(
     code="X105",
     name="script-in-pieces",
     severity=Severity.INFO,
-    condition="A statement that PostgreSQL refuses in a transaction, behind others that run in one.",
+    condition="A statement that PostgreSQL refuses in a transaction, or one in batches, behind others that run in one.",
     effect="The script is run in pieces. One that fails leaves those before it; the next run goes on behind them.",
-    safe_way="A migration of its own for CONCURRENTLY, VACUUM and the like.",
+    safe_way="A migration of its own for CONCURRENTLY, VACUUM, batches and the like.",
     bad="ALTER TABLE users ADD COLUMN city text;\nCREATE INDEX CONCURRENTLY users_city ON users (city);",
     good="CREATE INDEX CONCURRENTLY users_nickname ON users (nickname);",
     source="docs/migrations.md, “How a script runs”; Atlas, TX101",

@@ -55,6 +55,34 @@ def test_what_is_known_to_be_harmless_is_passed_over(text: str) -> None:
     assert told(text, severities=LOUD) == []
 
 
+BATCH = "-- squizzle: batch key=id\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "codes", "in_batches"),
+    [
+        ("UPDATE orders SET note = 'x'", ["D101"], []),
+        ("DELETE FROM orders", ["D101"], ["D101"]),  # batches bring no row back
+        ("INSERT INTO payments (order_id, amount) SELECT id, total FROM orders", ["L128"], []),
+        ("UPDATE orders SET note = 'x' WHERE note IS NULL", [], []),
+    ],
+)
+def test_batches_answer_what_one_large_transaction_does(text: str, codes: list[str], in_batches: list[str]) -> None:
+    assert told(text) == codes
+    assert told(BATCH + text) == in_batches
+
+
+def test_a_statement_in_batches_shares_no_lock_with_those_before_and_behind_it() -> None:
+    before, change, behind = (
+        "ALTER TABLE users ADD COLUMN city text;\n",
+        "UPDATE users SET city = 'x';\n",
+        "LOCK TABLE orders;",
+    )
+
+    assert set(told(before + change + behind)) == {"L129", "D101", "L123", "L131"}
+    assert told(before + BATCH + change + behind) == ["X105", "L123"]
+
+
 @pytest.mark.parametrize(
     ("text", "codes"),
     [
