@@ -500,6 +500,7 @@ class Grant(Action):
         privileges: In small letters; empty for ALL.
         kind: Of the objects (`TABLE`, `SCHEMA` …).
         names: Of the objects, as far as they are relations.
+        for_new_ones: Whether it is about objects that are made later (ALTER DEFAULT PRIVILEGES).
     """
 
     is_grant: bool
@@ -507,6 +508,7 @@ class Grant(Action):
     privileges: tuple[str, ...] = ()
     kind: str = ""
     names: tuple[RelationName, ...] = ()
+    for_new_ones: bool = False
 
 
 # Code
@@ -521,11 +523,11 @@ class CallFunction(Action):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Routine(Action):
-    """CREATE FUNCTION, CREATE PROCEDURE or DO.
+    """CREATE FUNCTION, CREATE PROCEDURE or DO, or ALTER that says whose rights it has.
 
     Attributes:
         name: None for DO.
-        language: In small letters.
+        language: In small letters; empty where it is not said.
         security_definer: Runs with its owner's rights.
         sets_search_path: Whether it pins its search path.
     """

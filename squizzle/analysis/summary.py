@@ -91,7 +91,9 @@ def actions_of(tree: Tree) -> Iterator[Action]:
         yield from _READERS[kind](getattr(tree, kind))
         if kind == "create_schema_stmt":
             for element in tree.create_schema_stmt.schema_elts:
-                yield from actions_of(element)
+                # An index of it is on a table that is as new.
+                if not element.HasField("index_stmt"):
+                    yield from actions_of(element)
     elif kind not in _HARMLESS:
         yield Unknown(reason=f"nothing is known about {kind.removesuffix('_stmt').replace('_', ' ')}")
 
@@ -104,9 +106,11 @@ def _inner(tree: Tree, text: str, *, depth: int) -> Iterator[Inner]:
     if depth == _DEEPEST:
         yield Inner(action=Unknown(reason="it is a body in more bodies than are looked into"), line=0, runs_now=False)
         return
+    encoded = text.encode() if body.trees else b""
     for atomic in body.trees:
         for action in actions_of(atomic):
-            yield Inner(action=action, line=0, runs_now=body.runs_now)
+            line = encoded.count(b"\n", 0, getattr(action, "location", 0))
+            yield Inner(action=action, line=line, runs_now=body.runs_now)
     if body.language in {"sql", "plpgsql"}:
         begins = text.count("\n", 0, max(0, text.find(body.text)))
         for part in _parts(body):
@@ -148,6 +152,9 @@ _READERS: Mapping[str, Callable[[Tree], Iterator[Action]]] = {
     "alter_table_stmt": tables.alter_table,
     "truncate_stmt": rows.truncate,
     "copy_stmt": rows.copy,
+    "explain_stmt": rows.explain,
+    "prepare_stmt": rows.prepare,
+    "return_stmt": rows.returned,
     "index_stmt": objects.create_index,
     "drop_stmt": objects.drop,
     "dropdb_stmt": objects.drop_database,
@@ -188,15 +195,17 @@ _READERS: Mapping[str, Callable[[Tree], Iterator[Action]]] = {
     "alter_database_set_stmt": objects.alter_database_set,
     "alter_role_set_stmt": objects.alter_role_set,
     "grant_stmt": objects.grant,
+    "alter_default_privileges_stmt": objects.alter_default_privileges,
     "create_function_stmt": routines.create_routine,
+    "alter_function_stmt": routines.alter_routine,
     "do_stmt": routines.do_block,
     "call_stmt": routines.call,
 }
 
 # Statements about which no rule has anything to say.
 _HARMLESS = frozenset(
-    {"alter_default_privileges_stmt", "alter_extension_contents_stmt", "alter_fdw_stmt"}
-    | {"alter_foreign_server_stmt", "alter_function_stmt", "alter_op_family_stmt", "alter_operator_stmt"}
+    {"alter_extension_contents_stmt", "alter_fdw_stmt"}
+    | {"alter_foreign_server_stmt", "alter_op_family_stmt", "alter_operator_stmt"}
     | {"alter_owner_stmt", "alter_publication_stmt"}
     | {"alter_stats_stmt", "alter_subscription_stmt", "alter_tsconfiguration_stmt", "alter_tsdictionary_stmt"}
     | {"alter_type_stmt", "alter_user_mapping_stmt", "alter_collation_stmt"}
@@ -207,7 +216,7 @@ _HARMLESS = frozenset(
     | {"create_op_family_stmt", "create_plang_stmt", "create_publication_stmt", "create_range_stmt"}
     | {"create_subscription_stmt", "create_transform_stmt", "create_user_mapping_stmt"}
     | {"deallocate_stmt", "declare_cursor_stmt", "define_stmt", "discard_stmt", "drop_user_mapping_stmt"}
-    | {"execute_stmt", "explain_stmt", "fetch_stmt", "grant_role_stmt", "import_foreign_schema_stmt", "listen_stmt"}
-    | {"load_stmt", "notify_stmt", "prepare_stmt", "reassign_owned_stmt", "sec_label_stmt"}
+    | {"execute_stmt", "fetch_stmt", "grant_role_stmt", "import_foreign_schema_stmt", "listen_stmt"}
+    | {"load_stmt", "notify_stmt", "reassign_owned_stmt", "sec_label_stmt"}
     | {"unlisten_stmt", "variable_show_stmt"}
 )

@@ -2,7 +2,8 @@
 
 libpg_query's own reader of PL/pgSQL fails on types of other schemas and writes broken JSON for trigger functions
 (measured with 0.2.0 of postgast), so a statement is found by where it may begin: behind `;`, BEGIN, THEN, ELSE, LOOP,
-and behind RETURN QUERY. Variables of the language stand in expressions, so nearly every statement is plain SQL.
+a `<<label>>`, and behind RETURN QUERY. Variables of the language stand in expressions, so nearly every statement is
+plain SQL.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from squizzle.analysis.scanner import Token, UnreadableError, scan
 
-_BEFORE = frozenset({";", "BEGIN", "THEN", "ELSE", "LOOP", "QUERY", "AS", "IN"})
+_BEFORE = frozenset({";", "BEGIN", "THEN", "ELSE", "LOOP", "QUERY", "AS", "IN", ">>"})
 _SQL = frozenset(
     {"ALTER", "ANALYZE", "CALL", "CLUSTER", "COMMENT", "COPY", "CREATE", "DELETE", "DROP", "GRANT", "IMPORT", "INSERT"}
     | {"LOCK", "MERGE", "REFRESH", "REINDEX", "RESET", "REVOKE", "SECURITY", "SET", "TRUNCATE", "UPDATE", "VACUUM"}

@@ -347,4 +347,10 @@ def grant(tree: Tree) -> Iterator[Action]:
         privileges=tuple(one.access_priv.priv_name for one in tree.privileges),
         kind=kind_of(tree.objtype),
         names=tuple(name_of(one.range_var) for one in tree.objects if one.HasField("range_var")),
+        for_new_ones=tree.targtype == pg.ACL_TARGET_DEFAULTS,
     )
+
+
+def alter_default_privileges(tree: Tree) -> Iterator[Action]:
+    """ALTER DEFAULT PRIVILEGES."""
+    yield from grant(tree.action)

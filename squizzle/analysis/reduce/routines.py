@@ -14,12 +14,12 @@ DEFAULT_LANGUAGE = "plpgsql"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
-    """The text of a routine.
+    """What a routine or a rule does.
 
     Attributes:
-        language: In small letters.
-        text: What stands in its quotes; empty for BEGIN ATOMIC, whose statements are in `trees`.
-        trees: The statements of a BEGIN ATOMIC body.
+        language: In small letters; empty for a rule.
+        text: What stands in its quotes; empty for BEGIN ATOMIC and rules, whose statements are in `trees`.
+        trees: The statements of a BEGIN ATOMIC body, or of a rule.
         runs_now: Whether it runs with the statement (DO), not when it is called later.
     """
 
@@ -42,6 +42,19 @@ def create_routine(tree: Tree) -> Iterator[Action]:
     )
 
 
+def alter_routine(tree: Tree) -> Iterator[Action]:
+    """ALTER FUNCTION and ALTER PROCEDURE."""
+    options = {one.def_elem.defname: one.def_elem for one in tree.actions}
+    names = [one.def_elem.arg.variable_set_stmt.name for one in tree.actions if one.def_elem.defname == "set"]
+    if "security" in options:
+        yield Routine(
+            name=name_from_list(tree.func.objname),
+            language="",
+            security_definer=options["security"].arg.boolean.boolval,
+            sets_search_path="search_path" in names,
+        )
+
+
 def do_block(tree: Tree) -> Iterator[Action]:
     """DO."""
     yield Routine(name=None, language=_do_language(tree))
@@ -54,10 +67,12 @@ def call(tree: Tree) -> Iterator[Action]:
 
 
 def body_of(kind: str, tree: Tree) -> Body | None:
-    """The body of a routine's statement; None for any other statement."""
+    """The body of a routine's or a rule's statement; None for any other statement."""
     if kind == "do_stmt":
         texts = [one.def_elem.arg.string.sval for one in tree.args if one.def_elem.defname == "as"]
         return Body(language=_do_language(tree), text="".join(texts), trees=(), runs_now=True)
+    if kind == "rule_stmt":
+        return Body(language="", text="", trees=tuple(tree.actions), runs_now=False)
     if kind == "create_function_stmt":
         return Body(language=_language(tree), text=_text(tree), trees=_atomic(tree), runs_now=False)
     return None

@@ -10,6 +10,7 @@ from squizzle.analysis.actions import Action, CallFunction, ChangeRows, Copy, Re
 from squizzle.analysis.grammar import Tree
 from squizzle.analysis.locks.tree import name_of
 from squizzle.analysis.reduce.columns import functions_called
+from squizzle.analysis.reduce.conditions import always_holds
 
 _VERBS = {
     "insert_stmt": Verb.INSERT,
@@ -51,33 +52,20 @@ def _reach(statement: Tree, verb: Verb) -> Reach:
         is_limited = source.HasField("where_clause") or source.HasField("limit_count")
         return Reach.ALL if source.from_clause and not is_limited else Reach.SOME
     if verb is Verb.MERGE:
-        return Reach.SOME
+        return Reach.ALL_BY_A_CONSTANT if _merges_all(statement) else Reach.SOME
     if not statement.HasField("where_clause"):
         # A join without a condition reaches every row as well.
         return Reach.ALL
-    return Reach.ALL_BY_A_CONSTANT if _always_holds(statement.where_clause) else Reach.SOME
+    return Reach.ALL_BY_A_CONSTANT if always_holds(statement.where_clause) else Reach.SOME
 
 
-def _always_holds(condition: Tree) -> bool:
-    """Whether a condition holds for every row, told from its shape: `true`, `1 = 1`, `a OR true`, `true AND true`."""
-    if condition.HasField("a_const"):
-        return bool(condition.a_const.boolval.boolval)
-    if condition.HasField("bool_expr"):
-        parts = [_always_holds(part) for part in condition.bool_expr.args]
-        if condition.bool_expr.boolop == pg.AND_EXPR:
-            return all(parts)
-        return condition.bool_expr.boolop == pg.OR_EXPR and any(parts)
-    if condition.HasField("a_expr"):
-        expression = condition.a_expr
-        both = expression.lexpr.HasField("a_const") and expression.rexpr.HasField("a_const")
-        is_equal = [part.string.sval for part in expression.name] == ["="]
-        return both and is_equal and _same(expression.lexpr.a_const, expression.rexpr.a_const)
-    return False
-
-
-def _same(left: Tree, right: Tree) -> bool:
-    kind = left.WhichOneof("val")
-    return kind is not None and kind == right.WhichOneof("val") and getattr(left, kind) == getattr(right, kind)
+def _merges_all(statement: Tree) -> bool:
+    """Whether rows are changed or deleted whatever they hold."""
+    changes = (pg.CMD_UPDATE, pg.CMD_DELETE)
+    return always_holds(statement.join_condition) and any(
+        one.merge_when_clause.command_type in changes and not one.merge_when_clause.HasField("condition")
+        for one in statement.merge_when_clauses
+    )
 
 
 def truncate(tree: Tree) -> Iterator[Action]:
@@ -89,8 +77,39 @@ def truncate(tree: Tree) -> Iterator[Action]:
     )
 
 
+def prepare(tree: Tree) -> Iterator[Action]:
+    """PREPARE: what EXECUTE will do."""
+    yield from query_in(tree.query)
+
+
+def explain(tree: Tree) -> Iterator[Action]:
+    """EXPLAIN; with ANALYZE the statement runs."""
+    said = [one.def_elem.arg for one in tree.options if one.def_elem.defname == "analyze"]
+    if said and not _is_off(said[-1]):
+        yield from query_in(tree.query)
+
+
+def _is_off(argument: Tree) -> bool:
+    """`ANALYZE off`, `false` or 0."""
+    is_zero = argument.HasField("integer") and argument.integer.ival == 0
+    return is_zero or argument.string.sval.lower() in {"off", "false"}
+
+
+def query_in(tree: Tree) -> Iterator[Action]:
+    """What the query inside another statement changes; EXECUTE was looked at where it was prepared."""
+    if tree.WhichOneof("node") in {*_VERBS, "select_stmt"}:
+        yield from change_rows(tree)
+
+
+def returned(tree: Tree) -> Iterator[Action]:
+    """RETURN in the body of a function."""
+    for name in functions_called(tree.returnval):
+        yield CallFunction(name=name)
+
+
 def copy(tree: Tree) -> Iterator[Action]:
     """COPY."""
+    yield from query_in(tree.query)
     yield Copy(
         table=name_of(tree.relation) if tree.HasField("relation") else None,
         is_from=tree.is_from,

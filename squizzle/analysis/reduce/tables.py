@@ -26,6 +26,7 @@ from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.locks.tree import name_of
 from squizzle.analysis.reduce.columns import column_of, constraint_of, is_constraint, text_of, type_of
 from squizzle.analysis.reduce.kinds import kind_of
+from squizzle.analysis.reduce.rows import query_in
 
 
 def create_table(tree: Tree) -> Iterator[Action]:
@@ -58,6 +59,7 @@ def create_table_as(tree: Tree) -> Iterator[Action]:
         from_query=True,
         location=relation.location,
     )
+    yield from query_in(tree.query)
 
 
 def alter_table(tree: Tree) -> Iterator[Action]:

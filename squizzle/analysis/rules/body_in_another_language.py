@@ -13,7 +13,7 @@ _BUILT_IN = frozenset({"internal"})
 
 
 def _check(action: Routine, _context: Context) -> Iterator[Hit]:
-    if action.language not in _READ | _BUILT_IN:
+    if action.language and action.language not in _READ | _BUILT_IN:
         yield Hit(message=f"{action.name or 'the DO block'} is written in {action.language}, which is not looked into")
 
 

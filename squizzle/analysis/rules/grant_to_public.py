@@ -14,9 +14,14 @@ def _check(action: Grant, _context: Context) -> Iterator[Hit]:
     if action.is_grant and action.to_public:
         what = ", ".join(word.upper() for word in action.privileges) or "ALL"
         names = ", ".join(map(qualified, action.names))
+        kind = f"a {action.kind.lower()}"
+        grant = f"GRANT {what} ON {action.kind} {names or '…'}"
+        if action.for_new_ones:
+            kind = f"every {action.kind.lower()} that is made from now on"
+            grant = f"ALTER DEFAULT PRIVILEGES GRANT {what} ON {action.kind}S"
         yield Hit(
-            message=f"grants {what} on {names or f'a {action.kind.lower()}'} to everybody who can log in",
-            hint=f"GRANT {what} ON {action.kind} {names or '…'} TO …; -- the roles that need it",
+            message=f"grants {what} on {names or kind} to everybody who can log in",
+            hint=f"{grant} TO …; -- the roles that need it",
             relation=action.names[0] if action.names else None,
             severity=Severity.ERROR if action.privileges not in {("select",), ("usage",), ("execute",)} else None,
         )

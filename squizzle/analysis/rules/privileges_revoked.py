@@ -10,7 +10,9 @@ from squizzle.analysis.rules.rule import UP_ONLY, Context, Hit, Rule
 
 
 def _check(action: Grant, context: Context) -> Iterator[Hit]:
-    if action.is_grant or (action.names and all(map(context.is_new, action.names))) or action.to_public:
+    if action.is_grant or action.to_public or action.for_new_ones:
+        return
+    if action.names and all(map(context.is_new, action.names)):
         return
     names = ", ".join(map(str, action.names)) or f"a {action.kind.lower()}"
     what = ", ".join(word.upper() for word in action.privileges) or "all privileges"

@@ -208,7 +208,6 @@ def test_every_kind_of_statement_of_the_grammar_is_known_one_way_or_the_other() 
         "plassign_stmt",
         "raw_stmt",
         "replica_identity_stmt",
-        "return_stmt",
         "set_operation_stmt",
     }
     assert known <= kinds
