@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from squizzle import __version__
 from squizzle.analysis.findings import Finding, Severity
 from squizzle.analysis.lint import LintResult
 from squizzle.analysis.rules.rule import Rule
-
-# Where the pages of the rules are read.
-_PAGES = "docs/rules.md"
 
 
 def as_document(result: LintResult) -> dict[str, object]:
@@ -51,19 +49,20 @@ def as_text(result: LintResult, sources: Mapping[str, str]) -> str:
         result: What was found.
         sources: The scripts by their names.
     """
-    parts = ["\n".join(_paragraph(one, sources.get(one.file, ""))) for one in result.findings]
+    # Once a script, not once a finding: of a large one there may be thousands.
+    lines = {file: sources.get(file, "").split("\n") for file in dict.fromkeys(one.file for one in result.findings)}
+    parts = ["\n".join(_paragraph(one, lines[one.file])) for one in result.findings]
     return "\n\n".join([*parts, _sum(result)])
 
 
-def _paragraph(one: Finding, source: str) -> Iterator[str]:
+def _paragraph(one: Finding, lines: Sequence[str]) -> Iterator[str]:
     yield f"{'allowed ' if one.waiver else ''}{one.severity}[{one.rule}] {one.name}: {one.message}"
     yield f"  --> {one.file}:{one.line}:{one.column}"
-    lines = source.split("\n")
     if one.line <= len(lines):
-        shown = lines[one.line - 1].replace("\t", " ")
+        shown, place = _excerpt(lines[one.line - 1], one.column - 1)
         gutter = " " * len(str(one.line))
         yield f"  {one.line} | {shown}"
-        yield f"  {gutter} | {' ' * (one.column - 1)}^"
+        yield f"  {gutter} | {' ' * place}^"
     if one.lock:
         yield f"  lock:    {one.lock} on {one.relation}"
     if one.effect:
@@ -75,6 +74,22 @@ def _paragraph(one: Finding, source: str) -> Iterator[str]:
     if one.waiver:
         until = f" until {one.waiver.until}" if one.waiver.until else ""
         yield f"  waived:  {one.waiver.reason}{until}"
+
+
+# Characters of a line: what fits on a wide screen; rows of an INSERT may stand on a line of a megabyte.
+_WIDEST = 160
+_BEFORE_PLACE = 60
+
+
+def _excerpt(line: str, place: int) -> tuple[str, int]:
+    """The part of a line around a place that is shown, and where the place is in it."""
+    begin = max(0, place - _BEFORE_PLACE) if len(line) > _WIDEST else 0
+    shown = line[begin : begin + _WIDEST]
+    before = "…" if begin else ""
+    after = "…" if begin + _WIDEST < len(line) else ""
+    # A tab is as wide as the blank under it; other signs that move the cursor do not reach the terminal.
+    printed = "".join(sign if sign.isprintable() else " " for sign in shown)
+    return f"{before}{printed}{after}".rstrip(), place - begin + len(before)
 
 
 def _sum(result: LintResult) -> str:
@@ -92,10 +107,10 @@ def as_sarif(result: LintResult, rules: Sequence[Rule]) -> str:
     driver = {
         "name": "squizzle",
         "version": __version__,
-        "informationUri": _PAGES,
         "rules": [*(_sarif_rule(rule) for rule in rules), *_foreign_rules(result)],
     }
-    run = {"tool": {"driver": driver}, "results": [_sarif_result(one) for one in result.findings]}
+    results = [_sarif_result(one) for one in result.findings]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, ensure_ascii=False)
 
@@ -119,18 +134,26 @@ def _foreign_rules(result: LintResult) -> list[dict[str, object]]:
 
 def _sarif_result(one: Finding) -> dict[str, object]:
     place = {
-        "artifactLocation": {"uri": one.file.replace("\\", "/")},
+        # A reference by RFC 3986, not a path.
+        "artifactLocation": {"uri": quote(one.file.replace("\\", "/"))},
         "region": {"startLine": one.line, "startColumn": one.column},
     }
     found: dict[str, object] = {
         "ruleId": one.rule,
         "level": _SARIF_LEVELS[one.severity],
-        "message": {"text": f"{one.message}. {one.effect} Instead: {one.hint}"},
+        "message": {"text": _sentences(one, " ")},
         "locations": [{"physicalLocation": place}],
     }
     if one.waiver:
         found["suppressions"] = [{"kind": "inSource", "justification": one.waiver.reason}]
     return found
+
+
+def _sentences(one: Finding, before_hint: str) -> str:
+    """What is found, why it matters and what to do instead, as far as they are known."""
+    said = one.message if one.message.endswith(".") else f"{one.message}."
+    hint = f"{before_hint}Instead: {one.hint}" if one.hint else ""
+    return f"{said} {one.effect}".rstrip() + hint
 
 
 _GITHUB_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
@@ -145,7 +168,7 @@ def _github(one: Finding) -> str:
     # Properties and messages are escaped as the toolkit of GitHub Actions does (packages/core/src/command.ts).
     title = _escape(f"{one.rule} {one.name}").replace(":", "%3A").replace(",", "%2C")
     file = _escape(one.file).replace(":", "%3A").replace(",", "%2C")
-    message = _escape(f"{one.message}. {one.effect}\nInstead: {one.hint}")
+    message = _escape(_sentences(one, "\n"))
     return f"::{_GITHUB_LEVELS[one.severity]} file={file},line={one.line},col={one.column},title={title}::{message}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from squizzle.analysis.findings import Finding, Severity, Waiver
 from squizzle.analysis.lint import LintResult
@@ -55,6 +56,18 @@ def test_the_text_shows_the_line_the_place_the_reason_and_the_way_out() -> None:
     ]
 
 
+def test_of_a_line_without_end_the_text_shows_what_is_around_the_place() -> None:
+    line = "x" * 999 + "\x1b[2J\tHERE" + "y" * 1_000_000
+    found = replace(FOUND, line=1, column=1005)
+
+    _, _, shown, caret, *_ = as_text(replace(RESULT, findings=(found,)), {found.file: line}).split("\n")
+
+    assert shown[caret.index("^") :].startswith("HERE")
+    assert "[2J" in shown
+    assert "\x1b" not in shown
+    assert len(shown) < 200
+
+
 def test_the_document_counts_what_nobody_waived() -> None:
     document = as_document(RESULT)
     assert document["summary"] == {"files": 2, "statements": 5, "error": 0, "warning": 1, "info": 0, "waived": 1}
@@ -67,7 +80,11 @@ def test_sarif_names_every_rule_and_carries_waivers_as_suppressions() -> None:
     assert document["version"] == "2.1.0"
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {rule.code for rule in built_in_rules()}
     first, second = run["results"]
-    assert first["locations"][0]["physicalLocation"]["region"] == {"startLine": 2, "startColumn": 19}
+    place = first["locations"][0]["physicalLocation"]
+    assert place["region"] == {"startLine": 2, "startColumn": 19}
+    assert run["columnKind"] == "unicodeCodePoints"
+    assert place["artifactLocation"]["uri"] == "a%20b%2Cc.sql"
+    assert second["message"] == {"text": "DELETE."}
     assert (first["level"], "suppressions" in first) == ("warning", False)
     assert second["suppressions"] == [{"kind": "inSource", "justification": "the table is empty"}]
 
