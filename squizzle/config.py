@@ -99,7 +99,7 @@ class Config:
         schema: The schema that scripts work in (`[project] schema`).
         keep_in_step: Whether the books of the layout's tool are kept, too (`[project] keep_in_step`).
         policy: What migrations may do (`[timeouts] lock, rows, statement, budget`, `[project] out_of_order`,
-            `[after] analyze`, `[batches]`).
+            `[project] save_rows`, `[after] analyze`, `[batches]`).
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
@@ -174,6 +174,7 @@ class _Reader:
                 out_of_order=self.yes_or_no(project, "project", "out_of_order", default=False),
                 analyze=self.yes_or_no(after, "after", "analyze", default=True),
                 batches=self.batches(batches),
+                save_rows=self.yes_or_no(project, "project", "save_rows", default=False),
             ),
             lint=self.lint(top.pop("lint", {}), folder),
             backups=self.backups(top.pop("backups", {})),

@@ -16,6 +16,7 @@ from squizzle.errors import InvalidInputError
 KNOWN = {
     "allow": '-- squizzle: allow L101 until=2027-01-31 reason="the table is empty"',
     "batch": "-- squizzle: batch key=id size=5000 pause=50ms",
+    "save_rows": "-- squizzle: save_rows",
     "require": "-- squizzle: require SELECT count(*) = 0 FROM orders WHERE status IS NULL",
 }
 # Their rest is not words and settings but one text.

@@ -58,6 +58,8 @@ class Statement:
         data: Rows for COPY … FROM stdin, as they stand in the script; None for any other statement.
         adds_enum_value: The value that ALTER TYPE … ADD VALUE adds; the value cannot be used before the commit.
         batch: How it is run in ranges of a key (`-- squizzle: batch …`); None to run it whole.
+        save_rows: Whether the rows that it touches shall be saved (`-- squizzle: save_rows`); None: nothing was said.
+        saves: Its number in the script, counted from 1, when they will be; 0 when not.
         notes: All that the script says to us about it (`-- squizzle: …`).
     """
 
@@ -69,6 +71,8 @@ class Statement:
     data: str | None = None
     adds_enum_value: str | None = None
     batch: BatchOptions | None = None
+    save_rows: bool | None = None
+    saves: int = 0
     notes: tuple[Annotation, ...] = ()
 
     @property

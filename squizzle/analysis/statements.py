@@ -267,7 +267,12 @@ class _Splitter:
         for mark in self._marks:
             if mark.word == "require":
                 _refuse_unfit_requirement(mark)
-        return replace(statement, batch=_batch(statement, self._marks, self._source), notes=tuple(self._marks))
+        return replace(
+            statement,
+            batch=_batch(statement, self._marks, self._source),
+            save_rows=_save_rows(statement, self._marks),
+            notes=tuple(self._marks),
+        )
 
 
 def _refuse_unfit_requirement(mark: Annotation) -> None:
@@ -289,6 +294,34 @@ def _batch(statement: Statement, marks: list[Annotation], source: str) -> BatchO
     options = read_batch_mark(batches)
     read_shape(statement.sql, options, where=f"{source}:{statement.line}")
     return options
+
+
+def _save_rows(statement: Statement, marks: list[Annotation]) -> bool | None:
+    """Whether the script wants the rows that the statement touches to be saved; None when it says nothing."""
+    said = [mark for mark in marks if mark.word == "save_rows"]
+    if not said:
+        return None
+    mark = said[0]
+    if len(said) > 1 or mark.settings or mark.arguments not in {(), ("no",)}:
+        raise InvalidInputError(
+            f"{mark.where}: save_rows stands alone, or with no behind it, once before a statement",
+            hint=f"write {KNOWN['save_rows']}, or {KNOWN['save_rows']} no",
+        )
+    if not mark.arguments and not may_touch_rows(statement):
+        raise InvalidInputError(
+            f"{mark.where}: rows are saved for UPDATE, DELETE, TRUNCATE, DROP TABLE and ALTER TABLE … DROP COLUMN",
+            hint="remove the mark; what INSERT adds is taken away by its keys, and other statements touch no rows",
+        )
+    return not mark.arguments
+
+
+def may_touch_rows(statement: Statement) -> bool:
+    """Whether a statement is of a kind that changes or takes away rows which were there before."""
+    first = statement.words[:1]
+    return first in _TOUCHES_ROWS or statement.words[:2] in {("ALTER", "TABLE"), ("DROP", "TABLE")}
+
+
+_TOUCHES_ROWS = frozenset({("UPDATE",), ("DELETE",), ("TRUNCATE",), ("MERGE",), ("WITH",)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

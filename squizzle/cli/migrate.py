@@ -13,10 +13,13 @@ from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.reverse import means_of, with_generated_downs
+from squizzle.cli.saved import saved_document
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.executor import Report
+from squizzle.migrations.forgetting import forget_saved_rows as forget
 from squizzle.migrations.history import lock_documents
+from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import (
     apply_versions,
@@ -38,8 +41,11 @@ from squizzle.postgres.identity import Target, read_identity
 @click.option("--all", "everything", is_flag=True, help="Every pending version.")
 @click.option("--to", metavar="VERSION", help="Pending versions up to this one.")
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
+@click.option("--save-rows", is_flag=True, help="Save the rows that scripts change or take away, for the way back.")
 @common_options
-def apply(invocation: Invocation, version: str | None, to: str | None, *, everything: bool, dry_run: bool) -> None:
+def apply(
+    invocation: Invocation, version: str | None, to: str | None, *, everything: bool, dry_run: bool, save_rows: bool
+) -> None:
     """Apply pending versions in order: VERSION (the next one), --to VERSION, or --all.
 
     \b
@@ -52,7 +58,7 @@ def apply(invocation: Invocation, version: str | None, to: str | None, *, everyt
     access, target = invocation.target()
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
-    policy = invocation.config.policy
+    policy = invocation.policy(save_rows=save_rows)
     with connect(access, target.database, purpose="migration") as connection:
         planned = preview_apply(
             connection, target, migrations, to=to, only=version, policy=policy, listener=_LISTENER, books=books
@@ -132,6 +138,8 @@ def _say_done(outcome: Outcome) -> None:
     say(f"{verb} {outcome.version} in {outcome.duration.total_seconds():.3f} s")
     for one in outcome.batched:
         say(f"  line {one.line}: {one.rows:,} rows in {one.batches:,} batches of {one.table} by {', '.join(one.key)}")
+    for kept in outcome.saved.tables if outcome.saved else ():
+        say(f"  line {kept.line}: {kept.rows:,} rows of {kept.table} are saved in {kept.name}")
 
 
 _LISTENER = Listener(on_done=_say_done, on_wait=say, on_progress=say)
@@ -168,6 +176,8 @@ def _outcome_document(outcome: Outcome) -> dict[str, object]:
             {"line": one.line, "table": one.table, "key": list(one.key), "rows": one.rows, "batches": one.batches}
             for one in outcome.batched
         ]
+    if outcome.saved:
+        document["saved_rows"] = saved_document(outcome.saved)
     return document
 
 
@@ -193,9 +203,11 @@ def _summary(report: Report, current: str | None) -> str:
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
 @click.option("--generated", is_flag=True, help="Where there is no down script, take the generated way back.")
 @click.option("--accept-loss", is_flag=True, help="With --generated: also one that loses something.")
+@click.option("--keep-newer", is_flag=True, help="With --generated: rows that clients changed since stay as they are.")
 @click.option("--scratch", metavar="URL", help="With --generated: a server for scratch databases.")
+@click.option("--forget-saved-rows", is_flag=True, help="Only drop the rows that VERSION saved; it stays applied.")
 @common_options
-def rollback(
+def rollback(  # noqa: PLR0913 - one argument an option
     invocation: Invocation,
     version: str | None,
     to: str | None,
@@ -204,6 +216,8 @@ def rollback(
     dry_run: bool,
     generated: bool,
     accept_loss: bool,
+    keep_newer: bool,
+    forget_saved_rows: bool,
 ) -> None:
     """Run down scripts, newest version first: VERSION (the newest), or everything after --to VERSION.
 
@@ -211,8 +225,13 @@ def rollback(
     """
     if (version is None) == (to is None):
         raise InvalidInputError("say what to roll back", hint="give VERSION, or --to VERSION; there is no default")
-    if (accept_loss or scratch) and not generated:
-        raise InvalidInputError("--accept-loss and --scratch say how to generate a way back", hint="add --generated")
+    if (accept_loss or keep_newer or scratch) and not generated:
+        raise InvalidInputError(
+            "--accept-loss, --keep-newer and --scratch say how to generate a way back", hint="add --generated"
+        )
+    if forget_saved_rows:
+        _forget(invocation, version, other_options=dry_run or generated)
+        return
     access, target = invocation.target()
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
@@ -221,7 +240,9 @@ def rollback(
             means = means_of(invocation, scratch)
             chosen = preview_versions(connection, target, migrations, to=to, only=version)
             live = Live(connection=connection, access=access, target=target)
-            migrations = with_generated_downs(migrations, chosen, live, means, accept_loss=accept_loss)
+            migrations = with_generated_downs(
+                migrations, chosen, live, means, accept_loss=accept_loss, keep_newer=keep_newer
+            )
         if dry_run:
             planned = preview_rollback(connection, target, migrations, to=to, only=version, books=books)
             _print_preview(invocation, connection, target, planned, verb="roll_back")
@@ -240,3 +261,17 @@ def rollback(
         )
         current = read_status(connection, target, migrations).current
     _print_report(invocation, report, current, done="rolled_back")
+
+
+def _forget(invocation: Invocation, version: str | None, *, other_options: bool) -> None:
+    if version is None or other_options:
+        raise InvalidInputError("--forget-saved-rows stands alone with a VERSION", hint="it rolls nothing back")
+    access, target = invocation.target()
+    version = full_version(version, invocation.migrations()) or version
+    with connect(access, target.database, purpose="forget") as connection:
+        invocation.confirm(f"drop the saved rows of {version}", target, read_identity(connection))
+        dropped = forget(connection, target, version)
+        current = read_status(connection, target, ()).current
+    document = {"rolled_back": [], "forgotten": [one.name for one in dropped], "current": current}
+    human = "\n".join(f"dropped {one.name} ({one.rows:,} rows of {one.table})" for one in dropped)
+    print_result(document, human, as_json=invocation.as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from squizzle.config import LAYOUTS, PRODUCTION, Config, load_config, resolve_en
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.migrations.layouts import detect_layout, read_migrations
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
-from squizzle.migrations.records import Migration
+from squizzle.migrations.records import Migration, Policy
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Identity, Target
 
@@ -85,6 +85,11 @@ class Invocation:
             InvalidInputError, VersionConflictError: See `read_migrations`.
         """
         return read_migrations(self.folder, self.folder_layout(), placeholders=placeholders_of(os.environ))
+
+    def policy(self, *, save_rows: bool) -> Policy:
+        """What the project allows, with what the command adds."""
+        policy = self.config.policy
+        return replace(policy, save_rows=True) if save_rows else policy
 
     def confirm(self, action: str, target: Target, identity: Identity | None) -> None:
         """Ask before a change in production; anywhere else say nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import click
@@ -17,14 +18,16 @@ from squizzle.migrations.operations import preview_plan
 from squizzle.migrations.planned_statements import PlannedStatement, planned_statements
 from squizzle.migrations.preview import place_of
 from squizzle.migrations.records import Plan
+from squizzle.migrations.saving_estimate import SavingEstimate, estimate_savings
 from squizzle.postgres.access import connect
 
 
 @click.command()
 @click.argument("version", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every pending version; also when nothing is said.")
+@click.option("--save-rows", is_flag=True, help="As for apply; says how much would be saved.")
 @common_options
-def plan(invocation: Invocation, version: str | None, *, everything: bool) -> None:
+def plan(invocation: Invocation, version: str | None, *, everything: bool, save_rows: bool) -> None:
     """Show the statements that would run, each with its lock, its limits, its hazards and its way back.
 
     Nothing is changed. Locks are told from the text of each statement; what only the catalogue knows (CASCADE, the
@@ -36,14 +39,16 @@ def plan(invocation: Invocation, version: str | None, *, everything: bool) -> No
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
     with connect(access, target.database, purpose="plan", read_only=True) as connection:
-        found = preview_plan(connection, target, migrations, only=version, policy=invocation.config.policy, books=books)
+        policy = invocation.policy(save_rows=save_rows)
+        found = preview_plan(connection, target, migrations, only=version, policy=policy, books=books)
+        savings = estimate_savings(connection, found)
     statements = planned_statements(found)
     document = {
         "target": {"database": target.database, "schema": target.schema, "environment": target.environment},
         "schema_digest": found.schema_digest,
-        "statements": [_document(one, found.policy.batches) for one in statements],
+        "statements": [_document(one, found.policy.batches, savings) for one in statements],
     }
-    human = "\n\n".join(_text(one, found.policy.batches) for one in statements) or "nothing to apply"
+    human = "\n\n".join(_text(one, found.policy.batches, savings) for one in statements) or "nothing to apply"
     print_result(document, _head(found) + human, as_json=invocation.as_json)
 
 
@@ -51,8 +56,9 @@ def _head(found: Plan) -> str:
     return f"-- {found.database}, schema {found.schema} as of digest {found.schema_digest[:12]}\n\n"
 
 
-def _document(one: PlannedStatement, policy: BatchPolicy) -> dict[str, object]:
+def _document(one: PlannedStatement, policy: BatchPolicy, savings: _Savings) -> dict[str, object]:
     strongest = one.forecast.strongest
+    saving = savings.get((one.version, one.statement.saves))
     return {
         "version": one.version,
         "source": one.source,
@@ -65,24 +71,48 @@ def _document(one: PlannedStatement, policy: BatchPolicy) -> dict[str, object]:
         "statement_timeout_ms": _ms(one.statement_timeout),
         "transactional": one.transactional,
         **({"batch": batch_document(one.statement.batch, policy)} if one.statement.batch else {}),
+        **({"saves": _saving_document(saving)} if saving else {}),
         "hazards": list(one.hazards),
         "requires": [note.arguments[0] for note in one.statement.requires],
         "reversal": one.reversal or None,
     }
 
 
+_Savings = Mapping[tuple[str, int], SavingEstimate]
+_MEGABYTE = 1_000_000
+
+
+def _saving_document(saving: SavingEstimate) -> dict[str, object]:
+    return {
+        "tables": list(saving.tables),
+        "rows": saving.rows,
+        "size_bytes": saving.size_bytes,
+        "problem": saving.problem or None,
+    }
+
+
+def _saving_words(saving: SavingEstimate) -> str:
+    if saving.problem:
+        return f"nothing, and apply will refuse it: {saving.problem}"
+    if not saving.tables:
+        return "nothing; its way back needs no rows"
+    return f"about {saving.rows:,} rows of {', '.join(saving.tables)}, at most {saving.size_bytes / _MEGABYTE:,.1f} MB"
+
+
 def _ms(duration: timedelta | None) -> int | None:
     return None if duration is None else round(duration.total_seconds() * 1000)
 
 
-def _text(one: PlannedStatement, policy: BatchPolicy) -> str:
+def _text(one: PlannedStatement, policy: BatchPolicy, savings: _Savings) -> str:
     waits = "as the script says" if one.lock_timeout is None else f"{_ms(one.lock_timeout)} ms"
+    saving = savings.get((one.version, one.statement.saves))
     batch = one.statement.batch
     how = f" ({batch_words(batch, policy)})" if batch else "" if one.transactional else " (outside a transaction)"
     lines = [
         f"-- {place_of(one.source, one.statement)}{how}",
         f"--   locks   {_locks(one)}; waits for them {waits} at a time",
         f"--   back    {one.reversal or 'there is no way back on disk'}",
+        *([f"--   saves   {_saving_words(saving)}"] if saving else []),
         *(f"--   mind    {hazard}" for hazard in one.hazards),
         *(f"--   only if {note.arguments[0]}" for note in one.statement.requires),
         f"{one.statement.sql};",

@@ -106,12 +106,19 @@ def _statement(one: ReversedStatement, found: Reversal) -> dict[str, object]:
         "reversibility": reverse.reversibility.value,
         "reason": f"part of the way back of the whole script; {reverse.reason}" if whole else reverse.reason,
         "schema": one.match.value,
-        "save": "\n".join(f"{text};" for text in reverse.save),
+        "save": "\n".join(f"{text};" for text in reverse.save.before),
+        "save_after": "\n".join(f"{text};" for text in reverse.save.after),
     }
 
 
 def with_generated_downs(
-    migrations: Sequence[Migration], versions: Sequence[str], live: Live, means: Means, *, accept_loss: bool
+    migrations: Sequence[Migration],
+    versions: Sequence[str],
+    live: Live,
+    means: Means,
+    *,
+    accept_loss: bool,
+    keep_newer: bool = False,
 ) -> tuple[Migration, ...]:
     """The same migrations, with a generated down script for those of these versions that have none.
 
@@ -121,7 +128,7 @@ def with_generated_downs(
     """
     wanted = set(versions)
     return tuple(
-        _with_down(one, migrations, live, means, accept_loss=accept_loss)
+        _with_down(one, migrations, live, means, accept_loss=accept_loss, keep_newer=keep_newer)
         if one.version in wanted and one.down_sql is None and one.program is None
         else one
         for one in migrations
@@ -129,9 +136,15 @@ def with_generated_downs(
 
 
 def _with_down(
-    migration: Migration, migrations: Sequence[Migration], live: Live, means: Means, *, accept_loss: bool
+    migration: Migration,
+    migrations: Sequence[Migration],
+    live: Live,
+    means: Means,
+    *,
+    accept_loss: bool,
+    keep_newer: bool,
 ) -> Migration:
-    found = reverse_version(migrations, migration.version, live, means)
+    found = reverse_version(migrations, migration.version, live, means, keep_newer=keep_newer)
     look = f"squizzle generate-rollback {migration.version} shows it with the reasons"
     if found.reversibility is Reversibility.NONE:
         raise RollbackFailedError(

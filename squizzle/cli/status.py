@@ -6,6 +6,7 @@ import click
 
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
+from squizzle.cli.saved import saved_document
 from squizzle.migrations.records import HistoryRow
 from squizzle.migrations.status import Status, read_status
 from squizzle.postgres.access import connect
@@ -34,6 +35,7 @@ def _status_document(found: Status, environment: str | None) -> JsonDocument:
                 "applied_at": row.applied_at.isoformat(),
                 "applied_by": row.applied_by,
                 "checksum_ok": same,
+                **({"saved_rows": saved_document(row.saved_rows)} if row.saved_rows else {}),
             }
             for row, same in found.applied
         ],
@@ -61,7 +63,7 @@ _FILE_STATE = {True: "applied", False: "applied, FILE CHANGED SINCE", None: "app
 def _status_text(found: Status, environment: str | None) -> str:
     head = f"{found.database} ({environment or 'environment not named'}): current version {found.current or 'none'}"
     rows = [
-        (row.version, row.name, _FILE_STATE[same], f"{row.applied_at:%Y-%m-%d %H:%M:%S %Z}", row.applied_by)
+        (row.version, row.name, _applied_text(row, same), f"{row.applied_at:%Y-%m-%d %H:%M:%S %Z}", row.applied_by)
         for row, same in found.applied
     ]
     notes = dict.fromkeys(found.again, "pending again: its text was changed since it was applied")
@@ -70,6 +72,13 @@ def _status_text(found: Status, environment: str | None) -> str:
     notes |= {row.version: _running_text(row, found.runner, anew=row.version in programs) for row in found.running}
     rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]
     return "\n".join([head, "", table(("version", "name", "state", "at", "by"), rows)]) if rows else head
+
+
+def _applied_text(row: HistoryRow, same: bool | None) -> str:  # noqa: FBT001
+    if row.saved_rows is None:
+        return _FILE_STATE[same]
+    rows = sum(one.rows for one in row.saved_rows.tables)
+    return f"{_FILE_STATE[same]}, {rows:,} rows saved"
 
 
 def _running_text(row: HistoryRow, runner: str | None, *, anew: bool) -> str:

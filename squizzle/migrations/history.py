@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from squizzle.analysis.locks.records import RelationLock
 from squizzle.migrations.batch_records import BatchProgress
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState, Timeouts
+from squizzle.migrations.saved_rows import SavedRows
 from squizzle.migrations.versions import is_repeatable, version_key
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -116,6 +117,7 @@ _LATER_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("predicted_locks", "jsonb"),
     ("observed_locks", "jsonb"),
     ("batch_progress", "jsonb"),
+    ("saved_rows", "jsonb"),
 )
 _PAUSE_S = 0.05
 
@@ -201,7 +203,8 @@ def read_history(connection: Connection, schema: str) -> History:
     query = sql.SQL(
         "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
         # Not by its name: a table of an earlier version has no such column.
-        " statements_done, schema_digest, to_jsonb(h) -> 'batch_progress' AS batch_progress"
+        " statements_done, schema_digest, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
+        " to_jsonb(h) -> 'saved_rows' AS saved_rows"
         " FROM {history} h ORDER BY id"
     ).format(history=history_table(schema))
     try:
@@ -211,9 +214,15 @@ def read_history(connection: Connection, schema: str) -> History:
         raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}", needs=_rights(schema, "SELECT")) from exc
 
 
-def _from_row(*, direction: str, batch_progress: dict[str, Any] | None, **columns: object) -> HistoryRow:
-    progress = BatchProgress.from_json(batch_progress)
-    return HistoryRow(direction=Direction(direction), batch_progress=progress, **columns)  # type: ignore[arg-type]
+def _from_row(
+    *, direction: str, batch_progress: dict[str, Any] | None, saved_rows: dict[str, Any] | None, **columns: object
+) -> HistoryRow:
+    return HistoryRow(
+        direction=Direction(direction),
+        batch_progress=BatchProgress.from_json(batch_progress),
+        saved_rows=SavedRows.from_json(saved_rows),
+        **columns,  # type: ignore[arg-type]
+    )
 
 
 def begin_row(connection: Connection, schema: str, step: PlannedMigration, environment: str | None) -> int:
@@ -223,13 +232,14 @@ def begin_row(connection: Connection, schema: str, step: PlannedMigration, envir
     does, and writes the log in order, so a row can be lost only together with everything that its script did.
     """
     query = sql.SQL(
-        "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress,"
+        " saved_rows) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
         " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     one = step.migration
     progress = Jsonb(step.progress.to_json()) if step.progress else None
-    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before, progress)
+    saved = Jsonb(step.saved.to_json()) if step.saved else None
+    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before, progress, saved)
     return int(str(_one(connection, query, values)[0]))
 
 
@@ -291,6 +301,12 @@ def note_batch(connection: Connection, schema: str, row_id: int, progress: Batch
     """Note how far the batched statements of a script are; inside the transaction of the batch."""
     query = sql.SQL("UPDATE {history} SET batch_progress = %s WHERE id = %s").format(history=history_table(schema))
     connection.execute(query, (Jsonb(progress.to_json()), row_id))
+
+
+def note_saved(connection: Connection, schema: str, row_id: int, saved: SavedRows | None) -> None:
+    """Note which rows are saved and where; inside the transaction that saved (or dropped) them."""
+    query = sql.SQL("UPDATE {history} SET saved_rows = %s WHERE id = %s").format(history=history_table(schema))
+    connection.execute(query, (Jsonb(saved.to_json()) if saved else None, row_id))
 
 
 def _write(connection: Connection, query: sql.Composed, values: tuple[object, ...]) -> None:

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS {history} (
     schema_digest text,
     predicted_locks jsonb,
     observed_locks jsonb,
-    batch_progress jsonb
+    batch_progress jsonb,
+    saved_rows jsonb
 );
 COMMENT ON TABLE {history} IS 'What Squizzle applied and rolled back here. success is null while a script runs.'

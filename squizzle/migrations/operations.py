@@ -92,7 +92,14 @@ def _choose_to_apply(
     policy: Policy,
     listener: Listener,
 ) -> Callable[[History], tuple[PlannedMigration, ...]]:
-    choose = partial(plan_apply, migrations, to=to, only=only, out_of_order=policy.out_of_order)
+    choose = partial(
+        plan_apply,
+        migrations,
+        to=to,
+        only=only,
+        out_of_order=policy.out_of_order,
+        save_rows=policy.save_rows,
+    )
     rows = policy.batches.automatic_rows
     if rows is None:
         return choose

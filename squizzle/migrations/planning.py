@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from squizzle.analysis.records import BatchOptions, Statement
-from squizzle.analysis.statements import split_statements
+from squizzle.analysis.statements import may_touch_rows, split_statements
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
 from squizzle.migrations.batch_records import BatchProgress, fingerprints
 from squizzle.migrations.history import History
@@ -69,6 +69,7 @@ def plan_apply(
     to: str | None = None,
     only: str | None = None,
     out_of_order: bool = False,
+    save_rows: bool = False,
     automatic: AutomaticBatches = _never,
 ) -> tuple[PlannedMigration, ...]:
     """The up scripts to run: everything pending, everything up to a version, or one version.
@@ -82,6 +83,7 @@ def plan_apply(
         to: The last version to apply.
         only: The one version to apply; everything before it must be there already.
         out_of_order: Whether versions older than what is applied may still come.
+        save_rows: Whether rows that a script changes or takes away are saved where it says nothing else.
         automatic: Decides for statements without a mark whether they run in batches.
 
     Raises:
@@ -104,7 +106,7 @@ def plan_apply(
         _check_order(wanted, history)
     _refuse_half_rolled_back(wanted, history)
     died = history.interrupted(Direction.APPLY)
-    steps = (_planned_up(migration, _begun(migration, history), automatic) for migration in wanted)
+    steps = (_planned_up(migration, _begun(migration, history), automatic, save_rows=save_rows) for migration in wanted)
     return tuple(replace(step, interrupted=step.migration.version in died) for step in steps)
 
 
@@ -165,11 +167,18 @@ def _refuse_half_rolled_back(wanted: Sequence[Migration], history: History) -> N
         )
 
 
-def _planned_up(migration: Migration, begun: HistoryRow | None, automatic: AutomaticBatches) -> PlannedMigration:
+def _planned_up(
+    migration: Migration, begun: HistoryRow | None, automatic: AutomaticBatches, *, save_rows: bool
+) -> PlannedMigration:
     if migration.program is not None:
+        if save_rows and not migration.repeatable:
+            raise InvalidInputError(
+                f"{migration.labels.up} is a program, and rows can only be saved for SQL scripts",
+                hint="apply it without save_rows, after a backup",
+            )
         done = begun.statements_done if begun else 0
         return replace(_planned_program(migration, Direction.APPLY, done), verify=_verify_script(migration))
-    step = _planned(migration, Direction.APPLY, begun, automatic)
+    step = _planned(migration, Direction.APPLY, begun, automatic, save_rows=save_rows)
     return replace(step, verify=_verify_script(migration))
 
 
@@ -179,7 +188,12 @@ def _planned_program(migration: Migration, direction: Direction, done: int) -> P
 
 
 def _planned(
-    migration: Migration, direction: Direction, begun: HistoryRow | None, automatic: AutomaticBatches
+    migration: Migration,
+    direction: Direction,
+    begun: HistoryRow | None,
+    automatic: AutomaticBatches,
+    *,
+    save_rows: bool = False,
 ) -> PlannedMigration:
     """One script, and what of it an earlier run left to do."""
     up = direction is Direction.APPLY
@@ -191,6 +205,8 @@ def _planned(
     if progress is not None:
         _refuse_changed_script(statements, progress, skip, source)
     statements = _with_batches(statements, declared, skip, progress, source, automatic)
+    if up and not migration.repeatable:
+        statements = tuple(_with_saving(statements, save_rows=save_rows))
     units = divide(statements, declared=declared, source=source)
     return PlannedMigration(
         migration=migration,
@@ -200,6 +216,7 @@ def _planned(
         done_before=skip,
         settings=tuple(one for one in statements[:skip] if _stays_in_session(one)),
         progress=_progress(statements, progress),
+        saved=begun.saved_rows if begun and up else None,
     )
 
 
@@ -238,6 +255,13 @@ def _with_batches(
             options = automatic(marked, statement, source)
         marked.append(statement if options is statement.batch else replace(statement, batch=options))
     return tuple(marked)
+
+
+def _with_saving(statements: Sequence[Statement], *, save_rows: bool) -> Iterator[Statement]:
+    """The statements, those with their number whose rows are saved."""
+    for number, statement in enumerate(statements, start=1):
+        wanted = may_touch_rows(statement) if statement.save_rows is None and save_rows else statement.save_rows
+        yield replace(statement, saves=number) if wanted else statement
 
 
 def _progress(statements: Sequence[Statement], before: BatchProgress | None) -> BatchProgress | None:

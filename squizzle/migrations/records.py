@@ -12,6 +12,7 @@ from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
 from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress
 from squizzle.migrations.programs import Program
+from squizzle.migrations.saved_rows import SavedRows
 from squizzle.migrations.units import Unit
 from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.access import Connection
@@ -107,12 +108,14 @@ class Policy:
         out_of_order: Whether a pending version that is older than an applied one may be applied after it.
         analyze: Whether tables whose statistics the run invalidated are analysed at its end.
         batches: How statements run in batches.
+        save_rows: Whether the rows that up scripts change or take away are saved, so that they can come back.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     out_of_order: bool = False
     analyze: bool = True
     batches: BatchPolicy = field(default_factory=BatchPolicy)
+    save_rows: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +131,7 @@ class PlannedMigration:
         done_before: Statements that an earlier run finished.
         settings: SET statements among those, which the session that goes on needs, too.
         progress: How far statements that run in batches are; None for a script without any.
+        saved: The rows that an earlier run of it saved; None when there are none.
         interrupted: Whether the last run of it died, so that one more statement may be finished than was noted.
     """
 
@@ -140,6 +144,7 @@ class PlannedMigration:
     interrupted: bool = False
     settings: tuple[Statement, ...] = ()
     progress: BatchProgress | None = None
+    saved: SavedRows | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -233,6 +238,7 @@ class Outcome:
         attempts: How often it was tried.
         locks: What it was expected to lock and what it locked.
         batched: What its statements that ran in batches did, those of earlier runs included.
+        saved: The rows that it saved, those of earlier runs included; None when there are none.
     """
 
     version: str
@@ -242,6 +248,7 @@ class Outcome:
     attempts: int = 1
     locks: LockReport = field(default_factory=LockReport)
     batched: tuple[BatchedStatement, ...] = ()
+    saved: SavedRows | None = None
 
 
 class RowState(StrEnum):
@@ -269,6 +276,7 @@ class HistoryRow:
     statements_done: int
     schema_digest: str | None
     batch_progress: BatchProgress | None = None
+    saved_rows: SavedRows | None = None
 
     @property
     def is_begun(self) -> bool:

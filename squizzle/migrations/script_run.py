@@ -26,6 +26,7 @@ from squizzle.migrations.listener import Listener
 from squizzle.migrations.program_run import Notes, ProgramRun
 from squizzle.migrations.records import Books, Direction, LockReport, Outcome, Plan, PlannedMigration
 from squizzle.migrations.refusals import divide_where_refused
+from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.session import prepare_session, set_lock_timeout
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import Unit, UnitKind
@@ -79,6 +80,7 @@ class ScriptRun:
         self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
         self._state = DatabaseState.CHANGED if step.is_begun else DatabaseState.UNTOUCHED
         self._progress = step.progress or BatchProgress(script=())
+        self._saver = RowSaver(connection, step, plan.schema, row_id)
 
     def run(self) -> Outcome:
         """Run what is left of the script; errors and what they leave as for `execute_plan`."""
@@ -138,12 +140,14 @@ class ScriptRun:
             attempts=self._locks.tries,
             locks=LockReport(predicted=self._forecast, observed=self._observed),
             batched=self._progress.statements,
+            saved=self._saver.saved,
         )
 
     # Pieces
 
     def _in_transaction(self, unit: Unit, *, is_last: bool) -> None:
         committing = False
+        self._saver.begin()
         try:
             with self._connection.transaction():
                 if unit.options:
@@ -160,6 +164,7 @@ class ScriptRun:
             # What fails at COMMIT (deferred constraints) is rolled back; one whose answer was lost may have worked.
             lost = committing and is_connection_loss(exc)
             raise statement_failed(exc, self._step, None, DatabaseState.UNKNOWN if lost else self._state) from exc
+        self._saver.committed()
 
     def _note_locks(self) -> None:
         """Let the second session note what this transaction locks; losing that session costs only the note."""
@@ -192,6 +197,7 @@ class ScriptRun:
         # A script may leave another role behind, which may not write our history.
         self._connection.execute("SET SESSION AUTHORIZATION DEFAULT")
         history.note_done(self._connection, self._plan.schema, self._row_id, unit.ends_at)
+        self._saver.write()
 
     def _finish(self, statements: int) -> None:
         """Write that the script is done; inside its last transaction where it has one, else in one of its own."""
@@ -199,6 +205,7 @@ class ScriptRun:
             self._observed = self._watch.take_locks()
         outcome = self._outcome()
         history.finish_row(self._connection, self._plan.schema, self._row_id, outcome, statements=statements)
+        self._saver.write()
         if self._plan.books is not None:
             self._note_in(self._plan.books)
 
@@ -261,12 +268,27 @@ class ScriptRun:
             prepare_session(self._connection, schema=self._plan.schema, timeouts=self._plan.timeouts)
         else:
             set_lock_timeout(self._connection, lock_timeout_of(statement, unit.kind, self._plan.timeouts))
+            if statement.saves:
+                self._saved_alone(unit, statement)
+                return
             self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
         try:
             self._note_done(unit)
         except psycopg.Error as exc:
             # The statement is done, and the history may not know it; the next run finds out.
             raise statement_failed(exc, self._step, statement, DatabaseState.CHANGED) from exc
+
+    def _saved_alone(self, unit: Unit, statement: Statement) -> None:
+        """A statement that needs no transaction has one nevertheless: with the rows that it saves."""
+        self._saver.begin()
+        try:
+            with self._connection.transaction():
+                self._execute(statement, self._state, sample_locks=True)
+                self._note_done(unit)
+        except psycopg.Error as exc:
+            state = DatabaseState.UNKNOWN if is_connection_loss(exc) else self._state
+            raise statement_failed(exc, self._step, statement, state) from exc
+        self._saver.committed()
 
     def _in_batches(self, unit: Unit) -> None:
         if not self._progress.is_begun:
@@ -280,6 +302,7 @@ class ScriptRun:
             watch=self._watch,
             listener=self._listener,
             note_locks=self._note_locks,
+            saver=self._saver,
         )
         self._progress = run_in_batches(around, unit, self._progress, state=self._state)
 
@@ -324,7 +347,9 @@ class ScriptRun:
             self._watch.statement_begins(sample_locks=sample_locks)
         try:
             # As bytes and without parameters: the text reaches the server as it is, per cent signs included.
-            if statement.data is None:
+            if statement.saves:
+                self._execute_saved(statement, on_failure)
+            elif statement.data is None:
                 self._connection.execute(statement.sql.encode())
             else:
                 self._copy(statement.sql, statement.data)
@@ -333,6 +358,11 @@ class ScriptRun:
         finally:
             if self._watch:
                 self._watch.statement_ended()
+
+    def _execute_saved(self, statement: Statement, on_failure: DatabaseState) -> None:
+        self._saver.before(statement, statement.sql, on_failure)
+        touched = self._connection.execute(statement.sql.encode()).rowcount
+        self._saver.after(statement, touched, on_failure)
 
     def _copy(self, sql_text: str, rows: str) -> None:
         with self._connection.cursor() as cursor, cursor.copy(sql_text.encode()) as copy:

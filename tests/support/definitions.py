@@ -24,6 +24,7 @@ class Known:
     domains: Mapping[str, Domain] = field(default_factory=dict)
     enums: Mapping[str, Enum] = field(default_factory=dict)
     taken_names: frozenset[str] = frozenset()
+    children: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     there: frozenset[str] = frozenset()
     old_schema: str = "public"
 
@@ -47,6 +48,9 @@ class Known:
 
     def lost(self, addresses: Sequence[Address]) -> Lost:
         return self.gone
+
+    def tables_lost(self, addresses: Sequence[Address]) -> tuple[str, ...]:
+        return () if self.gone.columns else self.gone.tables
 
     def current_user(self) -> str:
         return "me"
@@ -73,7 +77,7 @@ class Known:
         return tuple(self.relations)
 
     def descendants(self, name: str) -> tuple[str, ...]:
-        return ()
+        return self.children.get(name, ())
 
     def taken(self, name: str, schema: str) -> bool:
         return name in self.taken_names

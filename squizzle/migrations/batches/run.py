@@ -21,6 +21,7 @@ from squizzle.migrations.failures import next_step, statement_failed
 from squizzle.migrations.limits import batch_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Plan, PlannedMigration
+from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import Unit
@@ -45,6 +46,7 @@ class BatchSurroundings:
         locks: Tries each batch until its locks are granted.
         watch: Watches the session; None when there is no second session.
         listener: Told how far it is, and what it waits for.
+        saver: Saves the rows that a batch touches, where the statement is marked for it.
         note_locks: Notes what the open transaction locks.
     """
 
@@ -55,6 +57,7 @@ class BatchSurroundings:
     locks: LockTries
     watch: SessionWatch | None
     listener: Listener
+    saver: RowSaver
     note_locks: Callable[[], None] = lambda: None
 
 
@@ -193,6 +196,8 @@ class _StatementRun:
 
     def _try_batch(self, began: float) -> tuple[BatchedStatement, BatchRun]:
         committing = False
+        saver = self._around.saver
+        saver.begin()
         try:
             with self._connection.transaction():
                 timeout = batch_lock_timeout(self._policy, self._around.plan.timeouts)
@@ -210,6 +215,7 @@ class _StatementRun:
         except psycopg.Error as exc:
             lost = committing and is_connection_loss(exc)
             raise self._failed(exc, DatabaseState.UNKNOWN if lost else self._state) from exc
+        saver.committed()
         return done, run
 
     def _next_bound(self) -> Key | None:
@@ -227,7 +233,12 @@ class _StatementRun:
             watch.statement_begins()
         try:
             # As bytes and without parameters: the text reaches the server as it is, per cent signs included.
-            return max(0, self._connection.execute(text.encode()).rowcount)
+            if not self._statement.saves:
+                return max(0, self._connection.execute(text.encode()).rowcount)
+            self._around.saver.before(self._statement, text, self._state)
+            rows = max(0, self._connection.execute(text.encode()).rowcount)
+            self._around.saver.after(self._statement, rows, self._state)
+            return rows
         finally:
             if watch:
                 watch.statement_ended()
@@ -254,6 +265,7 @@ class _StatementRun:
     def _note(self, done: BatchedStatement) -> None:
         schema, row_id = self._around.plan.schema, self._around.row_id
         history.note_batch(self._connection, schema, row_id, self.progress.with_statement(done))
+        self._around.saver.write()
         if done.finished:
             history.note_done(self._connection, schema, row_id, self._unit.ends_at)
 

@@ -24,7 +24,7 @@ from squizzle.migrations.reversal.foreign_options import options_back
 from squizzle.migrations.reversal.lossless import keeps_every_value
 from squizzle.migrations.reversal.records import Reversibility
 from squizzle.migrations.reversal.remaking import restoring
-from squizzle.migrations.reversal.saving import save_query, saved_name
+from squizzle.migrations.reversal.saving import NOTHING, Saved, save_column
 from squizzle.migrations.reversal.trees import literal, quoted, type_text
 
 
@@ -48,7 +48,8 @@ def _drop(command: Tree, altered: Altered) -> Iterator[Part]:
     others = tuple(one for one in lost.columns if one.name != command.name or one.table == "")
     rest = _without_columns(lost, others)
     made = [altered.alter(f"ADD COLUMN {column_text(column, altered.relation, identity=True)}")]
-    fill, save = _saved(column, altered)
+    saved = save_dropped(column, altered)
+    fill = saved.restore
     dependent = restoring(altered.definitions, rest)
     statements = (*made, *fill, *column_attributes(altered.name, column), *dependent)
     yield Part(
@@ -56,7 +57,7 @@ def _drop(command: Tree, altered: Altered) -> Iterator[Part]:
         phase=Phase.BRING_BACK,
         reversibility=_what_comes_back(column, bool(fill), bool(lost.unknown)),
         reason=_reason(column, altered, bool(fill), lost.unknown),
-        save=save,
+        save=saved.saving,
     )
 
 
@@ -79,17 +80,15 @@ def _address(altered: Altered, column: str) -> Address:
     return Address(kind="column of", names=(altered.name, column))
 
 
-def _saved(column: Column, altered: Altered) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    key = altered.relation.primary_key
-    if not altered.context.save_as or column.generated or not key or column.name in key:
-        return (), ()
-    where = saved_name(altered.context, f"{altered.name}_{column.name}")
-    names = ", ".join(quoted(name) for name in (*key, column.name))
-    save = save_query(altered.context, f"{altered.name}_{column.name}", f"SELECT {names} FROM {altered.name}")
-    same = " AND ".join(f"t.{quoted(name)} = saved.{quoted(name)}" for name in key)
-    name = quoted(column.name)
-    fill = f"UPDATE {altered.name} AS t SET {name} = saved.{name} FROM {where} AS saved WHERE {same}"
-    return (fill, f"DROP TABLE {where}"), save
+def save_dropped(column: Column, altered: Altered) -> Saved:
+    """How the values of a column that is dropped are kept; nothing where they are not, or cannot be."""
+    relation = altered.relation
+    inherited = relation.kind == "r" and bool(_descendants(altered))
+    if not altered.context.saves or column.generated or inherited:
+        return NOTHING
+    if not relation.primary_key or column.name in relation.primary_key:
+        return NOTHING
+    return save_column(relation, altered.name, column, altered.context)
 
 
 def _what_comes_back(column: Column, saved: bool, unknown: bool) -> Reversibility:  # noqa: FBT001

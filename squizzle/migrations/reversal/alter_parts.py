@@ -9,7 +9,7 @@ from enum import IntEnum
 from squizzle.analysis.grammar import Tree
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Address, Definitions, Relation
-from squizzle.migrations.reversal.records import Reverse, Reversibility
+from squizzle.migrations.reversal.records import Reverse, Reversibility, Saving
 
 
 class Phase(IntEnum):
@@ -32,7 +32,7 @@ class Part:
         reversibility: How much comes back.
         reason: Why; empty when there is nothing to say.
         certain: Whether the text alone decides.
-        save: What to run before the statement.
+        save: What keeps the rows that the statement touches.
     """
 
     statements: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Part:
     reversibility: Reversibility = Reversibility.EXACT
     reason: str = ""
     certain: bool = False
-    save: tuple[str, ...] = ()
+    save: Saving = Saving()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,5 +83,5 @@ def joined(parts: Sequence[Part]) -> Reverse:
         reversibility=worst,
         reason="; ".join(dict.fromkeys(reasons)) or "every setting becomes what it was",
         certain=bool(parts) and all(part.certain for part in parts),
-        save=tuple(dict.fromkeys(text for part in parts for text in part.save)),
+        save=sum((part.save for part in parts), Saving()),
     )

@@ -24,12 +24,23 @@ def reverse_alter_table(tree: Tree, definitions: Definitions | None, context: Co
     name = range_name(statement.relation)
     if definitions is None:
         return _by_text(statement, name, context)
-    relation = definitions.relation(name)
-    if relation is None:
+    altered = altered_relation(tree, definitions, context)
+    if altered is None:
         if statement.missing_ok:
             return nothing_to_do("there was no such relation, so nothing was changed")
         return irreversible(f"{name} was not found in the database")
-    altered = Altered(
+    parts = [part for command in statement.cmds for part in _parts(command.alter_table_cmd, altered)]
+    return joined(parts)
+
+
+def altered_relation(tree: Tree, definitions: Definitions, context: Context) -> Altered | None:
+    """What an ALTER TABLE is about; None when there is no such relation."""
+    statement = tree.alter_table_stmt
+    name = range_name(statement.relation)
+    relation = definitions.relation(name)
+    if relation is None:
+        return None
+    return Altered(
         name=name,
         word=RELATIONS[statement.objtype],
         address=relation_address(statement.relation),
@@ -37,8 +48,6 @@ def reverse_alter_table(tree: Tree, definitions: Definitions | None, context: Co
         definitions=definitions,
         context=context,
     )
-    parts = [part for command in statement.cmds for part in _parts(command.alter_table_cmd, altered)]
-    return joined(parts)
 
 
 def _parts(command: Tree, altered: Altered) -> Iterable[Part]:

@@ -17,6 +17,7 @@ from squizzle.migrations.reversal.definitions import (
     Address,
     Column,
     Constraint,
+    Counter,
     Domain,
     Enum,
     EnumColumn,
@@ -25,6 +26,7 @@ from squizzle.migrations.reversal.definitions import (
     LostColumn,
     NotNull,
     OwnSequence,
+    Reference,
     Relation,
     SequenceFacts,
     Switch,
@@ -64,11 +66,13 @@ class Catalogue:
 
     Args:
         connection: A session in autocommit mode whose search_path is the script's.
-        access: The same server and account, for pg_dump.
-        programs: pg_dump of the server's major version or newer.
+        access: The same server and account, for pg_dump; None where nobody asks for whole objects.
+        programs: pg_dump of the server's major version or newer; None as for `access`.
     """
 
-    def __init__(self, connection: Connection, *, access: ServerAccess, programs: ClientPrograms) -> None:
+    def __init__(
+        self, connection: Connection, *, access: ServerAccess | None = None, programs: ClientPrograms | None = None
+    ) -> None:
         self._connection = connection
         self._access = access
         self._programs = programs
@@ -120,12 +124,23 @@ class Catalogue:
         return _relation(found) if isinstance(found, dict) else None
 
     def lost(self, addresses: Sequence[Address]) -> Lost:
+        rows = self._lost_rows(addresses)
+        return self._lost(rows) if rows else Lost()
+
+    def tables_lost(self, addresses: Sequence[Address]) -> tuple[str, ...]:
+        rows = self._lost_rows(addresses)
+        whole = {(row.catalogue, row.oid) for row in rows if not row.part}
+        if any(row.is_column_of_another(whole) for row in rows):
+            return ()
+        return tuple(row.relation or "" for row in rows if not row.part and row.kind == "r")
+
+    def _lost_rows(self, addresses: Sequence[Address]) -> list[_LostRow]:
         roots = [one for one in map(self._find, addresses) if one is not None]
         if not roots:
-            return Lost()
+            return []
         classes, objects, parts = (list(one) for one in zip(*roots, strict=True))
         rows = self._rows(load_sql(_PACKAGE, "lost_objects"), {"classes": classes, "objects": objects, "parts": parts})
-        return self._lost([_LostRow(*row) for row in rows])
+        return [_LostRow(*row) for row in rows]
 
     def current_user(self) -> str:
         return str(self._value("SELECT quote_ident(current_user)", {}))
@@ -249,7 +264,7 @@ class Catalogue:
             columns=tuple(
                 LostColumn(table=row.relation or "", name=row.column or "")
                 for row in rows
-                if row.part and row.kind in {"r", "p", "f"} and (row.catalogue, row.oid) not in whole
+                if row.is_column_of_another(whole)
             ),
             tables=tuple(row.relation or "" for row in rows if not row.part and row.kind == "r"),
             sequences=tuple(row.relation or "" for row in rows if not row.part and row.kind == "S"),
@@ -261,6 +276,8 @@ class Catalogue:
         return str(self._value("SELECT current_user", {}))
 
     def _dump(self) -> tuple[Entry, ...]:
+        if self._access is None or self._programs is None:
+            raise AssertionError("whole objects were asked for of a catalogue that cannot dump them")
         if self._entries is None:
             self._entries = dump_schema(self._access, self._connection.info.dbname, self._programs)
         return self._entries
@@ -376,6 +393,10 @@ class _LostRow:
     constraint: Mapping[str, Any] | None
     filled: bool
 
+    def is_column_of_another(self, whole: set[tuple[int, int]]) -> bool:
+        """A column with values, of a table that stays."""
+        return bool(self.part) and self.kind in {"r", "p", "f"} and (self.catalogue, self.oid) not in whole
+
     def is_inline_constraint(self, covered: set[tuple[int, int]]) -> bool:
         """A check (or a named NOT NULL) that a dump writes into its CREATE TABLE, of a table that stays."""
         if self.constraint is None or (self.catalogue, self.oid) in covered:
@@ -424,6 +445,8 @@ def _relation(found: Mapping[str, Any]) -> Relation:
         constraints=tuple(_constraint(one) for one in found["constraints"]),
         triggers=tuple(Switch(**one) for one in found["triggers"]),
         rules=tuple(Switch(**one) for one in found["rules"]),
+        sequences=tuple(Counter(**one) for one in found["sequences"]),
+        references=tuple(_reference(one) for one in found["references"]),
     )
 
 
@@ -445,6 +468,11 @@ _PLAIN_FIELDS = (
     "foreign_options",
     "populated",
 )
+
+
+def _reference(found: Mapping[str, Any]) -> Reference:
+    rest = {name: value for name, value in found.items() if name not in {"columns", "targets"}}
+    return Reference(**rest, columns=tuple(found["columns"]), targets=tuple(found["targets"]))
 
 
 def _column(found: Mapping[str, Any]) -> Column:

@@ -18,6 +18,8 @@ class Context:
         created: Relations that the script made: their rows go with them.
         added: Columns (relation, unquoted name) that it added.
         save_as: What tables with saved rows begin with (`0007`); empty when rows are not to be saved.
+        saved: The numbers of the statements whose rows are saved; None for all.
+        keep_newer: Whether rows that clients changed since stay as they are, instead of stopping the way back.
         path: The statement that sets the search_path it has; empty in a script that never changes it.
         number: Which statement this is, counted from 1; makes names of saved rows different.
     """
@@ -25,8 +27,15 @@ class Context:
     created: frozenset[str] = frozenset()
     added: frozenset[tuple[str, str]] = frozenset()
     save_as: str = ""
+    saved: frozenset[int] | None = None
+    keep_newer: bool = False
     path: str = ""
     number: int = 1
+
+    @property
+    def saves(self) -> bool:
+        """Whether the rows that this statement touches are saved."""
+        return bool(self.save_as) and (self.saved is None or self.number in self.saved)
 
     def after(self, tree: Tree | None) -> Context:
         """What holds behind this statement."""

@@ -65,7 +65,7 @@ class NotNull:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column; texts are SQL, names are unquoted."""
+    """One column; texts are SQL, names are unquoted; `built_in` says that its type is PostgreSQL's own."""
 
     name: str
     type: str
@@ -85,6 +85,7 @@ class Column:
     grants: tuple[Grant, ...] = ()
     comment: str | None = None
     last: bool = False
+    built_in: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +108,25 @@ class Switch:
     name: str
     enabled: str
     internal: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counter:
+    """A sequence that a column owns, by its quoted name."""
+
+    name: str
+    increment: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A foreign key of another table that points here; actions as in pg_constraint.confdeltype."""
+
+    table: str
+    columns: tuple[str, ...]
+    targets: tuple[str, ...]
+    on_delete: str = "a"
+    on_update: str = "a"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +154,8 @@ class Relation:
     constraints: tuple[Constraint, ...] = ()
     triggers: tuple[Switch, ...] = ()
     rules: tuple[Switch, ...] = ()
+    references: tuple[Reference, ...] = ()
+    sequences: tuple[Counter, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The column of this name."""
@@ -260,6 +282,13 @@ class Definitions(Protocol):
 
     def lost(self, addresses: Sequence[Address]) -> Lost:
         """What dropping these objects with CASCADE would take away."""
+
+    def tables_lost(self, addresses: Sequence[Address]) -> tuple[str, ...]:
+        """Quoted names of the tables with rows that dropping these objects with CASCADE would take away.
+
+        Empty also when a column of a table that stays would go with them. Unlike `lost` it needs no dump, so it sees
+        what the open transaction did.
+        """
 
     def current_user(self) -> str:
         """Who the script runs as, quoted."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from postgast import pg_query_pb2 as pb
 
 from squizzle.analysis.grammar import Tree
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Address, Definitions
-from squizzle.migrations.reversal.records import Reverse, Reversibility, irreversible, nothing_to_do
+from squizzle.migrations.reversal.records import Reverse, Reversibility, Saving, irreversible, nothing_to_do
 from squizzle.migrations.reversal.remaking import bring_back
-from squizzle.migrations.reversal.saving import save_table
+from squizzle.migrations.reversal.saving import Saved, save_table
 from squizzle.migrations.reversal.trees import address_of, dotted
 
 
@@ -25,8 +27,9 @@ def reverse_drop(tree: Tree, definitions: Definitions | None, context: Context) 
         return nothing_to_do("there was no such object, so nothing was dropped")
     what = ", ".join(dotted(one.names) for one in there) or "it"
     back = bring_back(definitions, there, what=what)
-    if back.reversibility is Reversibility.LOSSY and context.save_as and statement.remove_type == pb.OBJECT_TABLE:
-        return _with_saved_rows(back, definitions, there, context)
+    saved = save_dropped(statement, definitions, there, context)
+    if back.reversibility is Reversibility.LOSSY and saved:
+        return _with_saved_rows(back, saved)
     return _of_new_tables(back, statement, context)
 
 
@@ -40,15 +43,23 @@ def _of_new_tables(back: Reverse, statement: Tree, context: Context) -> Reverse:
     return Reverse(statements=back.statements, reason="the script itself made it, so no row of before is lost")
 
 
-def _with_saved_rows(back: Reverse, definitions: Definitions, addresses: list[Address], context: Context) -> Reverse:
-    lost = definitions.lost(addresses)
-    if lost.columns:
-        return back
-    saved = [save_table(definitions, table, context, part=part) for part, table in enumerate(lost.tables, start=1)]
+def save_dropped(
+    statement: Tree, definitions: Definitions, addresses: Sequence[Address], context: Context
+) -> tuple[Saved, ...]:
+    """How the rows of tables that are dropped are kept; empty where they are not, or cannot be."""
+    if not context.saves or statement.remove_type != pb.OBJECT_TABLE:
+        return ()
+    tables = definitions.tables_lost(addresses)
+    return tuple(save_table(definitions, table, context, positions=True) for table in tables)
+
+
+def _with_saved_rows(back: Reverse, saved: Sequence[Saved]) -> Reverse:
+    saving = sum((one.saving for one in saved), Saving())
+    names = ", ".join(one.table for one in saving.tables)
     return Reverse(
         statements=_before_references((*back.statements,), tuple(text for one in saved for text in one.restore)),
-        reason=f"made again from its definition, with the rows of {', '.join(lost.tables)} that were saved",
-        save=tuple(text for one in saved for text in one.save),
+        reason=f"made again from its definition, with what was saved of {names}",
+        save=saving,
     )
 
 

@@ -44,18 +44,22 @@ class Script:
         statements: In order.
         schema: Where unqualified names are.
         save_as: What tables with saved rows begin with; empty when rows are not to be saved.
+        saved: The numbers of the statements whose rows are saved; None for all.
+        keep_newer: Whether rows that clients changed since stay as they are, instead of stopping the way back.
     """
 
     source: str
     statements: tuple[Statement, ...]
     schema: str = "public"
     save_as: str = ""
+    saved: frozenset[int] | None = None
+    keep_newer: bool = False
 
     @property
     def context(self) -> Context:
         """What holds before its first statement."""
         path = first_path((one.sql for one in self.statements), schema=self.schema)
-        return Context(save_as=self.save_as, path=path)
+        return Context(save_as=self.save_as, saved=self.saved, keep_newer=self.keep_newer, path=path)
 
 
 def reverse_by_text(script: Script, definitions: Definitions | None, *, why: str) -> Reversal:
@@ -181,6 +185,11 @@ def _whole(statements: Sequence[str], dropped: Sequence[str], found: Reversal, m
         f"line {one.line}: {one.claim.reason}"
         for one in found.statements
         if one.claim is not None and one.claim.reversibility is not Reversibility.EXACT
+    ]
+    reasons += [
+        f"line {one.line}: rows that were saved do not come back by it"
+        for one in found.statements
+        if one.claim is not None and one.claim.save
     ]
     return Reverse(
         statements=tuple(statements),

@@ -100,7 +100,7 @@ def _begin_again(connection: Connection, schema: str | None) -> None:
 
 
 def run_forward(connection: Connection, statement: Statement, reverse: Reverse) -> bool:
-    """Run one statement of the script on a scratch copy, and before it what saves its rows.
+    """Run one statement of the script on a scratch copy, and around it what saves its rows.
 
     Returns:
         Whether it may have changed a definition.
@@ -113,9 +113,13 @@ def run_forward(connection: Connection, statement: Statement, reverse: Reverse) 
     if kind in _PASSED_OVER:
         return False
     try:
-        for text in reverse.save:
-            connection.execute(text.encode())
-        run_statement(connection, statement)
+        if reverse.save:
+            with connection.transaction():
+                _run_texts(connection, reverse.save.before)
+                run_statement(connection, statement)
+                _run_texts(connection, reverse.save.after)
+        else:
+            run_statement(connection, statement)
     except psycopg.Error as exc:
         if kind in _ROWS_ONLY and not connection.closed:
             return False
@@ -126,6 +130,11 @@ def run_forward(connection: Connection, statement: Statement, reverse: Reverse) 
         ) from exc
     # A function that SELECT calls may do anything, and so may a trigger.
     return True
+
+
+def _run_texts(connection: Connection, statements: Sequence[str]) -> None:
+    for text in statements:
+        connection.execute(text.encode())
 
 
 def run_statement(connection: Connection, statement: Statement) -> None:

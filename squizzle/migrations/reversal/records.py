@@ -22,6 +22,47 @@ class Reversibility(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SavedTable:
+    """A table of saved rows.
+
+    Attributes:
+        table: Whose rows (or whose position, for a sequence), quoted as the statement names it.
+        name: Where they are, quoted: `squizzle_undo."0007_3_orders"`.
+    """
+
+    table: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saving:
+    """What keeps the rows that a statement touches; all of it runs in one transaction with the statement.
+
+    Attributes:
+        before: What to run right before it.
+        after: What to run right behind it.
+        tables: What is filled, that of the statement's own table first.
+        counted: Whether the first of these must hold as many rows as the statement says that it touched.
+    """
+
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    tables: tuple[SavedTable, ...] = ()
+    counted: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.tables)
+
+    def __add__(self, other: Saving) -> Saving:
+        return Saving(
+            before=(*self.before, *other.before),
+            after=(*self.after, *other.after),
+            tables=(*self.tables, *other.tables),
+            counted=self.counted or other.counted,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reverse:
     """The way back of one statement, as its text and the catalogue before it tell.
 
@@ -31,7 +72,7 @@ class Reverse:
         reason: Why, in a sentence; for what is lost also where it will come from.
         certain: Whether the text alone decides: true of what is made new or given another name. Anything else is
             exact only when it was executed and compared.
-        save: What to run right before the statement, so that the rows can come back.
+        save: What keeps the rows that the statement touches, so that they can come back.
         alone: Whether the statements must run outside a transaction.
         otherwise: A heavier way that is taken when this one does not lead back.
     """
@@ -40,7 +81,7 @@ class Reverse:
     reversibility: Reversibility = Reversibility.EXACT
     reason: str = ""
     certain: bool = False
-    save: tuple[str, ...] = ()
+    save: Saving = Saving()
     alone: bool = False
     otherwise: Reverse | None = None
 
@@ -48,8 +89,8 @@ class Reverse:
         """The same with a heavier way behind it, unless that leads nowhere."""
         return self if other.reversibility is Reversibility.NONE else replace(self, otherwise=other)
 
-    def with_save(self, save: tuple[str, ...]) -> Reverse:
-        """The same with what has to be saved before."""
+    def with_save(self, save: Saving) -> Reverse:
+        """The same with what keeps the rows."""
         return replace(self, save=save)
 
     def under(self, path: str) -> Reverse:

@@ -58,7 +58,8 @@ SELECT jsonb_build_object(
                             FROM aclexplode(a.attacl) x), '[]'),
         'comment', col_description(c.oid, a.attnum),
         'last', NOT EXISTS (SELECT FROM pg_attribute b
-                            WHERE b.attrelid = c.oid AND b.attnum > a.attnum AND NOT b.attisdropped)
+                            WHERE b.attrelid = c.oid AND b.attnum > a.attnum AND NOT b.attisdropped),
+        'built_in', (SELECT t.typnamespace = 'pg_catalog'::regnamespace FROM pg_type t WHERE t.oid = a.atttypid)
         ) ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'),
@@ -75,6 +76,24 @@ SELECT jsonb_build_object(
                           FROM pg_trigger t WHERE t.tgrelid = c.oid), '[]'),
     'rules', coalesce((SELECT jsonb_agg(jsonb_build_object('name', r.rulename, 'enabled', r.ev_enabled, 'internal', false)
                                         ORDER BY r.rulename)
-                       FROM pg_rewrite r WHERE r.ev_class = c.oid), '[]'))
+                       FROM pg_rewrite r WHERE r.ev_class = c.oid), '[]'),
+    'sequences', coalesce((SELECT jsonb_agg(jsonb_build_object('name', format('%%I.%%I', m.nspname, q.relname),
+                                                               'increment', s.seqincrement) ORDER BY q.relname)
+                           FROM pg_depend p JOIN pg_class q ON q.oid = p.objid JOIN pg_namespace m ON m.oid = q.relnamespace
+                           JOIN pg_sequence s ON s.seqrelid = q.oid
+                           WHERE p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+                             AND p.refobjid = c.oid AND p.deptype IN ('a', 'i')), '[]'),
+    'references', coalesce((SELECT jsonb_agg(jsonb_build_object(
+        'table', format('%%I.%%I', m.nspname, o.relname),
+        'columns', ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY u(number, place)
+                         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place),
+        'targets', ARRAY(SELECT a.attname FROM unnest(k.confkey) WITH ORDINALITY u(number, place)
+                         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place),
+        'on_delete', k.confdeltype,
+        'on_update', k.confupdtype) ORDER BY o.relname, k.conname)
+        FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid JOIN pg_namespace m ON m.oid = o.relnamespace
+        -- Each partition has a copy of the foreign key of its parent.
+        WHERE k.confrelid = c.oid AND k.contype = 'f' AND (k.conparentid = 0 OR c.relispartition)
+          AND NOT o.relispartition), '[]'))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%(name)s)

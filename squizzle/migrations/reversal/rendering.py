@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from squizzle.migrations.reversal.records import Reversal, Reverse, ReversedStatement, Reversibility
 
@@ -37,9 +37,20 @@ def _comment(text: str) -> list[str]:
 def _saves(reversal: Reversal) -> Iterator[str]:
     for one in reversal.statements:
         if one.reverse.save and not reversal.whole:
-            lines = [f"-- Right before line {one.line} of {reversal.source} this must have been run:"]
-            lines += [f"--     {line}" for text in one.reverse.save for line in f"{text};".splitlines()]
-            yield "\n".join(lines)
+            line = f"line {one.line} of {reversal.source}"
+            yield "\n".join(
+                [
+                    f"-- Right before {line} this must have been run, in one transaction with it:",
+                    *_indented(one.reverse.save.before),
+                    *([f"-- and right behind {line}:"] if one.reverse.save.after else []),
+                    *_indented(one.reverse.save.after),
+                ]
+            )
+
+
+def _indented(statements: Sequence[str]) -> Iterator[str]:
+    for text in statements:
+        yield from (f"--     {line}" for line in f"{text};".splitlines())
 
 
 def _ways(reversal: Reversal) -> Iterator[str]:

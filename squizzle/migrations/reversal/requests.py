@@ -13,7 +13,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.errors import CouldNotVerifyError, EmbeddedServerError, InvalidInputError, VersionConflictError
 from squizzle.migrations.history import read_history
 from squizzle.migrations.lineage import full_version
-from squizzle.migrations.records import Migration
+from squizzle.migrations.records import HistoryRow, Migration
 from squizzle.migrations.reversal.archive import Entry
 from squizzle.migrations.reversal.catalogue import Catalogue, dump_schema
 from squizzle.migrations.reversal.generate import Script, reverse_by_text, reverse_with_proof
@@ -61,7 +61,13 @@ class Means:
 
 
 def reverse_version(
-    migrations: Sequence[Migration], version: str, live: Live | None, means: Means, *, save_rows: bool = False
+    migrations: Sequence[Migration],
+    version: str,
+    live: Live | None,
+    means: Means,
+    *,
+    save_rows: bool = False,
+    keep_newer: bool = False,
 ) -> Reversal:
     """The way back of one version; no database but scratch ones is changed.
 
@@ -73,7 +79,9 @@ def reverse_version(
         version: Which.
         live: The database; None when there is none to look at.
         means: What may be used for the proof.
-        save_rows: Whether rows that are touched shall be saved before.
+        save_rows: Whether rows that are touched shall be saved before, of a version that is pending; an applied one
+            counts on the rows that it saved, whatever is said here.
+        keep_newer: Whether rows that clients changed since stay as they are, instead of stopping the way back.
 
     Raises:
         VersionConflictError: There is no such version on disk.
@@ -87,7 +95,10 @@ def reverse_version(
     applied = _applied(live)
     if live is not None and version not in applied:
         return _reverse(script, live, means, [one for one in earlier if one.version not in applied], from_live=True)
-    found = _reverse(script, live, means, earlier, from_live=False)
+    if live is not None:
+        saved = applied[version].saved_rows
+        script = replace(script, save_as=saved.save_as if saved else "", saved=saved.numbers if saved else None)
+    found = _reverse(replace(script, keep_newer=keep_newer), live, means, earlier, from_live=False)
     newest = max(applied, key=version_key, default="")
     return found if live is None or version != newest else _with_drift(found, live)
 
@@ -149,12 +160,12 @@ def _script(migration: Migration, schema: str, *, save_as: str = "") -> Script:
     return Script(source=source, statements=statements, schema=schema, save_as=save_as)
 
 
-def _applied(live: Live | None) -> set[str]:
+def _applied(live: Live | None) -> dict[str, HistoryRow]:
     if live is None:
-        return set()
+        return {}
     check_identity(read_identity(live.connection), live.target.expected, database=live.target.database)
     history = read_history(live.connection, live.target.schema)
-    return {*history.applied(), *history.half_done()}
+    return {**history.applied(), **history.half_done()}
 
 
 def _reverse(

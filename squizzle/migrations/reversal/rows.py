@@ -9,8 +9,16 @@ from postgast import pg_query_pb2 as pb
 from squizzle.analysis.grammar import Tree
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Definitions, Relation
-from squizzle.migrations.reversal.records import Reverse, exact, irreversible, lossy, nothing_to_do
-from squizzle.migrations.reversal.saving import save_query, save_table, saved_name, stored_columns
+from squizzle.migrations.reversal.records import (
+    Reverse,
+    Reversibility,
+    Saving,
+    exact,
+    irreversible,
+    nothing_to_do,
+)
+from squizzle.migrations.reversal.saving import Saved, key_of, save_table
+from squizzle.migrations.reversal.touched import save_deleted, save_updated, why_not_saved
 from squizzle.migrations.reversal.trees import expression_text, quoted, range_name, statement_text
 
 _FROM_A_BACKUP = "from a backup or from a point in time before the script, or save them first with --save-rows"
@@ -69,54 +77,71 @@ def reverse_update(tree: Tree, definitions: Definitions | None, context: Context
     """UPDATE: the old values come back from saved rows; new columns go with their columns."""
     statement = tree.update_stmt
     table = range_name(statement.relation)
-    columns = [one.res_target.name for one in statement.target_list]
+    columns = tuple(one.res_target.name for one in statement.target_list)
     if table in context.created:
         return nothing_to_do(_GOES_WITH_TABLE)
     if all((table, column) in context.added for column in columns):
         return nothing_to_do("the script itself added the columns, so their values go with them")
-    relation = definitions.relation(table) if definitions else None
     values = f"the old values of {', '.join(columns)} in {table}"
-    if not context.save_as:
+    if not context.saves:
         return irreversible(f"{values} are lost: take them {_FROM_A_BACKUP}")
-    key = relation.primary_key if relation else ()
-    if relation is None or not key or set(key) & set(columns):
-        return irreversible(f"{values} cannot be brought back: the rows keep no primary key that would tell them apart")
-    where = saved_name(context, table)
-    kept = ", ".join(quoted(name) for name in dict.fromkeys((*key, *columns)))
-    there = ", ".join(f"{quoted(name)} = saved.{quoted(name)}" for name in columns)
-    same = " AND ".join(f"t.{quoted(name)} = saved.{quoted(name)}" for name in key)
-    return Reverse(
-        statements=(f"UPDATE {table} AS t SET {there} FROM {where} AS saved WHERE {same}", f"DROP TABLE {where}"),
-        reason="the old values come back from the rows that were saved before",
-        save=save_query(context, table, _touched(tree, kept, key)),
-    )
+    relation = definitions.relation(table) if definitions else None
+    why = _why_not_touched(tree, relation, table, definitions) or _why_not_set(relation, columns)
+    if relation is None or definitions is None or why:
+        return irreversible(f"{values} cannot be saved: {why}")
+    saved = save_updated(table, relation, columns, _touched(tree, relation), context)
+    return _from_saved(saved, "the old values come back from the rows that were saved")
+
+
+def _why_not_set(relation: Relation | None, columns: tuple[str, ...]) -> str:
+    if relation is None:
+        return ""
+    if set(relation.primary_key) & set(columns):
+        return "it changes the primary key, which tells the rows apart"
+    always = [one.name for one in relation.columns if one.name in columns and (one.generated or one.identity == "a")]
+    return f"{', '.join(always)} can only be set by PostgreSQL itself" if always else ""
 
 
 def reverse_delete(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:
-    """DELETE: the rows come back from where they were saved."""
-    statement = tree.delete_stmt
-    table = range_name(statement.relation)
+    """DELETE: the rows come back from where they were saved, with those that foreign keys took along."""
+    table = range_name(tree.delete_stmt.relation)
     if table in context.created:
         return nothing_to_do(_GOES_WITH_TABLE)
-    if not context.save_as:
+    if not context.saves:
         return irreversible(f"the deleted rows of {table} are lost: take them {_FROM_A_BACKUP}")
     relation = definitions.relation(table) if definitions else None
-    if relation is None or not relation.primary_key:
-        return irreversible(f"{table} has no primary key that would tell its rows apart")
-    columns, where = stored_columns(relation), saved_name(context, table)
-    overriding = " OVERRIDING SYSTEM VALUE" if any(column.identity for column in relation.columns) else ""
-    return lossy(
-        f"INSERT INTO {table} ({columns}){overriding} SELECT {columns} FROM {where}",
-        f"DROP TABLE {where}",
-        reason="the deleted rows come back from where they were saved, but not rows of other tables that a foreign key"
-        " deleted or emptied with them",
-    ).with_save(save_query(context, table, _touched(tree, columns, relation.primary_key)))
+    why = _why_not_touched(tree, relation, table, definitions)
+    if relation is None or definitions is None or why:
+        return irreversible(f"the rows that it deletes cannot be saved: {why}")
+    saved = save_deleted(definitions, table, relation, _touched(tree, relation), context)
+    return _from_saved(saved, "the deleted rows come back from where they were saved")
 
 
-def _touched(tree: Tree, columns: str, key: tuple[str, ...]) -> str:
-    """A query for the rows that an UPDATE or DELETE will touch, before it does.
+def _from_saved(saved: Saved, reason: str) -> Reverse:
+    return Reverse(
+        statements=saved.restore,
+        reversibility=Reversibility.LOSSY if saved.loss else Reversibility.EXACT,
+        reason=f"{reason}, but {saved.loss}" if saved.loss else reason,
+        save=saved.saving,
+    )
 
-    The statement's own FROM, USING, WITH and WHERE find the keys, so that whatever it joins is joined here, too.
+
+def _why_not_touched(tree: Tree, relation: Relation | None, table: str, definitions: Definitions | None) -> str:
+    """Why the rows that an UPDATE or DELETE will touch cannot be found before it; empty when they can."""
+    statement = getattr(tree, tree.WhichOneof("node"))
+    if statement.where_clause.WhichOneof("node") == "current_of_expr":
+        return "WHERE CURRENT OF depends on a cursor"
+    for one in statement.with_clause.ctes:
+        query = one.common_table_expr.ctequery
+        if query.WhichOneof("node") != "select_stmt":
+            return f"its WITH {one.common_table_expr.ctename} changes rows, too; make that a statement of its own"
+    return why_not_saved(relation, table, definitions)
+
+
+def _touched(tree: Tree, relation: Relation) -> str:
+    """A query for the keys of the rows that an UPDATE or DELETE will touch, before it does.
+
+    The statement's own FROM, USING, WITH and WHERE find them, so that whatever it joins is joined here, too.
     """
     node = tree.WhichOneof("node")
     statement = getattr(tree, node)
@@ -131,12 +156,11 @@ def _touched(tree: Tree, columns: str, key: tuple[str, ...]) -> str:
     if statement.HasField("with_clause"):
         select.with_clause.CopyFrom(statement.with_clause)
     alias = statement.relation.alias.aliasname or statement.relation.relname
-    for name in key:
+    for one in key_of(relation):
         reference = select.target_list.add().res_target.val.column_ref
         reference.fields.add().string.sval = alias
-        reference.fields.add().string.sval = name
-    names = ", ".join(quoted(name) for name in key)
-    return f"SELECT {columns} FROM {range_name(statement.relation)} WHERE ({names}) IN ({statement_text(query)})"
+        reference.fields.add().string.sval = one.name
+    return statement_text(query)
 
 
 def reverse_truncate(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:
@@ -144,14 +168,28 @@ def reverse_truncate(tree: Tree, definitions: Definitions | None, context: Conte
     tables = [range_name(one.range_var) for one in tree.truncate_stmt.relations]
     if all(table in context.created for table in tables):
         return nothing_to_do(_GOES_WITH_TABLE)
-    if not context.save_as or definitions is None:
+    if not context.saves or definitions is None:
         return irreversible(f"all rows of {', '.join(tables)} are lost: take them {_FROM_A_BACKUP}")
     if tree.truncate_stmt.behavior == pb.DROP_CASCADE:
         return irreversible("TRUNCATE … CASCADE also empties tables that it does not name; name them, and save them")
-    saved = [save_table(definitions, table, context, part=part) for part, table in enumerate(tables, start=1)]
-    return exact(
-        *(text for one in saved for text in one.restore), reason="all rows come back from where they were saved"
-    ).with_save(tuple(text for one in saved for text in one.save))
+    for table in tables:
+        relation = definitions.relation(table)
+        if relation is None or (relation.kind == "r" and definitions.descendants(table)):
+            return irreversible(f"other tables inherit from {table} and are emptied with it; name them with ONLY")
+    positions = tree.truncate_stmt.restart_seqs
+    saved = [save_table(definitions, table, context, positions=positions) for table in tables]
+    losses = [f"triggers of {table} may have done more" for table in tables if _has_triggers(definitions, table)]
+    return Reverse(
+        statements=tuple(text for one in saved for text in one.restore),
+        reversibility=Reversibility.LOSSY if losses else Reversibility.EXACT,
+        reason="; ".join(["all rows come back from where they were saved", *losses]),
+        save=sum((one.saving for one in saved), Saving()),
+    )
+
+
+def _has_triggers(definitions: Definitions, table: str) -> bool:
+    relation = definitions.relation(table)
+    return relation is not None and any(not one.internal and one.enabled != "D" for one in relation.triggers)
 
 
 def reverse_copy(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:  # noqa: ARG001
@@ -185,6 +223,7 @@ _HARMLESS = frozenset(
         "pg_advisory_unlock",
         "pg_advisory_xact_lock",
         "pg_notify",
+        "pg_sleep",
         "to_regclass",
     }
 )

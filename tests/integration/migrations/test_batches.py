@@ -32,6 +32,7 @@ from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
 from squizzle.migrations.planning import plan_apply
 from squizzle.migrations.records import Labels, Migration, Outcome, Plan, Policy, Timeouts
+from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.tries import LockTries
 from squizzle.migrations.units import UnitKind
 from squizzle.postgres.access import Connection, ServerAccess, connect, second_session
@@ -237,6 +238,7 @@ def run(
         locks=LockTries(connection, policy.timeouts, step, watch=None, on_wait=listener.on_wait),
         watch=None,
         listener=listener,
+        saver=RowSaver(connection, step, target.schema, row_id),
     )
     assert step.progress is not None
     done = run_in_batches(around, step.units[0], step.progress, state=DatabaseState.UNTOUCHED, read_lags=read_lags).of(

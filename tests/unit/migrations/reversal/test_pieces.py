@@ -188,10 +188,11 @@ def test_an_object_comes_back_with_its_owner_its_comment_and_its_privileges_last
 def test_tables_of_saved_rows_have_names_of_their_own_that_fit() -> None:
     context = Context(save_as="20260101120000", number=12)
 
-    assert saved_name(context, 'public."Order Items"') == 'squizzle_undo."20260101120000_12_Order_Items"'
-    names = {saved_name(context, "t" * 63, part=part) for part in (1, 2)}
-    assert len(names) == 2
-    assert all(len(name.removeprefix("squizzle_undo.").strip('"')) <= 63 for name in names)
+    assert saved_name(context, "public.orders") == 'squizzle_undo."20260101120000_12_orders"'
+    twins = ("t" * 63, "t" * 62 + "u", '"Order Items"', '"Order-Items"', '"Örder"', '"Ürder"', "a.t", "b.t")
+    names = {saved_name(context, table) for table in twins}
+    assert len(names) == len(twins)
+    assert all(len(name.removeprefix("squizzle_undo.").strip('"').encode()) <= 63 for name in names)
 
 
 def reversed_(sql: str, line: int, reverse: object) -> ReversedStatement:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from squizzle.analysis.grammar import parse_statement
@@ -19,6 +21,7 @@ from squizzle.migrations.reversal.definitions import (
     Relation,
     Switch,
 )
+from squizzle.migrations.reversal.keeping import saving_of
 from squizzle.migrations.reversal.records import Reverse, Reversibility
 from squizzle.migrations.reversal.search_path import first_path, path_after
 from squizzle.migrations.reversal.statements import reverse_statement
@@ -227,9 +230,11 @@ def test_saved_values_of_a_dropped_column_come_back_by_key_before_not_null() -> 
 
     found = reverse("ALTER TABLE t DROP COLUMN a", Known(relations={"t": table}), Context(save_as="0007"))
 
-    assert found.save == (
+    assert found.save.before == (
         "CREATE SCHEMA IF NOT EXISTS squizzle_undo",
-        'CREATE TABLE squizzle_undo."0007_1_t_a" AS SELECT id, a FROM t',
+        "LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
+        'CREATE TABLE IF NOT EXISTS squizzle_undo."0007_1_t_a" AS SELECT id, a FROM t WITH NO DATA',
+        'INSERT INTO squizzle_undo."0007_1_t_a" SELECT id, a FROM t',
     )
     assert found.statements == (
         "ALTER TABLE t ADD COLUMN a integer",
@@ -373,17 +378,73 @@ def test_inserted_rows_without_a_written_key_have_no_way_back(sql: str) -> None:
 def test_updated_rows_are_saved_by_the_statements_own_condition() -> None:
     sql = "WITH w AS (SELECT 1) UPDATE t AS x SET a = 'y' FROM u, w WHERE u.id = x.id AND x.b > 1"
 
-    found = reverse(sql, KNOWN, Context(save_as="v", number=3))
+    known = Known(relations={"t": replace(TABLE, triggers=())})
 
-    assert found.save[1] == (
-        "CREATE TABLE squizzle_undo.v_3_t AS SELECT id, a FROM t WHERE (id) IN"
-        " (WITH w AS (SELECT 1) SELECT x.id FROM t x, u, w WHERE u.id = x.id AND x.b > 1)"
+    found = reverse(sql, known, Context(save_as="v", number=3))
+
+    assert found.save.before[1] == (
+        "CREATE TEMPORARY TABLE squizzle_touched_1 ON COMMIT DROP AS SELECT id, a, tableoid AS squizzle_part,"
+        " ctid AS squizzle_place FROM t WHERE (id) IN"
+        " (WITH w AS (SELECT 1) SELECT x.id FROM t x, u, w WHERE u.id = x.id AND x.b > 1) FOR NO KEY UPDATE"
     )
-    assert found.statements == (
+    assert found.statements[0].startswith("DO $squizzle$")
+    assert found.statements[1:] == (
         "UPDATE t AS t SET a = saved.a FROM squizzle_undo.v_3_t AS saved WHERE t.id = saved.id",
         "DROP TABLE squizzle_undo.v_3_t",
     )
     assert found.reversibility is EXACT
+
+
+def test_triggers_may_have_done_more_and_do_not_fire_on_the_way_back() -> None:
+    found = reverse("UPDATE t SET b = 1", KNOWN, Context(save_as="v"))
+
+    assert found.reversibility is LOSSY
+    assert "triggers of t (g)" in found.reason
+    assert [one for one in found.statements if "TRIGGER" in one] == [
+        "ALTER TABLE t DISABLE TRIGGER g",
+        "ALTER TABLE t ENABLE ALWAYS TRIGGER g",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("UPDATE u SET a = 1", "no primary key"),
+        ("DELETE FROM v", "is no table"),
+        ("UPDATE t SET a = 'x' WHERE CURRENT OF c", "cursor"),
+        ("WITH gone AS (DELETE FROM u) DELETE FROM t", "WITH gone"),
+        ("UPDATE t SET id = 3", "primary key"),
+        ("DELETE FROM parent", "inherit"),
+        ("UPDATE always SET n = DEFAULT", "only be set by PostgreSQL"),
+    ],
+)
+def test_rows_that_cannot_be_told_apart_later_are_not_saved_and_the_reason_is_said(sql: str, why: str) -> None:
+    key = (Constraint(name="k", type="p", definition="", columns=("id",)),)
+    keyed = Relation(name="public.x", columns=(Column(name="id", type="integer"),), constraints=key)
+    counted = replace(keyed, columns=(*keyed.columns, Column(name="n", type="integer", identity="a")))
+    known = Known(
+        relations={"u": Relation(name="u"), "v": Relation(name="v", kind="v"), "parent": keyed, "always": counted}
+        | dict(KNOWN.relations),
+        children={"parent": ("child",)},
+    )
+
+    saving, problem = saving_of(sql, known, Context(save_as="7"))
+
+    assert not saving
+    assert why in problem
+
+
+def test_values_of_types_of_ones_own_are_kept_as_text_because_the_type_may_go() -> None:
+    key = (Constraint(name="k", type="p", definition="", columns=("id",)),)
+    mood = Column(name="m", type="mood", built_in=False)
+    known = Known(
+        relations={"t": Relation(name="t", columns=(Column(name="id", type="integer"), mood), constraints=key)}
+    )
+
+    found = reverse("ALTER TABLE t DROP COLUMN m", known, Context(save_as="7"))
+
+    assert found.save.before[-1].endswith("SELECT id, m::text AS m FROM t")
+    assert "UPDATE t AS t SET m = saved.m::mood FROM" in found.statements[1]
 
 
 def test_a_changed_key_cannot_be_found_again() -> None:
