@@ -443,7 +443,7 @@ def _relation(found: Mapping[str, Any]) -> Relation:
         parents=tuple(found["parents"]),
         columns=tuple(_column(one) for one in found["columns"]),
         constraints=tuple(_constraint(one) for one in found["constraints"]),
-        triggers=tuple(Switch(**one) for one in found["triggers"]),
+        triggers=tuple(Switch(**{**one, "uses": tuple(one["uses"])}) for one in found["triggers"]),
         rules=tuple(Switch(**one) for one in found["rules"]),
         sequences=tuple(Counter(**one) for one in found["sequences"]),
         references=tuple(_reference(one) for one in found["references"]),

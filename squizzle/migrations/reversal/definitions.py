@@ -103,11 +103,21 @@ class Constraint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Switch:
-    """A trigger or a rule and whether it fires: O, D, R or A."""
+    """A trigger or a rule and whether it fires: O, D, R or A.
+
+    Attributes:
+        name: Unquoted.
+        enabled: As in pg_trigger.tgenabled.
+        internal: Whether a constraint made it.
+        events: What a trigger fires on, as bits (pg_trigger.tgtype).
+        uses: The columns that a trigger depends on: of UPDATE OF, or of WHEN.
+    """
 
     name: str
     enabled: str
     internal: bool = False
+    events: int = 0
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,7 +50,7 @@ def save_dropped(
     if not context.saves or statement.remove_type != pb.OBJECT_TABLE:
         return ()
     tables = definitions.tables_lost(addresses)
-    return tuple(save_table(definitions, table, context, positions=True) for table in tables)
+    return tuple(save_table(definitions, table, context, stays=False, positions=True) for table in tables)
 
 
 def _with_saved_rows(back: Reverse, saved: Sequence[Saved]) -> Reverse:

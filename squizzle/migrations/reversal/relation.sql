@@ -71,8 +71,12 @@ SELECT jsonb_build_object(
         'local', k.conislocal,
         'comment', obj_description(k.oid, 'pg_constraint')
         ) ORDER BY k.conname) FROM pg_constraint k WHERE k.conrelid = c.oid), '[]'),
-    'triggers', coalesce((SELECT jsonb_agg(jsonb_build_object('name', t.tgname, 'enabled', t.tgenabled, 'internal',
-                                                              t.tgisinternal) ORDER BY t.tgname)
+    'triggers', coalesce((SELECT jsonb_agg(jsonb_build_object(
+        'name', t.tgname, 'enabled', t.tgenabled, 'internal', t.tgisinternal, 'events', t.tgtype::int & 60,
+        'uses', ARRAY(SELECT a.attname FROM pg_depend p JOIN pg_attribute a ON a.attrelid = p.refobjid
+                                                                           AND a.attnum = p.refobjsubid
+                      WHERE p.classid = 'pg_trigger'::regclass AND p.objid = t.oid AND p.refobjid = c.oid
+                        AND p.refclassid = 'pg_class'::regclass AND p.refobjsubid > 0)) ORDER BY t.tgname)
                           FROM pg_trigger t WHERE t.tgrelid = c.oid), '[]'),
     'rules', coalesce((SELECT jsonb_agg(jsonb_build_object('name', r.rulename, 'enabled', r.ev_enabled, 'internal', false)
                                         ORDER BY r.rulename)

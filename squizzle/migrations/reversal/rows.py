@@ -15,9 +15,10 @@ from squizzle.migrations.reversal.records import (
     Saving,
     exact,
     irreversible,
+    lossy,
     nothing_to_do,
 )
-from squizzle.migrations.reversal.saving import Saved, key_of, save_table
+from squizzle.migrations.reversal.saving import DELETE, INSERT, TRUNCATE, Saved, firing, key_of, save_table
 from squizzle.migrations.reversal.touched import save_deleted, save_updated, why_not_saved
 from squizzle.migrations.reversal.trees import expression_text, quoted, range_name, statement_text
 
@@ -34,31 +35,44 @@ def reverse_insert(tree: Tree, definitions: Definitions | None, context: Context
     if statement.HasField("on_conflict_clause"):
         return irreversible(f"ON CONFLICT: which rows of {table} were new is not known afterwards")
     relation = definitions.relation(table) if definitions else None
-    if relation is None or not relation.primary_key:
-        return irreversible(f"no primary key of {table} is known that would tell the new rows from others")
-    keys = _literal_keys(statement, relation)
-    if keys is None:
-        key = ", ".join(relation.primary_key)
-        return irreversible(f"the keys ({key}) of the new rows of {table} are not written in the statement")
-    columns = ", ".join(quoted(name) for name in relation.primary_key)
-    return exact(
-        f"DELETE FROM {table} WHERE ({columns}) IN ({', '.join(keys)})",
-        reason="the new rows are deleted by their keys; sequences keep their positions",
-    )
+    known = _keys(relation) if relation else []
+    if relation is None or not known:
+        return irreversible(f"no key of {table} is known that would tell the new rows from others")
+    for key in known:
+        values = _literal_keys(statement, relation, key)
+        if values is not None:
+            columns = ", ".join(quoted(name) for name in key)
+            return _deleted(table, relation, f"DELETE FROM {table} WHERE ({columns}) IN ({', '.join(values)})")
+    written = " or ".join(f"({', '.join(key)})" for key in known)
+    return irreversible(f"the keys {written} of the new rows of {table} are not written in the statement")
 
 
-def _literal_keys(statement: Tree, relation: Relation) -> list[str] | None:
+def _deleted(table: str, relation: Relation, delete: str) -> Reverse:
+    reason = "the new rows are deleted by their keys; sequences keep their positions"
+    names = dict.fromkeys(one.name for one in (*firing(relation, INSERT), *firing(relation, DELETE)))
+    if names:
+        return lossy(delete, reason=f"{reason}; what triggers of {table} ({', '.join(names)}) do more is not known")
+    return exact(delete, reason=reason)
+
+
+def _keys(relation: Relation) -> list[tuple[str, ...]]:
+    """The primary key, and then what else is unique: two rows with the same values cannot be there."""
+    unique = [one.columns for one in relation.constraints if one.type == "u"]
+    return [key for key in (relation.primary_key, *unique) if key]
+
+
+def _literal_keys(statement: Tree, relation: Relation, key: tuple[str, ...]) -> list[str] | None:
     values = statement.select_stmt.select_stmt.values_lists
     given = [one.res_target.name for one in statement.cols] or [column.name for column in relation.columns]
-    if not values or any(name not in given for name in relation.primary_key):
+    if not values or any(name not in given for name in key):
         return None
-    places = [given.index(name) for name in relation.primary_key]
+    places = [given.index(name) for name in key]
     rows = []
     for row in values:
-        key = [row.list.items[place] for place in places]
-        if not all(_is_constant(one) for one in key):
+        items = [row.list.items[place] for place in places]
+        if not all(_is_constant(one) for one in items):
             return None
-        rows.append(f"({', '.join(expression_text(one) for one in key)})")
+        rows.append(f"({', '.join(expression_text(one) for one in items)})")
     return rows
 
 
@@ -177,8 +191,8 @@ def reverse_truncate(tree: Tree, definitions: Definitions | None, context: Conte
         if relation is None or (relation.kind == "r" and definitions.descendants(table)):
             return irreversible(f"other tables inherit from {table} and are emptied with it; name them with ONLY")
     positions = tree.truncate_stmt.restart_seqs
-    saved = [save_table(definitions, table, context, positions=positions) for table in tables]
-    losses = [f"triggers of {table} may have done more" for table in tables if _has_triggers(definitions, table)]
+    saved = [save_table(definitions, table, context, stays=True, positions=positions) for table in tables]
+    losses = [f"triggers of {table} may have done more" for table in tables if _fires(definitions, table)]
     return Reverse(
         statements=tuple(text for one in saved for text in one.restore),
         reversibility=Reversibility.LOSSY if losses else Reversibility.EXACT,
@@ -187,9 +201,9 @@ def reverse_truncate(tree: Tree, definitions: Definitions | None, context: Conte
     )
 
 
-def _has_triggers(definitions: Definitions, table: str) -> bool:
+def _fires(definitions: Definitions, table: str) -> bool:
     relation = definitions.relation(table)
-    return relation is not None and any(not one.internal and one.enabled != "D" for one in relation.triggers)
+    return relation is not None and bool(firing(relation, TRUNCATE))
 
 
 def reverse_copy(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:  # noqa: ARG001

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from squizzle.migrations.reversal.context import Context
-from squizzle.migrations.reversal.definitions import Column, Counter, Definitions, Relation
+from squizzle.migrations.reversal.definitions import Column, Counter, Definitions, Relation, Switch
 from squizzle.migrations.reversal.records import SavedTable, Saving
 from squizzle.migrations.reversal.trees import literal, quoted
 
@@ -21,6 +21,9 @@ MAKE_SCHEMA = f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"
 _LONGEST = 63
 _WORD = re.compile(r"[^A-Za-z0-9_]+")
 _HASH_LETTERS = 8
+# What triggers fire on: TRIGGER_TYPE_INSERT and its like in catalog/pg_trigger.h.
+INSERT, DELETE, UPDATE, TRUNCATE = 4, 8, 16, 32
+_FIRES = {"O": "ENABLE", "A": "ENABLE ALWAYS"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +113,36 @@ def overriding(relation: Relation) -> str:
     return " OVERRIDING SYSTEM VALUE" if any(column.identity for column in relation.columns) else ""
 
 
-def save_table(definitions: Definitions, table: str, context: Context, *, positions: bool) -> Saved:
+def firing(relation: Relation, event: int) -> tuple[Switch, ...]:
+    """The triggers that a client's statement fires on an event."""
+    return tuple(one for one in relation.triggers if not one.internal and one.enabled in _FIRES and one.events & event)
+
+
+def without_triggers(
+    table: str, relation: Relation, event: int, *statements: str, missing: str = ""
+) -> tuple[str, ...]:
+    """Statements that bring rows back while no trigger fires: what those did on the way there is in the rows already.
+
+    Args:
+        table: As the statement names it.
+        relation: The same.
+        event: What these statements do to it.
+        statements: What to run.
+        missing: A column that is not there yet with what depends on it.
+    """
+    loud = [one for one in firing(relation, event) if missing not in one.uses]
+    if not loud:
+        return statements
+    return (
+        *(f"ALTER TABLE {table} DISABLE TRIGGER {quoted(one.name)}" for one in loud),
+        *statements,
+        # A table with checks that still wait cannot be altered.
+        "SET CONSTRAINTS ALL IMMEDIATE",
+        *(f"ALTER TABLE {table} {_FIRES[one.enabled]} TRIGGER {quoted(one.name)}" for one in loud),
+    )
+
+
+def save_table(definitions: Definitions, table: str, context: Context, *, stays: bool, positions: bool) -> Saved:
     """Keep all rows of a table.
 
     The lock that the statement itself will take comes first, so that nobody changes a row between the two.
@@ -119,6 +151,7 @@ def save_table(definitions: Definitions, table: str, context: Context, *, positi
         definitions: Of the database before the statement.
         table: Its name, quoted.
         context: What earlier statements did.
+        stays: Whether the table itself stays, with its triggers.
         positions: Whether the positions of the sequences that its columns count with are lost, too.
     """
     relation = definitions.relation(table)
@@ -132,7 +165,8 @@ def save_table(definitions: Definitions, table: str, context: Context, *, positi
         *fill(where, f"SELECT {kept_values(columns)} FROM {source}"),
     ]
     into = f"INSERT INTO {table} ({names_of(columns)}){overriding(relation)}"
-    restore = [f"{into} SELECT {old_values(columns)} FROM {where} AS saved", f"DROP TABLE {where}"]
+    back = f"{into} SELECT {old_values(columns)} FROM {where} AS saved"
+    restore = [*(without_triggers(table, relation, INSERT, back) if stays else (back,)), f"DROP TABLE {where}"]
     tables = [SavedTable(table=table, name=where)]
     for counter in relation.sequences if positions else ():
         kept = saved_name(context, counter.name)
@@ -163,5 +197,6 @@ def save_column(relation: Relation, name: str, column: Column, context: Context)
     query = f"SELECT {kept_values((*key, column))} FROM {name}"
     before = (MAKE_SCHEMA, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE", *fill(where, query))
     set_old = f"UPDATE {name} AS t SET {quoted(column.name)} = {old_value(column)}"
-    restore = (f"{set_old} FROM {where} AS saved WHERE {same_key(key)}", f"DROP TABLE {where}")
+    back = f"{set_old} FROM {where} AS saved WHERE {same_key(key)}"
+    restore = (*without_triggers(name, relation, UPDATE, back, missing=column.name), f"DROP TABLE {where}")
     return Saved(saving=Saving(before=before, tables=(SavedTable(table=name, name=where),)), restore=restore)

@@ -14,9 +14,13 @@ from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Column, Definitions, Reference, Relation
 from squizzle.migrations.reversal.records import SavedTable, Saving
 from squizzle.migrations.reversal.saving import (
+    DELETE,
+    INSERT,
     MAKE_SCHEMA,
+    UPDATE,
     Saved,
     fill,
+    firing,
     kept_value,
     kept_values,
     key_of,
@@ -27,13 +31,13 @@ from squizzle.migrations.reversal.saving import (
     same_key,
     saved_name,
     stored,
+    without_triggers,
 )
 from squizzle.migrations.reversal.trees import literal, quoted
 
 # So many keys are named in an error.
 _SHOWN = 20
 _NEW = "squizzle_new_{}"
-_FIRES = {"O": "ENABLE", "A": "ENABLE ALWAYS"}
 _CASCADE, _SET_NULL, _SET_DEFAULT = "c", "n", "d"
 _ACTS = frozenset({_CASCADE, _SET_NULL, _SET_DEFAULT})
 
@@ -45,21 +49,18 @@ class _Pieces:
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     checks: list[str] = field(default_factory=list)
-    quiet: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
-    loud: list[str] = field(default_factory=list)
     drops: list[str] = field(default_factory=list)
     tables: list[SavedTable] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
     def saved(self) -> Saved:
-        immediate = ("SET CONSTRAINTS ALL IMMEDIATE",) if self.loud else ()
         return Saved(
             saving=Saving(
                 before=(MAKE_SCHEMA, *self.before), after=tuple(self.after), tables=tuple(self.tables), counted=True
             ),
-            restore=(*self.checks, *self.quiet, *self.rows, *immediate, *self.loud, *self.drops),
+            restore=(*self.checks, *self.rows, *self.drops),
             loss="; ".join(self.losses),
         )
 
@@ -96,7 +97,7 @@ def save_updated(table: str, relation: Relation, columns: tuple[str, ...], query
         for one in stored(relation)
         if one.name not in relation.primary_key
         and one.identity != "a"
-        and (one.name in columns or _active_triggers(relation))
+        and (one.name in columns or firing(relation, UPDATE))
     ]
     _update(pieces, table, relation, tuple(wanted), query, context)
     for one in relation.references:
@@ -148,9 +149,10 @@ def _update(
         )
         pieces.checks.append(_check(table, key, where, found, "were changed or deleted"))
     sets = ", ".join(f"{quoted(one.name)} = {old_value(one)}" for one in columns)
-    pieces.rows.append(f"UPDATE {table} AS t SET {sets} FROM {where} AS saved WHERE {same_key(key)}{unchanged}")
+    back = f"UPDATE {table} AS t SET {sets} FROM {where} AS saved WHERE {same_key(key)}{unchanged}"
+    pieces.rows += without_triggers(table, relation, UPDATE, back)
     pieces.drops.append(f"DROP TABLE {where}")
-    _silence(pieces, table, relation)
+    _mention_triggers(pieces, table, relation, UPDATE)
 
 
 def _delete(
@@ -175,12 +177,11 @@ def _delete(
         absent = f" WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE {same_key(key)})"
     else:
         pieces.checks.append(_check(table, key, where, found, "were written again"))
-    pieces.rows.append(
-        f"INSERT INTO {table} ({names_of(columns)}){overriding(relation)} SELECT {old_values(columns)}"
-        f" FROM {where} AS saved{absent}"
-    )
+    into = f"INSERT INTO {table} ({names_of(columns)}){overriding(relation)}"
+    back = f"{into} SELECT {old_values(columns)} FROM {where} AS saved{absent}"
+    pieces.rows += without_triggers(table, relation, INSERT, back)
     pieces.drops.append(f"DROP TABLE {where}")
-    _silence(pieces, table, relation)
+    _mention_triggers(pieces, table, relation, DELETE)
     for reference in relation.references:
         if reference.on_delete in _ACTS:
             _along(pieces, definitions, reference, relation, aside, context)
@@ -228,19 +229,10 @@ def _aside(pieces: _Pieces) -> str:
     return f"squizzle_touched_{len(pieces.tables) + 1}"
 
 
-def _silence(pieces: _Pieces, table: str, relation: Relation) -> None:
-    """Triggers that fired on the way there must not fire on the way back; what else they did is not known."""
-    active = _active_triggers(relation)
-    if not active:
-        return
-    names = ", ".join(name for name, _ in active)
-    pieces.losses.append(f"what triggers of {table} ({names}) did to other rows is not saved; they do not fire now")
-    pieces.quiet += [f"ALTER TABLE {table} DISABLE TRIGGER {quoted(name)}" for name, _ in active]
-    pieces.loud += [f"ALTER TABLE {table} {_FIRES[how]} TRIGGER {quoted(name)}" for name, how in active]
-
-
-def _active_triggers(relation: Relation) -> tuple[tuple[str, str], ...]:
-    return tuple((one.name, one.enabled) for one in relation.triggers if not one.internal and one.enabled in _FIRES)
+def _mention_triggers(pieces: _Pieces, table: str, relation: Relation, event: int) -> None:
+    names = ", ".join(one.name for one in firing(relation, event))
+    if names:
+        pieces.losses.append(f"what triggers of {table} ({names}) did to other rows is not saved")
 
 
 def _check(table: str, key: tuple[Column, ...], where: str, found: str, what: str) -> str:

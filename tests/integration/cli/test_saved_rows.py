@@ -24,6 +24,7 @@ CREATE TABLE users (
 CREATE TABLE orders (id int PRIMARY KEY, owner bigint REFERENCES users ON DELETE CASCADE, price int);
 CREATE TABLE lines (id int PRIMARY KEY, of int REFERENCES orders ON DELETE SET NULL);
 CREATE TABLE extra (id serial PRIMARY KEY, a text);
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.a := 'stamped'; RETURN NEW; END$$;
 CREATE TABLE log (id int PRIMARY KEY, m mood);
 INSERT INTO parts SELECT n, '2026-01-15'::date + n, 'p' || n FROM generate_series(1, 30) n;
 INSERT INTO users ("First Name", score, tags, m) SELECT 'u' || n, n, '{"a": 1}', 'high' FROM generate_series(1, 9) n;
@@ -31,6 +32,11 @@ INSERT INTO orders SELECT n, n % 9 + 1, n FROM generate_series(1, 27) n;
 INSERT INTO lines SELECT n, n FROM generate_series(1, 27) n;
 INSERT INTO extra (a) SELECT 'e' || n FROM generate_series(1, 5) n;
 INSERT INTO log SELECT n, 'low' FROM generate_series(1, 4) n;
+CREATE TABLE marked (id int PRIMARY KEY, a text, b int);
+INSERT INTO marked SELECT n, 'm', n FROM generate_series(1, 4) n;
+CREATE TRIGGER on_insert BEFORE INSERT ON extra FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE TRIGGER on_update BEFORE UPDATE ON marked FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE TRIGGER of_b BEFORE UPDATE OF b ON marked FOR EACH ROW EXECUTE FUNCTION stamp();
 """
 CHANGE = """
 UPDATE users AS u SET "First Name" = o.name, score = u.score + 1, tags = '{"b": 2}'
@@ -43,6 +49,7 @@ TRUNCATE extra RESTART IDENTITY;
 ALTER TABLE users DROP COLUMN m;
 DROP TABLE log;
 DROP TYPE mood;
+ALTER TABLE marked DROP COLUMN b CASCADE;
 """
 
 

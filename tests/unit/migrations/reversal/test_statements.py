@@ -139,7 +139,7 @@ TABLE = Relation(
         Constraint(name="t_pkey", type="p", definition="PRIMARY KEY (id)", columns=("id",)),
         Constraint(name="positive", type="c", definition="CHECK ((b > 0)) NOT VALID", validated=False, comment="soon"),
     ),
-    triggers=(Switch(name="g", enabled="A"), Switch(name="h", enabled="O", internal=True)),
+    triggers=(Switch(name="g", enabled="A", events=16), Switch(name="h", enabled="O", internal=True)),
 )
 KNOWN = Known(relations={"t": TABLE}, owners={"t": "boss"}, comments={"t": "old 'one'"})
 
@@ -362,6 +362,18 @@ def test_inserted_rows_are_deleted_by_the_keys_that_the_statement_says(sql: str,
     assert reverse(sql, KNOWN).statements == (back,)
 
 
+def test_inserted_rows_are_deleted_by_whatever_is_unique_in_them() -> None:
+    unique = Constraint(name="u", type="u", definition="UNIQUE (a)", columns=("a",))
+    known = Known(relations={"t": replace(TABLE, constraints=(*TABLE.constraints, unique))})
+
+    assert reverse("INSERT INTO t (a) VALUES ('x')", known).statements == ("DELETE FROM t WHERE (a) IN (('x'))",)
+    assert reverse("INSERT INTO t (a) VALUES (NULL)", known).reversibility is NONE
+    audited = replace(TABLE, triggers=(Switch(name="audit", enabled="O", events=4),))
+    found = reverse("INSERT INTO t (id) VALUES (1)", Known(relations={"t": audited}))
+    assert found.reversibility is LOSSY
+    assert "audit" in found.reason
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -404,6 +416,9 @@ def test_triggers_may_have_done_more_and_do_not_fire_on_the_way_back() -> None:
         "ALTER TABLE t DISABLE TRIGGER g",
         "ALTER TABLE t ENABLE ALWAYS TRIGGER g",
     ]
+    gone = reverse("DELETE FROM t", KNOWN, Context(save_as="v"))
+    assert gone.reversibility is EXACT
+    assert not [one for one in gone.statements if "TRIGGER g" in one]
 
 
 @pytest.mark.parametrize(
