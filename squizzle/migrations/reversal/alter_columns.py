@@ -86,7 +86,7 @@ def save_dropped(column: Column, altered: Altered) -> Saved:
     inherited = relation.kind == "r" and bool(_descendants(altered))
     if not altered.context.saves or column.generated or inherited:
         return NOTHING
-    if not relation.primary_key or column.name in relation.primary_key:
+    if not relation.row_key or column.name in relation.row_key:
         return NOTHING
     return save_column(relation, altered.name, column, altered.context)
 

@@ -205,7 +205,8 @@ def _routine(statement: Tree, _: Definitions | None) -> Made:
             continue
         item.object_with_args.objargs.add().type_name.CopyFrom(parameter.arg_type)
     object_type = pb.OBJECT_PROCEDURE if statement.is_procedure else pb.OBJECT_FUNCTION
-    return Made(type=object_type, item=item, replaces=statement.replace)
+    temporary = statement.funcname[0].string.sval == "pg_temp"
+    return Made(type=object_type, item=item, replaces=statement.replace, temporary=temporary)
 
 
 def _trigger(statement: Tree, _: Definitions | None) -> Made:

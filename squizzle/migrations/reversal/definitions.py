@@ -180,6 +180,13 @@ class Relation:
         """The columns of the primary key; empty when there is none."""
         return next((one.columns for one in self.constraints if one.type == "p"), ())
 
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """Columns that tell every row from all others: the primary key, else unique ones that are never null."""
+        never_null = {one.name for one in self.columns if one.not_null}
+        unique = (one.columns for one in self.constraints if one.type == "u" and set(one.columns) <= never_null)
+        return self.primary_key or next(unique, ())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LostColumn:

@@ -21,6 +21,8 @@ def reverse_drop(tree: Tree, definitions: Definitions | None, context: Context) 
     if definitions is None:
         return irreversible("the definition is not known without a database in the state before the script")
     addresses = [address_of(statement.remove_type, item) for item in statement.objects]
+    if all(one is not None and one.names[0] == "pg_temp" for one in addresses):
+        return nothing_to_do("temporary: it ends with the session")
     known = [one for one in addresses if one is not None]
     there = [one for one in known if definitions.exists(one)]
     if statement.missing_ok and not there and len(known) == len(addresses):

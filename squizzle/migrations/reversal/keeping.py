@@ -91,9 +91,9 @@ def _of_columns(tree: Tree, definitions: Definitions, context: Context) -> tuple
 
 
 def _why(altered: Altered, column: str) -> str:
-    if column in altered.relation.primary_key:
-        return f"{column} is part of the primary key, which tells the rows apart"
-    return f"no primary key of {altered.name} tells all its rows apart"
+    if column in altered.relation.row_key:
+        return f"{column} is part of the key that tells the rows apart"
+    return f"no key of {altered.name} tells all its rows apart"
 
 
 def _other(tree: Tree) -> str:

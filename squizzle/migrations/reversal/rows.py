@@ -110,8 +110,8 @@ def reverse_update(tree: Tree, definitions: Definitions | None, context: Context
 def _why_not_set(relation: Relation | None, columns: tuple[str, ...]) -> str:
     if relation is None:
         return ""
-    if set(relation.primary_key) & set(columns):
-        return "it changes the primary key, which tells the rows apart"
+    if set(relation.row_key) & set(columns):
+        return "it changes the key that tells the rows apart"
     always = [one.name for one in relation.columns if one.name in columns and (one.generated or one.identity == "a")]
     return f"{', '.join(always)} can only be set by PostgreSQL itself" if always else ""
 

@@ -94,8 +94,8 @@ def same_key(key: tuple[Column, ...], alias: str = "saved") -> str:
 
 
 def key_of(relation: Relation) -> tuple[Column, ...]:
-    """The columns of the primary key."""
-    return tuple(one for one in relation.columns if one.name in relation.primary_key)
+    """The columns that tell a row from all others."""
+    return tuple(one for one in relation.columns if one.name in relation.row_key)
 
 
 def stored(relation: Relation) -> tuple[Column, ...]:

@@ -71,10 +71,10 @@ def why_not_saved(relation: Relation | None, table: str, definitions: Definition
         return f"{table} is not known without a database in the state before the script"
     if relation.kind not in {"r", "p"}:
         return f"{table} is no table, so its rows have no key of their own"
-    if not relation.primary_key:
-        return f"{table} has no primary key that would tell its rows apart"
+    if not relation.row_key:
+        return f"{table} has no primary key (nor another one without nulls) that would tell its rows apart"
     if relation.kind == "r" and definitions.descendants(table):
-        return f"other tables inherit from {table}, and its primary key does not tell their rows apart"
+        return f"other tables inherit from {table}, and its key does not tell their rows apart"
     if relation.rules:
         return f"rules of {table} ({', '.join(one.name for one in relation.rules)}) may do something else instead"
     return ""
@@ -95,7 +95,7 @@ def save_updated(table: str, relation: Relation, columns: tuple[str, ...], query
     wanted = [
         one
         for one in stored(relation)
-        if one.name not in relation.primary_key
+        if one.name not in relation.row_key
         and one.identity != "a"
         and (one.name in columns or firing(relation, UPDATE))
     ]
@@ -218,8 +218,8 @@ def _along(
         _delete(pieces, definitions, child.name, child, query, context)
         return
     pieces.seen.add(child.name)
-    if set(reference.columns) & set(child.primary_key):
-        pieces.losses.append(f"the foreign key of {child.name} changes its primary key, so that is not saved")
+    if set(reference.columns) & set(child.row_key):
+        pieces.losses.append(f"the foreign key of {child.name} changes its own key, so that is not saved")
         return
     emptied = tuple(one for one in stored(child) if one.name in reference.columns)
     _update(pieces, child.name, child, emptied, query, context)

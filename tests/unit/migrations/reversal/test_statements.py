@@ -428,7 +428,7 @@ def test_triggers_may_have_done_more_and_do_not_fire_on_the_way_back() -> None:
         ("DELETE FROM v", "is no table"),
         ("UPDATE t SET a = 'x' WHERE CURRENT OF c", "cursor"),
         ("WITH gone AS (DELETE FROM u) DELETE FROM t", "WITH gone"),
-        ("UPDATE t SET id = 3", "primary key"),
+        ("UPDATE t SET id = 3", "key that tells"),
         ("DELETE FROM parent", "inherit"),
         ("UPDATE always SET n = DEFAULT", "only be set by PostgreSQL"),
     ],
@@ -447,6 +447,27 @@ def test_rows_that_cannot_be_told_apart_later_are_not_saved_and_the_reason_is_sa
 
     assert not saving
     assert why in problem
+
+
+def test_a_unique_key_without_nulls_tells_rows_apart_as_well() -> None:
+    columns = (Column(name="a", type="integer"), Column(name="b", type="text", not_null=True))
+    unique = tuple(Constraint(name=name, type="u", definition="", columns=(name,)) for name in "ab")
+    known = Known(relations={"t": Relation(name="t", columns=columns, constraints=unique)})
+
+    saving, problem = saving_of("UPDATE t SET a = 1", known, Context(save_as="7"))
+
+    assert not problem
+    assert "WHERE (b) IN (SELECT t.b FROM t)" in saving.before[1]
+
+
+@pytest.mark.parametrize(
+    "sql", ["CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION pg_temp.f()"]
+)
+def test_what_ends_with_the_session_needs_no_way_back(sql: str) -> None:
+    found = reverse(sql, Known())
+
+    assert found.statements == ()
+    assert found.reversibility is EXACT
 
 
 def test_values_of_types_of_ones_own_are_kept_as_text_because_the_type_may_go() -> None:
