@@ -50,15 +50,22 @@ def _drop(command: Tree, altered: Altered) -> Iterator[Part]:
     made = [altered.alter(f"ADD COLUMN {column_text(column, altered.relation, identity=True)}")]
     saved = save_dropped(column, altered)
     fill = saved.restore
+    counted = bool(lost.sequences) or column.sequence is not None
     dependent = restoring(altered.definitions, rest)
-    statements = (*made, *fill, *column_attributes(altered.name, column), *dependent)
+    # The default of a serial column counts with a sequence that went with it.
+    counters = tuple(text for text in dependent if text.startswith("CREATE SEQUENCE"))
+    dependent = tuple(text for text in dependent if text not in counters)
+    statements = (*counters, *made, *fill, *column_attributes(altered.name, column), *dependent)
     yield Part(
         statements=_without_identity_twice(statements, column),
         phase=Phase.BRING_BACK,
-        reversibility=_what_comes_back(column, bool(fill), bool(lost.unknown)),
-        reason=_reason(column, altered, bool(fill), lost.unknown),
+        reversibility=_what_comes_back(column, bool(fill) and not counted, bool(lost.unknown)),
+        reason=_reason(column, altered, bool(fill), lost.unknown) + (_POSITION_LOST if counted else ""),
         save=saved.saving,
     )
+
+
+_POSITION_LOST = "; the position of its sequence is lost: setval() puts it behind the highest value"
 
 
 def _without_identity_twice(statements: tuple[str, ...], column: Column) -> tuple[str, ...]:

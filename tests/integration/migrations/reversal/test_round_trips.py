@@ -185,6 +185,10 @@ STORIES = {
         SET LOCAL search_path = public, s; CREATE TABLE new (a int); COMMENT ON TABLE w IS 'x'; RESET search_path;
         COMMENT ON TABLE public.new IS 'y'
     """,
+    "a serial column of a renamed table": """
+        CREATE TABLE s.counted (a text, id bigserial, CONSTRAINT counted_pkey PRIMARY KEY (id));
+        ALTER TABLE s.counted RENAME TO numbered; ALTER TABLE s.numbered DROP COLUMN id
+    """,
     "an identity column": """
         CREATE TABLE s.i (id int GENERATED ALWAYS AS IDENTITY (START 5 INCREMENT 3 CACHE 7), b int);
         ALTER TABLE s.i ALTER id DROP IDENTITY; ALTER TABLE s.i DROP COLUMN b
