@@ -21,7 +21,7 @@ from squizzle.migrations.reversal.columns import (
 )
 from squizzle.migrations.reversal.definitions import Address, Column, Lost, LostColumn
 from squizzle.migrations.reversal.foreign_options import options_back
-from squizzle.migrations.reversal.lossless import keeps_every_value
+from squizzle.migrations.reversal.lossless import back_from_wider, keeps_every_value
 from squizzle.migrations.reversal.records import Reversibility
 from squizzle.migrations.reversal.remaking import restoring
 from squizzle.migrations.reversal.saving import NOTHING, Saved, save_column
@@ -159,7 +159,7 @@ def _type(command: Tree, altered: Altered) -> Iterator[Part]:
         yield Part(statements=(altered.alter(f"ALTER COLUMN {name} SET DEFAULT {column.default}"),))
     kept = not using and keeps_every_value(column.type, new)
     yield Part(
-        statements=(altered.alter(f"ALTER COLUMN {name} TYPE {old}{_using(column, new)}"),),
+        statements=(altered.alter(f"ALTER COLUMN {name} TYPE {old}{_using(column, new, kept=kept)}"),),
         phase=Phase.TYPE,
         reversibility=Reversibility.EXACT if kept else Reversibility.LOSSY,
         reason=_type_reason(column, new, kept=kept),
@@ -172,11 +172,14 @@ def _type_reason(column: Column, new: str, *, kept: bool) -> str:
     return f"{column.type} again, from the values as {new}: what that type did not keep is lost; take it from a backup"
 
 
-def _using(column: Column, new: str) -> str:
-    """Between types that widen each other the plain cast; by way of text between any others."""
+def _using(column: Column, new: str, *, kept: bool) -> str:
+    """From a type that kept every value only what fits; from others the plain cast, or by way of text."""
     if column.generated:
         return ""
     name = quoted(column.name)
+    if kept:
+        back = back_from_wider(name, column.type, new)
+        return f" USING {back}" if back else ""
     direct = keeps_every_value(column.type, new) or keeps_every_value(new, column.type)
     return f" USING {name}::{column.type}" if direct else f" USING {name}::text::{column.type}"
 

@@ -50,6 +50,31 @@ def keeps_every_value(old: str, new: str) -> bool:
     return False
 
 
+_WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
+
+
+def back_from_wider(name: str, old: str, new: str) -> str:
+    """The expression that makes an old value of a column from one of a wider type; empty for a plain assignment.
+
+    It fails where a value that came since does not fit: an explicit cast cuts texts and rounds numbers in silence, an
+    assignment only rounds (manual, "Type Casts" and "Character Types").
+
+    Args:
+        name: The column, quoted.
+        old: Its old type, as PostgreSQL prints it.
+        new: The wider one, as somebody wrote it.
+    """
+    one, two = _parse(old), _parse(new)
+    if one is None or two is None or one == two:
+        return f"{name}::{old}"
+    if one[0] == "character varying":
+        return ""
+    if {one[0], two[0]} <= _WHOLE_NUMBERS:
+        return f"{name}::{old}"
+    fits = f"{name}::{old}::{new} IS NOT DISTINCT FROM {name}"
+    return f"CASE WHEN {fits} THEN {name}::{old} ELSE ('does not fit: ' || {name}::text)::{old} END"
+
+
 def _parse(text: str) -> tuple[str, tuple[int, ...], str] | None:
     match = _TYPE.fullmatch(text.strip().lower().removeprefix("pg_catalog."))
     if match is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from psycopg import sql
+from psycopg import errors, sql
 
 from squizzle.analysis.statements import split_statements
 from squizzle.migrations.reversal.catalogue import Catalogue
@@ -17,6 +17,7 @@ from squizzle.migrations.reversal.proving import Proof, prove, run_forward
 from squizzle.migrations.reversal.records import Match, Reversal, Reverse, Reversibility
 from squizzle.migrations.reversal.scratch import ScratchDatabases
 from squizzle.migrations.reversal.search_path import first_path
+from squizzle.migrations.reversal.statements import reverse_statement
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.scratch_server import ScratchServer
@@ -238,6 +239,37 @@ def test_saved_rows_come_back(place: Place, change: str) -> None:
 
     assert after == rows
     assert left == (0,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fits", "newer"),
+    [
+        ("varchar(5)", "text", "'abc'", "'too long'"),
+        ("numeric(5, 2)", "numeric", "1.5", "1.555"),
+        ("int", "double precision", "7", "7.5"),
+        ("int", "numeric", "7", "7.5"),
+        ("real", "double precision", "0.1", "0.1"),
+        ("int", "text", "7", "'007'"),
+        ("int[]", "bigint[]", "'{7}'", "'{7000000000}'"),
+    ],
+)
+def test_a_newer_value_that_the_old_type_would_change_stops_the_way_back(
+    place: Place, old: str, new: str, fits: str, newer: str
+) -> None:
+    connection = place.connection
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"CREATE TABLE w (a {old}); INSERT INTO w VALUES ({fits})".encode())  # noqa: S608
+        kept = connection.execute("SELECT a::text FROM w").fetchall()
+        change = f"ALTER TABLE w ALTER a TYPE {new}"
+        found, _ = reverse_statement(change, Catalogue(connection), Context())
+        connection.execute(change.encode())
+        with connection.transaction(force_rollback=True):
+            connection.execute(found.statements[0].encode())
+            assert connection.execute("SELECT a::text FROM w").fetchall() == kept
+        connection.execute(f"INSERT INTO w VALUES ({newer})".encode())  # noqa: S608
+        assert found.reversibility is Reversibility.EXACT
+        with pytest.raises(errors.DataError), connection.transaction():
+            connection.execute(found.statements[0].encode())
 
 
 @pytest.fixture
