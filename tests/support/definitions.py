@@ -27,6 +27,7 @@ class Known:
     children: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     there: frozenset[str] = frozenset()
     old_schema: str = "public"
+    writers: frozenset[str] = frozenset()
 
     def exists(self, address: Address) -> bool:
         return dotted(address.names) in {*self.there, *self.relations, *self.definitions}
@@ -81,3 +82,6 @@ class Known:
 
     def taken(self, name: str, schema: str) -> bool:
         return name in self.taken_names
+
+    def writing(self, names: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+        return tuple(name for name in names if dotted(name) in self.writers)

@@ -32,6 +32,7 @@ from squizzle.migrations.reversal.definitions import (
     Switch,
 )
 from squizzle.migrations.reversal.restoring import chosen_entries, dropping, making
+from squizzle.migrations.reversal.routines import Routine, writing
 from squizzle.migrations.reversal.trees import dotted, literal
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.client_run import run_client
@@ -216,6 +217,16 @@ class Catalogue:
             " WHERE oid <> to_regclass(%(name)s) ORDER BY 1"
         )
         return tuple(str(found) for (found,) in self._rows(query, {"name": name}))
+
+    def writing(self, names: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+        rows = self._rows(load_sql(_PACKAGE, "routines"), {})
+        return writing(
+            names,
+            [
+                Routine(schema=schema, name=name, may_write=may_write, readable=readable, text=text)
+                for schema, name, may_write, readable, text in rows
+            ],
+        )
 
     def taken(self, name: str, schema: str) -> bool:
         query = (

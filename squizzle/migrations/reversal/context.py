@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from postgast import pg_query_pb2 as pb
+
 from squizzle.analysis.grammar import Tree
 from squizzle.migrations.reversal.search_path import path_after
-from squizzle.migrations.reversal.trees import range_name
+from squizzle.migrations.reversal.trees import dotted, range_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,19 +49,51 @@ class Context:
             # The same name may be another table from here on.
             return replace(following, path=path, created=frozenset(), added=frozenset())
         made, added = frozenset(_created(tree)), frozenset(_added(tree))
-        return replace(following, created=self.created | made, added=self.added | added).renamed(tree)
+        known = following.without(tree)
+        return replace(known, created=known.created | made, added=known.added | added)
 
-    def renamed(self, tree: Tree) -> Context:
-        """The same with the new name of a relation of ours."""
-        if tree.WhichOneof("node") != "rename_stmt" or tree.rename_stmt.subname:
-            return self
-        old = range_name(tree.rename_stmt.relation)
-        if old not in self.created:
-            return self
-        relation = type(tree.rename_stmt.relation)()
-        relation.CopyFrom(tree.rename_stmt.relation)
-        relation.relname = tree.rename_stmt.newname
-        return replace(self, created=self.created | {range_name(relation)})
+    def without(self, tree: Tree) -> Context:
+        """The same when a name comes to mean something else: a relation of ours has another one, or is gone.
+
+        What we added under a name that is renamed or dropped is forgotten: an older thing may get that name next.
+        """
+        match tree.WhichOneof("node"):
+            case "rename_stmt" if tree.rename_stmt.subname:
+                table = range_name(tree.rename_stmt.relation)
+                return replace(self, added=self.added - {(table, tree.rename_stmt.subname)})
+            case "rename_stmt":
+                old = range_name(tree.rename_stmt.relation)
+                renamed = self._forget({old})
+                if old not in self.created:
+                    return renamed
+                relation = type(tree.rename_stmt.relation)()
+                relation.CopyFrom(tree.rename_stmt.relation)
+                relation.relname = tree.rename_stmt.newname
+                return replace(renamed, created=renamed.created | {range_name(relation)})
+            case "drop_stmt" | "alter_object_schema_stmt":
+                return self._forget(set(_gone(tree)))
+            case "alter_table_stmt":
+                return replace(self, added=self.added - frozenset(_dropped(tree)))
+        return self
+
+    def _forget(self, tables: set[str]) -> Context:
+        added = frozenset(one for one in self.added if one[0] not in tables)
+        return replace(self, created=self.created - tables, added=added)
+
+
+def _gone(tree: Tree) -> Iterator[str]:
+    if tree.WhichOneof("node") == "alter_object_schema_stmt":
+        yield range_name(tree.alter_object_schema_stmt.relation)
+        return
+    for item in tree.drop_stmt.objects:
+        yield dotted(one.string.sval for one in item.list.items)
+
+
+def _dropped(tree: Tree) -> Iterator[tuple[str, str]]:
+    table = range_name(tree.alter_table_stmt.relation)
+    for command in tree.alter_table_stmt.cmds:
+        if command.alter_table_cmd.subtype == pb.AT_DropColumn:
+            yield table, command.alter_table_cmd.name
 
 
 def _created(tree: Tree) -> Iterator[str]:

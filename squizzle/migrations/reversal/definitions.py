@@ -342,3 +342,6 @@ class Definitions(Protocol):
 
     def taken(self, name: str, schema: str) -> bool:
         """Whether a relation (or a constraint of a table in it) has this name in the schema."""
+
+    def writing(self, names: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+        """Those of these functions, each in the parts of its name, that may change something."""

@@ -74,10 +74,11 @@ def reverse_by_text(script: Script, definitions: Definitions | None, *, why: str
     context = script.context
     for statement in script.statements:
         by_text, following = reverse_statement(statement.sql, None, context)
-        if by_text.reversibility is Reversibility.EXACT and by_text.certain:
+        known = reverse_statement(statement.sql, definitions, context)[0] if definitions else by_text
+        if by_text.certain and by_text.reversibility is known.reversibility is Reversibility.EXACT:
             reverse = by_text
         else:
-            reverse = _unproven(reverse_statement(statement.sql, definitions, context)[0].surest, why)
+            reverse = _unproven(known.surest, why)
         reversed_.append(ReversedStatement(sql=statement.sql, line=statement.line, reverse=reverse))
         context = following
     return Reversal(source=script.source, statements=tuple(reversed_), proof=f"not proved: {why}")

@@ -95,7 +95,8 @@ def reverse_update(tree: Tree, definitions: Definitions | None, context: Context
     if table in context.created:
         return nothing_to_do(_GOES_WITH_TABLE)
     if all((table, column) in context.added for column in columns):
-        return nothing_to_do("the script itself added the columns, so their values go with them")
+        # Triggers of the table, which no text tells, may have changed more.
+        return nothing_to_do("the script itself added the columns, so their values go with them", certain=False)
     values = f"the old values of {', '.join(columns)} in {table}"
     if not context.saves:
         return irreversible(f"{values} are lost: take them {_FROM_A_BACKUP}")

@@ -6,6 +6,7 @@ from squizzle.analysis.grammar import Tree, parse_statement
 from squizzle.migrations.reversal import alter_table, creating, dropping, naming, privileges, rows, types
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Definitions
+from squizzle.migrations.reversal.effects import with_effects
 from squizzle.migrations.reversal.others import OTHERS, Handler
 from squizzle.migrations.reversal.records import Reverse, irreversible
 
@@ -49,7 +50,8 @@ def reverse_statement(sql: str, definitions: Definitions | None, context: Contex
     if tree is None:
         reason = "the statement cannot be read: it is too long, or not in the grammar of PostgreSQL 18"
         return irreversible(reason), context.after(None)
-    return _reverse_tree(tree, definitions, context).under(context.path), context.after(tree)
+    reverse = with_effects(_reverse_tree(tree, definitions, context), tree, definitions, context)
+    return reverse.under(context.path), context.after(tree)
 
 
 def _reverse_tree(tree: Tree, definitions: Definitions | None, context: Context) -> Reverse:

@@ -327,3 +327,18 @@ def test_another_order_of_columns_is_never_called_exact(judge: Judge) -> None:
     assert found.match is Match.LOGICAL
     assert found.statements[0].reverse.reversibility is Reversibility.LOSSY
     assert "another order" in found.statements[0].reverse.reason
+
+
+def test_a_function_that_writes_is_found_also_behind_another(place: Place) -> None:
+    connection = place.connection
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            "CREATE FUNCTION s.writes() RETURNS int LANGUAGE sql AS 'DELETE FROM s.u; SELECT 1';"
+            "CREATE FUNCTION s.asks() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN s.writes(); END';"
+            "CREATE FUNCTION s.reads() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN random() * 9; END';"
+            "CREATE FUNCTION s.update_name() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1 -- update'"
+        )
+        called = [("s", name) for name in ("writes", "asks", "reads", "update_name")]
+        found = Catalogue(connection).writing([*called, ("asks",), ("public", "writes"), ("lower",)])
+
+    assert found == (("s", "writes"), ("s", "asks"), ("asks",))
