@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,11 +17,9 @@ import pytest
 
 from squizzle.postgres.access import Connection, ServerAccess
 from tests.integration.migrations.conftest import Folder, other, relations, role
+from tests.support.ready_command import COMMAND, PATIENCE_S, ReadyCommand
 
-__all__ = ["other", "role"]  # fixtures of the other folder
-
-COMMAND = Path(sys.executable).with_name("squizzle")
-PATIENCE_S = 60.0
+__all__ = ["COMMAND", "PATIENCE_S", "other", "role"]  # also fixtures of the other folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,28 +60,36 @@ class Squizzle:
 
     Attributes:
         place: Where it is started; what a user's project would be.
+        ready: The command, loaded; what a call of this object runs.
         environment: All that it sees of the environment.
     """
 
     place: Path
+    ready: ReadyCommand
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        return {**kept, "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "error", **self.environment}
+        return {**started_with(), **self.environment}
 
-    def __call__(self, *arguments: str, stdin: int = subprocess.DEVNULL, **environment: str) -> Done:
-        done = subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.place,
-            env=self.variables | environment,
-            stdin=stdin,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-        return Done(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+    def __call__(self, *arguments: str, stdin: int | None = None, **environment: str) -> Done:
+        """One run in a forked process, which spares it the start of Python; what the start is about uses `anew`."""
+        with TemporaryFile() as out, TemporaryFile() as err, Path(os.devnull).open("rb") as nothing:
+            code = self.ready.run(
+                arguments,
+                folder=self.place,
+                environment=self.variables | environment,
+                streams=(nothing.fileno() if stdin is None else stdin, out.fileno(), err.fileno()),
+            )
+            out.seek(0)
+            err.seek(0)
+            return Done(code=code, out=out.read().decode(), err=err.read().decode())
+
+    def anew(self, *arguments: str) -> Done:
+        """One run of the installed command, as its users start it."""
+        with self.started(*arguments) as process:
+            out, err = process.communicate(timeout=PATIENCE_S)
+        return Done(code=process.returncode, out=out.decode(), err=err.decode())
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -112,10 +118,24 @@ def url_of(access: ServerAccess, database: str, *, user: str = "") -> str:
     return f"postgresql:///{quote(database, safe='')}?{place}"
 
 
+def started_with() -> dict[str, str]:
+    """The environment of every run."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "error"}
+
+
+@pytest.fixture(scope="session")
+def ready() -> Iterator[ReadyCommand]:
+    """The command, loaded once for all tests of a worker."""
+    command = ReadyCommand(started_with())
+    yield command
+    command.close()
+
+
 @pytest.fixture
-def offline(folder: Folder) -> Squizzle:
+def offline(folder: Folder, ready: ReadyCommand) -> Squizzle:
     """The command without any database."""
-    return Squizzle(place=folder.path.parent)
+    return Squizzle(place=folder.path.parent, ready=ready)
 
 
 @pytest.fixture
@@ -124,9 +144,9 @@ def url(access: ServerAccess, database: str) -> str:
 
 
 @pytest.fixture
-def squizzle(folder: Folder, url: str) -> Squizzle:
+def squizzle(folder: Folder, ready: ReadyCommand, url: str) -> Squizzle:
     """The command with DATABASE_URL."""
-    return Squizzle(place=folder.path.parent, environment={"DATABASE_URL": url})
+    return Squizzle(place=folder.path.parent, ready=ready, environment={"DATABASE_URL": url})
 
 
 @pytest.fixture
