@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from psycopg import sql
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.programs import ClientPrograms, find_programs
+from tests.support.scratch import new_database
 
 # Debian's and the PGDG's folders, the newest last; the embedded server is always there.
 SYSTEM_FOLDERS = sorted(
@@ -71,11 +71,8 @@ def control(access: ServerAccess) -> Iterator[Connection]:
 @pytest.fixture
 def database(control: Connection) -> Iterator[str]:
     """An empty database, dropped afterwards together with everything whose name begins with its own."""
-    name = f"t_{secrets.token_hex(4)}"
-    control.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    yield name
-    for (found,) in control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (name,)):
-        control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(found)))
+    with new_database(control, sql.SQL("TEMPLATE template0")) as name:
+        yield name
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def url_of(access: ServerAccess, database: str, *, user: str = "") -> str:
 
 def started_with() -> dict[str, str]:
     """The environment of every run."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "error"}
 
 
