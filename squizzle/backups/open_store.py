@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.store import BackupStore
+from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import InvalidInputError
 
 
@@ -19,13 +19,11 @@ def open_store(address: str) -> BackupStore:
     Raises:
         InvalidInputError: It is no address of a store.
     """
-    parts = urlsplit(address)
-    if not parts.scheme and address:
-        return FolderStore(Path(address))
-    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
-        return FolderStore(Path(unquote(parts.path)))
+    folder = folder_of_address(address)
+    if folder is not None:
+        return FolderStore(folder)
     # The address itself is not repeated: somebody may have written a password into it.
     raise InvalidInputError(
-        f"a store's address cannot begin with {parts.scheme or 'nothing'!r}",
+        f"a store's address cannot begin with {urlsplit(address).scheme or 'nothing'!r}",
         hint="write file:///absolute/folder",
     )

@@ -23,9 +23,11 @@ VERB_GROUP = "squizzle.verbs"
 _VERBS = {
     "adopt": "squizzle.cli.adopt",
     "apply": "squizzle.cli.migrate",
+    "archive-wal": "squizzle.cli.archive_wal",
     "backup": "squizzle.cli.backup",
     "backups": "squizzle.cli.backups",
     "digest": "squizzle.cli.inspect",
+    "fetch-wal": "squizzle.cli.fetch_wal",
     "generate-rollback": "squizzle.cli.reverse",
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",
