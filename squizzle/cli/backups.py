@@ -62,12 +62,21 @@ def store_of(address: str | None, config: Config) -> BackupStore:
     Raises:
         InvalidInputError: None was named, or it is no address of a store.
     """
+    return open_store(store_address(address, config))
+
+
+def store_address(address: str | None, config: Config) -> str:
+    """The address of the store that was named, here or in squizzle.toml.
+
+    Raises:
+        InvalidInputError: None was named.
+    """
     chosen = address or config.backups.store
     if not chosen:
         raise InvalidInputError(
             "no store named", hint="give --store file:///folder, or write it to squizzle.toml: [backups] store"
         )
-    return open_store(chosen)
+    return chosen
 
 
 @click.group(invoke_without_command=True)

@@ -37,6 +37,7 @@ _VERBS = {
     "status": "squizzle.cli.status",
     "verify": "squizzle.cli.inspect",
     "verify-backup": "squizzle.cli.verify_backup",
+    "wal": "squizzle.cli.wal",
 }
 
 # An interrupted program says so by 128 + SIGINT, as shells do.

@@ -54,6 +54,7 @@ class Lab:
     program: str
     store: Path
     base: Path
+    segment_bytes: int
 
     def archived(self) -> list[str]:
         place = next((self.store / "wal").iterdir())
@@ -111,7 +112,7 @@ def lab(request: pytest.FixtureRequest, project_root: Path, tmp_path_factory: py
     settings = drill_settings(runtime.major, throwaway=True)
     settings |= {"archive_command": f"{program} archive-wal %p %f --store {store}", "min_wal_size": "64MB"}
     try:
-        cluster.create(settings, from_template=False)
+        cluster.create(settings)
         if request.param == "embedded":
             runtime.run([runtime.bin_folder / "pg_resetwal", "--wal-segsize=1", "-D", cluster.layout.data])
         address = cluster.start(guarded=True)
@@ -121,7 +122,15 @@ def lab(request: pytest.FixtureRequest, project_root: Path, tmp_path_factory: py
         copy = [runtime.bin_folder / "pg_basebackup", "-D", base, "--wal-method=none", "--checkpoint=fast", "--no-sync"]
         to = ["-h", address.socket_folder, "-p", str(address.port), "-U", address.user]
         subprocess.run([*copy, *to], check=True, capture_output=True, timeout=60)
-        yield Lab(runtime=runtime, cluster=cluster, access=access_to(address), program=program, store=store, base=base)
+        yield Lab(
+            runtime=runtime,
+            cluster=cluster,
+            access=access_to(address),
+            program=program,
+            store=store,
+            base=base,
+            segment_bytes=(1 if request.param == "embedded" else 16) << 20,
+        )
     finally:
         cluster.destroy()
 

@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.wal.archive import FolderArchive
+from squizzle.backups.wal.archiver import archiver_problems, read_archiver
+from squizzle.backups.wal.check import check_cluster
 from squizzle.backups.wal.transfer import archive_wal
+from squizzle.cli.main import run
 from squizzle.errors import EmbeddedServerError, ToolError
 from squizzle.postgres.access import connect
 from tests.integration.backups.wal.conftest import PROGRAM, Lab
 from tests.integration.conftest import SERVERS
 from tests.support.mounts import PAGE_BYTES, small_disk
+from tests.support.processes import wait_until
 from tests.support.wal import SEGMENT_BYTES, SYSTEM, write_segment
 
 Copy = Callable[[], Path]
@@ -34,6 +38,11 @@ def test_a_copy_is_recovered_from_our_archive_to_a_name(lab: Lab, steps: dict[st
     archived = lab.archived()
     assert set(steps.values()) < set(archived)
     assert [name for name in archived if name.endswith(".backup")]
+    (system_identifier,) = FolderArchive(lab.store).clusters()
+    found = check_cluster(FolderArchive(lab.store), system_identifier, read=True)
+    assert (found.problems, found.segment_bytes) == ((), lab.segment_bytes)
+    (run,) = found.timelines[0].runs
+    assert run.last == steps["third"]
     before = {path: path.stat().st_mtime_ns for path in lab.store.rglob("*")}
 
     assert rows(lab, lab.store, target="after-second") == 3000
@@ -74,6 +83,35 @@ def test_a_damaged_segment_stops_recovery_and_is_named(lab: Lab, steps: dict[str
 
     with pytest.raises(EmbeddedServerError, match=f"{steps['second']} in .* is damaged: its content is not what its"):
         rows(lab, store, target=None)
+
+
+@pytest.mark.parametrize("lab", SERVERS[:1], indirect=True)
+def test_what_is_wrong_between_a_server_and_its_archive_is_said(
+    lab: Lab, steps: dict[str, str], tmp_path: Path
+) -> None:
+    archive = FolderArchive(lab.store)
+    with connect(lab.access, "postgres", purpose="test") as session:
+        # The server learns it a moment after the file is there.
+        wait_until(lambda: read_archiver(session).last_archived == steps["third"], "the server has counted it")
+        well = read_archiver(session)
+        assert (well.on, well.last_archived, well.waiting) == (True, steps["third"], 0)
+        assert archiver_problems(well, archive) == ()
+        url = f"postgresql://postgres@/postgres?host={lab.access.host}&port={lab.access.port}"
+        assert run(["wal", "--store", str(lab.store), "--url", url]) == 0
+        (elsewhere,) = archiver_problems(well, FolderArchive(tmp_path))
+        assert f"says that {steps['third']} is archived" in elsewhere
+
+        session.execute("ALTER SYSTEM SET archive_command = 'false'")
+        session.execute("SELECT pg_reload_conf()")
+        session.execute("INSERT INTO t VALUES (1)")
+        row = session.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+        wait_until(lambda: read_archiver(session).is_failing, "archiving fails")
+        (failing,) = archiver_problems(read_archiver(session), archive)
+        assert row is not None
+        assert f"archiving fails since {row[0]}" in failing
+        assert "1 wait)" in failing
+        session.execute("ALTER SYSTEM RESET archive_command")
+        session.execute("SELECT pg_reload_conf()")
 
 
 def test_killed_at_any_instant_it_recovers_by_itself(tmp_path: Path, project_root: Path) -> None:

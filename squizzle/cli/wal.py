@@ -1,0 +1,123 @@
+"""The verb that looks an archive of the write-ahead log through: gaps, damage, what the server still has to send."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from squizzle.backups.wal.archive import open_archive
+from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
+from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster
+from squizzle.cli.backups import store_address
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import JsonDocument, print_result, table
+from squizzle.errors import BackupDamagedError, InvalidInputError
+from squizzle.postgres.access import connect
+
+
+@click.command()
+@click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store.")
+@click.option("--check", is_flag=True, help="Read every file again; takes as long as reading does.")
+@common_options
+def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
+    """Show what an archive of the write-ahead log holds, and whether a segment is missing, damaged or foreign.
+
+    With --env, --url or DATABASE_URL: only that server's cluster, and whether the server's archiving works. Exit codes:
+    0 whole; 7 something is missing or damaged, each problem is named.
+
+    \b
+    Examples:
+      squizzle wal --store file:///var/backups/shop
+      squizzle wal --store file:///var/backups/shop --check --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    archive = open_archive(store_address(address, invocation.config))
+    archiver = _archiver(invocation)
+    clusters = (archiver.system_identifier,) if archiver else archive.clusters()
+    if not set(clusters) & set(archive.clusters()):
+        raise InvalidInputError(
+            f"{archive.address} has no archive" + (f" of the cluster {clusters[0]}" if archiver else ""),
+            hint="let the server fill it: archive_command = 'squizzle archive-wal %p %f --store …'",
+        )
+    found = [check_cluster(archive, one, read=check) for one in clusters]
+    more = archiver_problems(archiver, archive) if archiver else ()
+    document = {
+        "archives": [_document(one) for one in found],
+        "server": _archiver_document(archiver, more) if archiver else None,
+    }
+    problems = [*(problem for one in found for problem in one.problems), *more]
+    print_result(document, _text(found, archiver, problems), as_json=invocation.as_json)
+    return BackupDamagedError.code if problems else 0
+
+
+def _archiver(invocation: Invocation) -> Archiver | None:
+    if not (invocation.environment or invocation.url or os.environ.get("DATABASE_URL")):
+        return None
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="wal", read_only=True) as connection:
+        return read_archiver(connection)
+
+
+def _document(found: ClusterArchive) -> JsonDocument:
+    return {
+        "system_identifier": found.system_identifier,
+        "segment_bytes": found.segment_bytes,
+        "read": found.read,
+        "timelines": [_timeline_document(one) for one in found.timelines],
+        "problems": list(found.problems),
+    }
+
+
+def _timeline_document(timeline: Timeline) -> JsonDocument:
+    return {
+        "timeline": timeline.number,
+        "parent": timeline.parent,
+        "fork_lsn": timeline.fork_lsn,
+        "partial": timeline.partial,
+        "runs": [
+            {
+                "first": run.first,
+                "last": run.last,
+                "segments": run.segments,
+                "from_lsn": run.from_lsn,
+                "to_lsn": run.to_lsn,
+                "from_time": run.from_time.isoformat(),
+                "to_time": run.to_time.isoformat(),
+            }
+            for run in timeline.runs
+        ],
+    }
+
+
+def _archiver_document(archiver: Archiver, problems: tuple[str, ...]) -> JsonDocument:
+    return {
+        "archive_mode": archiver.on,
+        "archived": archiver.archived,
+        "last_archived": archiver.last_archived,
+        "failed": archiver.failed,
+        "last_failed": archiver.last_failed,
+        "waiting": archiver.waiting,
+        "problems": list(problems),
+    }
+
+
+def _text(found: list[ClusterArchive], archiver: Archiver | None, problems: list[str]) -> str:
+    rows = [
+        (one.system_identifier, str(timeline.number), *_row(run))
+        for one in found
+        for timeline in one.timelines
+        for run in timeline.runs
+    ]
+    lines = [table(("cluster", "timeline", "first", "last", "from", "to", "stored"), rows)] if rows else []
+    if archiver:
+        waiting = "?" if archiver.waiting is None else archiver.waiting
+        lines.append(f"server: last archived {archiver.last_archived or 'nothing'}, waiting {waiting}")
+    lines += [f"PROBLEM: {one}" for one in problems]
+    if not problems:
+        read = all(one.read for one in found)
+        lines.append("whole: every file was read" if read else "no gaps; --check reads every file, too")
+    return "\n".join(lines)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    return (run.first, run.last, run.from_lsn, run.to_lsn, f"{run.to_time:%Y-%m-%d %H:%M %Z}")
