@@ -33,6 +33,7 @@ _VERBS = {
     "lint": "squizzle.cli.lint",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
+    "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
     "status": "squizzle.cli.status",
     "verify": "squizzle.cli.inspect",

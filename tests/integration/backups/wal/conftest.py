@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import psycopg
 import pytest
 
+from squizzle.backups.wal.restore_point import RestorePoint, make_restore_point
 from squizzle.errors import ConnectionFailedError, EmbeddedServerError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, ClusterStatus, Runtime, drill_settings, find_runtime
@@ -55,6 +56,7 @@ class Lab:
     store: Path
     base: Path
     segment_bytes: int
+    segments: dict[str, str] = field(default_factory=dict)
 
     def archived(self) -> list[str]:
         place = next((self.store / "wal").iterdir())
@@ -136,16 +138,24 @@ def lab(request: pytest.FixtureRequest, project_root: Path, tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def steps(lab: Lab) -> dict[str, str]:
-    """A thousand rows more in each of three segments, a name between the second and the third; segments by step."""
-    segments = {}
+def steps(lab: Lab, mark: RestorePoint) -> dict[str, str]:
+    """A thousand rows more in each of three segments, a mark between the second and the third; segments by step."""
+    assert mark.segment in lab.segments.values()
+    return lab.segments
+
+
+@pytest.fixture(scope="module")
+def mark(lab: Lab) -> RestorePoint:
+    """The mark behind the second thousand rows."""
+    point = None
     with connect(lab.access, "postgres", purpose="test") as session:
         for step in ("first", "second", "third"):
             session.execute("INSERT INTO t SELECT n FROM generate_series(1, 1000) n")
             if step == "second":
-                session.execute("SELECT pg_create_restore_point('after-second')")
-            segments[step] = lab.switch_and_wait(session)
-    return segments
+                point = make_restore_point(session, "after-second", suffix="a1b2c3")
+            lab.segments[step] = lab.switch_and_wait(session)
+    assert point is not None
+    return point
 
 
 @pytest.fixture
