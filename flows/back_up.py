@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
@@ -35,7 +35,9 @@ manifest is damaged or missing. A run that is killed leaves nothing that could b
 """
 
 Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database to save.")]
-Store = Annotated[BackupFolder, Field(title="Store", description="Where to. Not on the database's own disk.")]
+Store = Annotated[
+    BackupFolder | BackupBucket, Field(title="Store", description="Where to. Not on the database's own disk.")
+]
 Kind = Annotated[
     Literal["full", "schema", "data", "globals", "physical", "incremental"],
     Field(

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupFolder
+from blocks import BackupBucket, BackupFolder
 from blocks.references import refuse_inline
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
@@ -28,7 +28,7 @@ Results are kept beside each backup. Nothing is removed, and no database of your
 server of our own that goes away again. It ends *Completed* only when everything passed; an empty store is no pass.
 """
 
-Store = Annotated[BackupFolder, Field(title="Store", description="Which backups to look at.")]
+Store = Annotated[BackupFolder | BackupBucket, Field(title="Store", description="Which backups to look at.")]
 Restore = Annotated[
     bool, Field(title="Restore", description="Also restore the newest ones; needs room for the largest database.")
 ]

@@ -6,7 +6,7 @@ import logging
 import secrets
 from datetime import timedelta
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.catalogue import check_chain, known_backups, read_catalogue, remove_backup, verify_files
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
 from squizzle.backups.order import Order, Progress
@@ -51,7 +51,9 @@ class _Log:
 
 
 @step("Take a backup", timeout=timedelta(hours=12), detail=_taken)
-def take_backup(database: PostgresDatabase, store: BackupFolder, *, kind: BackupKind = BackupKind.FULL) -> Backup:
+def take_backup(
+    database: PostgresDatabase, store: BackupFolder | BackupBucket, *, kind: BackupKind = BackupKind.FULL
+) -> Backup:
     """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
     access = database.access()
@@ -71,13 +73,13 @@ def _verified(proof: Proof) -> str:
 
 
 @step("Read every file of the backup again", timeout=timedelta(hours=12), detail=_verified)
-def verify_backup(store: BackupFolder, backup: Backup) -> Proof:
+def verify_backup(store: BackupFolder | BackupBucket, backup: Backup) -> Proof:
     """Compare every file with the manifest; the result is put beside it."""
     return verify_files(store.open(), backup, by=run_name())
 
 
 @step("Read the catalogue", timeout=timedelta(minutes=30), detail=lambda found: f"{len(found)} of this kind")
-def earlier_backups(store: BackupFolder, backup: Backup) -> tuple[Backup, ...]:
+def earlier_backups(store: BackupFolder | BackupBucket, backup: Backup) -> tuple[Backup, ...]:
     """Every backup of the same kind and database that the store holds, for the trend; newest first."""
     entries = known_backups(read_catalogue(store.open()))
     same = (backup.kind, backup.database, backup.system_identifier)
@@ -93,7 +95,7 @@ def _looked_at(found: StoreCheck) -> str:
 
 
 @step("Read every file of every backup again", timeout=timedelta(hours=24), detail=_looked_at)
-def check_store(store: BackupFolder, *, restore: bool) -> StoreCheck:
+def check_store(store: BackupFolder | BackupBucket, *, restore: bool) -> StoreCheck:
     """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place."""
     place = store.open()
     entries = read_catalogue(place)
@@ -125,7 +127,7 @@ def _pruned(removed: tuple[str, ...]) -> str:
 
 
 @step("Remove backups that are out of date", timeout=timedelta(hours=2), detail=_pruned)
-def prune_backups(store: BackupFolder, retention: Retention) -> tuple[str, ...]:
+def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> tuple[str, ...]:
     """Remove what retention lets go; returns the ids.
 
     Raises:

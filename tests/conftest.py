@@ -1,13 +1,19 @@
-"""What all tests share: where things are, and where temporary things go."""
+"""What all tests share: where things are, where temporary things go, and one whole backup as a record."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from squizzle.backups.records import Backup, BackupFile, BackupKind
+from squizzle.backups.s3.settings import S3Settings
+from squizzle.proof.records import DatabaseDigest, SchemaDigest, SchemaObject, TableDigest
 from tests.support.memory import move_temp_folder_to_memory
+from tests.support.seaweed import seaweed
 
 ROOT = Path(__file__).resolve().parents[1]
 MEMORY_FOLDER = pytest.StashKey[Path]()
@@ -32,3 +38,61 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def shop() -> Path:
     return ROOT / "examples" / "shop"
+
+
+@pytest.fixture(scope="session")
+def shop_digest() -> DatabaseDigest:
+    """Two tables, one of them with rows, an index and a sequence."""
+    objects = (
+        SchemaObject(kind="column", name="public.users.id", parent="public.users", strict="c1", logical="c1"),
+        SchemaObject(kind="index", name="public.users_pkey", parent="public.users", strict="i1", logical="i1"),
+        SchemaObject(kind="table", name="public.orders", parent="", strict="t1", logical="t1"),
+        SchemaObject(kind="table", name="public.users", parent="", strict="t2", logical="t2"),
+    )
+    return DatabaseDigest(
+        schema=SchemaDigest(strict="s" * 64, logical="l" * 64, objects=objects),
+        tables=(
+            TableDigest(table="public.orders", rows=0, digest="0"),
+            TableDigest(table="public.users", rows=1500, digest="-81985529216486896"),
+        ),
+        sequences={"public.users_id_seq": 1500, "public.orders_id_seq": None},
+    )
+
+
+@pytest.fixture(scope="session")
+def backup(shop_digest: DatabaseDigest) -> Backup:
+    return Backup(
+        id="20250301T120000Z-shop-abcdef",
+        kind=BackupKind.FULL,
+        store="file:///backups",
+        location="20250301T120000Z-shop-abcdef",
+        started_at=datetime(2025, 3, 1, 12, 0, tzinfo=UTC),
+        duration=timedelta(milliseconds=1234),
+        database="shop",
+        identity_id="8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10",
+        system_identifier="7300000000000000001",
+        migration_version="0012",
+        lsn="0/1A2B3C4",
+        server_version=180006,
+        client_version="18.6",
+        files=(
+            BackupFile(path="dump/3312.dat.gz", size_bytes=1_500_000, sha256="a" * 64),
+            BackupFile(path="dump/toc.dat", size_bytes=2048, sha256="b" * 64),
+        ),
+        digest=shop_digest,
+    )
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real S3 server."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_endpoint: str) -> S3Settings:
+    """A bucket there; every test takes a place of its own in it."""
+    from tests.support.buckets import make_bucket  # noqa: PLC0415 - boto3, for the few tests with a bucket
+
+    return make_bucket(s3_endpoint)

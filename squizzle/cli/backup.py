@@ -28,7 +28,7 @@ _FILE_EVERY_S = 30.0
 
 @click.command()
 @click.argument("kind", type=click.Choice([kind.value for kind in TAKERS]))
-@click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store.")
+@click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Parallel sessions of pg_dump.")
 @click.option("--no-role-passwords", is_flag=True, help="Leave the hashes of the roles' passwords out.")
 @click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room; the manifest says why.")

@@ -50,7 +50,12 @@ def store_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else."),
         click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml."),
-        click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store."),
+        click.option(
+            "--store",
+            "address",
+            metavar="URL",
+            help="file:///folder or s3://…; without it: [backups] store.",
+        ),
     ):
         verb = option(verb)
     return verb
@@ -74,7 +79,8 @@ def store_address(address: str | None, config: Config) -> str:
     chosen = address or config.backups.store
     if not chosen:
         raise InvalidInputError(
-            "no store named", hint="give --store file:///folder, or write it to squizzle.toml: [backups] store"
+            "no store named",
+            hint="give --store file:///folder (or s3://…), or write it to squizzle.toml: [backups] store",
         )
     return chosen
 

@@ -24,7 +24,7 @@ _EXIT_CODES = {
 
 @click.command("verify-backup")
 @click.argument("backup_id", metavar="ID")
-@click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store.")
+@click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--restore", is_flag=True, help="Restore it to a scratch place and compare it row by row.")
 @common_options
 def verify_backup(invocation: Invocation, backup_id: str, address: str | None, *, restore: bool) -> int:

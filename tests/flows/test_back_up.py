@@ -11,16 +11,19 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from pydantic import SecretStr
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.back_up import back_up
 from flows.check_backups import check_backups
 from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.notes import read_notes
 from squizzle.backups.proofs import ProofKind, StoreCheck, Verdict
 from squizzle.backups.records import Backup
+from squizzle.backups.s3.settings import S3Settings
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
+from tests.support.buckets import place_in
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -76,6 +79,32 @@ def test_a_backup_is_published_verified_and_reported(
     assert str(found[f"{key}-trend"].data).startswith("data:image/png;base64,")
     password = database.password.get_secret_value()
     assert all(password not in str(one.data) for one in found.values())
+
+
+def test_a_bucket_chosen_by_reference_takes_a_backup(database: PostgresDatabase, bucket: S3Settings) -> None:
+    name = f"bucket-{secrets.token_hex(3)}"
+    place = place_in(bucket)
+    assert place.access_key is not None
+    assert place.secret_key is not None
+    assert place.endpoint is not None
+    document = BackupBucket(
+        bucket=place.bucket,
+        prefix=f"/{place.prefix}/",
+        region="us-east-1",
+        endpoint=place.endpoint,
+        access_key=place.access_key,
+        secret_key=SecretStr(place.secret_key),
+    ).save(name)
+
+    # As the form sends it: the union has to be told apart by the document, not by the fields.
+    state = back_up(database=database, store={"$ref": str(document)}, kind="schema", return_state=True)
+
+    assert state.is_completed(), state.message
+    backup = state.result()
+    assert isinstance(backup, Backup)
+    store = BackupBucket.load(name).open()
+    assert store.list_ids() == (backup.id,)
+    assert read_notes(store, backup.id).last(ProofKind.FILES) is not None
 
 
 def test_old_backups_go_only_after_a_verified_one_and_never_when_the_store_has_a_hole(

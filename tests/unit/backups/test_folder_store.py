@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.dump import new_backup_id
-from squizzle.backups.files import MANIFEST_NAME, check_files, describe_files
+from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import from_json, manifest_hash, to_json
 from squizzle.backups.records import Backup, PreviousBackup
-from squizzle.backups.store import notes_of, previous_backup
-from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
+from squizzle.backups.store import previous_backup
+from squizzle.errors import InvalidInputError
 
 
 @pytest.fixture
@@ -42,15 +41,6 @@ def test_a_published_backup_is_there_with_its_manifest_and_its_files(store: Fold
     assert sorted(path.name for path in store.folder.iterdir()) == [backup.id]
 
 
-def test_while_it_is_written_a_backup_is_not_there(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as incoming:
-        (incoming.folder / "dump.dat").write_text("half")
-        assert store.list_ids() == ()
-        with pytest.raises(InvalidInputError, match="there is no backup"):
-            store.read(backup.id)
-        assert not (store.folder / backup.id).exists()
-
-
 def test_the_manifest_is_there_the_moment_the_name_is(store: FolderStore, backup: Backup) -> None:
     with store.receive(backup.id) as incoming:
         incoming.publish(backup)
@@ -59,64 +49,11 @@ def test_the_manifest_is_there_the_moment_the_name_is(store: FolderStore, backup
         assert from_json(manifest.read_text(encoding="utf-8"), source="m") == backup
 
 
-@pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt(), ValueError("anything")])
-def test_what_is_unfinished_is_removed_whatever_went_wrong(
-    store: FolderStore, backup: Backup, error: BaseException
-) -> None:
-    def fail() -> None:
-        with store.receive(backup.id) as incoming:
-            (incoming.folder / "dump").mkdir()
-            (incoming.folder / "dump" / "half.dat").write_text("half")
-            raise error
-
-    with pytest.raises(type(error)):
-        fail()
-    assert list(store.folder.iterdir()) == []
-    assert store.list_ids() == ()
-
-
-def test_what_was_never_published_is_removed(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as incoming:
-        (incoming.folder / "dump.dat").write_text("half")
-
-    assert list(store.folder.iterdir()) == []
-
-
 def test_nobody_else_can_look_into_what_is_being_written(store: FolderStore, backup: Backup) -> None:
     with store.receive(backup.id) as incoming:
         assert stat.S_IMODE(incoming.folder.stat().st_mode) == 0o700
     published = receive(store, backup)
     assert stat.S_IMODE(store.path_of(published).stat().st_mode) == 0o700
-
-
-def test_a_backup_never_replaces_another_one(store: FolderStore, backup: Backup) -> None:
-    first = receive(store, backup, "the first")
-
-    with pytest.raises(ToolError, match="nothing was published"):
-        receive(store, backup, "the second")
-
-    check_files(first, store.path_of(first))
-    assert sorted(path.name for path in store.folder.iterdir()) == [backup.id]
-
-
-def test_the_newest_backup_comes_first(store: FolderStore, backup: Backup) -> None:
-    ids = ["20250301T120000Z-shop-aaaaaa", "20250301T120001Z-shop-000000", "20241231T235959Z-shop-ffffff"]
-    for one in ids:
-        receive(store, replace(backup, id=one, location=one))
-
-    assert store.list_ids() == (ids[1], ids[0], ids[2])
-
-
-def test_leftovers_and_strangers_are_no_backups(store: FolderStore, backup: Backup) -> None:
-    receive(store, backup)
-    unfinished = store.folder / ".unfinished-20250302T120000Z-shop-abcdef"
-    for folder in (unfinished, store.folder / "lost+found", store.folder / ".hidden"):
-        folder.mkdir()
-    (unfinished / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
-    (store.folder / ".hidden" / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
-    (store.folder / "README").write_text("not a backup")
-
-    assert store.list_ids() == (backup.id,)
 
 
 def test_a_store_that_does_not_exist_is_empty(tmp_path: Path) -> None:
@@ -143,15 +80,6 @@ def test_only_a_backup_of_this_store_can_be_read(store: FolderStore, backup: Bac
         store.read(name)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"manifest_sha256": "x", "manifest": {}}'])
-def test_a_damaged_manifest_is_refused(store: FolderStore, backup: Backup, content: bytes) -> None:
-    published = receive(store, backup)
-    (store.path_of(published) / MANIFEST_NAME).write_bytes(content)
-
-    with pytest.raises(BackupDamagedError, match=MANIFEST_NAME):
-        store.read(backup.id)
-
-
 def test_a_store_that_cannot_be_made_is_refused(tmp_path: Path, backup: Backup) -> None:
     (tmp_path / "file").write_text("in the way")
 
@@ -165,44 +93,6 @@ def test_the_id_of_a_backup_sorts_by_time_and_is_a_safe_name(backup: Backup) -> 
 
     assert made == "20250301T120000Z----Gr--e--x-abcdef"
     assert len(new_backup_id("x" * 500, now=backup.started_at, suffix="abcdef")) < 80
-
-
-# --- files that arrive as a stream ---------------------------------------------------------------------------------
-
-
-def test_a_streamed_file_is_described_with_the_others_in_order_of_the_paths(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as incoming:
-        (incoming.folder / "z.dat").write_bytes(b"last")
-        streamed = incoming.stream("cluster/base.tar", io.BytesIO(b"0123456789" * 200_000))
-        described = replace(backup, files=incoming.describe())
-        incoming.publish(described)
-
-    assert streamed.size_bytes == 2_000_000
-    assert [one.path for one in described.files] == ["cluster/base.tar", "z.dat"]
-    with store.fetch(described) as folder:
-        assert describe_files(folder) == described.files
-        assert (folder / "cluster" / "base.tar").read_bytes()[-10:] == b"0123456789"
-
-
-def test_a_streamed_file_replaces_no_other(store: FolderStore, backup: Backup) -> None:
-    with store.receive(backup.id) as incoming:
-        incoming.stream("a", io.BytesIO(b"first"))
-        with pytest.raises(ToolError, match="File exists"):
-            incoming.stream("a", io.BytesIO(b"second"))
-
-
-# --- what is removed, and what was left ----------------------------------------------------------------------------
-
-
-def test_a_removed_backup_is_gone_and_the_others_stay(store: FolderStore, backup: Backup) -> None:
-    receive(store, backup)
-    other = receive(store, replace(backup, id="20250302T120000Z-shop-abcdef", location="20250302T120000Z-shop-abcdef"))
-
-    store.remove(backup.id)
-    store.remove(backup.id)
-    store.remove("../../etc")
-
-    assert [path.name for path in store.folder.iterdir()] == [other.id]
 
 
 def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(store: FolderStore, backup: Backup) -> None:
@@ -222,24 +112,6 @@ def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(stor
 
 def test_a_store_says_what_still_fits(tmp_path: Path) -> None:
     assert FolderStore(tmp_path / "not" / "yet").free_bytes() > 0
-
-
-# --- small texts ---------------------------------------------------------------------------------------------------
-
-
-def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(store: FolderStore, backup: Backup) -> None:
-    published = receive(store, backup)
-    store.put_text(f"{notes_of(backup.id)}/a.json", "1")
-    store.put_text(f"{notes_of(backup.id)}/a.json", "2")
-    store.put_text("removed/x.json", "3")
-
-    check_files(published, store.path_of(published))
-    assert store.texts(notes_of(backup.id)) == {"a.json": "2"}
-    assert store.texts("removed") == {"x.json": "3"}
-    assert store.list_ids() == (backup.id,)
-    store.remove_text("removed/x.json")
-    store.remove_text("removed/x.json")
-    assert store.texts("removed") == {} == store.texts("nowhere")
 
 
 # --- the chain of hashes -------------------------------------------------------------------------------------------
