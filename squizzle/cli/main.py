@@ -26,6 +26,7 @@ _VERBS = {
     "archive-wal": "squizzle.cli.archive_wal",
     "backup": "squizzle.cli.backup",
     "backups": "squizzle.cli.backups",
+    "changelog": "squizzle.cli.changelog",
     "digest": "squizzle.cli.inspect",
     "fetch-wal": "squizzle.cli.fetch_wal",
     "generate-rollback": "squizzle.cli.reverse",

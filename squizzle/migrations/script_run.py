@@ -77,7 +77,14 @@ class ScriptRun:
         self._at = 0
         self._started = time.monotonic()
         self._waited_before = watch.waited if watch else timedelta()
-        self._locks = LockTries(connection, plan.timeouts, step, watch=watch, on_wait=listener.on_wait)
+        self._locks = LockTries(
+            connection,
+            plan.timeouts,
+            name=step.migration.version,
+            next_step=partial(next_step, step),
+            watch=watch,
+            on_wait=listener.on_wait,
+        )
         self._state = DatabaseState.CHANGED if step.is_begun else DatabaseState.UNTOUCHED
         self._progress = step.progress or BatchProgress(script=())
         self._saver = RowSaver(connection, step, plan.schema, row_id)

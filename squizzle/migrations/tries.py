@@ -8,8 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from squizzle.errors import DatabaseState, LockTimeoutError
-from squizzle.migrations.failures import next_step
-from squizzle.migrations.records import PlannedMigration, Timeouts
+from squizzle.migrations.records import Timeouts
 from squizzle.migrations.watch import Blocker, SessionWatch, Wait, long_holders
 from squizzle.postgres.access import Connection
 
@@ -22,12 +21,13 @@ _SAY_EVERY_S = 5.0
 
 
 class LockTries:
-    """Tries the pieces of one script until their locks are granted; counts the tries.
+    """Tries the pieces of one piece of work until their locks are granted; counts the tries.
 
     Args:
-        connection: The session that runs the script.
+        connection: The session that works.
         timeouts: How many tries, and for how long.
-        step: The script, for messages.
+        name: What is tried, for messages: a script's version, or a table.
+        next_step: What to do after giving up, by what was left.
         watch: Knows who blocks; None when there is no second session.
         on_wait: Told about every try that was not granted.
     """
@@ -36,14 +36,16 @@ class LockTries:
         self,
         connection: Connection,
         timeouts: Timeouts,
-        step: PlannedMigration,
         *,
+        name: str,
+        next_step: Callable[[DatabaseState], str],
         watch: SessionWatch | None,
         on_wait: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._timeouts = timeouts
-        self._step = step
+        self._name = name
+        self._next_step = next_step
         self._watch = watch
         self._on_wait = on_wait
         self.tries = 1
@@ -55,7 +57,7 @@ class LockTries:
 
         Args:
             attempt: Leaves nothing behind when it raises LockTimeoutError.
-            state: What earlier pieces of the script left, for the message.
+            state: What earlier pieces of the work left, for the message.
             may_repeat: Asked after each such error: False when something was left behind after all.
 
         Raises:
@@ -87,12 +89,12 @@ class LockTries:
             raise LockTimeoutError(
                 f"{error.message} (try {number} of {self._timeouts.attempts}, for at most {seconds:.0f} s).{who}",
                 sqlstate=error.sqlstate,
-                hint=f"end what blocks, or choose a quieter moment; {next_step(self._step, state)}",
+                hint=f"end what blocks, or choose a quieter moment; {self._next_step(state)}",
                 database_state=state,
             ) from error
         on = f" on {wait.relation}" if wait and wait.relation else ""
         self._on_wait(
-            f"{self._step.migration.version}: lock{on} not granted, try {number} of {self._timeouts.attempts};"
+            f"{self._name}: lock{on} not granted, try {number} of {self._timeouts.attempts};"
             f" {blockers or 'who blocks is not known'}"
         )
         self._wait_without_queueing(wait, deadline)

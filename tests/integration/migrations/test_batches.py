@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from squizzle.errors import (
 from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress
 from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
 from squizzle.migrations.batches.standbys import StandbyLag, StandbyReader
+from squizzle.migrations.failures import next_step
 from squizzle.migrations.history import begin_row, ensure_history, read_history
 from squizzle.migrations.layouts.files import checksum
 from squizzle.migrations.listener import Listener
@@ -235,7 +237,14 @@ def run(
         plan=Plan(database=target.database, schema=target.schema, schema_digest="", steps=(step,), policy=policy),
         step=step,
         row_id=row_id,
-        locks=LockTries(connection, policy.timeouts, step, watch=None, on_wait=listener.on_wait),
+        locks=LockTries(
+            connection,
+            policy.timeouts,
+            name=step.migration.version,
+            next_step=partial(next_step, step),
+            watch=None,
+            on_wait=listener.on_wait,
+        ),
         watch=None,
         listener=listener,
         saver=RowSaver(connection, step, target.schema, row_id),

@@ -1,0 +1,1 @@
+"""The change log: row triggers that keep what was there before, for undoing single changes."""

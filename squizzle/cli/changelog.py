@@ -1,0 +1,136 @@
+"""The verbs of the change log: switching it on and off, and what it holds."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from squizzle.backups.change_log.reading import coverage, read_log_status
+from squizzle.backups.change_log.records import LoggedTable, LogStatus
+from squizzle.backups.change_log.switching import disable as switch_off
+from squizzle.backups.change_log.switching import enable as switch_on
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import JsonDocument, print_result, say, table
+from squizzle.errors import InvalidInputError, RefusedError
+from squizzle.postgres.access import Connection, connect
+
+_TABLES = click.option(
+    "--table", "tables", multiple=True, required=True, metavar="T", help="A table, or schema.table; may be repeated."
+)
+
+
+@click.group()
+def changelog() -> None:
+    """Keep every change of chosen tables, OLD and NEW, so that single ones can be taken back.
+
+    \b
+    Examples:
+      squizzle changelog enable --table orders --env staging
+      squizzle changelog status --env staging
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+
+
+@changelog.command()
+@_TABLES
+@common_options
+def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+    """Log every change of these tables from now on."""
+    access, target = invocation.target()
+    names = _names(tables, target.schema)
+    with connect(access, target.database, purpose="changelog enable") as connection:
+        _ask(invocation, f"log every change of {', '.join(tables)} in {target.database}")
+        switch_on(connection, target, names, on_wait=say)
+        _print_tables(connection, names, invocation, "logged")
+
+
+@changelog.command()
+@_TABLES
+@common_options
+def disable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+    """Log these tables no longer; what was logged stays."""
+    access, target = invocation.target()
+    names = _names(tables, target.schema)
+    with connect(access, target.database, purpose="changelog disable") as connection:
+        _ask(invocation, f"log {', '.join(tables)} in {target.database} no longer")
+        switch_off(connection, target, names, on_wait=say)
+        _print_tables(connection, names, invocation, "no longer logged")
+
+
+@changelog.command()
+@common_options
+def status(invocation: Invocation) -> None:
+    """Show what is logged since when, what is missing, and how large the log is."""
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="changelog status", read_only=True) as connection:
+        found = read_log_status(connection)
+    print_result(_status_document(found), _status_text(found), as_json=invocation.as_json)
+
+
+def _names(tables: tuple[str, ...], schema: str) -> tuple[tuple[str, str], ...]:
+    """(schema, name) of each, without doubles; a name with a dot says its schema itself."""
+    found = []
+    for one in tables:
+        before, dot, after = one.partition(".")
+        if not before or (dot and not after):
+            raise InvalidInputError(f"{one!r} is no name of a table", hint="write TABLE or SCHEMA.TABLE")
+        found.append((before, after) if dot else (schema, one))
+    return tuple(dict.fromkeys(found))
+
+
+def _ask(invocation: Invocation, action: str) -> None:
+    if invocation.yes:
+        return
+    if not sys.stdin.isatty():
+        raise RefusedError(f"nobody is there to answer: {action}?", hint="run it at a terminal, or add --yes")
+    if not click.confirm(f"{action}?", err=True):
+        raise RefusedError(f"{action}: the answer was no", hint="nothing was changed")
+
+
+def _print_tables(
+    connection: Connection, names: tuple[tuple[str, str], ...], invocation: Invocation, state: str
+) -> None:
+    newest: dict[tuple[str, str], LoggedTable] = {}
+    for one in coverage(connection):
+        newest.setdefault((one.schema, one.table), one)
+    found = [newest[name] for name in names if name in newest]
+    human = "\n".join(f"{one.name}: {state} since {one.until or one.since:%Y-%m-%d %H:%M:%S %Z}" for one in found)
+    print_result({"tables": [_table_document(one) for one in found]}, human, as_json=invocation.as_json)
+
+
+def _table_document(one: LoggedTable) -> JsonDocument:
+    return {
+        "schema": one.schema,
+        "table": one.table,
+        "key": one.key_columns,
+        "since": one.since.isoformat(),
+        "enabled_by": one.enabled_by,
+        "until": one.until.isoformat() if one.until else None,
+        "gaps": list(one.gaps),
+    }
+
+
+def _status_document(found: LogStatus) -> JsonDocument:
+    return {
+        "tables": [_table_document(one) for one in found.tables],
+        "size_bytes": found.size_bytes,
+        "rows": found.rows,
+        "oldest": found.oldest.isoformat() if found.oldest else None,
+    }
+
+
+def _status_text(found: LogStatus) -> str:
+    if not found.tables:
+        return "no table is logged; `squizzle changelog enable --table T` begins it"
+    rows = [
+        (
+            one.name,
+            f"{one.since:%Y-%m-%d %H:%M:%S %Z}",
+            f"{one.until:%Y-%m-%d %H:%M:%S %Z}" if one.until else "now",
+            "; ".join(one.gaps) or "complete",
+        )
+        for one in found.tables
+    ]
+    oldest = f"{found.oldest:%Y-%m-%d %H:%M:%S %Z}" if found.oldest else "none"
+    size = f"log: {found.size_bytes / 1e6:,.1f} MB, about {found.rows:,} changes, oldest {oldest}"
+    return "\n".join([table(("table", "since", "until", "state"), rows), "", size])
