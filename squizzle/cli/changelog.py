@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime
+from itertools import islice
 
 import click
 
+from squizzle.backups.change_log.changes import Change, changes_since
 from squizzle.backups.change_log.reading import coverage, read_log_status
 from squizzle.backups.change_log.records import LoggedTable, LogStatus
 from squizzle.backups.change_log.switching import disable as switch_off
 from squizzle.backups.change_log.switching import enable as switch_on
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
+from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
 
@@ -65,6 +70,72 @@ def status(invocation: Invocation) -> None:
     with connect(access, target.database, purpose="changelog status", read_only=True) as connection:
         found = read_log_status(connection)
     print_result(_status_document(found), _status_text(found), as_json=invocation.as_json)
+
+
+@changelog.command()
+@click.option("--table", "name", required=True, metavar="T", help="A table, or schema.table.")
+@click.option(
+    "--since", required=True, metavar="TIME", help="ISO time such as 2025-03-01T12:00+00:00, or an age: 30m, 2h."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="So many changes at most.")
+@common_options
+def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
+    """Show the changes of a table since a time, newest transaction first, each transaction whole."""
+    access, target = invocation.target()
+    (place,) = _names((name,), target.schema)
+    with connect(access, target.database, purpose="changelog show", read_only=True) as connection:
+        found = list(islice(changes_since(connection, place, _time(since, datetime.now(UTC))), limit + 1))
+    document = {"changes": [_change_document(one) for one in found[:limit]], "more": len(found) > limit}
+    lines = [
+        f"{one.logged_at:%Y-%m-%d %H:%M:%S %Z}  {one.xid}  {one.operation} {one.schema}.{one.table}"
+        f" {json.dumps(one.key, ensure_ascii=False)} by {one.role} ({one.application}): {one.old} -> {one.new}"
+        for one in found[:limit]
+    ]
+    print_result(
+        document, "\n".join(lines) or f"no change of {'.'.join(place)} since {since}", as_json=invocation.as_json
+    )
+    if len(found) > limit:
+        say(f"there are more than {limit}; --limit shows them")
+
+
+def _time(text: str, now: datetime) -> datetime:
+    """A point in time: an ISO time with its offset, or how long ago."""
+    try:
+        if text[-1:] in {"s", "m", "h", "d"}:
+            return now - parse_duration(text)
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or found.tzinfo is None:
+        raise InvalidInputError(
+            f"{text!r} is no time, or has no time zone",
+            hint="write 2025-03-01T12:00+00:00, or an age such as 30m, 2h, 1d",
+        )
+    return found
+
+
+def _change_document(one: Change) -> JsonDocument:
+    return {
+        **{
+            field: getattr(one, field)
+            for field in (
+                "id",
+                "xid",
+                "operation",
+                "schema",
+                "table",
+                "user",
+                "role",
+                "application",
+                "key",
+                "old_exact",
+                "new_exact",
+            )
+        },
+        "logged_at": one.logged_at.isoformat(),
+        "old": json.loads(one.old) if one.old else None,
+        "new": json.loads(one.new) if one.new else None,
+    }
 
 
 def _names(tables: tuple[str, ...], schema: str) -> tuple[tuple[str, str], ...]:

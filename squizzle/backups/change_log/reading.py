@@ -15,7 +15,7 @@ from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 _PACKAGE = "squizzle.backups.change_log"
-_NEEDS = "the rights of the owner of squizzle_log: nobody else may read the log"
+NEEDS = "the rights of the owner of squizzle_log: nobody else may read the log"
 
 
 def is_installed(connection: Connection) -> bool:
@@ -84,7 +84,7 @@ def coverage(connection: Connection) -> tuple[LoggedTable, ...]:
                 " FROM squizzle_log.logged_table ORDER BY disabled_at DESC NULLS FIRST, schema_name, table_name"
             ).fetchall()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="read the change log", needs=_NEEDS) from exc
+        raise translate_error(exc, doing="read the change log", needs=NEEDS) from exc
     triggers = read_triggers(connection)
     return tuple(_with_gaps(connection, one, triggers) for one in entries)
 
