@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import click
 
 from squizzle.backups.change_log.changes import Change, changes_since
-from squizzle.backups.change_log.reading import coverage, read_log_status
+from squizzle.backups.change_log.cost import measure_cost
+from squizzle.backups.change_log.pruning import find_prunable
+from squizzle.backups.change_log.pruning import prune as let_go
+from squizzle.backups.change_log.reading import coverage, read_log_status, require_table
 from squizzle.backups.change_log.records import LoggedTable, LogStatus
 from squizzle.backups.change_log.switching import disable as switch_off
 from squizzle.backups.change_log.switching import enable as switch_on
+from squizzle.backups.change_log.switching import refuse_unfit_table
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.identity import check_identity, read_identity
 
 _TABLES = click.option(
     "--table", "tables", multiple=True, required=True, metavar="T", help="A table, or schema.table; may be repeated."
@@ -40,10 +45,15 @@ def changelog() -> None:
 @_TABLES
 @common_options
 def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
-    """Log every change of these tables from now on."""
+    """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about."""
     access, target = invocation.target()
     names = _names(tables, target.schema)
     with connect(access, target.database, purpose="changelog enable") as connection:
+        for schema, name in names:
+            table_now = require_table(connection, schema, name)
+            refuse_unfit_table(table_now)
+            if not invocation.yes:
+                say(f"{schema}.{name}: {measure_cost(connection, table_now).sentence()}")
         _ask(invocation, f"log every change of {', '.join(tables)} in {target.database}")
         switch_on(connection, target, names, on_wait=say)
         _print_tables(connection, names, invocation, "logged")
@@ -70,6 +80,42 @@ def status(invocation: Invocation) -> None:
     with connect(access, target.database, purpose="changelog status", read_only=True) as connection:
         found = read_log_status(connection)
     print_result(_status_document(found), _status_text(found), as_json=invocation.as_json)
+
+
+@changelog.command()
+@click.option("--keep", metavar="AGE", help="Changes older than this go: 12h, 30d.")
+@click.option("--max-mb", type=click.IntRange(min=1), help="The oldest go until the log has room in so many megabytes.")
+@common_options
+def prune(invocation: Invocation, keep: str | None, max_mb: int | None) -> None:
+    """Show what would go from the log; with --yes, let it go. The space is used again by new changes."""
+    if keep is None and max_mb is None:
+        raise InvalidInputError("nothing says what may go", hint="give --keep AGE, --max-mb N, or both")
+    age = _age(keep) if keep is not None else None
+    access, target = invocation.target()
+    with connect(access, target.database, purpose="changelog prune", read_only=not invocation.yes) as connection:
+        check_identity(read_identity(connection), target.expected, database=target.database)
+        found = find_prunable(
+            connection, now=datetime.now(UTC), keep=age, max_bytes=max_mb * 1_000_000 if max_mb else None
+        )
+        gone = let_go(connection, found.before) if invocation.yes and found.before and found.changes else 0
+    before = f" before {found.before:%Y-%m-%d %H:%M:%S %Z}" if found.before else ""
+    human = f"{gone:,} changes{before} are gone" if invocation.yes else f"{found.changes:,} changes{before} would go"
+    document = {
+        "before": found.before.isoformat() if found.before else None,
+        "changes": found.changes,
+        "pruned": gone,
+        "dry_run": not invocation.yes,
+    }
+    print_result(document, human, as_json=invocation.as_json)
+    if found.changes and not invocation.yes:
+        say("nothing was changed; --yes lets them go")
+
+
+def _age(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise InvalidInputError(f"--keep {text!r}: {exc}", hint="write 12h or 30d") from exc
 
 
 @changelog.command()

@@ -170,6 +170,7 @@ def _refuse_gap(connection: Connection, entries: list[LoggedTable], since: Chang
             f"{name} was not logged at {at:%Y-%m-%d %H:%M:%S %Z}; the log has it since {first:%Y-%m-%d %H:%M:%S %Z}",
             hint="ask for a later time, or restore a backup beside the database",
         )
+    _refuse_pruned(connection, name, since)
     if isinstance(since, ChangeLogMark):
         now = mark(connection)
         if now.system_identifier != since.system_identifier or now.xid < since.xid:
@@ -177,3 +178,17 @@ def _refuse_gap(connection: Connection, entries: list[LoggedTable], since: Chang
                 "the mark was made in another cluster, whose transaction ids mean nothing here",
                 hint=f"ask by time: --since '{since.at.isoformat()}'",
             )
+
+
+def _refuse_pruned(connection: Connection, name: str, since: ChangeLogMark | datetime) -> None:
+    """By a mark, no pruned transaction may have been open then; by time, none can have changed anything since."""
+    if isinstance(since, ChangeLogMark):
+        query = "SELECT max(before) FROM squizzle_log.pruned WHERE xid >= pg_snapshot_xmin(%s::pg_snapshot)"
+        row = connection.execute(query, (since.snapshot,)).fetchone()
+    else:
+        row = connection.execute("SELECT max(before) FROM squizzle_log.pruned WHERE before > %s", (since,)).fetchone()
+    if row is not None and row[0] is not None:
+        raise CouldNotVerifyError(
+            f"changes of {name} before {row[0]:%Y-%m-%d %H:%M:%S %Z} were pruned",
+            hint="ask for a later time, or restore a backup beside the database",
+        )

@@ -36,6 +36,13 @@ CREATE TABLE IF NOT EXISTS squizzle_log.change (
 );
 CREATE INDEX IF NOT EXISTS change_logged_at ON squizzle_log.change USING brin (logged_at);
 
+-- How far back the log no longer reaches: changes before a time, the newest of which was made by this transaction.
+CREATE TABLE IF NOT EXISTS squizzle_log.pruned (
+    id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    before timestamptz NOT NULL,
+    xid xid8
+);
+
 -- AFTER each row, so that nothing it returns can matter. SECURITY DEFINER: who writes to the table needs no right here.
 -- The settings are those that what types print depends on: a session may have others, and the log must be one.
 CREATE OR REPLACE FUNCTION squizzle_log.log_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

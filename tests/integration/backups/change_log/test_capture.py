@@ -132,22 +132,22 @@ def test_partitions_old_and_new_are_logged_by_their_own_names(db: Connection, pl
 
 def test_values_come_back_exactly_whatever_the_session_prints(db: Connection, place: str) -> None:
     log(db, place, "odd")
+    db.execute(
+        "INSERT INTO odd (f, r, n, b, a, j, k, p, c, i, t, m, x) VALUES"
+        " ('NaN', 1.1, 123456789012345678901234567890123456789.10, '\\x00ff5c', '{1,NULL}',"
+        " '{\"a\": 1,  \"a\": \"\\u0000\"}', 'null', '(1,\"[ 1]\")', 'ab', '-1 day +2:03', '2024-05-06 07:08+00',"
+        " '12.50', 'public.goods'),"
+        " (0.1 + 0.2::float8, 'Infinity', 'NaN', '', '[0:1]={7,8}', NULL, NULL, NULL, NULL, '1 year', 'infinity',"
+        " NULL, NULL)"
+    )
+    db.execute("CREATE TEMP TABLE before AS SELECT md5(odd::text) FROM odd ORDER BY id")
     with db.transaction():
         for setting in (
             "extra_float_digits = -15", "intervalstyle = 'sql_standard'", "datestyle = 'SQL, DMY'",
             "bytea_output = 'escape'", "timezone = 'Asia/Kolkata'", "search_path = public",
         ):  # fmt: skip
             db.execute(f"SET LOCAL {setting}".encode())
-        db.execute(
-            "INSERT INTO odd (f, r, n, b, a, j, k, p, c, i, t, m, x) VALUES"
-            " ('NaN', 1.1, 123456789012345678901234567890123456789.10, '\\x00ff5c', '{1,NULL}',"
-            " '{\"a\": 1,  \"a\": \"\\u0000\"}', 'null', '(1,\"[ 1]\")', 'ab', '-1 day +2:03', '2024-05-06 07:08+00',"
-            " '12.50', 'public.goods'),"
-            " (0.1 + 0.2::float8, 'Infinity', 'NaN', '', '[0:1]={7,8}', NULL, NULL, NULL, NULL, '1 year', 'infinity',"
-            " NULL, NULL)"
-        )
-    db.execute("CREATE TEMP TABLE before AS SELECT md5(odd::text) FROM odd ORDER BY id")
-    db.execute("DELETE FROM odd")
+        db.execute("DELETE FROM odd")
     rows = db.execute(
         "SELECT md5((old_exact::odd)::text) FROM squizzle_log.change WHERE operation = 'DELETE' ORDER BY id"
     )
