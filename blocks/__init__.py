@@ -3,5 +3,6 @@
 from blocks.backup_bucket import BackupBucket
 from blocks.backup_folder import BackupFolder
 from blocks.postgres_database import PostgresDatabase
+from blocks.rds_instance import RdsInstance
 
-__all__ = ["BackupBucket", "BackupFolder", "PostgresDatabase"]
+__all__ = ["BackupBucket", "BackupFolder", "PostgresDatabase", "RdsInstance"]

@@ -10,7 +10,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from pydantic import SecretStr
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from sandbox.stack import POOL, STATE_VARIABLE, Stack
 
 NAME = "sandbox"
@@ -18,7 +18,7 @@ NAME = "sandbox"
 
 def register(stack: Stack) -> None:
     """Make Prefect know our block types and where the sandbox is."""
-    for block in (PostgresDatabase, BackupFolder, BackupBucket):
+    for block in (PostgresDatabase, BackupFolder, BackupBucket, RdsInstance):
         block.register_type_and_schema()
     target = stack.target()
     PostgresDatabase(

@@ -19,6 +19,7 @@ The tree::
     ├── ToolError(command, exit_code)   1  a program that we started failed
     │   └── EmbeddedServerError         1  the embedded PostgreSQL does not start or stop
     ├── CloudError                      1  an outside service failed
+    │   └── CloudUnavailableError       1  it is busy or out of reach; worth another try
     └── RecoveryError                   7  a way back failed
         ├── RollbackFailedError         7  a down script is missing or failed
         └── BackupDamagedError          7  a backup is not what its manifest says
@@ -197,6 +198,12 @@ class EmbeddedServerError(ToolError):
 
 class CloudError(SquizzleError):
     """An outside service refused or failed a request."""
+
+
+class CloudUnavailableError(CloudError):
+    """An outside service is busy, out of reach, or not done within the time given. Worth another try."""
+
+    retryable = True
 
 
 class RecoveryError(SquizzleError):

@@ -37,9 +37,10 @@ CONTRACT = {
     "ToolError": 1,
     "EmbeddedServerError": 1,
     "CloudError": 1,
+    "CloudUnavailableError": 1,
 }
 
-WORTH_ANOTHER_TRY = {"ConnectionFailedError", "LockTimeoutError", "StandbyBehindError"}
+WORTH_ANOTHER_TRY = {"CloudUnavailableError", "ConnectionFailedError", "LockTimeoutError", "StandbyBehindError"}
 
 # A value for every argument that any of them takes, none of them a default.
 GIVEN = {
