@@ -207,6 +207,8 @@ def _planned(
     statements = _with_batches(statements, declared, skip, progress, source, automatic)
     if up and not migration.repeatable:
         statements = tuple(_with_saving(statements, save_rows=save_rows))
+    else:
+        _refuse_saving(statements, source)
     units = divide(statements, declared=declared, source=source)
     return PlannedMigration(
         migration=migration,
@@ -262,6 +264,16 @@ def _with_saving(statements: Sequence[Statement], *, save_rows: bool) -> Iterato
     for number, statement in enumerate(statements, start=1):
         wanted = may_touch_rows(statement) if statement.save_rows is None and save_rows else statement.save_rows
         yield replace(statement, saves=number) if wanted else statement
+
+
+def _refuse_saving(statements: Sequence[Statement], source: str) -> None:
+    """Saved rows are for a generated way back, which a down script and a repeatable one never have."""
+    for statement in statements:
+        if statement.save_rows:
+            raise InvalidInputError(
+                f"{source}:{statement.line}: rows are saved for up scripts of versions alone, so here it does nothing",
+                hint="remove the mark, and take a backup first where the rows may be wanted again",
+            )
 
 
 def _progress(statements: Sequence[Statement], before: BatchProgress | None) -> BatchProgress | None:

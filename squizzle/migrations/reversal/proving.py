@@ -126,7 +126,8 @@ def run_forward(connection: Connection, statement: Statement, reverse: Reverse) 
         raise MigrationFailedError(
             f"line {statement.line} fails on a scratch copy: {server_words(exc)}",
             sqlstate=exc.sqlstate or "",
-            hint="the way back of a script that does not run cannot be proved; `squizzle apply` would fail as well",
+            hint="the way back of a script that does not run cannot be proved: if it only lacks rows, of which a"
+            " scratch copy has none, write its down script by hand; else `squizzle apply` would fail as well",
         ) from exc
     # A function that SELECT calls may do anything, and so may a trigger.
     return True

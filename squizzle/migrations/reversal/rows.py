@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from postgast import pg_query_pb2 as pb
 
@@ -19,7 +20,7 @@ from squizzle.migrations.reversal.records import (
     nothing_to_do,
 )
 from squizzle.migrations.reversal.saving import DELETE, INSERT, TRUNCATE, Saved, firing, key_of, save_table
-from squizzle.migrations.reversal.touched import save_deleted, save_updated, why_not_saved
+from squizzle.migrations.reversal.touched import ACTS, save_deleted, save_updated, stop_where_any, why_not_saved
 from squizzle.migrations.reversal.trees import expression_text, quoted, range_name, statement_text
 
 _FROM_A_BACKUP = "from a backup or from a point in time before the script, or save them first with --save-rows"
@@ -36,23 +37,83 @@ def reverse_insert(tree: Tree, definitions: Definitions | None, context: Context
         return irreversible(f"ON CONFLICT: which rows of {table} were new is not known afterwards")
     relation = definitions.relation(table) if definitions else None
     known = _keys(relation) if relation else []
-    if relation is None or not known:
+    if definitions is None or relation is None or not known:
         return irreversible(f"no key of {table} is known that would tell the new rows from others")
     for key in known:
-        values = _literal_keys(statement, relation, key)
-        if values is not None:
-            columns = ", ".join(quoted(name) for name in key)
-            return _deleted(table, relation, f"DELETE FROM {table} WHERE ({columns}) IN ({', '.join(values)})")
+        rows = _literal_keys(statement, relation, key)
+        if rows is not None:
+            values = ", ".join(rows)
+            new = f"({_listed(key)}) IN ({values})"
+            return _deleted(
+                table, relation, new, tuple(_pointing(table, relation, new, values, key, (definitions, context)))
+            )
     written = " or ".join(f"({', '.join(key)})" for key in known)
     return irreversible(f"the keys {written} of the new rows of {table} are not written in the statement")
 
 
-def _deleted(table: str, relation: Relation, delete: str) -> Reverse:
+def _deleted(table: str, relation: Relation, new: str, checks: Sequence[str]) -> Reverse:
     reason = "the new rows are deleted by their keys; sequences keep their positions"
+    statements = (*checks, f"DELETE FROM {table} WHERE {new}")
     names = dict.fromkeys(one.name for one in (*firing(relation, INSERT), *firing(relation, DELETE)))
     if names:
-        return lossy(delete, reason=f"{reason}; what triggers of {table} ({', '.join(names)}) do more is not known")
-    return exact(delete, reason=reason)
+        return lossy(
+            *statements, reason=f"{reason}; what triggers of {table} ({', '.join(names)}) do more is not known"
+        )
+    return exact(*statements, reason=reason)
+
+
+def _pointing(
+    table: str, relation: Relation, new: str, values: str, key: Sequence[str], scope: tuple[Definitions, Context]
+) -> Iterator[str]:
+    """Blocks that stop the way back where rows of clients point at the new rows and would be deleted or emptied, too.
+
+    Args:
+        table: As the statement names it.
+        relation: The same.
+        new: The condition that finds the new rows.
+        values: Their keys.
+        key: The columns of those.
+        scope: The database before the statement, and what the script did until then.
+    """
+    definitions, context = scope
+    acting = [one for one in relation.references if one.on_delete in ACTS]
+    if not acting:
+        return
+    # What the script itself made goes on its way back in any case.
+    whole = {name: known.name for name, known in _known(definitions, context)}
+    made = {whole[name] for name in context.created if name in whole}
+    added = {(whole[name], column) for name, column in context.added if name in whole}
+    for one in acting:
+        if one.table in made or any((one.table, column) in added for column in one.columns):
+            continue
+        child = definitions.relation(one.table)
+        names = (child.row_key if child else ()) or one.columns
+        keys, pointing = _listed(names, "newer"), _listed(one.columns, "newer")
+        found = (
+            f"FROM {one.table} AS newer WHERE ({pointing}) IN (SELECT {_listed(one.targets)} FROM {table} WHERE {new})"
+        )
+        if one.table == relation.name:
+            found += f" AND (({_listed(key, 'newer')}) IN ({values})) IS NOT TRUE"
+        yield stop_where_any(
+            lock=f"FROM {table} WHERE {new} FOR UPDATE",
+            keys=keys,
+            found=found,
+            complaint=f"rows of {one.table} point at rows that the script inserted into {table}, and would be deleted"
+            f" or emptied with them: ({', '.join(names)})",
+            hint="delete them, or let them point at other rows, and run the same again; nothing was changed",
+        )
+
+
+def _known(definitions: Definitions, context: Context) -> Iterator[tuple[str, Relation]]:
+    """Tables that the script made or added columns to: as it names them, and what they are."""
+    for name in sorted({*context.created, *(table for table, _ in context.added)}):
+        relation = definitions.relation(name)
+        if relation is not None:
+            yield name, relation
+
+
+def _listed(columns: Sequence[str], alias: str = "") -> str:
+    return ", ".join(f"{alias}.{quoted(name)}" if alias else quoted(name) for name in columns)
 
 
 def _keys(relation: Relation) -> list[tuple[str, ...]]:
@@ -195,11 +256,26 @@ def reverse_truncate(tree: Tree, definitions: Definitions | None, context: Conte
     saved = [save_table(definitions, table, context, stays=True, positions=positions) for table in tables]
     losses = [f"triggers of {table} may have done more" for table in tables if _fires(definitions, table)]
     return Reverse(
-        statements=tuple(text for one in saved for text in one.restore),
+        statements=tuple(text for at in _referenced_first(definitions, tables) for text in saved[at].restore),
         reversibility=Reversibility.LOSSY if losses else Reversibility.EXACT,
         reason="; ".join(["all rows come back from where they were saved", *losses]),
         save=sum((one.saving for one in saved), Saving()),
     )
+
+
+def _referenced_first(definitions: Definitions, tables: Sequence[str]) -> list[int]:
+    """The places of tables in an order in which their rows can come back; as they stand where keys go in a circle."""
+    relations = [definitions.relation(table) for table in tables]
+    places = {one.name: at for at, one in enumerate(relations) if one is not None}
+    order: TopologicalSorter[int] = TopologicalSorter(dict.fromkeys(range(len(tables)), ()))
+    for at, relation in enumerate(relations):
+        for reference in relation.references if relation is not None else ():
+            if places.get(reference.table, at) != at:
+                order.add(places[reference.table], at)
+    try:
+        return list(order.static_order())
+    except CycleError:
+        return list(range(len(tables)))
 
 
 def _fires(definitions: Definitions, table: str) -> bool:

@@ -7,8 +7,8 @@ through, and what they do afterwards is seen: a row that no longer holds what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from squizzle.migrations.reversal.context import Context
 from squizzle.migrations.reversal.definitions import Column, Definitions, Reference, Relation
@@ -39,7 +39,8 @@ from squizzle.migrations.reversal.trees import literal, quoted
 _SHOWN = 20
 _NEW = "squizzle_new_{}"
 _CASCADE, _SET_NULL, _SET_DEFAULT = "c", "n", "d"
-_ACTS = frozenset({_CASCADE, _SET_NULL, _SET_DEFAULT})
+# What a foreign key does to other rows.
+ACTS = frozenset({_CASCADE, _SET_NULL, _SET_DEFAULT})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -101,7 +102,7 @@ def save_updated(table: str, relation: Relation, columns: tuple[str, ...], query
     ]
     _update(pieces, table, relation, tuple(wanted), query, context)
     for one in relation.references:
-        if one.on_update in _ACTS and set(one.targets) & set(columns):
+        if one.on_update in ACTS and set(one.targets) & set(columns):
             pieces.losses.append(f"what ON UPDATE changes in {one.table} is not saved")
     return pieces.saved()
 
@@ -183,7 +184,7 @@ def _delete(
     pieces.drops.append(f"DROP TABLE {where}")
     _mention_triggers(pieces, table, relation, DELETE)
     for reference in relation.references:
-        if reference.on_delete in _ACTS:
+        if reference.on_delete in ACTS:
             _along(pieces, definitions, reference, relation, aside, context)
 
 
@@ -237,19 +238,36 @@ def _mention_triggers(pieces: _Pieces, table: str, relation: Relation, event: in
 
 def _check(table: str, key: tuple[Column, ...], where: str, found: str, what: str) -> str:
     """A block that stops the way back when clients changed rows since: it counts them and names their keys."""
-    return "\n".join(_check_lines(table, key, where, found, what))
+    names = ", ".join(one.name for one in key)
+    return stop_where_any(
+        lock=f"FROM {table} AS t, {where} AS saved WHERE {same_key(key)} FOR NO KEY UPDATE OF t",
+        keys=", ".join(f"saved.{quoted(one.name)}" for one in key),
+        found=found,
+        complaint=f"rows of {table} {what} since the script, and are not overwritten: ({names})",
+        hint=f"look at them and at {where}; --keep-newer brings back the others and leaves these as they are",
+    )
 
 
-def _check_lines(table: str, key: tuple[Column, ...], where: str, found: str, what: str) -> Iterator[str]:
-    keys = ", ".join(f"saved.{quoted(one.name)}" for one in key)
-    named = f"{table} {what} since the script, and are not overwritten: ({', '.join(one.name for one in key)})"
-    message = literal(f"% rows of {named.replace('%', '%%')} = %")
-    hint = literal(f"look at them and at {where}; --keep-newer brings back the others and leaves these as they are")
-    yield "DO $squizzle$"
-    yield "DECLARE many bigint; keys text;"
-    yield "BEGIN"
-    yield f"  PERFORM FROM {table} AS t, {where} AS saved WHERE {same_key(key)} FOR NO KEY UPDATE OF t;"
-    yield "  SELECT count(*), string_agg(one.key, ', ') FILTER (WHERE one.place <= " + f"{_SHOWN}) INTO many, keys"
-    yield f"  FROM (SELECT ROW({keys})::text, row_number() OVER (ORDER BY {keys}) {found}) AS one (key, place);"
-    yield f"  IF many > 0 THEN RAISE EXCEPTION {message}, many, keys USING HINT = {hint}; END IF;"
-    yield "END $squizzle$"
+def stop_where_any(*, lock: str, keys: str, found: str, complaint: str, hint: str) -> str:
+    """A block that stops the way back, before it changes anything, where rows are found: counted, the first 20 named.
+
+    Args:
+        lock: FROM … FOR …: the rows that nobody may change between this look and the change.
+        keys: Columns that tell the rows apart, as a list.
+        found: FROM … WHERE …: the rows.
+        complaint: What follows their number in the error; its end tells what the keys are.
+        hint: What to do then.
+    """
+    message = literal(f"% {complaint.replace('%', '%%')} = %")
+    lines = (
+        "DECLARE many bigint; keys text;",
+        "BEGIN",
+        f"  PERFORM {lock};",
+        f"  SELECT count(*), string_agg(one.key, ', ') FILTER (WHERE one.place <= {_SHOWN}) INTO many, keys",
+        f"  FROM (SELECT ROW({keys})::text, row_number() OVER (ORDER BY {keys}) {found}) AS one (key, place);",
+        f"  IF many > 0 THEN RAISE EXCEPTION {message}, many, keys USING HINT = {literal(hint)}; END IF;",
+    )
+    body = "\n".join(lines)
+    # Values that stand in a script may hold the mark, too.
+    mark = next(mark for n in count() if (mark := f"$squizzle{n or ''}$") not in body)
+    return f"DO {mark}\n{body}\nEND {mark}"

@@ -251,6 +251,16 @@ def test_a_script_that_cannot_be_read_stops_the_plan_before_anything_runs(
     assert error.message.startswith(f"2_change/{script}.sql:1: ")
 
 
+def test_a_mark_that_would_do_nothing_in_a_down_script_is_refused_with_its_line(
+    make_migration: MakeMigration, applied: Applied
+) -> None:
+    migration = make_migration("1", down="SELECT 1;\n-- squizzle: save_rows\nDELETE FROM t")
+
+    error = refused(InvalidInputError, lambda: plan_rollback([migration], applied("1"), only="1"))
+
+    assert error.message.startswith("1_change/down.sql:3: rows are saved for up scripts")
+
+
 # --- rollback ------------------------------------------------------------------------------------------------------
 
 

@@ -241,6 +241,77 @@ def test_saved_rows_come_back(place: Place, change: str) -> None:
     assert left == (0,)
 
 
+FAMILY = """
+    CREATE TABLE s.boss (id int PRIMARY KEY, up int REFERENCES s.boss ON DELETE CASCADE, code text UNIQUE);
+    CREATE TABLE s.kid (id int PRIMARY KEY, of int REFERENCES s.boss ON DELETE CASCADE);
+    CREATE TABLE s.guest (of text DEFAULT 'old' REFERENCES s.boss (code) ON DELETE SET DEFAULT, a int);
+    INSERT INTO s.boss VALUES (1, NULL, 'old'), (2, 1, NULL); INSERT INTO s.kid VALUES (1, 1), (2, 2);
+"""
+
+
+@pytest.mark.parametrize(
+    ("newer", "said"),
+    [
+        ("INSERT INTO s.kid VALUES (5, 7), (6, 8)", ("2 rows of s.kid point at", "= (5), (6)")),
+        ("INSERT INTO s.guest VALUES ('$squizzle$ 100%')", ("1 rows of s.guest point at", '= ("$squizzle$ 100%")')),
+        ("INSERT INTO s.boss VALUES (9, 8)", ("1 rows of s.boss point at", "= (9)")),
+    ],
+)
+def test_newer_rows_that_point_at_inserted_ones_stop_the_way_back(
+    place: Place, newer: str, said: tuple[str, str]
+) -> None:
+    connection = place.connection
+    change = "INSERT INTO s.boss VALUES (7, NULL, '$squizzle$ 100%'), (8, 7, NULL)"
+    with connection.transaction(force_rollback=True):
+        connection.execute(FAMILY.encode())
+        found, _ = reverse_statement(change, Catalogue(connection), Context())
+        connection.execute(change.encode())
+        assert found.reversibility is Reversibility.EXACT
+        with connection.transaction(force_rollback=True):
+            _run(connection, found)
+            assert connection.execute("SELECT count(*) FROM s.boss").fetchone() == (2,)
+        connection.execute(newer.encode())
+        with pytest.raises(errors.RaiseException) as refused, connection.transaction():
+            _run(connection, found)
+        assert all(one in str(refused.value) for one in said)
+
+
+def _run(connection: Connection, found: Reverse) -> None:
+    for text in found.statements:
+        connection.execute(text.encode())
+
+
+def test_rows_of_the_script_itself_that_point_at_inserted_ones_do_not_stop_it(place: Place) -> None:
+    connection = place.connection
+    connection.execute(FAMILY.encode())
+    script = """
+        CREATE TABLE s.made (id int REFERENCES s.boss ON DELETE CASCADE); ALTER TABLE s.kid ADD also int
+            REFERENCES s.boss ON DELETE SET NULL; INSERT INTO s.boss VALUES (7); INSERT INTO s.made VALUES (7); UPDATE s.kid SET also = 7
+    """
+    try:
+        proof = place.prove(script)
+        left = place.connection.execute("SELECT count(*) FROM s.boss").fetchone()
+    finally:
+        place.connection.execute("DROP TABLE s.guest, s.kid, s.boss")
+
+    assert proof.match is Match.STRICT
+    assert {one.reverse.reversibility for one in proof.statements} == {Reversibility.EXACT}
+    assert left == (2,)
+
+
+def test_truncated_tables_get_their_rows_back_referenced_ones_first(place: Place) -> None:
+    connection = place.connection
+    connection.execute(FAMILY.encode())
+    try:
+        proof = place.prove("TRUNCATE s.guest, s.kid, s.boss", context=Context(save_as="0007"))
+        left = place.connection.execute("SELECT (SELECT count(*) FROM s.kid), (SELECT count(*) FROM s.boss)").fetchone()
+    finally:
+        place.connection.execute("DROP TABLE s.guest, s.kid, s.boss")
+
+    assert [one.reverse.reversibility for one in proof.statements] == [Reversibility.EXACT]
+    assert left == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fits", "newer"),
     [
