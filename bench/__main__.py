@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, or those that are named.
 
-python -m bench [lock-queue] [replay] [status] [batches] [--output docs/benchmarks.md]
+python -m bench [lock-queue] [replay] [status] [batches] [backup] [--output docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench import batches, lock_queue, peers, replay, status
+from bench import backup, batches, lock_queue, peers, replay, status
 from bench.report import Finding, machine_facts, page
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 
 # As initdb leaves them, but that a backfill need not pay for checkpoints that a real server has rarely.
 SETTINGS = {"max_wal_size": "4GB"}
-_NAMES = ("lock-queue", "replay", "status", "batches")
+_NAMES = ("lock-queue", "replay", "status", "batches", "backup")
 
 _Benchmark = Callable[[ServerAccess], Finding]
 
@@ -45,6 +45,7 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
         "replay": partial(replay.measure, rounds=arguments.rounds, migrations=arguments.migrations),
         "status": partial(status.measure, rounds=arguments.runs, migrations=arguments.applied),
         "batches": partial(batches.measure, rounds=arguments.rounds, rows=arguments.rows),
+        "backup": partial(backup.measure, rounds=arguments.rounds, scale=arguments.scale),
     }
 
 
@@ -53,12 +54,13 @@ def _arguments() -> argparse.Namespace:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_NAMES)}; all without a name")
-    parser.add_argument("--rounds", type=int, default=3, help="of lock-queue, replay and batches")
+    parser.add_argument("--rounds", type=int, default=3, help="of lock-queue, replay, batches and backup")
     parser.add_argument("--seconds", type=float, default=16.0, help="how long lock-queue's clients work in a round")
     parser.add_argument("--migrations", type=int, default=500, help="in replay's history")
     parser.add_argument("--runs", type=int, default=11, help="of every status command")
     parser.add_argument("--applied", type=int, default=1000, help="in status's history")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the table that batches fills")
+    parser.add_argument("--scale", type=int, default=50, help="of pgbench in backup; 50 are 790 MB")
     parser.add_argument("--output", type=Path, help="write the findings as a page of Markdown, too")
     arguments = parser.parse_args()
     if unknown := set(arguments.names).difference(_NAMES):

@@ -13,6 +13,19 @@ from squizzle.postgres.programs import ClientPrograms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CopyOptions:
+    """How a cluster is copied.
+
+    Attributes:
+        max_rate_kb: Kilobytes a second that the server may send at most (32 to 1048576); None: as fast as it can.
+        or_full: Where no increment is possible, a whole copy is taken instead.
+    """
+
+    max_rate_kb: int | None = None
+    or_full: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
     """What is to be saved, from where, to where.
 
@@ -22,7 +35,8 @@ class Order:
         store: Where to.
         kind: What.
         programs: Client programs that fit the server.
-        options: How a dump is made.
+        options: How a dump is made; of a copy of the cluster: where the history is, and how long it may take.
+        copying: How a cluster is copied.
         ignore_space: Why the check of free space is passed over; None: it is not.
     """
 
@@ -32,6 +46,7 @@ class Order:
     kind: BackupKind
     programs: ClientPrograms
     options: DumpOptions = field(default_factory=DumpOptions)
+    copying: CopyOptions = field(default_factory=CopyOptions)
     ignore_space: str | None = None
 
 

@@ -10,7 +10,7 @@ import click
 
 from squizzle.backups.dump import DumpOptions
 from squizzle.backups.manifest import document_of
-from squizzle.backups.order import Order, Progress
+from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import megabytes
 from squizzle.backups.taking import TAKERS, take_backup
@@ -31,6 +31,13 @@ _FILE_EVERY_S = 30.0
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Parallel sessions of pg_dump.")
 @click.option("--no-role-passwords", is_flag=True, help="Leave the hashes of the roles' passwords out.")
+@click.option(
+    "--max-rate",
+    type=click.IntRange(32, 1024 * 1024),
+    metavar="KB",
+    help="physical, incremental: kilobytes a second that the server may send at most.",
+)
+@click.option("--or-full", is_flag=True, help="incremental: a whole copy where no increment is possible.")
 @click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room; the manifest says why.")
 @common_options
 def backup(
@@ -40,6 +47,8 @@ def backup(
     *,
     jobs: int,
     no_role_passwords: bool,
+    max_rate: int | None,
+    or_full: bool,
     ignore_space: str | None,
 ) -> None:
     """Save a database, with a manifest that proves a restored copy. The database is only read.
@@ -68,6 +77,7 @@ def backup(
         kind=BackupKind(kind),
         programs=find_programs(explicit=invocation.config.programs, server_major=major),
         options=DumpOptions(jobs=jobs, schema=target.schema, role_passwords=not no_role_passwords),
+        copying=CopyOptions(max_rate_kb=max_rate, or_full=or_full),
         ignore_space=ignore_space,
     )
     line = ProgressLine()

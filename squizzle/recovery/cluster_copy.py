@@ -1,49 +1,31 @@
-"""A copy of a cluster, brought back to life beside everything else: checked, unpacked, recovered to its end, compared.
-
-What the copy's own files say about addresses, archives and libraries is thrown away first: a copy of production must
-open nobody's port, write into nobody's archive, and run nobody's jobs.
-"""
+"""A copy of a cluster, brought back to life beside everything else: recovered to its fingerprints, and compared."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import secrets
-import shutil
-import tarfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from dataclasses import dataclass
 
-import zstandard
-
-from squizzle.backups.files import check_files
-from squizzle.backups.physical.chain import SERVER_MANIFEST
-from squizzle.backups.physical.take import CLUSTER_FILE, LEFT_OUT_DETAIL, USER_DETAIL
+from squizzle.backups.physical.take import USER_DETAIL
 from squizzle.backups.records import Backup
 from squizzle.backups.store import BackupStore
-from squizzle.errors import BackupDamagedError, EmbeddedServerError
+from squizzle.errors import BackupDamagedError, CouldNotVerifyError, EmbeddedServerError
 from squizzle.postgres.access import ServerAccess, connect
-from squizzle.postgres.embedded import Cluster, Runtime, sweep_abandoned
-from squizzle.postgres.embedded.settings import render_settings
+from squizzle.postgres.embedded import Cluster, sweep_abandoned
+from squizzle.postgres.embedded.server import running_server
 from squizzle.postgres.scratch_server import runtime_of
 from squizzle.proof.digests import compare_digests, digest_database
 from squizzle.proof.records import Comparison
+from squizzle.recovery.cluster_files import PATIENCE, rebuild
 
 PREFIX = "copy-"
-# What the server must have at least as much of as the source, or it refuses to read the source's log.
-_AS_THE_SOURCE = {
-    "max_connections": "max_connections setting",
-    "max_worker_processes": "max_worker_processes setting",
-    "max_wal_senders": "max_wal_senders setting",
-    "max_prepared_transactions": "max_prepared_xacts setting",
-    "max_locks_per_transaction": "max_locks_per_xact setting",
-}
-_ONLY_US = "local all all trust\n"
+_AMCHECK_FOUND = 2
+_LOOK_AT_SOURCE = "the source may be damaged, too: run pg_amcheck there, and keep older backups"
+_POLL_S = 0.02
+_TAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +33,7 @@ class ClusterCopy:
     """A copy that runs.
 
     Attributes:
-        access: How to reach it, as the account that made the backup.
+        access: How to reach it, as the superuser that initdb made.
         where: What messages call it.
         cluster: The server and its folder.
     """
@@ -63,7 +45,9 @@ class ClusterCopy:
 
 @contextmanager
 def running_copy(store: BackupStore, backup: Backup) -> Iterator[ClusterCopy]:
-    """The cluster of a backup, recovered to the end of the backup, for the length of the block.
+    """The cluster of a backup, recovered to the moment of its fingerprints, for the length of the block.
+
+    A backup without fingerprints is recovered to its end.
 
     Args:
         store: Where the backup lies.
@@ -73,13 +57,15 @@ def running_copy(store: BackupStore, backup: Backup) -> Iterator[ClusterCopy]:
         BackupDamagedError: A file is not what the manifest says, or not what the server said when it was made.
         CouldNotVerifyError: There are no server programs of this version on this machine.
         EmbeddedServerError: The copy does not start; the end of its log is in the message.
+        ToolError: There is no room here.
     """
     runtime = runtime_of(backup.server_version // 10000)
     sweep_abandoned(runtime, PREFIX)
     cluster = Cluster(runtime, f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}")
     try:
-        cluster.restore(lambda data: _rebuild(runtime, store, backup, data))
-        address = cluster.start(guarded=True)
+        cluster.restore(lambda data: rebuild(runtime, store, backup, data))
+        address = cluster.start(guarded=True, patience=PATIENCE)
+        _wait_for_recovery(cluster, backup)
         access = ServerAccess(
             host=str(address.socket_folder), port=address.port, user=backup.details.get(USER_DETAIL, address.user)
         )
@@ -89,152 +75,23 @@ def running_copy(store: BackupStore, backup: Backup) -> Iterator[ClusterCopy]:
         cluster.destroy()
 
 
-def _rebuild(runtime: Runtime, store: BackupStore, backup: Backup, data: Path) -> None:
-    """Check and unpack every member of the chain, put them together, check the result, and make it harmless.
-
-    Every member is checked before they are put together: pg_combinebackup takes damaged blocks as they are, and writes
-    a manifest in which they are right (measured on 17.10 and 18.6).
-    """
-    if not backup.chain:
-        _unpack_checked(runtime, store, backup, data)
-    else:
-        members = [*(_member(store, member, backup) for member in backup.chain), backup]
-        refuse_foreign(members)
-        place = data.with_name(f"{data.name}.members")
-        try:
-            folders = []
-            for number, member in enumerate(members):
-                folder = place / str(number)
-                folder.mkdir(mode=0o700, parents=True)
-                _unpack_checked(runtime, store, member, folder)
-                folders.append(str(folder))
-            data.rmdir()
-            _run(runtime, "pg_combinebackup", [*folders, f"--output={data}", "--no-sync"])
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
-        verify_with_server_manifest(runtime, data, backup)
-    make_harmless(runtime, data)
-
-
-def _member(store: BackupStore, member: str, backup: Backup) -> Backup:
-    if member not in store.list_ids():
-        raise BackupDamagedError(
-            f"backup {backup.id} builds on {member}, which is missing from {store.address}", hint="use another backup"
+def _wait_for_recovery(cluster: Cluster, backup: Backup) -> None:
+    """Wait until the server has read the log up to its target and begun to live; that it runs says nothing yet."""
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while (server := running_server(cluster.layout.data)) is not None and server.phase != "ready":
+        if time.monotonic() > deadline:
+            raise CouldNotVerifyError(f"the copy of backup {backup.id} was not recovered within {PATIENCE}")
+        time.sleep(_POLL_S)
+    log = cluster.layout.log.read_text(encoding="utf-8", errors="replace")
+    if server is None:
+        raise EmbeddedServerError(
+            f"the copy of backup {backup.id} ended while it was recovered: {log[-_TAIL_CHARACTERS:].strip()}",
+            command="postgres",
+            stderr_tail=log[-_TAIL_CHARACTERS:],
         )
-    return store.read(member)
-
-
-def refuse_foreign(members: Sequence[Backup]) -> None:
-    """Refuse a chain whose members are not of one cluster, or in another order than they were made.
-
-    Raises:
-        BackupDamagedError: Names the member that does not belong.
-    """
-    for earlier, later in pairwise(members):
-        if earlier.system_identifier != later.system_identifier or later.chain != (*earlier.chain, earlier.id):
-            raise BackupDamagedError(
-                f"backup {earlier.id} is not what {later.id} was built on", hint="use another backup"
-            )
-
-
-def _unpack_checked(runtime: Runtime, store: BackupStore, backup: Backup, into: Path) -> None:
-    """Compare the files with our manifest, unpack, and let PostgreSQL compare with the server's."""
-    with store.fetch(backup) as folder:
-        check_files(backup, folder)
-        unpack(folder / CLUSTER_FILE, into)
-        if (into / SERVER_MANIFEST).read_bytes() != (folder / SERVER_MANIFEST).read_bytes():
-            raise BackupDamagedError(
-                f"backup {backup.id} holds two different files {SERVER_MANIFEST}", hint="use another backup"
-            )
-    verify_with_server_manifest(runtime, into, backup)
-
-
-def unpack(archive: Path, into: Path) -> None:
-    """Unpack a copy of a cluster; only files and folders, and none outside.
-
-    Raises:
-        BackupDamagedError: It is cut, damaged, or holds something else.
-    """
-    try:
-        with archive.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
-            stream = cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", plain), 1 << 20))
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                for member in tar:
-                    _unpack_member(tar, member, into)
-    except (zstandard.ZstdError, tarfile.TarError, EOFError) as exc:
-        raise BackupDamagedError(f"{archive} cannot be unpacked: {exc}", hint="use another backup") from exc
-
-
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
-        raise BackupDamagedError(
-            f"the copy of the cluster holds {member.name!r}, which is neither a file nor a folder inside it",
-            hint="use another backup",
-        )
-    target = into / path
-    if member.isdir():
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content = tar.extractfile(member)
-    if content is None:
-        raise BackupDamagedError(f"{member.name} has no content in the copy of the cluster")
-    with target.open("xb") as file:
-        target.chmod(0o600)
-        while chunk := content.read(1 << 20):
-            file.write(chunk)
-
-
-def verify_with_server_manifest(runtime: Runtime, data: Path, backup: Backup) -> None:
-    """Compare every file with what the server said when it was copied, and read its log through.
-
-    Raises:
-        BackupDamagedError: They differ.
-    """
-    try:
-        # As ourselves: the folder is still ours.
-        _run(runtime, "pg_verifybackup", ["--exit-on-error", "--quiet", str(data)])
-    except EmbeddedServerError as exc:
-        raise BackupDamagedError(
-            f"backup {backup.id} is not what the server copied: {exc.stderr_tail or exc.message}",
-            hint="use another backup; keep this one for finding out what damaged it",
-        ) from exc
-
-
-def _run(runtime: Runtime, program: str, arguments: list[str]) -> str:
-    """Run one of PostgreSQL's programs on a folder that is still ours."""
-    return replace(runtime, runs_as_other=False).run([runtime.bin_folder / program, *arguments])
-
-
-def make_harmless(runtime: Runtime, data: Path) -> None:
-    """Replace what the copy's files say about the world by what a copy may do: be recovered, and be read by us."""
-    controlled = _control_data(_run(runtime, "pg_controldata", [str(data)]))
-    settings = {
-        **{name: controlled[label] for name, label in _AS_THE_SOURCE.items() if label in controlled},
-        "archive_mode": "off",
-        "shared_preload_libraries": "",
-        "session_preload_libraries": "",
-        "local_preload_libraries": "",
-        "max_logical_replication_workers": "0",
-        "hot_standby": "on",
-        "fsync": "off",
-        "restore_command": "false",  # everything that it needs is in the copy
-        "recovery_target": "immediate",
-        "recovery_target_timeline": "current",
-        "recovery_target_action": "promote",
-        "wal_level": "replica",
-    }
-    for name in ("pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"):
-        (data / name).write_text(_ONLY_US if name == "pg_hba.conf" else "", encoding="utf-8")
-    (data / "postgresql.conf").write_text(render_settings(settings), encoding="utf-8")
-    (data / "standby.signal").unlink(missing_ok=True)
-    (data / "recovery.signal").touch(mode=0o600)
-
-
-def _control_data(text: str) -> dict[str, str]:
-    pairs = (line.partition(":") for line in text.splitlines())
-    return {label.strip(): value.strip() for label, _, value in pairs}
+    # PostgreSQL itself ends when a target is not reached; this is the second look.
+    if backup.digest_lsn and "recovery stopping before WAL location" not in log:
+        raise CouldNotVerifyError(f"the copy of backup {backup.id} was recovered, but not to {backup.digest_lsn}")
 
 
 # Comparing
@@ -243,16 +100,57 @@ def _control_data(text: str) -> dict[str, str]:
 def compare_copy(copy: ClusterCopy, backup: Backup) -> Comparison:
     """Compare the fingerprinted database of a running copy with the manifest, table by table.
 
-    Left out are tables that were written to while the copy was made, which have no fingerprint that holds for its end,
-    and unlogged ones, which are empty in every copy.
+    Raises:
+        InvalidInputError: It was not fingerprinted.
     """
-    expected = backup.fingerprint
     with connect(copy.access, backup.database, purpose="verify", read_only=True) as connection:
-        found = digest_database(connection, bookkeeping=True)
-    compared = {one.table for one in expected.tables}
-    left_out = set(json.loads(backup.details.get(LEFT_OUT_DETAIL, "[]")))
-    tables = tuple(one for one in found.tables if one.table in compared or one.table not in left_out)
-    return compare_digests(expected, replace(found, tables=tables))
+        return compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True))
+
+
+def without_fingerprints(backup: Backup) -> CouldNotVerifyError:
+    """What there is to say of a copy that lives and has nothing to be compared with."""
+    return CouldNotVerifyError(
+        f"backup {backup.id} comes back to life, its pages and indexes are sound, but its rows cannot be compared:"
+        f" {backup.not_covered[0]}",
+        hint="take another one when fewer clients write",
+    )
+
+
+def check_indexes(copy: ClusterCopy, backup: Backup) -> str:
+    """Look through every table and index of every database of a running copy, each row against each index.
+
+    Returns:
+        What was found out, for a report.
+
+    Raises:
+        BackupDamagedError: Something is damaged; the message names it.
+        EmbeddedServerError: It could not be looked at.
+    """
+    runtime = copy.cluster.runtime
+    try:
+        runtime.run(
+            [
+                runtime.bin_folder / "pg_amcheck",
+                f"--host={copy.access.host}",
+                f"--port={copy.access.port}",
+                f"--username={copy.access.user}",
+                "--no-password",
+                "--all",
+                "--install-missing",
+                "--heapallindexed",
+                "--jobs=2",
+            ],
+            patience=PATIENCE,
+        )
+    except EmbeddedServerError as exc:
+        if 'extension "amcheck" is not available' in exc.message or "amcheck.control" in exc.message:
+            return "not checked: the extension amcheck is not installed here"
+        if exc.exit_code != _AMCHECK_FOUND or "could not access file" in exc.message:  # a library of an extension's
+            raise
+        raise BackupDamagedError(
+            f"backup {backup.id} holds damaged tables or indexes: {exc.stderr_tail}", hint=_LOOK_AT_SOURCE
+        ) from exc
+    return "every index has every row"
 
 
 def check_pages(copy: ClusterCopy, backup: Backup) -> str:
@@ -267,12 +165,14 @@ def check_pages(copy: ClusterCopy, backup: Backup) -> str:
     copy.cluster.stop()
     runtime = copy.cluster.runtime
     try:
-        runtime.run([runtime.bin_folder / "pg_checksums", "--check", copy.cluster.layout.data])
+        runtime.run([runtime.bin_folder / "pg_checksums", "--check", copy.cluster.layout.data], patience=PATIENCE)
     except EmbeddedServerError as exc:
         if "checksums are not enabled" in exc.message:
             return "the cluster has no page checksums"
+        if exc.exit_code != 1:  # it did not come to an end
+            raise
         raise BackupDamagedError(
             f"backup {backup.id} holds damaged pages: {exc.stderr_tail}",
-            hint="the source may be damaged, too: run pg_amcheck there, and keep older backups",
+            hint=_LOOK_AT_SOURCE,
         ) from exc
     return "every page has its checksum"

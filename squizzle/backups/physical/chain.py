@@ -7,16 +7,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from squizzle.backups.files import describe_file
-from squizzle.backups.records import Backup
+from squizzle.backups.order import Order
+from squizzle.backups.physical.copying import SERVER_MANIFEST
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.source import Source
 from squizzle.backups.store import BackupStore, safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError
 from squizzle.postgres.access import Connection
 
-SERVER_MANIFEST = "backup_manifest"
-"""What the server says about every file of the cluster; the next increment builds on it."""
-
 _FIRST_WITH_INCREMENTS = 170000
+
+
+def base_of(order: Order, connection: Connection, source: Source) -> Backup | None:
+    """The copy that the order's builds on; None for a whole one.
+
+    Raises:
+        InvalidInputError: No increment is possible, and a whole copy instead was not asked for. Nothing was begun.
+    """
+    if order.kind is not BackupKind.INCREMENTAL:
+        return None
+    try:
+        refuse_without_summaries(connection)
+        return find_base(order.store, source, order.target.database)
+    except InvalidInputError:
+        if order.copying.or_full:
+            return None
+        raise
 
 
 def refuse_without_summaries(connection: Connection) -> None:

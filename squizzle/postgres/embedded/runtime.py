@@ -54,12 +54,13 @@ class Runtime:
         """Returns the whole environment of the server's processes: nothing of the caller's leaks into it."""
         return {"PATH": f"{self.bin_folder}:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
 
-    def run(self, command: Sequence[str | Path], *, stdin: str = "") -> str:
+    def run(self, command: Sequence[str | Path], *, stdin: str = "", patience: timedelta = _PATIENCE) -> str:
         """Runs a program under the server's account and waits for it.
 
         Args:
             command: The program's absolute path and its arguments.
             stdin: What it reads.
+            patience: How long it may take.
 
         Returns:
             What it wrote to standard output and standard error.
@@ -71,10 +72,10 @@ class Runtime:
         process = self.popen(command, stdin=subprocess.PIPE, output=subprocess.PIPE)
         with process:
             try:
-                answer, _ = process.communicate(stdin.encode(), timeout=_PATIENCE.total_seconds())
+                answer, _ = process.communicate(stdin.encode(), timeout=patience.total_seconds())
             except subprocess.TimeoutExpired as error:
                 process.kill()
-                raise EmbeddedServerError(f"{name} did not end within {_PATIENCE}", command=name) from error
+                raise EmbeddedServerError(f"{name} did not end within {patience}", command=name) from error
             except BaseException:
                 process.kill()
                 raise
