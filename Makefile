@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup drill test test-quick check format docs up down bench clean
+.PHONY: help setup drill test test-quick check format docs lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ format: $(STAMP)  ## Format the code.
 
 docs: $(STAMP)  ## Render the pages that come from the code (docs/rules.md).
 	@$(BIN)/python -m squizzle.reports.rule_pages
+
+lockmap: $(STAMP)  ## Measure which locks PostgreSQL takes, on every server at hand (docs/lock-map.md).
+	@$(BIN)/python -m lockmap
 
 up: $(STAMP)  ## Start PostgreSQL, Prefect with its UI and a worker, and deploy everything.
 	@$(BIN)/python -m sandbox up

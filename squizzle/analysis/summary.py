@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from squizzle.analysis.actions import Action, DynamicSql, LongName, Unknown
 from squizzle.analysis.grammar import Tree, Unparsed, read_statement
-from squizzle.analysis.locks.forecast import locks_of_tree
+from squizzle.analysis.locks.readers import locks_of_tree
 from squizzle.analysis.locks.records import Forecast
 from squizzle.analysis.records import Statement
 from squizzle.analysis.reduce import objects, routines, rows, tables

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from squizzle.analysis.locks.modes import LockMode
+from squizzle.analysis.locks.shapes import Role, Shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -61,6 +62,25 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """One shape as a statement uses it.
+
+    Attributes:
+        shape: Which.
+        named: The relations that the text names, each with its part.
+        member: The column or constraint that goes or changes; the name of what is no relation (a type, a function).
+        cascade: Whether it says CASCADE.
+        only: Whether it leaves out children and partitions (ONLY).
+    """
+
+    shape: Shape
+    named: tuple[tuple[Role, RelationName], ...] = ()
+    member: RelationName | None = None
+    cascade: bool = False
+    only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
     """What a statement, or a script, is expected to lock.
 
@@ -70,6 +90,7 @@ class Forecast:
         complete: False when it may lock more than its text says: CASCADE, functions, DO, what cannot be parsed.
         creates: Relations that it makes; locks on them hold nobody up.
         renames: What it calls anew: (before, after).
+        uses: The shapes of the lock map that it was told from.
     """
 
     locks: tuple[RelationLock, ...] = ()
@@ -77,6 +98,7 @@ class Forecast:
     complete: bool = True
     creates: tuple[RelationName, ...] = ()
     renames: tuple[tuple[RelationName, RelationName], ...] = ()
+    uses: tuple[Use, ...] = ()
 
     @property
     def strongest(self) -> RelationLock | None:

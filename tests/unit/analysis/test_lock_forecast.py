@@ -9,6 +9,8 @@ from squizzle.analysis.locks.modes import LockMode, lock_mode
 from squizzle.analysis.locks.records import RelationLock, RelationName
 from squizzle.analysis.statements import split_statements
 
+SRX = LockMode.SHARE_ROW_EXCLUSIVE
+
 
 def hazards(script: str) -> tuple[str, ...]:
     return hazards_of(forecast_locks(split_statements(script, source="case")))
@@ -88,6 +90,28 @@ def test_a_renamed_table_is_the_one_that_was_there_before() -> None:
     }
     assert forecast.strongest is not None
     assert str(forecast.strongest.relation) == "a"
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("CREATE TABLE x (id int); CREATE INDEX ON x (id); ALTER TABLE x ADD y int; DROP TABLE x", {}),
+        ("WITH x AS (SELECT 1) UPDATE public.t SET k = 1 FROM x", {"public.t": LockMode.ROW_EXCLUSIVE}),
+        ("ALTER TABLE t ADD x int REFERENCES u UNIQUE", {"t": LockMode.ACCESS_EXCLUSIVE, "u": SRX}),
+        ("ALTER TABLE t SET (fillfactor = 70), ENABLE TRIGGER g", {"t": SRX}),
+        ("ALTER TABLE t SET (fillfactor = 70, user_catalog_table = true)", {"t": LockMode.ACCESS_EXCLUSIVE}),
+        ("ALTER TABLE t OF kind", {"t": LockMode.ACCESS_EXCLUSIVE}),
+        ("ALTER INDEX i SET (fastupdate = off)", {"i": LockMode.ACCESS_EXCLUSIVE}),
+        ("ALTER INDEX i RENAME TO j", {"i": LockMode.SHARE_UPDATE_EXCLUSIVE}),
+        ("ALTER VIEW v ALTER a SET DEFAULT 1", {"v": LockMode.ACCESS_EXCLUSIVE}),
+        ("ALTER FOREIGN TABLE f ADD COLUMN x int", {"f": LockMode.ACCESS_EXCLUSIVE}),
+        ("COMMENT ON COLUMN public.t.a IS 'x'", {"public.t": LockMode.SHARE_UPDATE_EXCLUSIVE}),
+        ("LOCK TABLE t, u IN EXCLUSIVE MODE", {"t": LockMode.EXCLUSIVE, "u": LockMode.EXCLUSIVE}),
+    ],
+)
+def test_a_script_locks_what_was_there_before_it(script: str, expected: dict[str, LockMode]) -> None:
+    forecast = forecast_locks(split_statements(script, source="case"))
+    assert {str(lock.relation): lock.mode for lock in forecast.locks} == expected
 
 
 def test_locks_that_nobody_foresaw_are_those_that_are_stronger_or_elsewhere() -> None:

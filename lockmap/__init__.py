@@ -1,0 +1,1 @@
+"""The probe that measures which locks PostgreSQL takes: `make lockmap`."""

@@ -1,0 +1,1 @@
+"""What a database's catalogue knows about which of its objects hang together."""
