@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from squizzle.analysis.locks.side import SideLock
+
 
 class Severity(StrEnum):
     """How much a finding matters; an error makes `squizzle lint` end with exit code 1."""
@@ -46,6 +48,7 @@ class Finding:
         relation: The relation it is about; empty for none.
         hint: What to do instead, as SQL where SQL says it.
         waiver: Who allows it; None when nobody does. A waived finding does not count.
+        also_locks: What the statement locks besides what it names, where a database was asked.
     """
 
     file: str
@@ -60,3 +63,4 @@ class Finding:
     relation: str = ""
     hint: str = ""
     waiver: Waiver | None = None
+    also_locks: tuple[SideLock, ...] = ()

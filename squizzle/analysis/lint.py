@@ -10,9 +10,11 @@ from datetime import date
 from squizzle.analysis.actions import Action, AnyStatement
 from squizzle.analysis.findings import Finding, Severity
 from squizzle.analysis.known import Known
+from squizzle.analysis.locks.side import Surroundings
 from squizzle.analysis.records import Control, Statement
 from squizzle.analysis.rules.registry import built_in_rules, by_action
 from squizzle.analysis.rules.rule import Context, Hit, Rule, ScriptState, Way, Where
+from squizzle.analysis.side_findings import SIDE_LOCKS, SideLooks, with_side_locks
 from squizzle.analysis.statements import split_statements
 from squizzle.analysis.summary import Inner, Summary, summarize
 from squizzle.analysis.waivers import BAD_WAIVER, UNUSED_WAIVER, waive
@@ -50,7 +52,12 @@ class LintResult:
 
 
 def lint_scripts(
-    scripts: Iterable[Script], *, today: date, rules: Sequence[Rule] | None = None, major: int = 15
+    scripts: Iterable[Script],
+    *,
+    today: date,
+    rules: Sequence[Rule] | None = None,
+    major: int = 15,
+    around: Surroundings | None = None,
 ) -> LintResult:
     """Hold scripts against rules.
 
@@ -59,10 +66,11 @@ def lint_scripts(
         today: A waiver holds up to its last day.
         rules: Instead of all of ours.
         major: The oldest server version that the scripts have to run on.
+        around: The database that they are for; without one, locks are told from the text and the newest map.
     """
     rules = built_in_rules() if rules is None else rules
     chosen = by_action(rules)
-    names = frozenset(name for rule in rules for name in (rule.code, rule.name))
+    names = frozenset((*SIDE_LOCKS, *(name for rule in rules for name in (rule.code, rule.name))))
     findings: list[Finding] = []
     known = Known()
     files = statements = 0
@@ -74,7 +82,7 @@ def lint_scripts(
             findings.append(_unreadable(script, exc))
             continue
         statements += len(split)
-        linter = _Linter(script, chosen, major, known)
+        linter = _Linter(script, chosen, major, known, around)
         for statement, found in linter.run(split):
             findings += waive(found, statement.notes, file=script.source, known=names, today=today)
     return LintResult(findings=tuple(findings), files=files, statements=statements)
@@ -101,7 +109,8 @@ def check_rule_names(names: Iterable[str], rules: Sequence[Rule]) -> None:
     Raises:
         InvalidInputError: Some are unknown.
     """
-    known = {*UNREADABLE, *BAD_WAIVER, *UNUSED_WAIVER, *(rule.code for rule in rules), *(rule.name for rule in rules)}
+    ours = (*UNREADABLE, *SIDE_LOCKS, *BAD_WAIVER, *UNUSED_WAIVER)
+    known = {*ours, *(rule.code for rule in rules), *(rule.name for rule in rules)}
     unknown = [name for name in names if name not in known and not name.startswith("squawk:")]
     if unknown:
         raise InvalidInputError(
@@ -129,8 +138,15 @@ class _Linter:
     """Walks one script once."""
 
     def __init__(
-        self, script: Script, rules: Mapping[type[Action], tuple[Rule, ...]], major: int, known: Known
+        self,
+        script: Script,
+        rules: Mapping[type[Action], tuple[Rule, ...]],
+        major: int,
+        known: Known,
+        around: Surroundings | None,
     ) -> None:
+        self._measured = around.measured if around else None
+        self._side = SideLooks(around) if around else None
         self._script = script
         self._rules = rules
         self._major = major
@@ -138,7 +154,7 @@ class _Linter:
         self._offset = 0
 
     def run(self, statements: Sequence[Statement]) -> Iterator[tuple[Statement, list[Finding]]]:
-        summaries = [summarize(statement) for statement in statements]
+        summaries = [summarize(statement, self._measured) for statement in statements]
         controls = [statement for statement in statements if statement.control is not None]
         self._state.controls = bool(controls)
         if controls and controls[-1].control is Control.BEGIN:
@@ -155,9 +171,15 @@ class _Linter:
                 state=self._state,
                 major=self._major,
             )
-            yield statement, list(self._about(summary, context))
+            yield statement, self._with_side_locks(list(self._about(summary, context)), summary)
             self._state.remember(summary)
             self._offset += len(statement.sql)
+
+    def _with_side_locks(self, found: list[Finding], summary: Summary) -> list[Finding]:
+        if self._side is None:
+            return found
+        side = self._side.locks_of(summary.forecast, self._state.created)
+        return with_side_locks(found, side, file=self._script.source, line=summary.statement.line)
 
     def _about(self, summary: Summary, context: Context) -> Iterator[Finding]:
         for action in (AnyStatement(), *summary.actions):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from squizzle.analysis.actions import Action, DynamicSql, LongName, Unknown
 from squizzle.analysis.grammar import Tree, Unparsed, read_statement
+from squizzle.analysis.locks.lock_map import LockMap
 from squizzle.analysis.locks.readers import locks_of_tree
 from squizzle.analysis.locks.records import Forecast
 from squizzle.analysis.records import Statement
@@ -53,15 +54,20 @@ class Summary:
     forecast: Forecast
 
 
-def summarize(statement: Statement) -> Summary:
-    """Reduce a statement to what it does. What cannot be parsed is an `Unknown` action, never nothing."""
+def summarize(statement: Statement, measured: LockMap | None = None) -> Summary:
+    """Reduce a statement to what it does. What cannot be parsed is an `Unknown` action, never nothing.
+
+    Args:
+        statement: The statement.
+        measured: The lock map of the server's version; the newest when nobody knows the server.
+    """
     if statement.control is not None:
         return Summary(statement=statement, actions=(), inner=(), forecast=Forecast())
     tree = read_statement(statement.sql)
     if isinstance(tree, Unparsed):
         unknown = Unknown(reason=tree.reason, location=tree.location)
         return Summary(statement=statement, actions=(unknown,), inner=(), forecast=locks_of_tree(None))
-    forecast = locks_of_tree(tree)
+    forecast = locks_of_tree(tree, measured)
     inner = tuple(_inner(tree, statement.sql, depth=0))
     actions = (*actions_of(tree), *_long_names(statement.sql))
     return Summary(statement=statement, actions=actions, inner=inner, forecast=forecast)

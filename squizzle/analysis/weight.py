@@ -49,11 +49,26 @@ Facts = Mapping[RelationName, TableFacts]
 
 def weigh(finding: Finding, facts: Facts) -> Finding:
     """The finding with the severity that it has on the real table; as it is where nothing is known of the table."""
-    table = _facts_of(finding.relation, facts)
-    if table is None or not finding.lock or not LockMode(finding.lock).blocks_writes:
+    own = _facts_of(finding.relation, facts)
+    weighed = finding
+    if own is not None and finding.lock and LockMode(finding.lock).blocks_writes:
+        message = f"{finding.message} ({own.sentence()})"
+        weighed = replace(finding, severity=_severity(finding.severity, own), message=message)
+    return _with_side_tables(weighed, facts)
+
+
+def _with_side_tables(finding: Finding, facts: Facts) -> Finding:
+    """A large or busy table that has to wait as well makes an error of what is harmless to the one that is named."""
+    heavy = [
+        f"{one.relation} ({table.sentence()})"
+        for one in finding.also_locks
+        if one.mode.blocks_writes and str(one.relation) != finding.relation
+        for table in (_facts_of(str(one.relation), facts),)
+        if table is not None and _severity(Severity.INFO, table) is Severity.ERROR
+    ]
+    if not heavy:
         return finding
-    message = f"{finding.message} ({table.sentence()})"
-    return replace(finding, severity=_severity(finding.severity, table), message=message)
+    return replace(finding, severity=Severity.ERROR, message=f"{finding.message}; also holds up {', '.join(heavy)}")
 
 
 def _severity(usual: Severity, table: TableFacts) -> Severity:

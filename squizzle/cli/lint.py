@@ -11,6 +11,7 @@ import click
 
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.lint import LintResult, Script, check_rule_names, lint_scripts, with_severities
+from squizzle.analysis.locks.side import Surroundings
 from squizzle.analysis.rules.own import load_rules
 from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.analysis.rules.rule import Rule
@@ -22,6 +23,7 @@ from squizzle.config import LintSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.scripts import scripts_at
 from squizzle.postgres.access import connect
+from squizzle.postgres.kinship.reading import read_surroundings
 from squizzle.postgres.table_facts import read_table_facts
 from squizzle.reports.findings import as_document, as_github, as_sarif, as_text
 
@@ -40,7 +42,8 @@ def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
     """Analyse scripts, up and down: migrations folders of any layout, folders of SQL, or files.
 
     Without PATH the project's migrations folder is analysed. With --env or --url the severity of what locks a table
-    follows its real size and traffic. Ends with 1 when anything is an error.
+    follows its real size and traffic, and what its catalogue says is locked besides (foreign keys, views, partitions)
+    is told. Nothing of the scripts is run. Ends with 1 when anything is an error.
     """
     layout = invocation.layout or invocation.config.layout
     placeholders = placeholders_of(os.environ)
@@ -52,7 +55,9 @@ def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
     settings = invocation.config.lint
     rules = _rules(settings)
     check_rule_names(settings.severities, rules)
-    result = _weighed(lint_scripts(scripts, today=datetime.now(UTC).date(), rules=rules), invocation)
+    around, facts = _database(invocation)
+    result = lint_scripts(scripts, today=datetime.now(UTC).date(), rules=rules, around=around)
+    result = replace(result, findings=tuple(weigh(one, facts) for one in result.findings))
     result = with_severities(_second_opinion(result, scripts, settings), settings.severities)
     _print(result, scripts, rules, "json" if invocation.as_json else form)
     return 1 if result.count(Severity.ERROR) else 0
@@ -73,14 +78,14 @@ def _second_opinion(result: LintResult, scripts: list[Script], settings: LintSet
     return replace(result, findings=tuple(together))
 
 
-def _weighed(result: LintResult, invocation: Invocation) -> LintResult:
-    """On the tables that are really there, where a database was named on the command line."""
+def _database(invocation: Invocation) -> tuple[Surroundings | None, Facts]:
+    """What is really there, where a database was named on the command line: what hangs together, how big and busy."""
     if not invocation.environment and not invocation.url:
-        return result
+        return None, {}
     access, target = invocation.target()
     with connect(access, target.database, purpose="lint", read_only=True) as connection:
-        facts: Facts = read_table_facts(connection)
-    return replace(result, findings=tuple(weigh(one, facts) for one in result.findings))
+        around = read_surroundings(connection, target.schema)
+        return around, read_table_facts(connection)
 
 
 def _print(result: LintResult, scripts: list[Script], rules: tuple[Rule, ...], form: str) -> None:

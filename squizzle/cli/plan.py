@@ -20,6 +20,8 @@ from squizzle.migrations.preview import place_of
 from squizzle.migrations.records import Plan
 from squizzle.migrations.saving_estimate import SavingEstimate, estimate_savings
 from squizzle.postgres.access import connect
+from squizzle.postgres.kinship.reading import read_surroundings
+from squizzle.reports.findings import side_documents, side_lines
 
 
 @click.command()
@@ -30,8 +32,8 @@ from squizzle.postgres.access import connect
 def plan(invocation: Invocation, version: str | None, *, everything: bool, save_rows: bool) -> None:
     """Show the statements that would run, each with its lock, its limits, its hazards and its way back.
 
-    Nothing is changed. Locks are told from the text of each statement; what only the catalogue knows (CASCADE, the
-    other end of a foreign key that is dropped, functions) is said to be open.
+    Nothing is changed. Locks are told from the text of each statement and from the catalogue as it is now (CASCADE,
+    the other end of a foreign key that is dropped, partitions); what a function or a block does is said to be open.
     """
     if version is not None and everything:
         raise InvalidInputError("say what to plan", hint="give either VERSION or --all")
@@ -42,7 +44,8 @@ def plan(invocation: Invocation, version: str | None, *, everything: bool, save_
         policy = invocation.policy(save_rows=save_rows)
         found = preview_plan(connection, target, migrations, only=version, policy=policy, books=books)
         savings = estimate_savings(connection, found)
-    statements = planned_statements(found)
+        around = read_surroundings(connection, target.schema)
+    statements = planned_statements(found, around)
     document = {
         "target": {"database": target.database, "schema": target.schema, "environment": target.environment},
         "schema_digest": found.schema_digest,
@@ -66,6 +69,7 @@ def _document(one: PlannedStatement, policy: BatchPolicy, savings: _Savings) -> 
         "sql": one.statement.sql,
         "lock": strongest.mode.value if strongest else None if one.forecast.complete else "unknown",
         "locks": lock_documents(one.forecast.locks),
+        "also_locks": side_documents(one.also_locks),
         "locks_complete": one.forecast.complete,
         "lock_timeout_ms": _ms(one.lock_timeout),
         "statement_timeout_ms": _ms(one.statement_timeout),
@@ -111,6 +115,7 @@ def _text(one: PlannedStatement, policy: BatchPolicy, savings: _Savings) -> str:
     lines = [
         f"-- {place_of(one.source, one.statement)}{how}",
         f"--   locks   {_locks(one)}; waits for them {waits} at a time",
+        *(f"--   also    {line}" for line in side_lines(one.also_locks)),
         f"--   back    {one.reversal or 'there is no way back on disk'}",
         *([f"--   saves   {_saving_words(saving)}"] if saving else []),
         *(f"--   mind    {hazard}" for hazard in one.hazards),
@@ -123,4 +128,6 @@ def _text(one: PlannedStatement, policy: BatchPolicy, savings: _Savings) -> str:
 def _locks(one: PlannedStatement) -> str:
     if not one.forecast.locks:
         return "nothing that was there before" if one.forecast.complete else "not known from its text"
-    return ", ".join(f"{lock.relation} {lock.mode}" for lock in one.forecast.locks)
+    side = {lock.relation for lock in one.also_locks}
+    named = [f"{lock.relation} {lock.mode}" for lock in one.forecast.locks if lock.relation not in side]
+    return ", ".join(named) or "nothing that it names"

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from squizzle.analysis.locks.forecast import hazards_of, predict_locks
 from squizzle.analysis.locks.records import Forecast, RelationSet
+from squizzle.analysis.locks.side import SideLock, Surroundings, side_locks, with_locks
 from squizzle.analysis.records import Statement
 from squizzle.migrations.limits import batch_lock_timeout, lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.preview import preview_step
@@ -28,6 +29,8 @@ class PlannedStatement:
         statement_timeout: How long it may take.
         forecast: What it is expected to lock, relations that the run itself makes left out.
         reversal: The script that takes it back; empty when there is none.
+        also_locks: What it locks besides what it names, which the forecast holds, too; empty where no database was
+            asked.
     """
 
     version: str
@@ -38,6 +41,7 @@ class PlannedStatement:
     statement_timeout: timedelta
     forecast: Forecast
     reversal: str
+    also_locks: tuple[SideLock, ...] = ()
 
     @property
     def hazards(self) -> tuple[str, ...]:
@@ -45,14 +49,21 @@ class PlannedStatement:
         return hazards_of(self.forecast)
 
 
-def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
-    """Every statement of the plan, in the order in which it will run; no database is asked."""
+def planned_statements(plan: Plan, around: Surroundings | None = None) -> tuple[PlannedStatement, ...]:
+    """Every statement of the plan, in the order in which it will run; no database is asked.
+
+    Args:
+        plan: The plan.
+        around: What hangs together in the database before the first statement; without it, locks are told from the
+            text.
+    """
     created = RelationSet()
     planned: list[PlannedStatement] = []
     for step in plan.steps:
         for unit in _units(step):
             for statement, lock_timeout in _with_timeouts(unit, plan.policy):
-                forecast = predict_locks(statement).without(created)
+                forecast = predict_locks(statement, around.measured if around else None).without(created)
+                side = side_locks(forecast, around) if around else ()
                 created.update(forecast.creates)
                 planned.append(
                     PlannedStatement(
@@ -62,8 +73,9 @@ def planned_statements(plan: Plan) -> tuple[PlannedStatement, ...]:
                         transactional=unit.transactional,
                         lock_timeout=lock_timeout,
                         statement_timeout=plan.timeouts.statement,
-                        forecast=forecast,
+                        forecast=with_locks(forecast, side, around.kin) if around else forecast,
                         reversal=_reversal(step),
+                        also_locks=side,
                     )
                 )
     return tuple(planned)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from squizzle import __version__
 from squizzle.analysis.findings import Finding, Severity
 from squizzle.analysis.lint import LintResult
+from squizzle.analysis.locks.side import SideLock
 from squizzle.analysis.rules.rule import Rule
+
+# A table may have a thousand partitions.
+_SIDE_LOCKS_SHOWN = 12
 
 
 def as_document(result: LintResult) -> dict[str, object]:
@@ -38,8 +42,14 @@ def _document(one: Finding) -> dict[str, object]:
         "lock": one.lock or None,
         "relation": one.relation or None,
         "hint": one.hint,
+        "also_locks": side_documents(one.also_locks),
         "waived": {"reason": one.waiver.reason, "until": one.waiver.until or None} if one.waiver else None,
     }
+
+
+def side_documents(side: Iterable[SideLock]) -> list[dict[str, str]]:
+    """Side locks as they stand in JSON documents."""
+    return [{"relation": str(one.relation), "lock": one.mode.value, "because": one.because} for one in side]
 
 
 def as_text(result: LintResult, sources: Mapping[str, str]) -> str:
@@ -65,6 +75,7 @@ def _paragraph(one: Finding, lines: Sequence[str]) -> Iterator[str]:
         yield f"  {gutter} | {' ' * place}^"
     if one.lock:
         yield f"  lock:    {one.lock} on {one.relation}"
+    yield from (f"  also locks: {line}" for line in side_lines(one.also_locks))
     if one.effect:
         yield f"  why:     {one.effect}"
     if one.hint:
@@ -90,6 +101,13 @@ def _excerpt(line: str, place: int) -> tuple[str, int]:
     # A tab is as wide as the blank under it; other signs that move the cursor do not reach the terminal.
     printed = "".join(sign if sign.isprintable() else " " for sign in shown)
     return f"{before}{printed}{after}".rstrip(), place - begin + len(before)
+
+
+def side_lines(side: Sequence[SideLock]) -> Iterator[str]:
+    """Side locks for a person, the first of many."""
+    yield from (one.sentence() for one in side[:_SIDE_LOCKS_SHOWN])
+    if len(side) > _SIDE_LOCKS_SHOWN:
+        yield f"and {len(side) - _SIDE_LOCKS_SHOWN} more (--json names all)"
 
 
 def _sum(result: LintResult) -> str:
@@ -132,6 +150,10 @@ def _foreign_rules(result: LintResult) -> list[dict[str, object]]:
     return [{"id": code, "name": name} for code, name in names]
 
 
+def _also(one: Finding) -> str:
+    return f" Also locks {', '.join(side_lines(one.also_locks))}." if one.also_locks else ""
+
+
 def _sarif_result(one: Finding) -> dict[str, object]:
     place = {
         # A reference by RFC 3986, not a path.
@@ -153,7 +175,7 @@ def _sentences(one: Finding, before_hint: str) -> str:
     """What is found, why it matters and what to do instead, as far as they are known."""
     said = one.message if one.message.endswith(".") else f"{one.message}."
     hint = f"{before_hint}Instead: {one.hint}" if one.hint else ""
-    return f"{said} {one.effect}".rstrip() + hint
+    return f"{said}{_also(one)} {one.effect}".rstrip() + hint
 
 
 _GITHUB_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}

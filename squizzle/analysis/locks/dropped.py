@@ -73,7 +73,8 @@ def _locked_for(kin: Kin, one: ObjectId, subjects: frozenset[int]) -> Iterator[T
     else:
         table = kin.relations.get(found.table)
         if table is not None:
-            yield Touched(relation=table, role=_role_of_holder(one, table), because=_words(kin, found))
+            role = _role_of_holder(one, table)
+            yield Touched(relation=table, role=role, because=_GOES.get(role) or _words(kin, found))
 
 
 def _relation(kin: Kin, relation: Relation) -> Iterator[Touched]:

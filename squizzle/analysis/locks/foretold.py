@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from squizzle.analysis.locks.lock_map import LockMap
+from squizzle.analysis.locks.lock_map import LockMap, Measurement
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect, Forecast, RelationLock, RelationName, Use
 from squizzle.analysis.locks.shapes import Role, Shape
 
-# Reading holds nobody up but ACCESS EXCLUSIVE; locks up to ROW SHARE are left out.
-WEAKEST = LockMode.ROW_EXCLUSIVE
+# Reading holds up nothing but ACCESS EXCLUSIVE.
+_WEAK = frozenset({LockMode.ACCESS_SHARE, LockMode.ROW_SHARE})
 _ORDER = (Effect.REMOVES, Effect.REWRITES, Effect.MAY_REWRITE, Effect.READS_ALL)
 # Whose rows are many; a new file of a sequence or an index that is named is no news.
 _HAVE_ROWS = frozenset({Role.TABLE, Role.PARTITION, Role.REFERENCED, Role.MATERIALIZED_VIEW})
-_OTHERS = frozenset(Role) - {Role.INDEX, Role.PARTITION_INDEX}
 # What these do to rows the text does not tell as the example did: it depends on the type, on WHERE, on NULLs.
 _NOT_AS_MEASURED = frozenset(
     {
@@ -52,10 +51,25 @@ def foretell(
         renames: What it calls anew.
     """
     uses = tuple(uses)
+    locks: list[RelationLock] = []
+    done = list(effects)
+    for use in uses:
+        found = measured.of(use.shape)
+        # Where it was measured on tables only, a view or an index that is named is locked alike.
+        on_table = found.locks.get(Role.TABLE)
+        for place, (role, relation) in enumerate(use.named):
+            mode = found.locks.get(role, None if place else on_table)
+            if mode is not None and mode not in _WEAK:
+                locks.append(RelationLock(relation=relation, mode=mode))
+            if (found.rewrites or found.reads) and role in _HAVE_ROWS and use.shape not in _NOT_AS_MEASURED:
+                done += _effects(found, role, relation)
+        # A referenced table, a sequence: the example kept others out of relations that no text names.
+        if found.strong:
+            complete = complete and found.strong <= {role for role, _relation in use.named}
     return Forecast(
-        locks=strongest_of_each(_locks(uses, measured)),
-        effects=_strongest((*effects, *_effects(uses, measured))),
-        complete=complete and not any(_locks_more(use, measured) for use in uses),
+        locks=strongest_of_each(locks) if len(locks) > 1 else tuple(locks),
+        effects=_strongest(done) if len(done) > 1 else tuple(done),
+        complete=complete,
         creates=creates,
         renames=renames,
         uses=uses,
@@ -72,41 +86,11 @@ def strongest_of_each(locks: Iterable[RelationLock]) -> tuple[RelationLock, ...]
     return tuple(found.values())
 
 
-def named_mode(use: Use, role: Role, measured: LockMap) -> LockMode | None:
-    """The lock of a shape on a relation that it names; as on a table where it was measured on tables only."""
-    mode = measured.mode(use.shape, role)
-    return measured.mode(use.shape, Role.TABLE) if mode is None and use.named[0][0] is role else mode
-
-
-def _locks(uses: Iterable[Use], measured: LockMap) -> Iterator[RelationLock]:
-    for use in uses:
-        for role, relation in use.named:
-            mode = named_mode(use, role, measured)
-            if mode is not None and mode.strength >= WEAKEST.strength:
-                yield RelationLock(relation=relation, mode=mode)
-
-
-def _locks_more(use: Use, measured: LockMap) -> bool:
-    """Whether the example kept others out of relations that no text names: a referenced table, a sequence."""
-    named = {role for role, _relation in use.named}
-    return any(
-        mode.blocks_writes and role not in named and role in _OTHERS
-        for role, mode in measured.of(use.shape).locks.items()
-    )
-
-
-def _effects(uses: Iterable[Use], measured: LockMap) -> Iterator[tuple[RelationName, Effect]]:
-    for use in uses:
-        if use.shape in _NOT_AS_MEASURED:
-            continue
-        found = measured.of(use.shape)
-        for role, relation in use.named:
-            if role not in _HAVE_ROWS:
-                continue
-            if role in found.rewrites:
-                yield relation, Effect.REWRITES
-            elif role in found.reads:
-                yield relation, Effect.READS_ALL
+def _effects(found: Measurement, role: Role, relation: RelationName) -> Iterator[tuple[RelationName, Effect]]:
+    if role in found.rewrites:
+        yield relation, Effect.REWRITES
+    elif role in found.reads:
+        yield relation, Effect.READS_ALL
 
 
 def _strongest(effects: Iterable[tuple[RelationName, Effect]]) -> tuple[tuple[RelationName, Effect], ...]:

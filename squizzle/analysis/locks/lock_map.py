@@ -29,12 +29,19 @@ class Measurement:
         rewrites: The parts whose files were written anew.
         reads: The parts whose rows were all read.
         refused: SQLSTATE with which the server refused it; empty when it ran.
+        strong: The parts that writers are kept out of, indexes and TOAST left out; told from the locks.
     """
 
     locks: Mapping[str, LockMode] = field(default_factory=dict)
     rewrites: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     refused: str = ""
+    strong: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        relations = frozenset(Role) - {Role.INDEX, Role.PARTITION_INDEX}
+        strong = (role for role, mode in self.locks.items() if mode.blocks_writes and role in relations)
+        object.__setattr__(self, "strong", frozenset(strong))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ class LockMode(StrEnum):
     @property
     def strength(self) -> int:
         """1 for ACCESS SHARE … 8 for ACCESS EXCLUSIVE, as in PostgreSQL's lockdefs.h."""
-        return _ORDER.index(self) + 1
+        return _STRENGTHS[self]
 
     @property
     def in_pg_locks(self) -> str:
@@ -44,6 +44,7 @@ class LockMode(StrEnum):
 
 
 _ORDER = tuple(LockMode)
+_STRENGTHS = {mode: place for place, mode in enumerate(_ORDER, start=1)}
 _BY_PG_LOCKS = {mode.in_pg_locks: mode for mode in LockMode}
 
 _WRITERS = (LockMode.ROW_EXCLUSIVE,)

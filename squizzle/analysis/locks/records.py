@@ -108,11 +108,12 @@ class Forecast:
     def without(self, created: RelationSet) -> Forecast:
         """The same but for relations that were made just before: locks on them hold nobody up."""
         relations = (*(lock.relation for lock in self.locks), *(relation for relation, _effect in self.effects))
-        if not any(relation in created for relation in relations):
+        uses = tuple(use for use in self.uses if not use.named or use.named[0][1] not in created)
+        if len(uses) == len(self.uses) and not any(relation in created for relation in relations):
             return self
         locks = tuple(lock for lock in self.locks if lock.relation not in created)
         effects = tuple((relation, effect) for relation, effect in self.effects if relation not in created)
-        return replace(self, locks=locks, effects=effects)
+        return replace(self, locks=locks, effects=effects, uses=uses)
 
     def unforeseen(self, observed: Iterable[RelationLock]) -> tuple[RelationLock, ...]:
         """The observed locks that are stronger than the forecast said, or on relations that it did not name."""

@@ -52,6 +52,19 @@ _OF_COLUMN = frozenset({Shape.SET_IDENTITY, Shape.DROP_IDENTITY})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What may be known of the database that statements are for.
+
+    Attributes:
+        kin: Which of its objects hang together.
+        measured: The lock map of its version.
+    """
+
+    kin: Kin
+    measured: LockMap
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SideLock:
     """A lock on a relation that the statement does not name.
 
@@ -70,16 +83,16 @@ class SideLock:
         return f"{self.relation} {self.mode} ({self.because})"
 
 
-def side_locks(forecast: Forecast, kin: Kin, measured: LockMap) -> tuple[SideLock, ...]:
+def side_locks(forecast: Forecast, around: Surroundings) -> tuple[SideLock, ...]:
     """What a statement locks besides what it names, the strongest of each relation, from SHARE UPDATE EXCLUSIVE on.
 
     Weaker locks hold up nothing but ACCESS EXCLUSIVE; those on indexes count where they say more than their table's.
 
     Args:
         forecast: What the text tells.
-        kin: The database before the statement.
-        measured: The map of the server's version.
+        around: The database before the statement.
     """
+    kin, measured = around.kin, around.measured
     named = {_full(lock.relation, kin): lock.mode for lock in forecast.locks}
     found: dict[RelationName, SideLock] = {}
     for use in forecast.uses:
@@ -92,10 +105,9 @@ def side_locks(forecast: Forecast, kin: Kin, measured: LockMap) -> tuple[SideLoc
     return tuple(one for _name, one in sorted(found.items()) if _counts(one, kin, named, found))
 
 
-def with_side_locks(forecast: Forecast, kin: Kin, measured: LockMap) -> Forecast:
+def with_locks(forecast: Forecast, side: Iterable[SideLock], kin: Kin) -> Forecast:
     """The forecast with what the catalogue adds; complete when the text left open nothing but that."""
-    more = side_locks(forecast, kin, measured)
-    locks = (*forecast.locks, *(RelationLock(relation=one.relation, mode=one.mode) for one in more))
+    locks = (*forecast.locks, *(RelationLock(relation=one.relation, mode=one.mode) for one in side))
     known = bool(forecast.uses) and all(_is_known(use, kin) for use in forecast.uses)
     return replace(forecast, locks=strongest_of_each(locks), complete=forecast.complete or known)
 

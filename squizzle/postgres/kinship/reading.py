@@ -8,7 +8,9 @@ from typing import Any
 import psycopg
 
 from squizzle.analysis.locks.kin import Kin, ObjectId, OtherObject, Relation
+from squizzle.analysis.locks.lock_map import lock_map
 from squizzle.analysis.locks.records import RelationName
+from squizzle.analysis.locks.side import Surroundings
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -18,13 +20,28 @@ _LIMIT = timedelta(seconds=20)
 _PARENTS = "SELECT inhrelid::bigint, inhparent::bigint FROM pg_inherits ORDER BY inhparent, inhrelid"
 
 
-def read_kin(connection: Connection, *, limit: timedelta = _LIMIT) -> Kin:
+def read_surroundings(connection: Connection, schema: str) -> Surroundings:
+    """What hangs together in a database, and the lock map of its server's version.
+
+    Args:
+        connection: A session outside a transaction.
+        schema: Where names without a schema are looked for first, as migrations do.
+
+    Raises:
+        DatabaseError: It took too long, or the session was lost. The database is untouched.
+    """
+    major = connection.info.server_version // 10000
+    return Surroundings(kin=read_kin(connection, schema=schema), measured=lock_map(major))
+
+
+def read_kin(connection: Connection, *, schema: str = "", limit: timedelta = _LIMIT) -> Kin:
     """Relations, constraints, triggers, policies and what depends on what, all of one moment.
 
     It reads pg_class, pg_depend, pg_inherits and their like as a query does: ACCESS SHARE on system catalogues.
 
     Args:
         connection: A session outside a transaction.
+        schema: Where names without a schema are looked for before the search path.
         limit: How long each question may take.
 
     Raises:
@@ -47,7 +64,7 @@ def read_kin(connection: Connection, *, limit: timedelta = _LIMIT) -> Kin:
         objects=[_object(*row) for row in objects],
         links=[(ObjectId(*row[:3]), ObjectId(*row[3:6]), row[6]) for row in links],
         parents=parents,
-        path=path,
+        path=[schema, *path] if schema else path,
     )
 
 

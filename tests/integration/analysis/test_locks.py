@@ -11,7 +11,7 @@ from squizzle.analysis.locks.lock_map import LockMap, lock_map, write_map
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Forecast, RelationName
 from squizzle.analysis.locks.shapes import Kind
-from squizzle.analysis.locks.side import side_locks, with_side_locks
+from squizzle.analysis.locks.side import Surroundings, side_locks, with_locks
 from squizzle.analysis.statements import split_statements
 from squizzle.postgres.access import ServerAccess, connect
 
@@ -82,7 +82,7 @@ def test_text_and_catalogue_together_tell_every_lock(
     wrong = {}
     for run in runs:
         forecast = forecast_of(run, lock_map(major))
-        foreseen = with_side_locks(forecast, kin, lock_map(major))
+        foreseen = with_locks(forecast, side_locks(forecast, Surroundings(kin=kin, measured=lock_map(major))), kin)
         told = {lock.relation.name: lock.mode for lock in foreseen.locks if counts(lock.relation, lock.mode, kin)}
         observed = {lock.relation.name: lock.mode for lock in run.observed if counts(lock.relation, lock.mode, kin)}
         told = {name: mode for name, mode in told.items() if not is_hidden(name, told, kin)}
@@ -108,7 +108,8 @@ def is_hidden(name: str, told: dict[str, LockMode], kin: Kin) -> bool:
 def test_a_side_lock_says_why(measured: tuple[tuple[Run, ...], Kin], major: int) -> None:
     def sentences(statement: str) -> list[str]:
         forecast = predict_locks(*split_statements(statement, source="case"), lock_map(major))
-        return [one.sentence() for one in side_locks(forecast, measured[1], lock_map(major))]
+        around = Surroundings(kin=measured[1], measured=lock_map(major))
+        return [one.sentence() for one in side_locks(forecast, around)]
 
     assert sentences("ALTER TABLE t DROP COLUMN u_id") == ["public.t_u ACCESS EXCLUSIVE (foreign key t_u_fk)"]
     assert sentences("DROP INDEX t_a") == ["public.t ACCESS EXCLUSIVE (the table of the index t_a)"]

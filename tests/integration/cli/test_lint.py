@@ -94,6 +94,33 @@ def test_with_a_database_the_severity_follows_the_real_table(
     assert "MB, 300,100 rows," in medium["message"]
 
 
+def test_with_a_database_lint_and_plan_tell_what_is_locked_besides(
+    squizzle: Squizzle, folder: Folder, connection: Connection, url: str
+) -> None:
+    connection.execute("CREATE TABLE users (id int PRIMARY KEY); CREATE TABLE orders (user_id int REFERENCES users)")
+    connection.execute("CREATE VIEW who AS SELECT user_id FROM orders")
+    folder.write("1", "ALTER TABLE orders DROP CONSTRAINT orders_user_id_fkey;\nDROP TABLE orders CASCADE;", down="")
+    key = {"relation": "public.users", "lock": "ACCESS EXCLUSIVE", "because": "foreign key orders_user_id_fkey"}
+    view = {"relation": "public.who", "lock": "ACCESS EXCLUSIVE", "because": "the view goes with it"}
+
+    linted = squizzle("lint", "--json", "--url", url).document["findings"]
+    assert [one["also_locks"] for one in linted if one["rule"] == "L139"] == [[key]]
+    assert [key, view] in [one["also_locks"] for one in linted if one["line"] == 2]
+
+    planned = squizzle("plan", "--json").document["statements"]
+    assert [one["also_locks"] for one in planned] == [[key], [key, view]]
+    assert [one["locks_complete"] for one in planned] == [True, True]
+    assert "blocks reads and writes of public.users" in planned[0]["hazards"]
+    shown = squizzle("plan").out
+    assert "--   locks   orders ACCESS EXCLUSIVE; waits" in shown
+    assert "--   also    public.users ACCESS EXCLUSIVE (foreign key orders_user_id_fkey)" in shown
+
+    # Nothing of the scripts was run.
+    assert connection.execute(
+        "SELECT count(*) FROM pg_constraint WHERE conname = 'orders_user_id_fkey'"
+    ).fetchone() == (1,)
+
+
 def test_squawk_is_heard_and_decides_nothing(offline: Squizzle, folder: Folder) -> None:
     folder.write("1", "SELECT 1;\nALTER TABLE t ADD COLUMN b varchar(9);\nCREATE INDEX i ON t (a);")
     offline.configure("")

@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from squizzle.analysis.findings import Finding, Severity
+from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import RelationName
+from squizzle.analysis.locks.side import SideLock
 from squizzle.analysis.weight import TableFacts, weigh
 
 FINDING = Finding(
@@ -42,6 +44,20 @@ def weighed(finding: Finding, facts: TableFacts, name: str = "t") -> Finding:
 )
 def test_the_severity_follows_size_traffic_and_holders(facts: TableFacts, severity: Severity) -> None:
     assert weighed(FINDING, facts).severity is severity
+
+
+def test_a_busy_table_that_is_locked_besides_makes_an_error_of_what_is_harmless_to_the_named_one() -> None:
+    other = RelationName(schema="public", name="orders")
+    strong = SideLock(relation=other, mode=LockMode.ACCESS_EXCLUSIVE, because="foreign key f")
+    small = replace(MEDIUM, size_bytes=8192)
+    facts = {RelationName(schema="public", name="t"): small, other: replace(MEDIUM, writes_per_s=200.0)}
+
+    found = weigh(replace(FINDING, also_locks=(strong,)), facts)
+    assert found.severity is Severity.ERROR
+    assert "; also holds up public.orders (50 MB" in found.message
+
+    quiet = weigh(replace(FINDING, also_locks=(replace(strong, mode=LockMode.SHARE_UPDATE_EXCLUSIVE),)), facts)
+    assert quiet.severity is Severity.INFO
 
 
 def test_the_message_says_how_big_and_busy_the_table_is() -> None:
