@@ -43,6 +43,10 @@ _STOP_S = 5.0
 _COMPRESSION_LEVEL = 1
 # Client-side: the copy never lies anywhere uncompressed, and the server's processors are left alone.
 _THREADS = 2
+# What the server notes of every file. With a library it hashes 1 GB/s; without one its own SHA-256 makes a copy take
+# 2.5 times as long (measured on 15.18 and 18.6), and CRC-32C finds accidents, too: what came here has our SHA-256.
+_CHECKSUM_WITH_LIBRARY = "SHA256"
+_CHECKSUM = "CRC32C"
 # A pipe holds 64 kB, which makes for many changes between two processes; Linux lets anybody have 1 MB.
 _PIPE_BYTES = 1 << 20
 # How often somebody is told how far it is, and a silent pipe is looked up from.
@@ -67,18 +71,21 @@ def copy_cluster(
     Raises:
         ToolError: pg_basebackup failed, found a damaged page, or took too long; nothing was published.
     """
-    row = connection.execute("SELECT EXISTS (SELECT FROM pg_tablespace WHERE oid >= 16384)").fetchone()
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_tablespace WHERE oid >= 16384), current_setting('ssl_library')"
+    ).fetchone()
+    has_tablespaces, library = row or (False, "")
     options = [
         "--format=tar",
         "--wal-method=fetch",  # the only way that fits into one stream
         "--checkpoint=fast",
-        "--manifest-checksums=SHA256",
+        f"--manifest-checksums={_CHECKSUM_WITH_LIBRARY if library else _CHECKSUM}",
         "--label=squizzle",
         "--no-password",
         *([] if order.copying.max_rate_kb is None else [f"--max-rate={order.copying.max_rate_kb}k"]),
         *([] if manifest is None else [f"--incremental={manifest}"]),
     ]
-    copy = _copy_into_folder if row == (True,) else _copy_as_stream
+    copy = _copy_into_folder if has_tablespaces else _copy_as_stream
     return copy(order, options, incoming, on_progress)
 
 
