@@ -6,12 +6,13 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _VERDICTS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.COULD_NOT_VERIFY: "COULD NOT VERIFY"}
 # More tables than a person reads; the manifest has them all.
@@ -125,6 +126,8 @@ def trend_frame(backups: Sequence[Backup]) -> pd.DataFrame:
     Returns:
         Columns `at` (UTC), `id`, `size_mb`, `seconds`, `rows`; one line a backup.
     """
+    import pandas as pd  # noqa: PLC0415 - half a second, that a drill which reports no backup need not wait for
+
     chosen = sorted(backups, key=lambda one: (one.started_at, one.id))[-MOST_IN_TREND:]
     return pd.DataFrame(
         {
@@ -162,6 +165,8 @@ def trend_table(trend: pd.DataFrame, *, lines: int = 10) -> str:
 
 def trend_picture(trend: pd.DataFrame, title: str) -> bytes:
     """Size and time of the last backups as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as slow as pandas above
+
     figure = Figure(figsize=(8, 3), layout="constrained")
     size = figure.subplots()
     size.plot(trend["at"], trend["size_mb"], marker="o", color="tab:blue")

@@ -65,12 +65,21 @@ class Machine:
         return sorted(path.name for path in self.folder.glob("squizzle-*/drill-*"))
 
 
+@pytest.fixture(scope="module")
+def state_home() -> Iterator[Path]:
+    """Where Prefect's temporary API keeps its runs: its tables are made once for all drills, and never in our home."""
+    folder = Path(tempfile.mkdtemp(prefix="state"))
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
-def machine() -> Iterator[Machine]:
+def machine(state_home: Path) -> Iterator[Machine]:
     # Not below pytest's own folder: a server of another account must reach it, and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="sqz"))
     folder.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PG"))}
     environment |= {"TMPDIR": str(folder), "SQUIZZLE_REPORTS": str(folder / "reports")}
+    environment["XDG_STATE_HOME"] = str(state_home)
     yield Machine(folder=folder, environment=environment)
     shutil.rmtree(folder)

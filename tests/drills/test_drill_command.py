@@ -29,7 +29,10 @@ def wait_until_nothing_runs(machine: Machine, seconds: float = 15.0) -> list[str
     return left
 
 
-def test_drill_passes_and_prints_one_json_document(machine: Machine) -> None:
+def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_the_environment_is_down(
+    machine: Machine,
+) -> None:
+    machine.environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     done = machine.run("drill", *SMALL, "--json")
 
     assert done.returncode == 0, done.stderr
@@ -63,7 +66,7 @@ def test_drill_with_a_broken_backup_exits_7_and_names_the_file(machine: Machine)
 
 
 def test_nothing_runs_after_kill_9_at_any_step_and_the_next_drill_cleans_up(machine: Machine) -> None:
-    steps = ("Make the shop's database", "Take a full backup", "Fence the database", "Switch over")
+    steps = ("Make the shop's database", "Take a backup", "Fence the database", "Switch over")
     for step in steps:
         process = machine.start("drill", *SMALL)
         wait_for_step(process, step)
@@ -86,9 +89,3 @@ def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     assert process.returncode == 130
     assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
     assert machine.clusters() == []
-
-
-def test_drill_works_when_the_environment_names_a_prefect_server_that_is_down(machine: Machine) -> None:
-    machine.environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
-
-    assert machine.run("drill", *SMALL, "--json").returncode == 0
