@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup drill test test-quick check format docs lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick check format docs lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ drill: $(STAMP)  ## Play a disaster on an embedded PostgreSQL and recover from i
 # In the order of folders, so that the slow drills come first and neither waits for them at the end.
 test: $(STAMP)  ## Run all tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slowest: $(STAMP)  ## Run all tests and list the slowest (tests/README.md).
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40
 
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit
