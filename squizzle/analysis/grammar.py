@@ -72,21 +72,25 @@ def read_statement(text: str) -> Tree | Unparsed:
     """
     if len(text) > LONGEST:
         return Unparsed(reason=f"it has more than {LONGEST:,} characters and is not parsed")
-    if _may_be_parsed_here(text):
-        try:
-            statements = postgast.parse(text).stmts
-        except DecodeError:
-            pass  # deeper than protobuf reads unasked; how deep, the child finds out
-        except postgast.PgQueryError as exc:
-            return _refused(text, exc.message, max(0, exc.cursorpos - 1))
-        else:
-            return _only(statements)
+    read = _read_here(text) if _may_be_parsed_here(text) else None
+    if read is not None:
+        return read
     parsed = _PARSER.parse(text)
     if isinstance(parsed, NotParsed):
         if parsed.is_syntax:
             return _refused(text, parsed.reason, parsed.place)
         return Unparsed(reason=parsed.reason)
     return _decode(parsed)
+
+
+def _read_here(text: str) -> Tree | Unparsed | None:
+    """Parsed in this process; None when it is deeper than protobuf reads unasked: how deep, the child finds out."""
+    try:
+        return _only(postgast.parse(text).stmts)
+    except DecodeError:
+        return None
+    except postgast.PgQueryError as exc:
+        return _refused(text, exc.message, max(0, exc.cursorpos - 1))
 
 
 def deparse_statement(tree: Tree) -> str | None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.source import read_source
-from squizzle.backups.store import BackupStore, previous_backup, safe_name
+from squizzle.backups.source import draft_backup, read_source
+from squizzle.backups.store import BackupStore, safe_name
 from squizzle.backups.surroundings import dump_globals, read_surroundings, write_surroundings
 from squizzle.errors import InvalidInputError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -104,8 +104,9 @@ def take_dump(
         )
         fingerprint = _Fingerprint(connection, rows=kind is not BackupKind.SCHEMA)
         digest = _dump_and_fingerprint(dump, fingerprint, lambda: on_progress(_written(incoming.folder)))
-        missing = (
-            dump_globals(
+        missing: tuple[str, ...] = ()
+        if kind is BackupKind.FULL:
+            missing = dump_globals(
                 access,
                 connection,
                 incoming.folder,
@@ -113,27 +114,19 @@ def take_dump(
                 timeout=options.timeout,
                 role_passwords=options.role_passwords,
             )
-            if kind is BackupKind.FULL
-            else ()
-        )
-        backup = Backup(
-            id=backup_id,
+        draft = draft_backup(
+            store,
+            incoming,
+            source,
+            backup_id=backup_id,
             kind=kind,
-            store=store.address,
-            location=backup_id,
-            started_at=source.started_at,
-            duration=timedelta(seconds=time.monotonic() - started),
             database=database,
-            identity_id=source.identity_id,
-            system_identifier=source.system_identifier,
-            migration_version=source.migration_version,
-            lsn=source.lsn,
-            timeline=source.timeline,
-            server_version=source.server_version,
             client_version=programs.version,
-            files=incoming.describe(),
+            duration=timedelta(seconds=time.monotonic() - started),
+        )
+        backup = replace(
+            draft,
             digest=replace(digest, sequences=sequences),
-            previous=previous_backup(store, database, source.system_identifier),
             details=dict(options.details),
             not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.store import BackupStore, Incoming, previous_backup
 from squizzle.migrations.history import read_history
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import read_identity
@@ -58,4 +60,48 @@ def read_source(connection: Connection, schema: str) -> Source:
         timeline=row[4],
         identity_id=str(identity.id) if identity else None,
         migration_version=read_history(connection, schema).current,
+    )
+
+
+def draft_backup(
+    store: BackupStore,
+    incoming: Incoming,
+    source: Source,
+    *,
+    backup_id: str,
+    kind: BackupKind,
+    database: str,
+    client_version: str,
+    duration: timedelta,
+) -> Backup:
+    """What the manifests of all kinds have in common; the kind adds its own before it publishes.
+
+    Args:
+        store: Where the backup goes.
+        incoming: With all its files.
+        source: Where it comes from.
+        backup_id: Unique in the store.
+        kind: What it holds.
+        database: The database that was saved, or fingerprinted.
+        client_version: Of the program that made it.
+        duration: From the snapshot until now.
+    """
+    return Backup(
+        id=backup_id,
+        kind=kind,
+        store=store.address,
+        location=backup_id,
+        started_at=source.started_at,
+        duration=duration,
+        database=database,
+        identity_id=source.identity_id,
+        system_identifier=source.system_identifier,
+        migration_version=source.migration_version,
+        lsn=source.lsn,
+        timeline=source.timeline,
+        server_version=source.server_version,
+        client_version=client_version,
+        files=incoming.describe(),
+        digest=None,
+        previous=previous_backup(store, database, source.system_identifier),
     )

@@ -42,23 +42,11 @@ def _dump(order: Order, backup_id: str, on_progress: Callable[[int], None]) -> B
     )
 
 
-def _globals(order: Order, backup_id: str, on_progress: Callable[[int], None]) -> Backup:
-    return take_globals(
-        order.access,
-        order.target.database,
-        order.store,
-        order.programs,
-        backup_id=backup_id,
-        options=order.options,
-        on_progress=on_progress,
-    )
-
-
 TAKERS: Mapping[BackupKind, Taker] = {
     BackupKind.FULL: _dump,
     BackupKind.SCHEMA: _dump,
     BackupKind.DATA: _dump,
-    BackupKind.GLOBALS: _globals,
+    BackupKind.GLOBALS: take_globals,
     BackupKind.PHYSICAL: take_physical,
     BackupKind.INCREMENTAL: take_physical,
 }

@@ -21,8 +21,8 @@ from squizzle.backups.physical.chain import base_of, server_manifest_of
 from squizzle.backups.physical.copying import compressed, copy_cluster
 from squizzle.backups.physical.instant import LogTail, exact_snapshot, keep_log, let_log_go
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.source import Source, read_source
-from squizzle.backups.store import Incoming, previous_backup
+from squizzle.backups.source import Source, draft_backup, read_source
+from squizzle.backups.store import Incoming
 from squizzle.errors import BackupDamagedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.translation import translate_error
@@ -65,27 +65,27 @@ def take_physical(order: Order, backup_id: str, on_progress: Callable[[int], Non
         with server_manifest_of(order.store, base) as manifest:
             facts = _facts_of(copy_cluster(order, connection, manifest, incoming, on_progress))
         proven = _fingerprint(order, connection, slot, facts, incoming)
-        backup = Backup(
-            id=backup_id,
+        draft = draft_backup(
+            order.store,
+            incoming,
+            begun,
+            backup_id=backup_id,
             kind=BackupKind.PHYSICAL if base is None else BackupKind.INCREMENTAL,
-            store=order.store.address,
-            location=backup_id,
-            started_at=begun.started_at,
-            duration=timedelta(seconds=time.monotonic() - started),
             database=database,
+            client_version=order.programs.version,
+            duration=timedelta(seconds=time.monotonic() - started),
+        )
+        backup = replace(
+            draft,
+            # As it was when the fingerprints were taken, which is what a recovered copy has.
             identity_id=proven.source.identity_id,
-            system_identifier=begun.system_identifier,
             migration_version=proven.source.migration_version,
             lsn=facts.start_lsn,
             stop_lsn=facts.stop_lsn,
             digest_lsn=proven.lsn,
             timeline=facts.timeline,
-            server_version=begun.server_version,
-            client_version=order.programs.version,
-            files=incoming.describe(),
             digest=proven.digest,
             chain=() if base is None else (*base.chain, base.id),
-            previous=previous_backup(order.store, database, begun.system_identifier),
             details={**order.options.details, **cluster},
             not_covered=(*proven.not_covered, *NOT_COVERED),
         )
