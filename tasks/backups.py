@@ -7,16 +7,21 @@ import secrets
 from datetime import timedelta
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
-from squizzle.backups.catalogue import check_chain, known_backups, read_catalogue, remove_backup, verify_files
+from squizzle.backups.catalogue import (
+    carry_out_pruning,
+    check_chain,
+    known_backups,
+    plan_pruning,
+    read_catalogue,
+    verify_files,
+)
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.retention import choose_kept
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import megabytes
 from squizzle.backups.taking import take_backup as take
-from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
@@ -134,25 +139,11 @@ def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> t
         RefusedError: A manifest is damaged or missing: nothing is removed before that is understood.
     """
     place = store.open()
-    entries = read_catalogue(place)
-    problems = [text for entry in entries if entry.backup is None for text in entry.problems]
-    problems += check_chain(place, entries)
-    if problems:
-        raise RefusedError(
-            f"nothing was removed, for the store has a problem: {problems[0]}",
-            hint="`squizzle backups` lists all of them",
-        )
-    removed = []
-    for choice in choose_kept(known_backups(entries), retention, now=now()):
-        if choice.keeps:
-            continue
-        try:
-            remove_backup(place, choice, by=run_name(), reason="out of date", now=now())
-        except RefusedError as exc:  # somebody took hold of it a moment ago
-            log_line(exc.message, logging.WARNING)
-        else:
-            removed.append(choice.backup.id)
-    return tuple(removed)
+    plan = plan_pruning(place, retention, now=now())
+    result = carry_out_pruning(place, plan, by=run_name(), reason="out of date", now=now())
+    for backup_id, reason in result.refused.items():
+        log_line(f"{backup_id} was not removed: {reason}", logging.WARNING)
+    return result.removed
 
 
 @step("Sabotage: flip one bit of the backup", timeout=timedelta(minutes=5), detail=lambda file: f"in {file}")

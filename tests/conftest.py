@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,18 +17,13 @@ from tests.support.memory import move_temp_folder_to_memory
 from tests.support.seaweed import seaweed
 
 ROOT = Path(__file__).resolve().parents[1]
-MEMORY_FOLDER = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # The workers of pytest-xdist inherit it.
     if not hasattr(config, "workerinput") and (folder := move_temp_folder_to_memory()):
-        config.stash[MEMORY_FOLDER] = folder
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if folder := config.stash.get(MEMORY_FOLDER, None):
-        shutil.rmtree(folder)
+        # Registered first, so it runs last: whoever has a folder of its own in there has removed it by then.
+        atexit.register(shutil.rmtree, folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -12,10 +12,11 @@ from squizzle.backups.manifest import manifest_hash
 from squizzle.backups.notes import Notes, read_notes, write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup, PreviousBackup
-from squizzle.backups.retention import Choice, Known
+from squizzle.backups.retention import Choice, Known, choose_kept
 from squizzle.backups.sealed import open_sealed, seal
+from squizzle.backups.settings import Retention
 from squizzle.backups.store import BackupStore, manifest_of
-from squizzle.errors import BackupDamagedError, RefusedError, SquizzleError
+from squizzle.errors import BackupDamagedError, RefusedError, SquizzleError, ToolError
 
 REMOVED_FOLDER = "removed"
 """Where a store keeps a record of each backup that was removed on purpose."""
@@ -241,3 +242,62 @@ def remove_backup(store: BackupStore, choice: Choice, *, by: str, reason: str, n
     }
     store.put_text(f"{REMOVED_FOLDER}/{backup.id}.json", seal(record))
     store.remove(backup.id)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruning:
+    """What may go from a store, and what went.
+
+    Attributes:
+        choices: Retention's decision on every readable backup, newest first.
+        problems: Damaged or missing manifests, one sentence each: while there is one, nothing is removed.
+        removed: Ids of what went.
+        refused: What could not be removed, with the reason, by id.
+    """
+
+    choices: tuple[Choice, ...]
+    problems: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan_pruning(store: BackupStore, retention: Retention, *, now: datetime) -> Pruning:
+    """Decide what may go. Nothing is changed."""
+    entries = read_catalogue(store)
+    damaged = tuple(text for entry in entries if entry.backup is None for text in entry.problems)
+    return Pruning(
+        choices=choose_kept(known_backups(entries), retention, now=now),
+        problems=(*damaged, *check_chain(store, entries)),
+    )
+
+
+def carry_out_pruning(store: BackupStore, plan: Pruning, *, by: str, reason: str, now: datetime) -> Pruning:
+    """Remove what a plan lets go, the newest of a chain first: killed in between, every chain that is left is whole.
+
+    Args:
+        store: The store of the plan.
+        plan: What `plan_pruning` decided.
+        by: Who removes.
+        reason: Why, for the records.
+        now: The time.
+
+    Raises:
+        RefusedError: The store has a problem; nothing was removed.
+    """
+    if plan.problems:
+        raise RefusedError(
+            f"nothing is removed while the store has a problem: {plan.problems[0]}",
+            hint="`squizzle backups` lists all of them; what is missing may be needed",
+        )
+    removed: list[str] = []
+    refused: dict[str, str] = {}
+    for choice in plan.choices:
+        if choice.keeps:
+            continue
+        try:
+            remove_backup(store, choice, by=by, reason=reason, now=now)
+        except (RefusedError, ToolError) as exc:
+            refused[choice.backup.id] = exc.message
+        else:
+            removed.append(choice.backup.id)
+    return replace(plan, removed=tuple(removed), refused=refused)

@@ -13,10 +13,11 @@ import click
 
 from squizzle.backups.catalogue import (
     Entry,
+    Pruning,
+    carry_out_pruning,
     check_chain,
-    known_backups,
+    plan_pruning,
     read_catalogue,
-    remove_backup,
     verify_files,
 )
 from squizzle.backups.manifest import document_of
@@ -24,12 +25,12 @@ from squizzle.backups.notes import read_notes, remove_hold, write_hold
 from squizzle.backups.open_store import open_store
 from squizzle.backups.proofs import Hold, Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup
-from squizzle.backups.retention import Choice, choose_kept
+from squizzle.backups.retention import Choice
 from squizzle.backups.settings import Retention
 from squizzle.backups.store import BackupStore
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
-from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, RefusedError, ToolError
+from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, ToolError
 
 PIN = "pin"
 # What a list of backups leaves out of the manifests: hundreds of lines that nobody lists backups for.
@@ -254,63 +255,40 @@ def prune(
         weekly=default.weekly if keep_weekly is None else keep_weekly,
         monthly=default.monthly if keep_monthly is None else keep_monthly,
     )
-    entries = read_catalogue(store)
     now = datetime.now(UTC)
-    choices = choose_kept(known_backups(entries), retention, now=now)
-    problems = [text for entry in entries if entry.backup is None for text in entry.problems]
-    problems += check_chain(store, entries)
-    if yes and problems:
-        raise RefusedError(
-            f"nothing is removed while the store has a problem: {problems[0]}",
-            hint="`squizzle backups` lists all of them; what is missing may be needed",
-        )
-    removed, refused = _remove(store, choices, retention, now) if yes else ([], {})
-    leftovers = store.remove_leftovers() if yes else ()
+    result = plan_pruning(store, retention, now=now)
+    leftovers: tuple[str, ...] = ()
+    if yes:
+        kept = f"{retention.daily} days, {retention.weekly} weeks, {retention.monthly} months are kept"
+        result = carry_out_pruning(store, result, by=who_am_i(), reason=kept, now=now)
+        leftovers = store.remove_leftovers()
     document = {
-        "removed": removed,
-        "would_remove": [one.backup.id for one in choices if not one.keeps and one.backup.id not in removed],
-        "kept": [{"id": one.backup.id, "reasons": list(one.reasons)} for one in choices if one.keeps],
-        "refused": refused,
+        "removed": list(result.removed),
+        "would_remove": [
+            one.backup.id for one in result.choices if not one.keeps and one.backup.id not in result.removed
+        ],
+        "kept": [{"id": one.backup.id, "reasons": list(one.reasons)} for one in result.choices if one.keeps],
+        "refused": dict(result.refused),
         "leftovers": list(leftovers),
-        "problems": problems,
+        "problems": list(result.problems),
     }
-    print_result(document, _prune_text(choices, removed, refused, problems, yes=yes), as_json=as_json)
-    return ToolError.code if refused else 0
+    print_result(document, _prune_text(result, yes=yes), as_json=as_json)
+    return ToolError.code if result.refused else 0
 
 
-def _remove(
-    store: BackupStore, choices: Sequence[Choice], retention: Retention, now: datetime
-) -> tuple[list[str], dict[str, str]]:
-    """Remove what may go, the newest of a chain first: killed in between, every chain that is left is whole."""
-    removed: list[str] = []
-    refused: dict[str, str] = {}
-    kept = f"{retention.daily} days, {retention.weekly} weeks, {retention.monthly} months are kept"
-    for choice in choices:
-        if choice.keeps:
-            continue
-        try:
-            remove_backup(store, choice, by=who_am_i(), reason=kept, now=now)
-        except (RefusedError, ToolError) as exc:
-            refused[choice.backup.id] = exc.message
-        else:
-            removed.append(choice.backup.id)
-    return removed, refused
-
-
-def _prune_text(
-    choices: Sequence[Choice], removed: Sequence[str], refused: dict[str, str], problems: Sequence[str], *, yes: bool
-) -> str:
+def _prune_text(result: Pruning, *, yes: bool) -> str:
     def fate(choice: Choice) -> tuple[str, str]:
         if choice.keeps:
             return "keep", "; ".join(choice.reasons)
-        if choice.backup.id in removed:
+        if choice.backup.id in result.removed:
             return "removed", ""
-        if choice.backup.id in refused:
-            return "NOT REMOVED", refused[choice.backup.id]
+        if choice.backup.id in result.refused:
+            return "NOT REMOVED", result.refused[choice.backup.id]
         return "would go", ""
 
+    choices = result.choices
     lines = [table(("", "backup", "why"), [(fate(one)[0], one.backup.id, fate(one)[1]) for one in choices])]
-    lines += [f"PROBLEM {text}" for text in problems]
+    lines += [f"PROBLEM {text}" for text in result.problems]
     going = sum(not one.keeps for one in choices)
     if not yes:
         lines.append(f"{going} of {len(choices)} would go; nothing was changed. Add --yes to remove them.")

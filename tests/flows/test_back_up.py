@@ -123,7 +123,7 @@ def test_old_backups_go_only_after_a_verified_one_and_never_when_the_store_has_a
     state = back_up(database=database, store=store_block, kind="schema", **one_a_day, return_state=True)
 
     assert state.is_failed()
-    assert "nothing was removed, for the store has a problem" in (state.message or "")
+    assert "nothing is removed while the store has a problem" in (state.message or "")
     assert third.id in store.list_ids()
     assert len(store.list_ids()) == 3
 
