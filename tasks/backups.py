@@ -20,7 +20,7 @@ from squizzle.backups.order import Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import Retention
-from squizzle.backups.space import megabytes
+from squizzle.backups.space import size_words
 from squizzle.backups.taking import take_backup as take
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
@@ -39,7 +39,7 @@ def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
 
 
 def _taken(backup: Backup) -> str:
-    return f"{backup.id}: {megabytes(backup.size_bytes)}, {backup.rows:,} rows fingerprinted"
+    return f"{backup.id}: {size_words(backup.size_bytes)}, {backup.rows:,} rows fingerprinted"
 
 
 class _Log:
@@ -51,8 +51,8 @@ class _Log:
     def __call__(self, progress: Progress) -> None:
         if progress.written_bytes >= self._next:
             self._next = progress.written_bytes + _LOG_EVERY_BYTES
-            expected = f" of about {megabytes(progress.expected_bytes)}" if progress.expected_bytes else ""
-            log_line(f"{megabytes(progress.written_bytes)}{expected} written")
+            expected = f" of about {size_words(progress.expected_bytes)}" if progress.expected_bytes else ""
+            log_line(f"{size_words(progress.written_bytes)}{expected} written")
 
 
 @step("Take a backup", timeout=timedelta(hours=12), detail=_taken)

@@ -25,6 +25,7 @@ RESERVE_BYTES = 64 * 1024 * 1024
 # A dump holds the rows without indexes. Compressed it is far smaller (pgbench: a fiftieth), but bytea that cannot be
 # compressed is written as twice its length in digits and comes out about as long as it was.
 _FIRST_RATIO = 1.0
+_SMALL_BYTES = 100_000
 # Definitions only: no database's catalogue fills more.
 _SCHEMA_BYTES = 16 * 1024 * 1024
 
@@ -95,8 +96,8 @@ def refuse_without_room(store: BackupStore, need: SpaceNeed) -> None:
     if free is None or free >= wanted:
         return
     raise InvalidInputError(
-        f"the backup needs about {megabytes(need.need_bytes)} ({need.basis}); with a fifth more and"
-        f" {megabytes(RESERVE_BYTES)} for others that is {megabytes(wanted)}, but {megabytes(free)} are free"
+        f"the backup needs about {size_words(need.need_bytes)} ({need.basis}); with a fifth more and"
+        f" {size_words(RESERVE_BYTES)} for others that is {size_words(wanted)}, but {size_words(free)} are free"
         f" in {store.address}",
         hint="free space there (`squizzle backups prune`), name another store, or say why with --ignore-space REASON",
     )
@@ -119,13 +120,13 @@ def space_watch(store: BackupStore, *, every: int = 5) -> Callable[[], None]:
         free = store.free_bytes()
         if free is not None and free < RESERVE_BYTES:
             raise ToolError(
-                f"only {megabytes(free)} are left in {store.address}: the backup was stopped, nothing was published",
+                f"only {size_words(free)} are left in {store.address}: the backup was stopped, nothing was published",
                 hint="free space there (`squizzle backups prune`), then run the same again",
             )
 
     return watch
 
 
-def megabytes(size: int) -> str:
-    """A size for a person."""
-    return f"{size / 1_000_000:,.1f} MB"
+def size_words(size: float) -> str:
+    """A size for a person; a small one in kB, for `0.0 MB` looks like nothing at all."""
+    return f"{size / 1000:,.1f} kB" if size < _SMALL_BYTES else f"{size / 1_000_000:,.1f} MB"

@@ -12,7 +12,7 @@ from squizzle.backups.dump import DumpOptions
 from squizzle.backups.manifest import document_of
 from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.space import megabytes
+from squizzle.backups.space import size_words
 from squizzle.backups.taking import TAKERS, take_backup
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
@@ -94,7 +94,7 @@ def _text(made: Backup) -> str:
     lines = [
         f"backup {made.id}",
         f"  {made.kind} of {made.database}, version {made.migration_version or 'none'}, in {made.store}",
-        f"  {megabytes(made.size_bytes)} in {len(made.files)} files, {seconds:.1f} s",
+        f"  {size_words(made.size_bytes)} in {len(made.files)} files, {seconds:.1f} s",
     ]
     if made.digest is not None:
         lines.append(f"  {made.rows:,} rows of {len(made.digest.tables)} tables were fingerprinted")
@@ -117,9 +117,9 @@ class ProgressLine:
         if now < self._next:
             return
         self._next = now + (_TERMINAL_EVERY_S if self._terminal else _FILE_EVERY_S)
-        text = f"{now - self._begun:.0f} s, {megabytes(progress.written_bytes)} written"
+        text = f"{now - self._begun:.0f} s, {size_words(progress.written_bytes)} written"
         if progress.expected_bytes:
-            text += f", about {megabytes(progress.expected_bytes)} expected"
+            text += f", about {size_words(progress.expected_bytes)} expected"
         if self._terminal:
             click.echo(f"\r{text}\033[K", err=True, nl=False)
             self._shown = True

@@ -27,6 +27,7 @@ from squizzle.backups.proofs import Hold, Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup
 from squizzle.backups.retention import Choice
 from squizzle.backups.settings import Retention
+from squizzle.backups.space import size_words
 from squizzle.backups.store import BackupStore
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
@@ -195,7 +196,7 @@ def _row(entry: Entry, now: datetime) -> tuple[str, ...]:
         kind,
         backup.database,
         words_for(now - backup.started_at),
-        f"{backup.size_bytes / 1_000_000:.1f} MB",
+        size_words(backup.size_bytes),
         backup.migration_version or "",
         *looked,
         held,

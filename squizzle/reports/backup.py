@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup
+from squizzle.backups.space import size_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def _facts(backup: Backup, proof: Proof) -> str:
         ("Kind", backup.kind.value),
         ("Snapshot", f"{backup.started_at:%Y-%m-%d %H:%M:%S %Z}, LSN {backup.lsn}"),
         ("Migrations", backup.migration_version or "none"),
-        ("Size", f"{backup.size_bytes / 1_000_000:,.1f} MB in {len(backup.files)} files"),
+        ("Size", f"{size_words(backup.size_bytes)} in {len(backup.files)} files"),
         ("Taken in", f"{backup.duration.total_seconds():.1f} s"),
         ("Read again in", f"{proof.duration.total_seconds():.1f} s: every file has the SHA-256 of the manifest"),
         ("Server", f"{backup.server_version // 10000}.{backup.server_version % 10000}"),
@@ -153,7 +154,7 @@ def trend_table(trend: pd.DataFrame, *, lines: int = 10) -> str:
     rows = [
         (
             f"{when:%Y-%m-%d %H:%M}",
-            f"{size:,.1f} MB",
+            size_words(size * 1_000_000),
             "" if math.isnan(change) else f"{change:+.1f} %",
             f"{took:.1f} s",
             f"{count:,}",

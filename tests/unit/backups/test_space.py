@@ -17,6 +17,7 @@ from squizzle.backups.space import (
     SpaceNeed,
     estimate_need,
     refuse_without_room,
+    size_words,
     space_watch,
 )
 from squizzle.errors import InvalidInputError, ToolError
@@ -94,3 +95,10 @@ def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:
 
     with pytest.raises(ToolError, match=r"only 67\.1 MB are left .* nothing was published"):
         watch()
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(2069, "2.1 kB"), (99_949, "99.9 kB"), (100_000, "0.1 MB"), (1_234_567_890, "1,234.6 MB")]
+)
+def test_a_small_size_is_not_told_as_nothing(size: int, words: str) -> None:
+    assert size_words(size) == words

@@ -91,7 +91,7 @@ def test_the_table_says_what_was_never_looked_at(
     lines = capsys.readouterr().out.splitlines()
 
     assert lines[0].split("  ")[0] == "backup"
-    assert re.search(rf"^{four[1].id} +full +shop +24 h +0\.0 MB +0012 +pass, 0 s ago +never$", lines[2])
+    assert re.search(rf"^{four[1].id} +full +shop +24 h +0\.0 kB +0012 +pass, 0 s ago +never$", lines[2])
 
 
 def test_verify_names_what_is_damaged_and_what_is_gone(
