@@ -36,6 +36,7 @@ _VERBS = {
     "plan": "squizzle.cli.plan",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
+    "salvage": "squizzle.cli.salvage",
     "status": "squizzle.cli.status",
     "verify": "squizzle.cli.inspect",
     "verify-backup": "squizzle.cli.verify_backup",

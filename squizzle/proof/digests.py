@@ -81,7 +81,7 @@ _TABLES = """
            coalesce((SELECT array_agg(a.attname::text ORDER BY a.attname)
                      FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '{}')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'squizzle_undo')
+    WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'squizzle_undo', 'squizzle_salvage')
       AND n.nspname NOT LIKE 'pg\\_%%'
       AND (%(schema)s::text IS NULL OR n.nspname = %(schema)s::text)
       AND (%(bookkeeping)s OR (n.nspname <> 'squizzle' AND c.relname <> 'squizzle_history'))

@@ -9,7 +9,7 @@
 WITH spaces AS (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl
     FROM pg_namespace n
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'squizzle', 'squizzle_undo')
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'squizzle', 'squizzle_undo', 'squizzle_salvage')
       AND n.nspname NOT LIKE 'pg\_temp\_%%' AND n.nspname NOT LIKE 'pg\_toast\_temp\_%%'
       AND (%(schema)s::text IS NULL OR n.nspname = %(schema)s::text)
 ), owned AS (

@@ -15,7 +15,7 @@ _PERSISTENCE = {
     "u": ("is UNLOGGED: a crash empties it, and the log would say otherwise", "ALTER TABLE … SET LOGGED first"),
     "t": ("is temporary: it ends with its session", "log a permanent table"),
 }
-OUR_SCHEMAS = frozenset({"squizzle", "squizzle_log", "squizzle_undo"})
+OUR_SCHEMAS = frozenset({"squizzle", "squizzle_log", "squizzle_salvage", "squizzle_undo"})
 
 
 def why_not(table: TableState) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.migrations.reversal.trees import dotted, range_name
 from squizzle.postgres.access import Connection, ServerAccess
 
-_BOOKKEEPING = ("squizzle", "squizzle_undo")
+_BOOKKEEPING = ("squizzle", "squizzle_undo", "squizzle_salvage")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
