@@ -18,9 +18,9 @@ from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Target
 from tests.support.processes import wait_until
 
-# From before the first statement to after the last one; on a slow machine the command has a longer way to the first.
+# From before the first statement to after the last one; a slow machine may need more of them.
 KILLS = 8
-KILLS_ON_A_SLOW_MACHINE = 30
+KILLS_ON_A_SLOW_MACHINE = 60
 STATEMENTS = "\n".join(f"INSERT INTO done VALUES ({number}); SELECT pg_sleep(0.02);" for number in range(10))  # noqa: S608
 
 
@@ -58,9 +58,12 @@ def kill_on_the_way(access: ServerAccess, database: str, folder: Path, target: T
     interrupted = 0
     for number in range(KILLS_ON_A_SLOW_MACHINE):
         process = command(access, database, folder)
-        time.sleep(0.25 + 0.07 * number)
+        # Until its session is there, nothing of it can be hit.
+        wait_until(lambda: bool(others(connection)) or process.poll() is not None, "it is in")  # noqa: B023
+        time.sleep(0.05 * number)
         process.kill()
         process.wait()
+        wait_until(lambda: not others(connection), "the server noticed")
         status = read_status(connection, target, migrations)
         interrupted += bool(status.running or (status.applied and status.pending))
         if not status.pending or (number >= KILLS and interrupted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -126,14 +127,20 @@ def test_fence_waits_for_a_session_that_was_let_in_and_cannot_be_seen_yet(
         except (psycopg.Error, ConnectionFailedError) as exc:
             errors.append(type(exc))
 
-    starter = threading.Thread(target=enter)
-    starter.start()
     query = "SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = objid WHERE datname = %s AND locktype = 'object'"
-    wait_until(lambda: control.execute(query, (database,)).fetchone() is not None, "a session starts")
-    assert clients_in(control, database) == []
-    assert fence(control, database) == 1
-    starter.join(5)
-    assert len(errors) == 1
+    ended, hidden = 0, False
+    # On a busy machine the fence may come before the session has looked at it, or after the session can be seen.
+    while not (ended and hidden) and len(errors) < 20:
+        unfence(control, database)
+        starter = threading.Thread(target=enter)
+        starter.start()
+        wait_until(lambda: control.execute(query, (database,)).fetchone() is not None, "a session starts")
+        time.sleep(0.05)
+        hidden = not clients_in(control, database)
+        ended = fence(control, database)
+        starter.join(60)
+        assert clients_in(control, database) == []
+    assert (ended, hidden) == (1, True)
 
 
 def test_fence_holds_against_pools_that_come_back_at_once(
