@@ -130,8 +130,7 @@ def take_dump(
             details=dict(options.details),
             not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )
-        incoming.publish(backup)
-    return backup
+        return incoming.publish(backup)
 
 
 _LEFT_OUT = {

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -62,7 +62,7 @@ class FolderIncoming:
         found = ((path.relative_to(self._folder).as_posix(), path) for path in paths_of(self._folder))
         return tuple(self._streamed.get(name) or describe_file(path, self._folder) for name, path in found)
 
-    def publish(self, backup: Backup) -> None:
+    def publish(self, backup: Backup) -> Backup:
         """Write the manifest last, make everything durable, and give the backup its name; see `Incoming.publish`."""
         try:
             (self._folder / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
@@ -73,6 +73,7 @@ class FolderIncoming:
             _sync(self._store.folder)
         except OSError as exc:
             raise self._store.full(f"backup {backup.id}", exc) from exc
+        return backup
 
 
 class FolderStore:
@@ -92,6 +93,11 @@ class FolderStore:
     def address(self) -> str:
         """The store as a URL."""
         return self.folder.as_uri()
+
+    @property
+    def work_folder(self) -> None:
+        """Files are written where they stay."""
+        return
 
     @contextmanager
     def receive(self, backup_id: str) -> Iterator[FolderIncoming]:
@@ -130,8 +136,8 @@ class FolderStore:
         return self.folder / backup.id
 
     @contextmanager
-    def fetch(self, backup: Backup) -> Iterator[Path]:
-        """The folder of a published backup itself."""
+    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:  # noqa: ARG002
+        """The folder of a published backup itself, with all its files."""
         yield self.path_of(backup)
 
     def read(self, backup_id: str) -> Backup:

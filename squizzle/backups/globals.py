@@ -66,5 +66,4 @@ def take_globals(order: Order, backup_id: str, on_progress: Callable[[int], None
             duration=timedelta(seconds=time.monotonic() - started),
         )
         backup = replace(draft, details=dict(options.details), not_covered=(*missing, *_NOT_HELD))
-        incoming.publish(backup)
-    return backup
+        return incoming.publish(backup)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 
@@ -37,12 +39,14 @@ class SpaceNeed:
     Attributes:
         source_bytes: What it is made of: tables without indexes for a dump, everything for a copy of the cluster.
         need_bytes: What it becomes.
+        local_bytes: How much of that lies in the store's work folder until it is published, where there is one.
         basis: How that was told, for a person.
     """
 
     source_bytes: int
     need_bytes: int
     basis: str
+    local_bytes: int = 0
 
 
 def source_size(connection: Connection, kind: BackupKind) -> int:
@@ -85,26 +89,54 @@ def estimate_need(kind: BackupKind, source_bytes: int, earlier: Backup | None) -
     return SpaceNeed(source_bytes=source_bytes, need_bytes=need, basis=f"backup {earlier.id} took {ratio:.0%}")
 
 
+def with_local_need(need: SpaceNeed, kind: BackupKind, connection: Connection) -> SpaceNeed:
+    """Add what of a backup has to lie in a folder of ours before it can be sent away.
+
+    Dumps do, for pg_dump writes many files at once. A copy of a cluster is a stream, unless there are tablespaces.
+
+    Raises:
+        DatabaseError: The session was lost.
+    """
+    try:
+        row = connection.execute("SELECT EXISTS (SELECT FROM pg_tablespace WHERE oid >= 16384)").fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="look for tablespaces") from exc
+    streams = kind.is_cluster and row == (False,)
+    return replace(need, local_bytes=0 if streams else need.need_bytes)
+
+
 def refuse_without_room(store: BackupStore, need: SpaceNeed) -> None:
-    """Refuse a backup that would not fit.
+    """Refuse a backup that would not fit into its store, or into the folder that it passes through.
 
     Raises:
         InvalidInputError: With the figures; nothing was begun.
     """
-    free = store.free_bytes()
-    wanted = round(need.need_bytes * MARGIN) + RESERVE_BYTES
+    hint = "free space there (`squizzle backups prune`), name another store, or say why with --ignore-space REASON"
+    _refuse(need.need_bytes, store.free_bytes(), store.address, need.basis, hint)
+    if store.work_folder is not None and need.local_bytes:
+        hint = "free space there, set TMPDIR to a folder with room, or say why with --ignore-space REASON"
+        where = f"{store.work_folder}, where it lies before it is sent to {store.address}"
+        _refuse(need.local_bytes, _free(store.work_folder), where, need.basis, hint)
+
+
+def _refuse(need: int, free: int | None, where: str, basis: str, hint: str) -> None:
+    wanted = round(need * MARGIN) + RESERVE_BYTES
     if free is None or free >= wanted:
         return
     raise InvalidInputError(
-        f"the backup needs about {size_words(need.need_bytes)} ({need.basis}); with a fifth more and"
+        f"the backup needs about {size_words(need)} ({basis}); with a fifth more and"
         f" {size_words(RESERVE_BYTES)} for others that is {size_words(wanted)}, but {size_words(free)} are free"
-        f" in {store.address}",
-        hint="free space there (`squizzle backups prune`), name another store, or say why with --ignore-space REASON",
+        f" in {where}",
+        hint=hint,
     )
 
 
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 def space_watch(store: BackupStore, *, every: int = 5) -> Callable[[], None]:
-    """Something to call while a backup is written, which stops it before the store is full.
+    """Something to call while a backup is written, which stops it before the store or the work folder is full.
 
     Args:
         store: Where it is written.
@@ -117,14 +149,19 @@ def space_watch(store: BackupStore, *, every: int = 5) -> Callable[[], None]:
         calls += 1
         if calls % every:
             return
-        free = store.free_bytes()
-        if free is not None and free < RESERVE_BYTES:
-            raise ToolError(
-                f"only {size_words(free)} are left in {store.address}: the backup was stopped, nothing was published",
-                hint="free space there (`squizzle backups prune`), then run the same again",
-            )
+        work = store.work_folder
+        _stop(store.free_bytes(), store.address, "free space there (`squizzle backups prune`)")
+        _stop(None if work is None else _free(work), str(work), "free space there, or set TMPDIR to a folder with room")
 
     return watch
+
+
+def _stop(free: int | None, where: str, what_to_do: str) -> None:
+    if free is not None and free < RESERVE_BYTES:
+        raise ToolError(
+            f"only {size_words(free)} are left in {where}: the backup was stopped, nothing was published",
+            hint=f"{what_to_do}, then run the same again",
+        )
 
 
 def size_words(size: float) -> str:

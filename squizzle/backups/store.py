@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol
@@ -34,8 +34,11 @@ class Incoming(Protocol):
     def describe(self) -> tuple[BackupFile, ...]:
         """Every file so far: those in the folder and those that were streamed, in the order of their paths."""
 
-    def publish(self, backup: Backup) -> None:
+    def publish(self, backup: Backup) -> Backup:
         """Make every file durable, then write the manifest: from now on the backup exists.
+
+        Returns:
+            The backup as `read` gives it.
 
         Raises:
             ToolError: The store is full or fails, or has a backup of that id already; nothing is published.
@@ -48,6 +51,10 @@ class BackupStore(Protocol):
     @property
     def address(self) -> str:
         """The store as a URL, without any secret."""
+
+    @property
+    def work_folder(self) -> Path | None:
+        """Where `Incoming.folder` takes room until a backup is published; None when that is the store itself."""
 
     def receive(self, backup_id: str) -> AbstractContextManager[Incoming]:
         """Begin a backup; what was not published at the end is removed.
@@ -67,10 +74,15 @@ class BackupStore(Protocol):
             BackupDamagedError: Its manifest is damaged.
         """
 
-    def fetch(self, backup: Backup) -> AbstractContextManager[Path]:
-        """A local folder with the backup's files as they lie in the store; `check_files` says whether they are intact.
+    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> AbstractContextManager[Path]:
+        """A local folder with the backup's files; `check_files` says whether they are intact.
 
         It is gone after the block unless the store itself is a folder; nothing in it may be changed.
+
+        Args:
+            backup: As `read` gave it.
+            only: Paths of the files that are needed, which may be the only ones there; None for all. One that is not in
+                the store is not in the folder either.
 
         Raises:
             ToolError: The store cannot be read, or there is no room for a local copy.

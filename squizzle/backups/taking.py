@@ -14,7 +14,14 @@ from squizzle.backups.globals import take_globals
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.space import SIZE_DETAIL, estimate_need, refuse_without_room, source_size, space_watch
+from squizzle.backups.space import (
+    SIZE_DETAIL,
+    estimate_need,
+    refuse_without_room,
+    source_size,
+    space_watch,
+    with_local_need,
+)
 from squizzle.backups.store import safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError, LockTimeoutError
 from squizzle.postgres.access import Connection, connect
@@ -83,7 +90,7 @@ def take_backup(
         with _alone(connection, database):
             order.store.remove_leftovers()
             size = source_size(connection, order.kind)
-            need = estimate_need(order.kind, size, _earlier(order))
+            need = with_local_need(estimate_need(order.kind, size, _earlier(order)), order.kind, connection)
             order = _with_details(order, {SIZE_DETAIL: str(size)})
             if order.ignore_space is None:
                 refuse_without_room(order.store, need)

@@ -84,13 +84,11 @@ def _combine(runtime: Runtime, folders: Sequence[str], data: Path, backup: Backu
 
 def _add_log(store: BackupStore, backup: Backup, data: Path) -> None:
     """The log behind the end of the copy, up to the fingerprints; its files were compared with the manifest before."""
-    with store.fetch(backup) as folder:
-        for file in backup.files:
-            path = PurePosixPath(file.path)
-            if path.parent != PurePosixPath(LOG_FOLDER):
-                continue
+    log = [file.path for file in backup.files if PurePosixPath(file.path).parent == PurePosixPath(LOG_FOLDER)]
+    with store.fetch(backup, only=log) as folder:
+        for path in map(PurePosixPath, log):
             if not _SEGMENT.fullmatch(path.stem):
-                raise BackupDamagedError(f"backup {backup.id} holds {file.path}, which is no segment of a log")
+                raise BackupDamagedError(f"backup {backup.id} holds {path}, which is no segment of a log")
             with plain(folder / path) as segment, _room(), (data / "pg_wal" / path.stem).open("xb") as target:
                 shutil.copyfileobj(segment, target, 1 << 20)
 

@@ -93,7 +93,7 @@ def server_manifest_of(store: BackupStore, base: Backup | None) -> Iterator[Path
     if base is None:
         yield None
         return
-    with store.fetch(base) as folder:
+    with store.fetch(base, only=(SERVER_MANIFEST,)) as folder:
         path = folder / SERVER_MANIFEST
         wanted = next((file for file in base.files if file.path == SERVER_MANIFEST), None)
         if wanted is None or not path.is_file() or describe_file(path, folder) != wanted:

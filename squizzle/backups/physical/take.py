@@ -89,8 +89,7 @@ def take_physical(order: Order, backup_id: str, on_progress: Callable[[int], Non
             details={**order.options.details, **cluster},
             not_covered=(*proven.not_covered, *NOT_COVERED),
         )
-        incoming.publish(backup)
-    return backup
+        return incoming.publish(backup)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

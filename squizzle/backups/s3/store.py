@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from squizzle.backups.s3.lease import REMOVED, UNFINISHED, Lease, mark, take_ove
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.uploads import Uploads
 from squizzle.backups.store import manifest_of
+from squizzle.backups.work_folder import refuse_without_local_room, sweep_work_folders, work_folder, work_place
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -64,7 +63,7 @@ class S3Incoming:
         found = [describe_file(path, self._folder) for path in paths_of(self._folder)]
         return tuple(sorted((*found, *self._streamed.values()), key=lambda file: PurePosixPath(file.path)))
 
-    def publish(self, backup: Backup) -> None:
+    def publish(self, backup: Backup) -> Backup:
         """Send the files of the folder, look at what lies there, and write the manifest; see `Incoming.publish`."""
         with ThreadPoolExecutor(_WORKERS) as threads:
             sent = tuple(threads.map(self._send, paths_of(self._folder)))
@@ -80,6 +79,7 @@ class S3Incoming:
         self._lease.renew()
         self._put_manifest(to_json(backup).encode())
         self.is_published = True
+        return backup
 
     def _put_manifest(self, manifest: bytes) -> None:
         """Write it; when that seems to have failed, what lies there decides whether the backup is published."""
@@ -127,6 +127,11 @@ class S3Store:
         """The store as a URL, without options."""
         return self.bucket.address
 
+    @property
+    def work_folder(self) -> Path:
+        """Where programs write (`TMPDIR`)."""
+        return work_place()
+
     @contextmanager
     def receive(self, backup_id: str) -> Iterator[S3Incoming]:
         """A local folder and a way into the bucket; what was sent is removed again unless it was published.
@@ -138,8 +143,8 @@ class S3Store:
         lease = self._lease(backup_id)
         is_done = False
         try:
-            with tempfile.TemporaryDirectory(prefix="squizzle-") as folder, Uploads(self.bucket) as uploads:
-                incoming = S3Incoming(self.bucket, backup_id, Path(folder), lease, uploads)
+            with work_folder() as folder, Uploads(self.bucket) as uploads:
+                incoming = S3Incoming(self.bucket, backup_id, folder, lease, uploads)
                 if self.bucket.look(manifest_of(backup_id)) is not None:
                     raise ToolError(
                         f"there is a backup {backup_id} in {self.address} already; {NOT_PUBLISHED}",
@@ -166,25 +171,26 @@ class S3Store:
             raise InvalidInputError(exc.message, hint=exc.hint) from exc
 
     @contextmanager
-    def fetch(self, backup: Backup) -> Iterator[Path]:
+    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:
         """A local copy in a temporary folder, gone after the block.
 
         Raises:
             ToolError: The bucket cannot be read, or there is no room.
             BackupDamagedError: The bucket holds a name that leads out of the folder.
         """
-        files = [held for held in self.bucket.list(f"{backup.id}/") if _is_file(held.path)]
-        needed = sum(held.size for held in files)
-        with tempfile.TemporaryDirectory(prefix="squizzle-") as name:
-            free = shutil.disk_usage(name).free
-            if free < needed:
-                raise ToolError(
-                    f"backup {backup.id} has {needed:,} bytes, but {free:,} are free in {tempfile.gettempdir()}",
-                    hint="free space there, or set TMPDIR to a folder with room",
-                )
+        files = self._files(backup.id, only)
+        with work_folder() as folder:
+            refuse_without_local_room(f"backup {backup.id}", sum(held.size for held in files))
             with ThreadPoolExecutor(_WORKERS) as threads:
-                list(threads.map(lambda held: self._fetch(held, Path(name), backup.id), files))
-            yield Path(name)
+                list(threads.map(lambda held: self._fetch(held, folder, backup.id), files))
+            yield folder
+
+    def _files(self, backup_id: str, only: Collection[str] | None) -> Sequence[Held]:
+        if only is None:
+            return [held for held in self.bucket.list(f"{backup_id}/") if _is_file(held.path)]
+        with ThreadPoolExecutor(_WORKERS) as threads:
+            found = threads.map(self.bucket.look, [f"{backup_id}/{path}" for path in only])
+            return [held for held in found if held is not None]
 
     def _fetch(self, held: Held, folder: Path, backup_id: str) -> None:
         path = held.path.removeprefix(f"{backup_id}/")
@@ -249,8 +255,8 @@ class S3Store:
         self.bucket.delete([REMOVED + backup_id])
 
     def remove_leftovers(self) -> tuple[str, ...]:
-        """Remove what killed runs left: what has a mark that nobody renewed for the time of a lease."""
-        gone = []
+        """Remove what killed runs left: marks that nobody renewed for a lease, and local copies."""
+        gone = [*sweep_work_folders()]
         for kind in (UNFINISHED, REMOVED):
             for held in tuple(self.bucket.list(kind)):
                 if take_over(self.bucket, held):

@@ -180,6 +180,17 @@ def test_a_streamed_file_is_described_with_the_others_and_replaces_none(raw: Raw
         assert describe_files(folder) == described.files
 
 
+def test_of_a_backup_only_what_is_needed_is_fetched(raw: Raw, backup: Backup) -> None:
+    published = receive(raw.store, backup)
+
+    with raw.store.fetch(published, only=("dump/toc.dat", "not/there")) as folder:
+        assert (folder / "dump" / "toc.dat").read_text() == "rows"
+        assert not (folder / "not").exists()
+        if raw.store.work_folder is not None:
+            assert [file.path for file in describe_files(folder)] == ["dump/toc.dat"]
+    assert folder.exists() == (raw.store.work_folder is None)
+
+
 def test_a_removed_backup_is_gone_and_the_others_stay(raw: Raw, backup: Backup) -> None:
     receive(raw.store, backup)
     other = receive(raw.store, replace(backup, id=OTHER, location=OTHER))

@@ -27,6 +27,11 @@ class Store(FolderStore):
     """A folder on a disk with so much room."""
 
     free: int | None = 0
+    work: Path | None = None
+
+    @property
+    def work_folder(self) -> Path | None:
+        return self.work
 
     def free_bytes(self) -> int:
         return self.free  # type: ignore[return-value]  # a store without a limit says None
@@ -83,6 +88,19 @@ def test_a_store_without_a_limit_has_room(store: Store) -> None:
     refuse_without_room(store, need(10**18))
     watch = space_watch(store, every=1)
     watch()
+
+
+def test_what_is_sent_away_needs_room_here_first(store: Store, tmp_path: Path) -> None:
+    store.free, store.work = None, tmp_path
+    stream = replace(need(10**18), local_bytes=0)
+    refuse_without_room(store, stream)
+
+    with pytest.raises(
+        InvalidInputError, match=rf"MB are free in {tmp_path}, where it lies before it is sent"
+    ) as caught:
+        refuse_without_room(store, replace(stream, local_bytes=10**15))
+    assert "1,200,000,067.1 MB" in caught.value.message
+    assert "TMPDIR" in caught.value.hint
 
 
 def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:

@@ -1,0 +1,92 @@
+"""Local folders for files on their way into a store or out of it: private, and removed though their run was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from squizzle.errors import ToolError
+
+_PREFIX = "squizzle-work-"
+
+
+def work_place() -> Path:
+    """Where work folders are made (`TMPDIR`)."""
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder for us alone, gone after the block.
+
+    It is locked meanwhile, and the kernel lets go of that lock however we end: what nobody holds is a leftover.
+
+    Raises:
+        ToolError: It cannot be made.
+    """
+    try:
+        folder, lock = _locked_folder()
+    except OSError as exc:
+        raise ToolError(
+            f"no folder could be made in {work_place()}: {exc.strerror}",
+            hint="free space there, or set TMPDIR to a folder with room",
+        ) from exc
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with contextlib.suppress(FileNotFoundError):  # taken for a leftover before it was locked
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def sweep_work_folders() -> tuple[str, ...]:
+    """Remove the work folders of runs that were killed; returns their names. Other accounts' are left alone."""
+    gone = []
+    for folder in sorted(work_place().glob(f"{_PREFIX}*")):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is somebody else
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                gone.append(folder.name)
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(lock)
+    return tuple(gone)
+
+
+def refuse_without_local_room(what: str, needed: int) -> None:
+    """Refuse to fetch what does not fit.
+
+    Args:
+        what: Begins the message.
+        needed: In bytes.
+
+    Raises:
+        ToolError: With the figures; nothing was fetched.
+    """
+    free = shutil.disk_usage(work_place()).free
+    if free < needed:
+        raise ToolError(
+            f"{what} has {needed:,} bytes, but {free:,} are free in {work_place()}",
+            hint="free space there, or set TMPDIR to a folder with room",
+        )
