@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from blocks.encryption import Encrypting
 from squizzle.backups.s3.settings import S3Settings
-
-if TYPE_CHECKING:
-    from squizzle.backups.s3.store import S3Store
+from squizzle.backups.store import BackupStore
 
 
-class BackupBucket(Block):
+class BackupBucket(Encrypting, Block):
     """A place in a bucket of S3, or of a server that speaks its protocol, that holds backups."""
 
     _block_type_name = "Backup Bucket"
@@ -62,8 +61,8 @@ class BackupBucket(Block):
             secret_key=self.secret_key.get_secret_value() or None,
         )
 
-    def open(self) -> S3Store:
+    def open(self) -> BackupStore:
         """The store."""
         from squizzle.backups.s3.store import S3Store  # noqa: PLC0415 - boto3 costs 200 ms
 
-        return S3Store(self.settings())
+        return self.encrypting(S3Store(self.settings()))

@@ -7,10 +7,12 @@ from pathlib import Path
 from prefect.blocks.core import Block
 from pydantic import Field
 
+from blocks.encryption import Encrypting
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.store import BackupStore
 
 
-class BackupFolder(Block):
+class BackupFolder(Encrypting, Block):
     """A folder that holds backups, on a file system that every worker sees."""
 
     _block_type_name = "Backup Folder"
@@ -19,6 +21,6 @@ class BackupFolder(Block):
 
     path: Path = Field(title="Folder", description="Absolute path; made when missing. Not on the database's own disk.")
 
-    def open(self) -> FolderStore:
+    def open(self) -> BackupStore:
         """The store."""
-        return FolderStore(self.path)
+        return self.encrypting(FolderStore(self.path))

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
@@ -68,7 +68,8 @@ Server = Annotated[
     Field(title="Server", description="Empty: an embedded PostgreSQL that ends with the drill. Never production."),
 ]
 Store = Annotated[
-    BackupFolder | None, Field(title="Backup folder", description="Empty: a folder that goes with the drill.")
+    BackupFolder | BackupBucket | None,
+    Field(title="Store", description="Where its backup goes. Empty: a folder that goes with the drill."),
 ]
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
-from squizzle.backups.settings import BackupSettings, Retention
+from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
@@ -177,7 +177,7 @@ class _Reader:
                 save_rows=self.yes_or_no(project, "project", "save_rows", default=False),
             ),
             lint=self.lint(top.pop("lint", {}), folder),
-            backups=self.backups(top.pop("backups", {})),
+            backups=self.backups(top.pop("backups", {}), folder),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
         )
@@ -226,11 +226,17 @@ class _Reader:
         self.nothing_left(section, "lint")
         return settings
 
-    def backups(self, value: object) -> BackupSettings:
+    def backups(self, value: object, folder: Path) -> BackupSettings:
         section = self.section(value, "backups")
         default = Retention()
+        key_file = self.text(section, "backups", "key_file")
         settings = BackupSettings(
             store=self.text(section, "backups", "store"),
+            keys=KeySettings(
+                kms_key=self.text(section, "backups", "kms_key"),
+                key_file=folder / key_file if key_file else None,
+                key_env=self.text(section, "backups", "key_env"),
+            ),
             retention=Retention(
                 daily=self.kept(section, "keep_daily", default.daily),
                 weekly=self.kept(section, "keep_weekly", default.weekly),

@@ -4,6 +4,7 @@ The tree::
 
     SquizzleError                       1  general
     ├── InvalidInputError               2  configuration, usage, unreadable migrations
+    │   ├── KeyNotUsableError           2  the key of an encrypted backup is missing or cannot be used
     │   └── ProgramNotUsableError       2  a PostgreSQL client program is missing or too old
     ├── VersionConflictError            5  versions out of order, twice, or unknown
     ├── ChecksumMismatchError           6  a file of an applied version was changed
@@ -76,6 +77,10 @@ class InvalidInputError(SquizzleError):
     """A setting, an argument, a file or a folder cannot be used. Nothing was changed."""
 
     code = 2
+
+
+class KeyNotUsableError(InvalidInputError):
+    """The key that backups are encrypted with is missing, another one, or cannot be used. Nothing was changed."""
 
 
 class ProgramNotUsableError(InvalidInputError):

@@ -16,9 +16,13 @@ from squizzle.backups.catalogue import (
     verify_files,
 )
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
+from squizzle.backups.encryption.store import EncryptedStore
+from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.s3.damage import flip_stored_bit
+from squizzle.backups.s3.store import S3Store
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import take_backup as take
@@ -147,6 +151,13 @@ def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> t
 
 
 @step("Sabotage: flip one bit of the backup", timeout=timedelta(minutes=5), detail=lambda file: f"in {file}")
-def damage_backup(store: BackupFolder, backup: Backup) -> str:
-    """Flip one bit in the backup's largest file; returns the file's path within the backup."""
-    return f"{DUMP_FOLDER}/{flip_byte(store.open().path_of(backup) / DUMP_FOLDER)}"
+def damage_backup(store: BackupFolder | BackupBucket, backup: Backup) -> str:
+    """Flip one bit in the dump's largest file, as it lies in the store; returns the file's path within the backup."""
+    place = store.open()
+    if isinstance(place, EncryptedStore):
+        place = place.inner
+    if isinstance(place, FolderStore):
+        return f"{DUMP_FOLDER}/{flip_byte(place.path_of(backup) / DUMP_FOLDER)}"
+    if isinstance(place, S3Store):
+        return f"{DUMP_FOLDER}/{flip_stored_bit(place, backup.id, DUMP_FOLDER)}"
+    raise TypeError(f"nobody has written how to damage a backup in a {type(place).__name__}")

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from psycopg import sql
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError
 from squizzle.postgres.access import connect
@@ -50,15 +50,20 @@ def note_properties(database: PostgresDatabase) -> DatabaseProperties:
 
 @step("Restore the backup beside it", timeout=timedelta(hours=24))
 def restore_copy(
-    database: PostgresDatabase, store: BackupFolder, backup: Backup, *, into: str, like: DatabaseProperties
+    database: PostgresDatabase,
+    store: BackupFolder | BackupBucket,
+    backup: Backup,
+    *,
+    into: str,
+    like: DatabaseProperties,
 ) -> None:
     """Check every file of the backup, then restore it into a new database; the damaged one is not touched."""
-    folder = store.open()
+    place = store.open()
     access = database.access()
     with control_session(access, purpose="recovery") as control:
         programs = find_programs(explicit=None, server_major=control.info.server_version // 10000)
-        manifest = folder.read(backup.id)
-        with folder.fetch(manifest) as files:
+        manifest = place.read(backup.id)
+        with place.fetch(manifest) as files:
             restore_beside(access, control, manifest, files, programs=programs, into=into, like=like)
 
 

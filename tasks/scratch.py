@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.config import PRODUCTION
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import connect
@@ -51,12 +51,14 @@ class DrillPlace:
     run_id: str
     names: DrillNames
     database: PostgresDatabase
-    store: BackupFolder
+    store: BackupFolder | BackupBucket
     server_version: str
 
 
 @contextmanager
-def drill_place(run_id: str, *, server: PostgresDatabase | None, store: BackupFolder | None) -> Iterator[DrillPlace]:
+def drill_place(
+    run_id: str, *, server: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
+) -> Iterator[DrillPlace]:
     """A server to drill on, with the leftovers of dead drills removed first and our own removed last.
 
     No task: it must clean up even when the orchestrator is gone.
@@ -75,7 +77,10 @@ def drill_place(run_id: str, *, server: PostgresDatabase | None, store: BackupFo
             server, folder = stack.enter_context(_embedded_server())
             store = store or BackupFolder(path=folder)
         elif store is None:
-            raise RefusedError("a drill on a server needs a place for its backup", hint="choose a Backup Folder, too")
+            raise RefusedError(
+                "a drill on a server needs a place for its backup",
+                hint="choose a Backup Folder or a Backup Bucket, too",
+            )
         _refuse_production(server)
         control = stack.enter_context(control_session(server.access(), purpose="drill"))
         sweep_dead_runs(control)

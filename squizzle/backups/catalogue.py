@@ -48,7 +48,7 @@ def read_catalogue(store: BackupStore) -> tuple[Entry, ...]:
 def _entry(store: BackupStore, backup_id: str, ids: frozenset[str]) -> Entry:
     notes = read_notes(store, backup_id)
     try:
-        backup = store.read(backup_id)
+        backup = store.read_header(backup_id)
     except BackupDamagedError as exc:
         return Entry(id=backup_id, backup=None, notes=notes, problems=(exc.message,))
     missing = tuple(
@@ -159,6 +159,8 @@ def verify_files(
 ) -> Proof:
     """Read every file of a backup, compare it with the manifest, and put the result beside it.
 
+    An encrypted one is read as it lies in the store, so this needs no key.
+
     Args:
         store: Where it lies.
         backup: Which.
@@ -190,8 +192,8 @@ def verify_files(
 
 def _look_at_files(store: BackupStore, backup: Backup) -> tuple[Verdict, tuple[str, ...]]:
     try:
-        with store.fetch(backup) as folder:
-            check_files(backup, folder)
+        with store.fetch_stored(backup.as_stored) as folder:
+            check_files(backup.as_stored, folder)
     except BackupDamagedError as exc:
         return Verdict.FAIL, (exc.message,)
     except SquizzleError as exc:

@@ -15,6 +15,7 @@ from typing import IO
 from squizzle.backups.files import MANIFEST_NAME, describe_file, paths_of
 from squizzle.backups.manifest import from_json, to_json
 from squizzle.backups.records import Backup, BackupFile
+from squizzle.backups.store import refuse_sealed
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _UNFINISHED = ".unfinished-"
@@ -136,11 +137,24 @@ class FolderStore:
         return self.folder / backup.id
 
     @contextmanager
-    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:  # noqa: ARG002
+    def fetch_stored(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:  # noqa: ARG002
         """The folder of a published backup itself, with all its files."""
         yield self.path_of(backup)
 
     def read(self, backup_id: str) -> Backup:
+        """The manifest of a backup that is not encrypted; see `BackupStore.read`."""
+        backup = self.read_header(backup_id)
+        refuse_sealed(backup)
+        return backup
+
+    @contextmanager
+    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:
+        """The files of a backup that is not encrypted; see `BackupStore.fetch`."""
+        refuse_sealed(backup)
+        with self.fetch_stored(backup, only=only) as folder:
+            yield folder
+
+    def read_header(self, backup_id: str) -> Backup:
         """The manifest of one backup.
 
         Raises:

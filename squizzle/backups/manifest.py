@@ -31,7 +31,11 @@ def manifest_hash(backup: Backup) -> str:
 
 
 def document_of(backup: Backup) -> dict[str, Any]:
-    """What the manifest says, as JSON types; starts with the keys that the command's contract promises."""
+    """What the manifest says, as JSON types; starts with the keys that the command's contract promises.
+
+    Of an encrypted backup it is what everybody can read, whether its key is here or not: its hash is always the same.
+    """
+    backup = backup.as_stored
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "id": backup.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from squizzle.backups.folder_store import FolderStore
@@ -9,17 +10,34 @@ from squizzle.backups.store import BackupStore
 from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from squizzle.backups.encryption.keys import KeyRing
 
-def open_store(address: str) -> BackupStore:
+
+def open_store(address: str, keys: KeyRing | None = None) -> BackupStore:
     """Open the store of an address. Nothing is asked of it yet.
 
     Args:
         address: `file:///folder`, a folder's path, or `s3://bucket/prefix`, with options behind `?` (`settings_of`).
+        keys: What backups are encrypted with; None: they are not, and those that are cannot be restored.
 
     Raises:
         InvalidInputError: It is no address of a store.
         ToolError: boto3 cannot use what is said about the bucket.
     """
+    return with_keys(_open(address), keys)
+
+
+def with_keys(store: BackupStore, keys: KeyRing | None) -> BackupStore:
+    """The store that encrypts with these keys, or the store itself without keys."""
+    if keys is None:
+        return store
+    from squizzle.backups.encryption.store import EncryptedStore  # noqa: PLC0415 - cryptography costs 30 ms
+
+    return EncryptedStore(store, keys)
+
+
+def _open(address: str) -> BackupStore:
     folder = folder_of_address(address)
     if folder is not None:
         return FolderStore(folder)

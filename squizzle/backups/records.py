@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from squizzle.errors import InvalidInputError
 from squizzle.proof.records import NOT_COVERED, DatabaseDigest
+
+SIZE_DETAIL = "source_bytes"
+"""Under this name a manifest's details say how big the source was, so that the next one's size can be told."""
+
+SEALED_CLAUSES = ("fingerprints, details and what is not covered are sealed: only its key shows them",)
+"""What the part of an encrypted backup's manifest that everybody can read says of the rest."""
 
 
 class BackupKind(StrEnum):
@@ -84,7 +90,8 @@ class Backup:
         lsn: Write-ahead log position at the snapshot; of a cluster's copy: where recovery begins.
         server_version: Such as 180006.
         client_version: The version text of the program that made it.
-        files: Every file but the manifest and the proofs.
+        files: Every file but the manifest and the proofs, as they are restored.
+        stored_files: Of an encrypted backup that was opened with its key: every file as it lies in the store.
         digest: Fingerprints taken under the very snapshot that was dumped; None when there was nothing to fingerprint.
         digest_lsn: Of a cluster's copy: a copy recovered to exactly here must have the digest. Empty when the digest is
             that of the snapshot, or when no such moment was found.
@@ -92,7 +99,8 @@ class Backup:
         timeline: Of the write-ahead log; None for a dump of a server where it may not be read.
         chain: Ids of the backups that it cannot be restored without, the full one first.
         previous: The backup before it in the chain of hashes; None for the first one of a database.
-        encryption: How the files were encrypted (`cipher`, `key`), without any secret; empty when they were not.
+        encryption: How the files were encrypted (`cipher`, `format`, which master `key`, the data key as `wrapped_key`
+            that only the master key unwraps), without any secret; empty when they were not.
         details: What only this kind has to say, such as a snapshot's ARN.
         not_covered: What it does not hold or prove, one clause each.
     """
@@ -112,6 +120,7 @@ class Backup:
     client_version: str
     files: tuple[BackupFile, ...]
     digest: DatabaseDigest | None
+    stored_files: tuple[BackupFile, ...] = ()
     digest_lsn: str = ""
     stop_lsn: str = ""
     timeline: int | None = None
@@ -122,9 +131,24 @@ class Backup:
     not_covered: tuple[str, ...] = NOT_COVERED
 
     @property
+    def is_sealed(self) -> bool:
+        """Whether this is only what everybody can read of an encrypted backup."""
+        return bool(self.encryption) and not self.stored_files
+
+    @property
+    def as_stored(self) -> Backup:
+        """What everybody can read of it in the store; the same again for a backup that is not encrypted."""
+        if not self.stored_files:
+            return self
+        size = {name: value for name, value in self.details.items() if name == SIZE_DETAIL}
+        return replace(
+            self, files=self.stored_files, stored_files=(), digest=None, details=size, not_covered=SEALED_CLAUSES
+        )
+
+    @property
     def size_bytes(self) -> int:
-        """All files together."""
-        return sum(file.size_bytes for file in self.files)
+        """All files together, in the store."""
+        return sum(file.size_bytes for file in self.stored_files or self.files)
 
     @property
     def rows(self) -> int:
@@ -133,8 +157,9 @@ class Backup:
 
     @property
     def sha256(self) -> str:
-        """One hash over paths, sizes and hashes of all files."""
-        lines = (f"{file.sha256} {file.size_bytes} {file.path}\n" for file in self.files)
+        """One hash over paths, sizes and hashes of all files in the store."""
+        stored = self.stored_files or self.files
+        lines = (f"{file.sha256} {file.size_bytes} {file.path}\n" for file in stored)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property

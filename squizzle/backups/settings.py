@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from squizzle.postgres.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,13 +24,34 @@ class Retention:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KeySettings:
+    """Where the keys are that backups are encrypted with; nowhere: they are not encrypted.
+
+    Several keys in one place stand one a line. The first of all encrypts, the others still decrypt.
+
+    Attributes:
+        kms_key: ARN, id or alias of a key of AWS KMS; several with spaces between them.
+        key_file: A file that nobody else can read.
+        key_env: An environment variable.
+        keys: The keys themselves, from a block.
+    """
+
+    kms_key: str | None = None
+    key_file: Path | None = None
+    key_env: str | None = None
+    keys: Secret | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BackupSettings:
     """`[backups]`: where backups lie and how many are kept.
 
     Attributes:
         store: Address of the store that is meant without `--store`; None for none.
+        keys: What they are encrypted with.
         retention: What `backups prune` keeps unless it is told otherwise.
     """
 
     store: str | None = None
+    keys: KeySettings = field(default_factory=KeySettings)
     retention: Retention = field(default_factory=Retention)

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import psycopg
 
-from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.store import BackupStore
 from squizzle.errors import InvalidInputError, ToolError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import translate_error
-
-SIZE_DETAIL = "source_bytes"
-"""Under this name a manifest's details say how big the source was, so that the next one's size can be told."""
 
 MARGIN = 1.2
 """More than the estimate must be free: databases grow, and estimates err."""

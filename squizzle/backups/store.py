@@ -10,7 +10,7 @@ from typing import IO, Protocol
 from squizzle.backups.files import MANIFEST_NAME, NOTES_FOLDER
 from squizzle.backups.manifest import manifest_hash
 from squizzle.backups.records import Backup, BackupFile, PreviousBackup
-from squizzle.errors import BackupDamagedError
+from squizzle.errors import BackupDamagedError, KeyNotUsableError
 
 
 class Incoming(Protocol):
@@ -66,11 +66,20 @@ class BackupStore(Protocol):
     def list_ids(self) -> tuple[str, ...]:
         """Every published backup, newest first."""
 
-    def read(self, backup_id: str) -> Backup:
-        """The manifest of one backup.
+    def read_header(self, backup_id: str) -> Backup:
+        """The manifest of one backup as everybody can read it; of one that is not encrypted that is all of it.
 
         Raises:
             InvalidInputError: There is no such backup.
+            BackupDamagedError: Its manifest is damaged.
+        """
+
+    def read(self, backup_id: str) -> Backup:
+        """The whole manifest of one backup.
+
+        Raises:
+            InvalidInputError: There is no such backup.
+            KeyNotUsableError: It is encrypted, and its key is not here.
             BackupDamagedError: Its manifest is damaged.
         """
 
@@ -85,7 +94,17 @@ class BackupStore(Protocol):
                 the store is not in the folder either.
 
         Raises:
+            KeyNotUsableError: It is encrypted, and its key is not here.
+            BackupDamagedError: A file cannot be decrypted.
             ToolError: The store cannot be read, or there is no room for a local copy.
+        """
+
+    def fetch_stored(self, backup: Backup, *, only: Collection[str] | None = None) -> AbstractContextManager[Path]:
+        """The same with the files as they lie in the store, encrypted or not; needs no key.
+
+        Args:
+            backup: As `read_header` gave it.
+            only: As for `fetch`, by the paths in the store.
         """
 
     def remove(self, backup_id: str) -> None:
@@ -119,6 +138,20 @@ class BackupStore(Protocol):
         """Remove a small text; nothing happens when there is none."""
 
 
+def refuse_sealed(backup: Backup) -> None:
+    """Refuse what needs a key when there is none at all.
+
+    Raises:
+        KeyNotUsableError: Names the key.
+    """
+    if backup.encryption:
+        raise KeyNotUsableError(
+            f"backup {backup.id} in {backup.store} is encrypted with the key {backup.encryption.get('key')},"
+            " and no key is named here",
+            hint="name it in squizzle.toml ([backups] key_file, key_env or kms_key) or in the block of the store",
+        )
+
+
 def notes_of(backup_id: str) -> str:
     """The folder of a backup's notes within its store."""
     return f"{backup_id}/{NOTES_FOLDER}"
@@ -143,7 +176,7 @@ def previous_backup(store: BackupStore, database: str, system_identifier: str) -
         if f"-{safe_name(database)}-" not in backup_id:
             continue
         try:
-            backup = store.read(backup_id)
+            backup = store.read_header(backup_id)
         except BackupDamagedError:
             continue
         if (backup.database, backup.system_identifier) == (database, system_identifier):

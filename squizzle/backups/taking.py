@@ -13,9 +13,8 @@ from squizzle.backups.dump import new_backup_id, take_dump
 from squizzle.backups.globals import take_globals
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.physical.take import take_physical
-from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.space import (
-    SIZE_DETAIL,
     estimate_need,
     refuse_without_room,
     source_size,
@@ -117,7 +116,7 @@ def _earlier(order: Order) -> Backup | None:
         if f"-{safe_name(order.target.database)}-" not in backup_id:
             continue
         try:
-            backup = order.store.read(backup_id)
+            backup = order.store.read_header(backup_id)
         except (BackupDamagedError, InvalidInputError):  # damaged, or removed since the list was read
             continue
         if backup.kind is order.kind and backup.database == order.target.database:

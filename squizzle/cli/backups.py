@@ -20,6 +20,7 @@ from squizzle.backups.catalogue import (
     read_catalogue,
     verify_files,
 )
+from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.manifest import document_of
 from squizzle.backups.notes import read_notes, remove_hold, write_hold
 from squizzle.backups.open_store import open_store
@@ -69,7 +70,7 @@ def store_of(address: str | None, config: Config) -> BackupStore:
     Raises:
         InvalidInputError: None was named, or it is no address of a store.
     """
-    return open_store(store_address(address, config))
+    return open_store(store_address(address, config), open_keys(config.backups.keys))
 
 
 def store_address(address: str | None, config: Config) -> str:
@@ -306,7 +307,7 @@ def pin(
 ) -> None:
     """Keep a backup from being removed."""
     store = store_of(address, load_config(config_file))
-    backup = store.read(backup_id)
+    backup = store.read_header(backup_id)
     now = datetime.now(UTC)
     until = None if days is None else now + timedelta(days=days)
     write_hold(store, Hold(backup_id=backup.id, name=PIN, reason=reason, by=who_am_i(), at=now, until=until))
@@ -320,7 +321,7 @@ def pin(
 def unpin(*, backup_id: str, address: str | None, config_file: Path | None, as_json: bool) -> None:
     """Lift the pin of a backup; holds of rollouts and drills stay."""
     store = store_of(address, load_config(config_file))
-    backup = store.read(backup_id)
+    backup = store.read_header(backup_id)
     remove_hold(store, backup.id, PIN)
     others = [hold.name for hold in read_notes(store, backup.id).holds]
     more = f"; still held: {', '.join(others)}" if others else ""

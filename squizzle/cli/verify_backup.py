@@ -39,7 +39,7 @@ def verify_backup(invocation: Invocation, backup_id: str, address: str | None, *
       squizzle verify-backup 20270131T020000Z-shop-1a2b3c --restore
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     store = store_of(address, invocation.config)
-    backup = store.read(backup_id)
+    backup = store.read_header(backup_id)
     proofs = [verify_files(store, backup, by=who_am_i())]
     if restore and proofs[0].verdict is Verdict.PASS:
         say("files: pass; now restoring to a scratch place")

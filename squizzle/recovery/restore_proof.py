@@ -123,7 +123,8 @@ def prove_by_restore(
     at, started = clock(), monotonic()
     details: dict[str, str] = {}
     try:
-        comparison = restorer(store, backup, place, details)
+        opened = store.read(backup.id) if backup.is_sealed else backup
+        comparison = restorer(store, opened, place, details)
     except SquizzleError as exc:
         verdict = _verdict_of(exc)
         sentences: tuple[str, ...] = (exc.message,)

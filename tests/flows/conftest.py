@@ -10,9 +10,12 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from squizzle.backups.s3.settings import S3Settings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
+from tests.support.buckets import place_in
+from tests.support.keys import random_key
 
 # Prefect warns about its own internals; what our code warns about stays an error.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:prefect")
@@ -61,6 +64,22 @@ def store_block(tmp_path: Path) -> BackupFolder:
     name = f"store-{secrets.token_hex(3)}"
     BackupFolder(path=tmp_path / "backups").save(name)
     return BackupFolder.load(name)
+
+
+@pytest.fixture
+def encrypted_bucket(bucket: S3Settings) -> BackupBucket:
+    """A saved block for an empty place in a bucket, with a key of its own."""
+    place, name = place_in(bucket), f"store-{secrets.token_hex(3)}"
+    BackupBucket(
+        bucket=place.bucket,
+        prefix=f"/{place.prefix}/",
+        region=place.region or "",
+        endpoint=place.endpoint or "",
+        access_key=place.access_key or "",
+        secret_key=SecretStr(place.secret_key or ""),
+        encryption_keys=SecretStr(random_key()),
+    ).save(name)
+    return BackupBucket.load(name)
 
 
 @pytest.fixture(autouse=True)

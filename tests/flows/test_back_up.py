@@ -11,7 +11,6 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
-from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.back_up import back_up
@@ -20,10 +19,8 @@ from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.notes import read_notes
 from squizzle.backups.proofs import ProofKind, StoreCheck, Verdict
 from squizzle.backups.records import Backup
-from squizzle.backups.s3.settings import S3Settings
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
-from tests.support.buckets import place_in
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -81,29 +78,19 @@ def test_a_backup_is_published_verified_and_reported(
     assert all(password not in str(one.data) for one in found.values())
 
 
-def test_a_bucket_chosen_by_reference_takes_a_backup(database: PostgresDatabase, bucket: S3Settings) -> None:
-    name = f"bucket-{secrets.token_hex(3)}"
-    place = place_in(bucket)
-    assert place.access_key is not None
-    assert place.secret_key is not None
-    assert place.endpoint is not None
-    document = BackupBucket(
-        bucket=place.bucket,
-        prefix=f"/{place.prefix}/",
-        region="us-east-1",
-        endpoint=place.endpoint,
-        access_key=place.access_key,
-        secret_key=SecretStr(place.secret_key),
-    ).save(name)
-
+def test_a_bucket_chosen_by_reference_takes_an_encrypted_backup(
+    database: PostgresDatabase, encrypted_bucket: BackupBucket
+) -> None:
     # As the form sends it: the union has to be told apart by the document, not by the fields.
-    state = back_up(database=database, store={"$ref": str(document)}, kind="schema", return_state=True)
+    reference = {"$ref": str(encrypted_bucket._block_document_id)}
+    state = back_up(database=database, store=reference, kind="schema", return_state=True)
 
     assert state.is_completed(), state.message
     backup = state.result()
     assert isinstance(backup, Backup)
-    store = BackupBucket.load(name).open()
+    store = encrypted_bucket.open()
     assert store.list_ids() == (backup.id,)
+    assert store.read(backup.id).encryption == backup.encryption != {}
     assert read_notes(store, backup.id).last(ProofKind.FILES) is not None
 
 

@@ -12,14 +12,16 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.states import State
 from pydantic import SecretStr
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.run_drill import run_drill
+from squizzle.backups.catalogue import verify_files
 from squizzle.errors import IdentityMismatchError, RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, StepState
 from squizzle.recovery.scratch import PREFIX
+from tasks.backups import damage_backup
 
 SMALL = 0.02
 
@@ -103,18 +105,31 @@ def test_drill_on_a_given_server_leaves_that_server_as_it_was(
 
 
 def test_password_of_a_saved_block_is_in_no_parameter_log_artifact_or_report(
-    address: ServerAddress, server_block: PostgresDatabase, store_block: BackupFolder, reports_folder: Path
+    address: ServerAddress, server_block: PostgresDatabase, encrypted_bucket: BackupBucket, reports_folder: Path
 ) -> None:
-    password = address.read_password()
+    """Played with a store in a bucket, encrypted, which has secrets of its own."""
+    secrets = (
+        address.read_password(),
+        encrypted_bucket.secret_key.get_secret_value(),
+        encrypted_bucket.encryption_keys.get_secret_value(),
+    )
 
-    _state, report = play(server=server_block, store=store_block)
+    _state, report = play(server=server_block, store=encrypted_bucket)
 
     assert report.verdict is DrillVerdict.PASS, report.reasons
-    assert password not in repr(report)
-    assert all(password not in path.read_text(encoding="utf-8") for path in reports_folder.iterdir())
+    assert report.evidence.backup.encryption
+    (backup_id,) = encrypted_bucket.open().list_ids()
+    assert backup_id == report.evidence.backup.id
+    damage_backup.__wrapped__(encrypted_bucket, report.evidence.backup)
+    proof = verify_files(encrypted_bucket.open(), report.evidence.backup, by="ann")
+    assert "has SHA-256" in proof.sentences[0]
+    for secret in secrets:
+        assert secret not in repr(report)
+        assert all(secret not in path.read_text(encoding="utf-8") for path in reports_folder.iterdir())
     with get_client(sync_client=True) as client:
         for path in ("/flow_runs/filter", "/task_runs/filter", "/logs/filter", "/artifacts/filter"):
-            assert password not in client.request("POST", path, json={"limit": 200}).text, path
+            found = client.request("POST", path, json={"limit": 200}).text
+            assert not [secret for secret in secrets if secret in found], path
 
 
 def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:

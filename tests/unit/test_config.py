@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from squizzle.backups.settings import KeySettings
 from squizzle.config import (
     Config,
     Environment,
@@ -400,3 +401,16 @@ def test_no_wrong_value_is_repeated(tmp_path: Path, text: str) -> None:
 
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.message + caught.value.hint
     assert PASSWORD not in shown
+
+
+def test_keys_of_backups_are_named_not_written_here(tmp_path: Path) -> None:
+    file = tmp_path / "squizzle.toml"
+    file.write_text('[backups]\nkey_file = "backup.key"\nkey_env = "BACKUP_KEYS"\nkms_key = "alias/backups"\n')
+
+    found = load_config(file).backups.keys
+
+    assert found == KeySettings(key_file=tmp_path / "backup.key", key_env="BACKUP_KEYS", kms_key="alias/backups")
+    file.write_text('[backups]\nkey = "hunter2hunter2"\n')
+    with pytest.raises(InvalidInputError, match=r"backups has unknown settings: key$") as caught:
+        load_config(file)
+    assert "hunter2" not in caught.value.message

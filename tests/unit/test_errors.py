@@ -19,6 +19,7 @@ ALL_ERRORS = sorted(
 CONTRACT = {
     "SquizzleError": 1,
     "InvalidInputError": 2,
+    "KeyNotUsableError": 2,
     "ProgramNotUsableError": 2,
     "ConnectionFailedError": 3,
     "AuthenticationFailedError": 4,

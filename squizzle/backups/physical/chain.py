@@ -64,7 +64,7 @@ def find_base(store: BackupStore, source: Source, database: str) -> Backup:
         if f"-{safe_name(database)}-" not in backup_id:
             continue
         try:
-            backup = store.read(backup_id)
+            backup = store.read_header(backup_id)
         except BackupDamagedError:
             continue  # an increment on something damaged would be worth nothing
         if not backup.kind.is_cluster or backup.system_identifier != source.system_identifier:
@@ -76,7 +76,7 @@ def find_base(store: BackupStore, source: Source, database: str) -> Backup:
                 f"the server is on timeline {source.timeline}, the last copy {backup.id} on {backup.timeline}",
                 hint="take a new copy of the whole cluster: squizzle backup physical",
             )
-        return backup
+        return store.read(backup_id)
     raise InvalidInputError(
         f"there is no copy of this cluster in {store.address} to build an increment on",
         hint="take one first: squizzle backup physical",

@@ -17,7 +17,7 @@ from squizzle.backups.s3.bucket import NOT_PUBLISHED, Bucket, Held
 from squizzle.backups.s3.lease import REMOVED, UNFINISHED, Lease, mark, take_over
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.uploads import Uploads
-from squizzle.backups.store import manifest_of
+from squizzle.backups.store import manifest_of, refuse_sealed
 from squizzle.backups.work_folder import refuse_without_local_room, sweep_work_folders, work_folder, work_place
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
@@ -171,7 +171,7 @@ class S3Store:
             raise InvalidInputError(exc.message, hint=exc.hint) from exc
 
     @contextmanager
-    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:
+    def fetch_stored(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:
         """A local copy in a temporary folder, gone after the block.
 
         Raises:
@@ -205,6 +205,19 @@ class S3Store:
             self.bucket.download(held, file)
 
     def read(self, backup_id: str) -> Backup:
+        """The manifest of a backup that is not encrypted; see `BackupStore.read`."""
+        backup = self.read_header(backup_id)
+        refuse_sealed(backup)
+        return backup
+
+    @contextmanager
+    def fetch(self, backup: Backup, *, only: Collection[str] | None = None) -> Iterator[Path]:
+        """The files of a backup that is not encrypted; see `BackupStore.fetch`."""
+        refuse_sealed(backup)
+        with self.fetch_stored(backup, only=only) as folder:
+            yield folder
+
+    def read_header(self, backup_id: str) -> Backup:
         """The manifest of one backup.
 
         Raises:

@@ -1,15 +1,15 @@
-"""One contract for every store: a folder, and a bucket of a real S3 server that checks signatures and checksums."""
+"""One contract for every store: a folder, and a bucket of a real S3 server, as they are and encrypted."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from squizzle.backups.encryption.store import ENCRYPTED, EncryptedStore
 from squizzle.backups.files import MANIFEST_NAME, check_files, describe_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import to_json
@@ -18,51 +18,64 @@ from squizzle.backups.s3.store import S3Store
 from squizzle.backups.store import BackupStore, notes_of
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 from tests.support.buckets import paths_in, place_in
+from tests.support.keys import random_keys
 
 OTHER = "20250302T120000Z-shop-abcdef"
 
 
 class Raw(Protocol):
-    """A store, and what lies in it without its help."""
+    """A store, and what lies in it without its help; files have a suffix there when they are encrypted."""
 
     store: BackupStore
+    suffix: str
 
     def names(self) -> set[str]: ...
     def write(self, path: str, content: bytes) -> None: ...
 
 
 class RawFolder:
+    suffix = ""
+
     def __init__(self, folder: Path) -> None:
         self.store = FolderStore(folder)
+        self._folder = folder
 
     def names(self) -> set[str]:
-        return {path.name for path in self.store.folder.iterdir()}
+        return {path.name for path in self._folder.iterdir()}
 
     def write(self, path: str, content: bytes) -> None:
-        target = self.store.folder / path
+        target = self._folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
 
 
 class RawBucket:
+    suffix = ""
+
     def __init__(self, store: S3Store) -> None:
         self.store = store
+        self.plain = store
 
     def names(self) -> set[str]:
-        return {path.partition("/")[0] for path in paths_in(self.store)}
+        return {path.partition("/")[0] for path in paths_in(self.plain)}
 
     def write(self, path: str, content: bytes) -> None:
-        bucket = self.store.bucket
+        bucket = self.plain.bucket
         bucket._client.put_object(**bucket._at(path), Body=content)
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def raw(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Raw]:
-    if request.param == "folder":
+@pytest.fixture(params=["folder", "bucket", "encrypted folder", "encrypted bucket"])
+def raw(request: pytest.FixtureRequest, tmp_path: Path) -> Raw:
+    found: RawFolder | RawBucket
+    if "folder" in request.param:
         (tmp_path / "store").mkdir()
-        yield RawFolder(tmp_path / "store")
+        found = RawFolder(tmp_path / "store")
     else:
-        yield RawBucket(S3Store(place_in(request.getfixturevalue("bucket"))))
+        found = RawBucket(S3Store(place_in(request.getfixturevalue("bucket"))))
+    if "encrypted" in request.param:
+        found.store = EncryptedStore(found.store, random_keys())
+        found.suffix = ENCRYPTED
+    return found
 
 
 def receive(store: BackupStore, backup: Backup, content: str = "rows") -> Backup:
@@ -71,9 +84,7 @@ def receive(store: BackupStore, backup: Backup, content: str = "rows") -> Backup
         (incoming.folder / "dump").mkdir()
         (incoming.folder / "dump" / "toc.dat").write_text(content)
         (incoming.folder / "dump" / "empty.dat").touch()
-        described = replace(backup, files=incoming.describe())
-        incoming.publish(described)
-    return described
+        return incoming.publish(replace(backup, files=incoming.describe()))
 
 
 def test_a_published_backup_is_there_with_its_manifest_and_its_files(raw: Raw, backup: Backup) -> None:
@@ -155,12 +166,14 @@ def test_a_damaged_or_a_moved_manifest_is_refused(raw: Raw, backup: Backup) -> N
 
 def test_a_changed_a_lost_and_an_added_file_are_found(raw: Raw, backup: Backup) -> None:
     published = receive(raw.store, backup)
-    raw.write(f"{published.id}/dump/toc.dat", b"r0ws")
+    stored = published.as_stored
+    size = next(file.size_bytes for file in stored.files if "toc.dat" in file.path)
+    raw.write(f"{published.id}/dump/toc.dat{raw.suffix}", b"0" * size)
     raw.write(f"{published.id}/dump/more.dat", b"?")
 
-    with raw.store.fetch(published) as folder, pytest.raises(BackupDamagedError) as caught:
-        check_files(published, folder)
-    assert "toc.dat has SHA-256" in caught.value.message
+    with raw.store.fetch_stored(stored) as folder, pytest.raises(BackupDamagedError) as caught:
+        check_files(stored, folder)
+    assert f"toc.dat{raw.suffix} has SHA-256" in caught.value.message
     assert "more.dat is not in the manifest" in caught.value.message
 
 
@@ -171,8 +184,7 @@ def test_a_streamed_file_is_described_with_the_others_and_replaces_none(raw: Raw
         streamed = incoming.stream("cluster/base.tar", io.BytesIO(content))
         with pytest.raises(ToolError, match="File exists"):
             incoming.stream("cluster/base.tar", io.BytesIO(b"second"))
-        described = replace(backup, files=incoming.describe())
-        incoming.publish(described)
+        described = incoming.publish(replace(backup, files=incoming.describe()))
 
     assert streamed.size_bytes == len(content)
     assert [one.path for one in described.files] == ["cluster/base.tar", "z.dat"]
@@ -208,7 +220,7 @@ def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(raw:
         for kind in (".unfinished-", ".removed-"):  # by runs whose lease is over
             raw.write(f"{kind}20250303T120000Z-shop{kind}", b'{"lease_s": 0}')
             raw.write(f"20250303T120000Z-shop{kind}/dump/1.dat", b"half")
-        raw.store.bucket.begin_parts("20250303T120000Z-shop.unfinished-/cluster.tar")
+        raw.plain.bucket.begin_parts("20250303T120000Z-shop.unfinished-/cluster.tar")
     else:
         raw.write(".unfinished-20250303T120000Z-shop.unfinished-/dump/1.dat", b"half")
         raw.write(".removed-20250303T120000Z-shop.removed-/dump/1.dat", b"half")
@@ -218,15 +230,14 @@ def test_what_a_killed_run_left_is_removed_and_what_is_being_written_is_not(raw:
         assert set(raw.store.remove_leftovers()) == {
             f"{kind}20250303T120000Z-shop{kind}" for kind in (".unfinished-", ".removed-")
         }
-        living = replace(backup, id=OTHER, location=OTHER, files=incoming.describe())
-        incoming.publish(living)
+        living = incoming.publish(replace(backup, id=OTHER, location=OTHER, files=incoming.describe()))
 
     assert raw.store.list_ids() == (OTHER, backup.id)
     assert raw.names() == {OTHER, backup.id}
     with raw.store.fetch(living) as folder:
         check_files(living, folder)
     if isinstance(raw, RawBucket):
-        assert list(raw.store.bucket.unfinished_parts("")) == []
+        assert list(raw.plain.bucket.unfinished_parts("")) == []
 
 
 def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(raw: Raw, backup: Backup) -> None:

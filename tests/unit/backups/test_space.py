@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.space import (
     MARGIN,
     RESERVE_BYTES,
-    SIZE_DETAIL,
     SpaceNeed,
     estimate_need,
     refuse_without_room,

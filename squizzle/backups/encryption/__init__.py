@@ -1,0 +1,1 @@
+"""Backups that only their key can read: encrypted here, before they reach a store."""
