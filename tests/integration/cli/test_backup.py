@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.integration.cli.conftest import Squizzle
+from tests.support.keys import random_key
 
 PROMISED = ["id", "kind", "store", "location", "started_at", "duration_ms", "size_bytes", "sha256", "migration_version"]
 PROMISED += ["lsn", "server_version", "chain"]
@@ -32,6 +33,37 @@ def test_a_backup_is_taken_listed_and_verified(squizzle: Squizzle, tmp_path: Pat
     assert human.code == 0
     assert "schema of" in human.out
     assert "rows and positions of sequences" in human.out
+
+
+def test_an_encrypted_backup_is_verified_without_its_key_and_restored_with_it(
+    squizzle: Squizzle, tmp_path: Path
+) -> None:
+    store, key, empty = tmp_path / "store", squizzle.place / "backup.key", tmp_path / "empty.toml"
+    (squizzle.place / "squizzle.toml").write_text(f'[backups]\nstore = "{store}"\nkey_file = "backup.key"\n')
+    empty.write_text(f'[backups]\nstore = "{store}"\n')
+    refused = squizzle("backup", "schema", "--json")
+    assert refused.code == 2
+    assert "backup.key cannot be read" in refused.error["message"]
+    text = random_key()
+    key.write_text(text)
+    key.chmod(0o600)
+
+    done = squizzle("backup", "schema", "--json")
+
+    assert done.code == 0, done.err
+    manifest = done.document
+    assert manifest["encryption"]["cipher"] == "AES-256-GCM"
+    assert manifest["tables"] is None
+    without = squizzle("backups", "--verify", "--json", "--config", str(empty))
+    assert without.code == 0, without.err
+    assert without.document["backups"][0]["verified"]["verdict"] == "pass"
+    sealed = squizzle("verify-backup", manifest["id"], "--restore", "--json", "--config", str(empty))
+    assert sealed.code == 10
+    assert "is encrypted with the key" in sealed.document["restored"]["sentences"][0]
+    proven = squizzle("verify-backup", manifest["id"], "--restore", "--json")
+    assert (proven.code, proven.document["verdict"]) == (0, "pass"), proven.err
+    for one in (done, without, sealed, proven):
+        assert text not in one.out + one.err
 
 
 def test_what_cannot_be_saved_says_why_and_what_to_do(squizzle: Squizzle, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 import zstandard
 from psycopg import sql
 
+from squizzle.backups.encryption.store import ENCRYPTED, EncryptedStore
 from squizzle.backups.files import MANIFEST_NAME, describe_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import to_json
@@ -27,6 +28,8 @@ from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.physical.copying import CLUSTER_FILE
 from squizzle.backups.proofs import Proof, Verdict
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.s3.settings import S3Settings
+from squizzle.backups.s3.store import S3Store
 from squizzle.backups.taking import take_backup
 from squizzle.backups.wal.names import lsn_number
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
@@ -37,7 +40,9 @@ from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.cluster_copy import check_pages, compare_copy, running_copy
 from squizzle.recovery.cluster_files import unpack
 from squizzle.recovery.restore_proof import ScratchPlace, prove_by_restore
+from tests.support.buckets import place_in
 from tests.support.hammer import hammering
+from tests.support.keys import random_keys
 from tests.support.mounts import PAGE_BYTES, small_disk
 from tests.support.processes import command_of, descendants_of, wait_until
 from tests.support.scratch import new_database
@@ -117,6 +122,26 @@ def test_an_increment_is_small_and_is_proven_with_its_chain(order: Order, whole:
 
     assert (proof.verdict, proof.sentences) == (Verdict.PASS, ())
     assert increment.fingerprint != whole.fingerprint
+
+
+def test_an_increment_in_an_encrypted_bucket_is_proven_with_its_chain(
+    order: Order, whole: Backup, access: ServerAccess, shop: str, bucket: S3Settings
+) -> None:
+    if whole.server_version < 170000:
+        pytest.skip("PostgreSQL 17 and later")
+    sealed = EncryptedStore(S3Store(place_in(bucket)), random_keys())
+    order = replace(order, store=sealed)
+    base = take_backup(order, suffix="1")
+    with connect(access, shop, purpose="test") as session:
+        session.execute("INSERT INTO busy VALUES (7)")
+
+    made = take_backup(replace(order, kind=BackupKind.INCREMENTAL), suffix="2")
+
+    assert made.chain == (base.id,)
+    assert made.size_bytes < base.size_bytes / 5
+    proof = prove(order, sealed.read_header(made.id))
+    assert (proof.verdict, proof.sentences) == (Verdict.PASS, ())
+    assert CLUSTER_FILE + ENCRYPTED in {file.path for file in made.stored_files}
 
 
 def test_an_increment_below_17_says_what_there_is_instead(order: Order, whole: Backup) -> None:
