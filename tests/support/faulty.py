@@ -45,11 +45,13 @@ class Faults:
     holding: str = ""
     times: int = 0
     met: int = 0
+    seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
 
     def plan(self, fault: Fault, method: str, holding: str, *, times: int) -> None:
         self.fault, self.method, self.holding, self.times, self.met = fault, method, holding, times, 0
+        self.seen.clear()
 
     def next(self, method: str, path: str) -> Fault | None:
         with self.lock:
@@ -83,6 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def relay(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.faults.seen.append((self.command, self.path, headers))
         fault = self.server.faults.next(self.command, self.path)
         if fault in _ERRORS:
             status, code = _ERRORS[fault]

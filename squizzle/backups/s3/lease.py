@@ -95,7 +95,10 @@ def take_over(bucket: Bucket, held: Held) -> bool:
         ToolError: The service fails.
     """
     found = bucket.get(held.path)
-    if found is None or found[1] != held.etag or held.age.total_seconds() < _lease_s(found[0]):
+    if found is None or found[1] != held.etag:
+        return False
+    lease_s = _lease_s(found[0])
+    if lease_s is None or held.age.total_seconds() < lease_s:
         return False
     try:
         bucket.put(held.path, mark(), instead_of=held.etag)
@@ -111,9 +114,10 @@ def mark() -> bytes:
     return json.dumps({"token": secrets.token_hex(8), "lease_s": round(LEASE.total_seconds())}).encode()
 
 
-def _lease_s(text: bytes) -> float:
+def _lease_s(text: bytes) -> float | None:
+    """How long a mark holds, by its own account; None when it is none of ours."""
     try:
         document: Any = json.loads(text)
         return float(document["lease_s"])
     except (ValueError, KeyError, TypeError):
-        return LEASE.total_seconds()
+        return None

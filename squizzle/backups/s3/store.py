@@ -272,8 +272,9 @@ class S3Store:
         gone = [*sweep_work_folders()]
         for kind in (UNFINISHED, REMOVED):
             for held in tuple(self.bucket.list(kind)):
-                if take_over(self.bucket, held):
-                    if self._clean(held.path.removeprefix(kind)):
+                backup_id = held.path.removeprefix(kind)
+                if _ID.fullmatch(backup_id) and take_over(self.bucket, held):
+                    if self._clean(backup_id):
                         gone.append(held.path)
                     self.bucket.delete([held.path])
         return tuple(gone)

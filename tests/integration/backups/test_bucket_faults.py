@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from squizzle.backups.files import check_files
 from squizzle.backups.records import Backup
 from squizzle.backups.s3 import lease, uploads
-from squizzle.backups.s3.settings import S3Settings
+from squizzle.backups.s3.settings import S3Settings, settings_of
 from squizzle.backups.s3.store import S3Store
+from squizzle.backups.store import notes_of
 from squizzle.errors import ToolError
 from tests.support.buckets import make_bucket, paths_in, place_in
 from tests.support.faulty import Fault, Faults, faulty
@@ -132,6 +133,80 @@ def test_a_locked_backup_is_not_removed(s3_endpoint: str, backup: Backup) -> Non
         store.remove(published.id)
 
     assert store.list_ids() == (published.id,)
+
+
+KEEPING = ("x-amz-storage-class", "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date")
+
+
+def test_files_and_the_manifest_are_kept_as_the_address_says_and_marks_and_notes_are_not_locked(
+    faults: Faults, s3_endpoint: str, backup: Backup
+) -> None:
+    place = place_in(make_bucket(s3_endpoint, locked=True), endpoint=faults.endpoint)
+    options = "storage_class=STANDARD_IA&sse=AES256&lock_mode=COMPLIANCE&lock_days=3"
+    said = settings_of(f"s3://{place.bucket}/{place.prefix}?{options}")
+    kept = {name: getattr(said, name) for name in ("storage_class", "sse", "lock_mode", "lock_days")}
+    store = S3Store(replace(place, **kept))
+    faults.plan(Fault.ERROR_500, "NOTHING", "", times=0)
+    before = datetime.now(UTC)
+
+    receive(store, backup)
+    store.put_text(f"{notes_of(backup.id)}/a.json", "1")
+
+    # The lock and the class of an object in parts are those it was begun with.
+    begun = [(path, asked) for way, path, asked in faults.seen if way in {"PUT", "POST"} and "uploadId" not in path]
+    files = [
+        asked for path, asked in begun if ".unfinished-" not in path and "/notes/" not in path and "delete" not in path
+    ]
+    assert len(files) == 3  # the stream, the file, the manifest
+    for asked in files:
+        assert [asked[name] for name in KEEPING[:2]] == ["STANDARD_IA", "COMPLIANCE"]
+        until = datetime.fromisoformat(asked[KEEPING[2]])
+        assert timedelta(0) <= until - before - timedelta(days=3) + timedelta(seconds=1) < timedelta(hours=1)
+    others = [asked for path, asked in begun if ".unfinished-" in path or "/notes/" in path]
+    assert len(others) >= 3  # the mark, renewed before the manifest, and the note
+    assert not [name for asked in others for name in KEEPING if name in asked]
+    assert all(asked["x-amz-server-side-encryption"] == "AES256" for asked in (*files, *others))
+
+
+def test_the_key_of_kms_goes_with_every_write(faults: Faults, bucket: S3Settings) -> None:
+    store = S3Store(place_in(bucket, endpoint=faults.endpoint, sse="aws:kms", kms_key_id="alias/backups", attempts=1))
+    faults.plan(Fault.EXPIRED, "PUT", "", times=1000)
+
+    for write in (lambda: store.bucket.put("a", b"1", is_file=True), lambda: store.put_text("b", "1")):
+        with pytest.raises(ToolError, match="credentials expired"):
+            write()
+    for _, _, asked in faults.seen:
+        assert asked["x-amz-server-side-encryption"] == "aws:kms"
+        assert asked["x-amz-server-side-encryption-aws-kms-key-id"] == "alias/backups"
+
+
+def test_what_is_not_ours_is_never_cleaned_away(
+    bucket: S3Settings, backup: Backup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = S3Store(place_in(bucket))
+    beside = S3Store(replace(store.bucket.settings, prefix=f"{store.bucket.settings.prefix}-2"))
+    dead = "20250303T120000Z-shop-abcdef"
+    strangers = {f"{dead}-2/1.dat", f"{backup.id}.txt", "logs/1.gz", "20240101T000000Z-hand-made/dump.sql"}
+    # Named as marks are, and none: nobody of us wrote them, or they name nothing of ours.
+    strangers |= {".unfinished-logs", ".removed-20240101T000000Z-hand-made", ".unfinished-", ".unfinished-../x"}
+    for path in strangers:
+        store.put_text(path, "not yours" if path != ".unfinished-../x" else '{"lease_s": 0}')
+    beside.put_text(f"{dead}/1.dat", "not yours")
+    store.bucket.begin_parts("logs/2.gz")
+    store.put_text(f".unfinished-{dead}", '{"lease_s": 0}')
+    store.put_text(f"{dead}/1.dat", "ours")
+
+    listed = store.bucket.list
+    old = timedelta(days=1)
+    monkeypatch.setattr(store.bucket, "list", lambda path: (replace(held, age=old) for held in listed(path)))
+    store.remove_leftovers()
+    with store.receive(backup.id) as incoming:  # given up
+        incoming.stream("1.dat", io.BytesIO(b"half"))
+    store.remove(receive(store, backup).id)
+
+    assert paths_in(store) == strangers
+    assert paths_in(beside) == {f"{dead}/1.dat"}
+    assert [path for path, _ in store.bucket.unfinished_parts("")] == ["logs/2.gz"]
 
 
 @pytest.mark.parametrize(
