@@ -7,13 +7,19 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from squizzle.errors import ToolError
 
+PUBLISHING = "publishing.json"
+"""In a work folder: what is in it is whole and on its way into a store, which can go on with it."""
+
 _PREFIX = "squizzle-work-"
+# Longer than any store's mark of a killed run lasts; after it nobody comes back to finish.
+_KEPT_S = 24 * 3600
 
 
 def work_place() -> Path:
@@ -55,8 +61,20 @@ def _locked_folder() -> tuple[Path, int]:
             os.close(lock)
 
 
-def sweep_work_folders() -> tuple[str, ...]:
-    """Remove the work folders of runs that were killed; returns their names. Other accounts' are left alone."""
+def may_go(folder: Path) -> bool:
+    """Whether nobody will go on with what a killed run left in its work folder."""
+    try:
+        return time.time() - (folder / PUBLISHING).stat().st_mtime > _KEPT_S
+    except FileNotFoundError:
+        return True
+
+
+def sweep_work_folders(use: Callable[[Path], bool] = may_go) -> tuple[str, ...]:
+    """Remove the work folders of runs that were killed; returns their names. Other accounts' are left alone.
+
+    Args:
+        use: What to do with each before; it is locked meanwhile. Whether it may be removed then.
+    """
     gone = []
     for folder in sorted(work_place().glob(f"{_PREFIX}*")):
         with contextlib.suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is somebody else
@@ -65,8 +83,9 @@ def sweep_work_folders() -> tuple[str, ...]:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
-                gone.append(folder.name)
+                if use(folder):
+                    shutil.rmtree(folder)
+                    gone.append(folder.name)
             except BlockingIOError:
                 continue
             finally:

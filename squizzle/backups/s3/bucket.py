@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import time
@@ -18,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientError, IncompleteReadError
 
 from squizzle.backups.s3.failures import clear_failures, code_of, is_absent, is_held_back
+from squizzle.backups.s3.parts import Part, checksum_of_parts, checksum_text
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.errors import ToolError
 
@@ -97,15 +97,15 @@ class Bucket:
             with clear_failures(f"write {path} to {self.address}", outcome=NOT_PUBLISHED):
                 answer = _again_when_damaged(
                     lambda: self._client.put_object(
-                        **self._at(path), Body=data, ChecksumSHA256=_text(digest), **options
+                        **self._at(path), Body=data, ChecksumSHA256=checksum_text(digest), **options
                     )
                 )
         except ToolError as exc:
             # The answer to a first try may have been lost: then what is there is what we wrote.
             if not _was_held_back(exc):
                 raise
-            return self._adopt(path, len(data), _text(digest))
-        self._compare(path, answer.get("ChecksumSHA256"), _text(digest))
+            return self._adopt(path, len(data), checksum_text(digest))
+        self._compare(path, answer.get("ChecksumSHA256"), checksum_text(digest))
         return str(answer["ETag"])
 
     def begin_parts(self, path: str) -> str:
@@ -115,9 +115,13 @@ class Bucket:
                 **self._at(path), ChecksumAlgorithm="SHA256", **self._keeping(is_file=True)
             )["UploadId"]
 
-    def put_part(self, path: str, upload: str, number: int, data: bytearray) -> tuple[str, bytes]:
-        """Write one part; gives its ETag and its SHA-256."""
+    def put_part(
+        self, path: str, upload: str, number: int, data: bytearray, there: Part | None = None
+    ) -> tuple[str, bytes]:
+        """Write one part, unless it is there already; gives its ETag and its SHA-256."""
         digest = hashlib.sha256(data).digest()
+        if there is not None and there.holds(data, digest):
+            return there.etag, digest
         with clear_failures(f"write part {number} of {path} to {self.address}", outcome=NOT_PUBLISHED):
             answer = _again_when_damaged(
                 lambda: self._client.upload_part(
@@ -125,20 +129,19 @@ class Bucket:
                     UploadId=upload,
                     PartNumber=number,
                     Body=cast("bytes", data),
-                    ChecksumSHA256=_text(digest),
+                    ChecksumSHA256=checksum_text(digest),
                 )
             )
-        self._compare(f"part {number} of {path}", answer.get("ChecksumSHA256"), _text(digest))
+        self._compare(f"part {number} of {path}", answer.get("ChecksumSHA256"), checksum_text(digest))
         return answer["ETag"], digest
 
     def finish_parts(self, path: str, upload: str, parts: Sequence[tuple[str, bytes]], size: int) -> None:
         """Make the parts, in their order, one object where none is."""
         listed: list[Any] = [
-            {"PartNumber": number, "ETag": etag, "ChecksumSHA256": _text(digest)}
+            {"PartNumber": number, "ETag": etag, "ChecksumSHA256": checksum_text(digest)}
             for number, (etag, digest) in enumerate(parts, start=1)
         ]
-        whole = hashlib.sha256(b"".join(digest for _, digest in parts)).digest()
-        expected = f"{_text(whole)}-{len(parts)}"
+        expected = checksum_of_parts([digest for _, digest in parts])
         try:
             with clear_failures(f"finish {path} in {self.address}", outcome=NOT_PUBLISHED):
                 answer = self._client.complete_multipart_upload(
@@ -276,6 +279,18 @@ class Bucket:
             for one in page.get("Uploads", ()):
                 yield one["Key"].removeprefix(self._root), one["UploadId"]
 
+    def parts_of(self, path: str) -> tuple[str, dict[int, Part]] | None:
+        """The last unfinished object in parts of exactly this path: its id and its parts by number; None without."""
+        uploads = [upload for found, upload in self.unfinished_parts(path) if found == path]
+        if not uploads:
+            return None
+        parts = {
+            one["PartNumber"]: Part(etag=one["ETag"], size=one["Size"], checksum=one.get("ChecksumSHA256"))
+            for page in self._pages("list_parts", Key=self._root + path, UploadId=uploads[-1])
+            for one in page.get("Parts", ())
+        }
+        return uploads[-1], parts
+
     # Removing
 
     def delete(self, paths: Sequence[str]) -> None:
@@ -366,8 +381,3 @@ def _was_held_back(error: ToolError) -> bool:
 
 def _code_behind(error: ToolError) -> str:
     return code_of(error.__cause__) if isinstance(error.__cause__, ClientError) else ""
-
-
-def _text(digest: bytes) -> str:
-    """A hash as S3 writes it."""
-    return base64.b64encode(digest).decode("ascii")

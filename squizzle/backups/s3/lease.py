@@ -31,19 +31,22 @@ class Lease:
     Args:
         bucket: Where.
         backup_id: Which.
+        inherited: The token of a writer that is known to be dead; its right goes on.
 
     Raises:
-        ToolError: Somebody else writes a backup of that id, or the service fails.
+        ToolError: Somebody else writes a backup of that id, or has cleaned it away (`FileExistsError` is its cause); or
+            the service fails.
     """
 
-    def __init__(self, bucket: Bucket, backup_id: str) -> None:
+    def __init__(self, bucket: Bucket, backup_id: str, *, inherited: str | None = None) -> None:
         self._bucket = bucket
         self._path = UNFINISHED + backup_id
-        self._token = secrets.token_hex(8)
+        self.token = inherited or secrets.token_hex(8)
         self._renewed = 0
         self._turn = threading.Lock()
         self._ended = threading.Event()
-        self._etag = bucket.put(self._path, self._text())
+        etag = None if inherited is None else self._etag_of_inherited()
+        self._etag = bucket.put(self._path, self._text(), instead_of=etag)
         self._thread = threading.Thread(target=self._keep, name=f"squizzle lease {backup_id}", daemon=True)
         self._thread.start()
 
@@ -76,6 +79,16 @@ class Lease:
         """Say that nothing is left to clean."""
         self._bucket.delete([self._path])
 
+    def _etag_of_inherited(self) -> str:
+        found = self._bucket.get(self._path)
+        if found is None or _document(found[0]).get("token") != self.token:
+            raise ToolError(
+                f"what a killed run had begun in {self._bucket.address} was cleaned away or taken over",
+                command="s3",
+                hint="take a new backup",
+            ) from FileExistsError(self._path)
+        return found[1]
+
     def _keep(self) -> None:
         while not self._ended.wait(LEASE.total_seconds() / _RENEWALS):
             try:
@@ -84,7 +97,7 @@ class Lease:
                 continue
 
     def _text(self) -> bytes:
-        text = {"token": self._token, "renewed": self._renewed, "lease_s": round(LEASE.total_seconds())}
+        text = {"token": self.token, "renewed": self._renewed, "lease_s": round(LEASE.total_seconds())}
         return json.dumps(text).encode()
 
 
@@ -117,7 +130,14 @@ def mark() -> bytes:
 def _lease_s(text: bytes) -> float | None:
     """How long a mark holds, by its own account; None when it is none of ours."""
     try:
-        document: Any = json.loads(text)
-        return float(document["lease_s"])
+        return float(_document(text)["lease_s"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _document(text: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

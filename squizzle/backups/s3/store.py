@@ -7,103 +7,28 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import IO
+from pathlib import Path
 
-from squizzle.backups.files import MANIFEST_NAME, NOTES_FOLDER, describe_file, paths_of
-from squizzle.backups.manifest import from_json, to_json
-from squizzle.backups.records import Backup, BackupFile
+from squizzle.backups.files import MANIFEST_NAME, NOTES_FOLDER
+from squizzle.backups.manifest import from_json
+from squizzle.backups.records import Backup
 from squizzle.backups.s3.bucket import NOT_PUBLISHED, Bucket, Held
+from squizzle.backups.s3.incoming import S3Incoming, read_interrupted
 from squizzle.backups.s3.lease import REMOVED, UNFINISHED, Lease, mark, take_over
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.uploads import Uploads
 from squizzle.backups.store import manifest_of, refuse_sealed
-from squizzle.backups.work_folder import refuse_without_local_room, sweep_work_folders, work_folder, work_place
+from squizzle.backups.work_folder import (
+    may_go,
+    refuse_without_local_room,
+    sweep_work_folders,
+    work_folder,
+    work_place,
+)
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _WORKERS = 4
-_BUG = "a kind of backup wrote the same file twice: report it"
-
-
-class S3Incoming:
-    """A backup on its way into a bucket: streams go there at once, files of the folder when it is published.
-
-    Args:
-        bucket: Where to.
-        backup_id: Which.
-        folder: A local folder.
-        lease: The right to write it.
-        uploads: Threads and memory.
-    """
-
-    def __init__(self, bucket: Bucket, backup_id: str, folder: Path, lease: Lease, uploads: Uploads) -> None:
-        self._bucket = bucket
-        self._id = backup_id
-        self._folder = folder
-        self._lease = lease
-        self._uploads = uploads
-        self._streamed: dict[str, BackupFile] = {}
-        self.is_published = False
-
-    @property
-    def folder(self) -> Path:
-        """Where programs write."""
-        return self._folder
-
-    def stream(self, path: str, source: IO[bytes]) -> BackupFile:
-        """Send one file as it is made, without a local copy; see `Incoming.stream`."""
-        if path in self._streamed or (self._folder / path).exists():
-            raise ToolError(f"{path} could not be written: File exists; {NOT_PUBLISHED}", hint=_BUG)
-        self._streamed[path] = self._uploads.upload(f"{self._id}/{path}", path, source)
-        return self._streamed[path]
-
-    def describe(self) -> tuple[BackupFile, ...]:
-        """Every file so far; what was streamed is not read again."""
-        found = [describe_file(path, self._folder) for path in paths_of(self._folder)]
-        return tuple(sorted((*found, *self._streamed.values()), key=lambda file: PurePosixPath(file.path)))
-
-    def publish(self, backup: Backup) -> Backup:
-        """Send the files of the folder, look at what lies there, and write the manifest; see `Incoming.publish`."""
-        with ThreadPoolExecutor(_WORKERS) as threads:
-            sent = tuple(threads.map(self._send, paths_of(self._folder)))
-        expected = {file.path: file for file in backup.files}
-        changed = [file.path for file in sent if expected.get(file.path) not in {None, file}]
-        sizes = {held.path.removeprefix(f"{self._id}/"): held.size for held in self._bucket.list(f"{self._id}/")}
-        if changed or sizes != {file.path: file.size_bytes for file in (*sent, *self._streamed.values())}:
-            raise ToolError(
-                f"what lies in {self._bucket.address} is not what was sent"
-                f" ({', '.join(changed) or 'files are missing or others are there'}); {NOT_PUBLISHED}",
-                hint="find out who else writes there, then run the same again",
-            )
-        self._lease.renew()
-        self._put_manifest(to_json(backup).encode())
-        self.is_published = True
-        return backup
-
-    def _put_manifest(self, manifest: bytes) -> None:
-        """Write it; when that seems to have failed, what lies there decides whether the backup is published."""
-        path = manifest_of(self._id)
-        try:
-            self._bucket.put(path, manifest, is_file=True)
-        except ToolError as exc:
-            try:
-                found = self._bucket.get(path)
-                if found is not None and found[0] != manifest:
-                    self._bucket.delete([path])  # nobody else writes this id while the lease is ours
-            except ToolError:
-                what = exc.message.removesuffix(f"; {NOT_PUBLISHED}")
-                raise ToolError(
-                    f"{what}; whether backup {self._id} was published is not known",
-                    hint=f"list the store when it answers again: if the backup is there, it is whole. {exc.hint}",
-                ) from exc
-            if found is None or found[0] != manifest:
-                raise
-
-    def _send(self, path: Path) -> BackupFile:
-        name = path.relative_to(self._folder).as_posix()
-        with path.open("rb") as file:
-            return self._uploads.upload(f"{self._id}/{name}", name, file)
 
 
 class S3Store:
@@ -143,8 +68,8 @@ class S3Store:
         lease = self._lease(backup_id)
         is_done = False
         try:
-            with work_folder() as folder, Uploads(self.bucket) as uploads:
-                incoming = S3Incoming(self.bucket, backup_id, folder, lease, uploads)
+            with work_folder() as work, Uploads(self.bucket) as uploads:
+                incoming = S3Incoming(self.bucket, backup_id, work, lease, uploads)
                 if self.bucket.look(manifest_of(backup_id)) is not None:
                     raise ToolError(
                         f"there is a backup {backup_id} in {self.address} already; {NOT_PUBLISHED}",
@@ -268,8 +193,12 @@ class S3Store:
         self.bucket.delete([REMOVED + backup_id])
 
     def remove_leftovers(self) -> tuple[str, ...]:
-        """Remove what killed runs left: marks that nobody renewed for a lease, and local copies."""
-        gone = [*sweep_work_folders()]
+        """Remove what killed runs left: marks that nobody renewed for a lease, and local copies.
+
+        What a run on this machine was publishing when it was killed is published first: it was whole (docs/adr/0019).
+        """
+        given_up: list[str] = []
+        gone = [*sweep_work_folders(lambda work: self._finish(work, given_up)), *given_up]
         for kind in (UNFINISHED, REMOVED):
             for held in tuple(self.bucket.list(kind)):
                 backup_id = held.path.removeprefix(kind)
@@ -278,6 +207,30 @@ class S3Store:
                         gone.append(held.path)
                     self.bucket.delete([held.path])
         return tuple(gone)
+
+    def _finish(self, work: Path, given_up: list[str]) -> bool:
+        """Publish what a killed run was publishing to this bucket, or clean it; whether its folder here may go."""
+        found = read_interrupted(self.bucket, work)
+        if found is None:
+            return may_go(work)
+        backup_id = found.backup.id
+        try:
+            lease = Lease(self.bucket, backup_id, inherited=found.token)
+        except ToolError as exc:
+            if isinstance(exc.__cause__, FileExistsError):  # published and cleaned, or given up by another machine
+                return True
+            raise
+        try:
+            with Uploads(self.bucket) as uploads:
+                if self.bucket.look(manifest_of(backup_id)) is None:
+                    S3Incoming(self.bucket, backup_id, work, lease, uploads, interrupted=found).publish(found.backup)
+        except ToolError:  # said by what is returned; the backup is none, as if it had been cleaned at once
+            given_up.append(UNFINISHED + backup_id)
+        finally:
+            lease.stop()
+        self._clean(backup_id)
+        lease.remove()
+        return True
 
     def _clean(self, backup_id: str) -> bool:
         """Remove everything of a backup that has no manifest; whether it had none."""

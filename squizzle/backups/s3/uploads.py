@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from squizzle.backups.records import BackupFile
 from squizzle.backups.s3.bucket import NOT_PUBLISHED, Bucket
+from squizzle.backups.s3.parts import Part, checksum_of_parts, checksum_text
 from squizzle.errors import ToolError
 
 _MIB = 1 << 20
@@ -48,13 +51,14 @@ class Uploads:
     ) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def upload(self, key: str, path: str, source: IO[bytes]) -> BackupFile:
+    def upload(self, key: str, path: str, source: IO[bytes], *, resume: bool = False) -> BackupFile:
         """Write everything that can be read; one object, which appears whole or not at all.
 
         Args:
             key: Its path in the bucket.
             path: Its path within the backup, for the manifest.
             source: Read to its end.
+            resume: Go on with what a killed run began under this key: parts that are there are not sent again.
 
         Raises:
             ToolError: The service fails, or the stream is too long. Parts that were sent stay until `receive` ends.
@@ -67,14 +71,18 @@ class Uploads:
             finally:
                 self._memory.give(part_size(1))
             return BackupFile(path=path, size_bytes=len(first), sha256=hashlib.sha256(first).hexdigest())
+        there: dict[int, Part] = {}
         try:
-            upload = self._bucket.begin_parts(key)
+            begun = self._bucket.parts_of(key) if resume else None
+            upload, there = begun or (self._bucket.begin_parts(key), {})
         except BaseException:
             self._memory.give(part_size(1))
             raise
-        return self._in_parts(key, upload, path, first, source)
+        return self._in_parts(key, upload, path, first, source, there)
 
-    def _in_parts(self, key: str, upload: str, path: str, data: bytearray, source: IO[bytes]) -> BackupFile:
+    def _in_parts(
+        self, key: str, upload: str, path: str, data: bytearray, source: IO[bytes], there: Mapping[int, Part]
+    ) -> BackupFile:
         digest = hashlib.sha256()
         size = 0
         sent: list[tuple[str, bytes]] = []
@@ -82,7 +90,7 @@ class Uploads:
         try:
             number = 1
             while data:
-                pending.append(self._send(key, upload, number, data))
+                pending.append(self._send(key, upload, number, data, there.get(number)))
                 digest.update(data)
                 size += len(data)
                 while pending and pending[0].done():
@@ -100,9 +108,11 @@ class Uploads:
             raise
         return BackupFile(path=path, size_bytes=size, sha256=digest.hexdigest())
 
-    def _send(self, key: str, upload: str, number: int, data: bytearray) -> Future[tuple[str, bytes]]:
+    def _send(
+        self, key: str, upload: str, number: int, data: bytearray, there: Part | None
+    ) -> Future[tuple[str, bytes]]:
         """Send a part by another thread; its memory is given back when it was sent or will not be."""
-        future = self._threads.submit(self._bucket.put_part, key, upload, number, data)
+        future = self._threads.submit(self._bucket.put_part, key, upload, number, data, there)
         future.add_done_callback(lambda _: self._memory.give(part_size(number)))
         return future
 
@@ -121,6 +131,25 @@ class Uploads:
             self._memory.give(room)
             raise
         return data
+
+
+def described_as_stored(path: Path, name: str) -> tuple[BackupFile, str]:
+    """A local file, and the checksum that S3 has when `upload` has sent it.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    whole, size = hashlib.sha256(), 0
+    parts: list[bytes] = []
+    with path.open("rb") as file:
+        while data := file.read(part_size(len(parts) + 1)):
+            whole.update(data)
+            parts.append(hashlib.sha256(data).digest())
+            size += len(data)
+    described = BackupFile(path=name, size_bytes=size, sha256=whole.hexdigest())
+    if size < part_size(1):
+        return described, checksum_text(whole.digest())
+    return described, checksum_of_parts(parts)
 
 
 def part_size(number: int) -> int:
