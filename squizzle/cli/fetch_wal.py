@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
+from squizzle.backups.encryption.open_keys import open_keys
+from squizzle.backups.settings import KeySettings
 from squizzle.backups.wal.header import cluster_identifier
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.transfer import fetch_wal as fetch
 from squizzle.cli.output import print_error
 from squizzle.errors import InvalidInputError, RecoveryError, SquizzleError
@@ -44,8 +46,14 @@ class _StopsRecovery(click.Command):
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--store", required=True, metavar="URL", help="file:///folder, as archive-wal was given it.")
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The keys that archive-wal encrypted with.",
+)
 @click.option("--system-identifier", metavar="ID", help="The cluster, when this is not its data folder.")
-def fetch_wal(name: str, target: Path, *, store: str, system_identifier: str | None) -> int:
+def fetch_wal(name: str, target: Path, *, store: str, key_file: Path | None, system_identifier: str | None) -> int:
     """Get one file of the write-ahead log back from a store: for restore_command.
 
     Compared with its SHA-256; the store is only read. Exit codes: 0 fetched; 1 there is none and none after it, the log
@@ -57,4 +65,10 @@ def fetch_wal(name: str, target: Path, *, store: str, system_identifier: str | N
       restore_command = '/opt/squizzle/bin/squizzle fetch-wal %f %p --store file:///var/backups/shop'
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     cluster = system_identifier or cluster_identifier(Path())
-    return 0 if fetch(open_archive(store), name, target, system_identifier=cluster) else NOT_THERE
+    return (
+        0
+        if fetch(
+            open_archive(store, open_keys(KeySettings(key_file=key_file))), name, target, system_identifier=cluster
+        )
+        else NOT_THERE
+    )

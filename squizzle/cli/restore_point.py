@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
+from squizzle.backups.encryption.open_keys import open_keys
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.restore_point import DEFAULT_PATIENCE, RestorePoint, await_archived, make_restore_point
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
@@ -29,7 +30,7 @@ def restore_point(invocation: Invocation, label: str, address: str | None, *, wa
     Examples:
       squizzle restore-point before-0042 --env production --store file:///var/backups/shop
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    archive = open_archive(address) if address else None
+    archive = open_archive(address, open_keys(invocation.config.backups.keys)) if address else None
     access, target = invocation.target()
     with connect(access, target.database, purpose="restore point") as connection:
         point = make_restore_point(connection, label, suffix=secrets.token_hex(4))

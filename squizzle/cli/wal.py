@@ -6,9 +6,10 @@ import os
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
+from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
 from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.cli.backups import store_address
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
@@ -31,7 +32,7 @@ def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
       squizzle wal --store file:///var/backups/shop
       squizzle wal --store file:///var/backups/shop --check --env production
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    archive = open_archive(store_address(address, invocation.config))
+    archive = open_archive(store_address(address, invocation.config), open_keys(invocation.config.backups.keys))
     archiver = _archiver(invocation)
     clusters = (archiver.system_identifier,) if archiver else archive.clusters()
     if not set(clusters) & set(archive.clusters()):

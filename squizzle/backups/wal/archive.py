@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from squizzle.backups.store_address import folder_of_address
-from squizzle.errors import InvalidInputError, ToolError
+from squizzle.errors import ToolError
 
 WAL_FOLDER = "wal"
 _INCOMING = ".incoming"
@@ -75,21 +74,6 @@ class WalArchive(Protocol):
 
     def clusters(self) -> tuple[str, ...]:
         """The system identifiers that there are files of."""
-
-
-def open_archive(address: str) -> WalArchive:
-    """The archive in the store of an address. Nothing is asked of it yet.
-
-    Raises:
-        InvalidInputError: It is no address of a store that can hold an archive.
-    """
-    folder = folder_of_address(address)
-    if folder is None:
-        raise InvalidInputError(
-            f"no archive can lie in a store whose address begins with {address.partition(':')[0]!r}",
-            hint="write file:///absolute/folder",
-        )
-    return FolderArchive(folder)
 
 
 class FolderArchive:

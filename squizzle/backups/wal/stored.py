@@ -13,6 +13,7 @@ from squizzle.errors import BackupDamagedError
 
 COMPRESSED = ".zst"
 HASH = ".sha256"
+ENCRYPTED = ".enc"
 _CHUNK = 1 << 20
 _LONGEST_HASH_FILE = 1024
 # Measured on segments of pgbench: levels 1 and 3 take 0.02 s for 16 MB, and leave 6 % of them; gzip takes 0.05 to

@@ -11,8 +11,17 @@ from typing import IO, cast
 from squizzle.backups.wal.archive import WalArchive
 from squizzle.backups.wal.header import HEADER_BYTES, header_problem, read_header
 from squizzle.backups.wal.names import WalKind, WalName, parse_name
-from squizzle.backups.wal.stored import COMPRESSED, HASH, HashingReader, compressed, hash_line, plain, read_hash
-from squizzle.errors import BackupDamagedError, InvalidInputError, RefusedError, ToolError
+from squizzle.backups.wal.stored import (
+    COMPRESSED,
+    ENCRYPTED,
+    HASH,
+    HashingReader,
+    compressed,
+    hash_line,
+    plain,
+    read_hash,
+)
+from squizzle.errors import BackupDamagedError, InvalidInputError, KeyNotUsableError, RefusedError, ToolError
 
 _CHUNK = 1 << 20
 _BEING_FETCHED = ".fetching"
@@ -160,6 +169,7 @@ def fetch_wal(archive: WalArchive, name: str, target: Path, *, system_identifier
 
     Raises:
         InvalidInputError: The name is none of a file of the log.
+        KeyNotUsableError: It is encrypted, and its key is not here.
         BackupDamagedError: It is damaged, or missing between others, so recovery must not end here.
         ToolError: The archive cannot be read, or the target not written.
     """
@@ -177,6 +187,7 @@ def fetch_wal(archive: WalArchive, name: str, target: Path, *, system_identifier
             f"{archive.address} has no archive of the cluster {system_identifier}",
             hint="is the disk mounted, and is it the right store? `squizzle wal --store …` lists what it holds",
         )
+    _refuse_encrypted(archive, system_identifier)
     _refuse_hole(archive, parsed, system_identifier)
     return False
 
@@ -220,6 +231,15 @@ def _content_problem(path: Path, name: WalName, system_identifier: str) -> str:
     with path.open("rb") as file:
         header = read_header(file.read(HEADER_BYTES), source=name.text)
     return header_problem(header, name, path.stat().st_size, system_identifier)
+
+
+def _refuse_encrypted(archive: WalArchive, system_identifier: str) -> None:
+    """Files that cannot be read for want of a key must not look like the end of the log."""
+    if any(one.name.endswith(ENCRYPTED) for one in archive.files(system_identifier)):
+        raise KeyNotUsableError(
+            f"the files of the log in {archive.address} are encrypted, and no key is named",
+            hint="name it: fetch-wal … --key-file FILE",
+        )
 
 
 def _refuse_hole(archive: WalArchive, name: WalName, system_identifier: str) -> None:

@@ -35,10 +35,12 @@ def test_a_killed_runs_folder_is_removed_and_a_living_ones_stays(place: Path) ->
         assert writer.stdout is not None
         folder = Path(writer.stdout.readline().strip())
         with work_folder() as ours:
-            assert ours.stat().st_mode & 0o777 == 0o700
-            assert sweep_work_folders() == ()
-            writer.kill()
-            writer.wait()
+            try:
+                assert ours.stat().st_mode & 0o777 == 0o700
+                assert sweep_work_folders() == ()
+            finally:
+                writer.kill()
+                writer.wait()
             assert sweep_work_folders() == (folder.name,)
             assert ours.exists()
 
