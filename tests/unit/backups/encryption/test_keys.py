@@ -110,11 +110,12 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -
         ("", "there is no key in the test"),
         ("# nothing\n\n", "there is no key in the test"),
         ("hunter2", "line 1 of the test is no key"),
-        (os.urandom(31).hex(), "line 1 of the test is no key"),
-        (f"{os.urandom(32).hex()}\n{os.urandom(32).hex()}0", "line 2 of the test is no key"),
+        (bytes(range(31)).hex(), "line 1 of the test is no key"),
+        (f"{bytes(range(32)).hex()}\n{bytes(range(32)).hex()}0", "line 2 of the test is no key"),
         ("00" * 32, "line 1 of the test is not random"),
         ("é" * 44, "line 1 of the test is no key"),
     ],
+    ids=["empty", "comments", "password", "31 bytes", "65 digits", "zeros", "no ASCII"],
 )
 def test_what_is_no_key_is_refused_and_not_repeated(text: str, said: str) -> None:
     with pytest.raises(KeyNotUsableError, match=said) as caught:
