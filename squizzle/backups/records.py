@@ -11,6 +11,9 @@ from enum import StrEnum
 from squizzle.errors import InvalidInputError
 from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
+ALLOCATED_DETAIL = "allocated_bytes"
+"""Under this name the details of a snapshot say how big the storage was that it was taken of."""
+
 
 class BackupKind(StrEnum):
     """What a backup holds."""
@@ -123,7 +126,9 @@ class Backup:
 
     @property
     def size_bytes(self) -> int:
-        """All files together."""
+        """All files together; of a snapshot at a provider, the storage that it was taken of."""
+        if self.kind is BackupKind.RDS:
+            return int(self.details.get(ALLOCATED_DETAIL, "0"))
         return sum(file.size_bytes for file in self.files)
 
     @property

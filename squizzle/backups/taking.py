@@ -14,6 +14,7 @@ from squizzle.backups.globals import take_globals
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.snapshot.take import take_rds
 from squizzle.backups.space import SIZE_DETAIL, estimate_need, refuse_without_room, source_size, space_watch
 from squizzle.backups.store import safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError, LockTimeoutError
@@ -49,6 +50,7 @@ TAKERS: Mapping[BackupKind, Taker] = {
     BackupKind.GLOBALS: take_globals,
     BackupKind.PHYSICAL: take_physical,
     BackupKind.INCREMENTAL: take_physical,
+    BackupKind.RDS: take_rds,
 }
 """How each kind is taken."""
 
@@ -75,6 +77,7 @@ def take_backup(
         IdentityMismatchError: Another database than was meant.
         LockTimeoutError: A backup of this database is being taken already.
         InvalidInputError: There is no room for it.
+        CloudError: RDS cannot take the snapshot; the message says whether one is being made.
         ConnectionFailedError, DatabaseError, ToolError: It failed; nothing was published, older backups are untouched.
     """
     database = order.target.database

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
-from squizzle.backups.records import Backup
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import size_words
 from squizzle.reports.markdown import table
 
@@ -69,6 +69,10 @@ def _facts(backup: Backup, proof: Proof) -> str:
         ("Server", f"{backup.server_version // 10000}.{backup.server_version % 10000}"),
         ("Restore tested", f"not yet: `squizzle verify-backup {backup.id} --restore`"),
     ]
+    if backup.kind is BackupKind.RDS:
+        rows[3] = ("Size", f"{size_words(backup.size_bytes)} of storage at RDS: `{backup.details.get('snapshot', '')}`")
+        rows[5] = ("Looked at in", f"{proof.duration.total_seconds():.1f} s: RDS has the snapshot of the manifest")
+        rows[7] = ("Restore tested", "no: RDS alone can restore it, to an instance of its own")
     if proof.verdict is not Verdict.PASS:
         rows[5] = ("Read again", "see above: do not rely on this backup")
     if backup.chain:

@@ -58,6 +58,8 @@ class Instance:
     status: str = "available"
     engine: str = "postgres"
     cluster: str = ""
+    version: str = "16.4"
+    address: str = ""
     ready_at: float = 0.0
     """Until then it is in its state; after that it is available."""
 
@@ -72,6 +74,8 @@ class Snapshot:
     takes_s: float = 100.0
     fails: bool = False
     kind: str = "manual"
+    gib: int = 20
+    key: str = "arn:key"
 
     def percent(self, now: float) -> int:
         return min(100, int(100 * (now - self.begun_at) / self.takes_s)) if self.takes_s else 100
@@ -120,7 +124,8 @@ class RdsFake:
         return (
             f"<DBInstances><DBInstance><DBInstanceIdentifier>{found.identifier}</DBInstanceIdentifier>{cluster}"
             f"<DBInstanceStatus>{self._status(found)}</DBInstanceStatus><Engine>{found.engine}</Engine>"
-            f"<EngineVersion>16.4</EngineVersion><DbiResourceId>{found.resource_id}</DbiResourceId>"
+            f"<EngineVersion>{found.version}</EngineVersion><DbiResourceId>{found.resource_id}</DbiResourceId>"
+            f"<Endpoint><Address>{found.address}</Address><Port>5432</Port></Endpoint>"
             "<AllocatedStorage>20</AllocatedStorage><MaxAllocatedStorage>100</MaxAllocatedStorage>"
             "<LatestRestorableTime>2026-03-01T02:55:00Z</LatestRestorableTime><MultiAZ>true</MultiAZ>"
             "<PendingModifiedValues><MasterUserPassword>hunter2</MasterUserPassword></PendingModifiedValues>"
@@ -206,8 +211,8 @@ class RdsFake:
             f"<DBInstanceIdentifier>{one.instance}</DBInstanceIdentifier>"
             f"<DbiResourceId>{one.resource_id}</DbiResourceId><Status>{one.status(now)}</Status>"
             f"<PercentProgress>{one.percent(now)}</PercentProgress><SnapshotType>{one.kind}</SnapshotType>"
-            f"<SnapshotCreateTime>{created}</SnapshotCreateTime><AllocatedStorage>20</AllocatedStorage>"
-            f"<EngineVersion>16.4</EngineVersion><Encrypted>true</Encrypted><KmsKeyId>arn:key</KmsKeyId>"
+            f"<SnapshotCreateTime>{created}</SnapshotCreateTime><AllocatedStorage>{one.gib}</AllocatedStorage>"
+            f"<EngineVersion>16.4</EngineVersion><Encrypted>true</Encrypted><KmsKeyId>{one.key}</KmsKeyId>"
             f"<TagList>{tags}</TagList></DBSnapshot>"
         )
 

@@ -60,7 +60,7 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
     ((CredentialRetrievalError, TokenRetrievalError), "the credentials cannot be had", _LOG_IN),
-    ((NoRegionError,), "no Region is named", "name the Region, or set AWS_REGION"),
+    ((NoRegionError,), "no Region is named", "name the Region, or set AWS_DEFAULT_REGION"),
     (
         (BotoConnectionError, HTTPClientError),
         "AWS cannot be reached ({})",

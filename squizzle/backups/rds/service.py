@@ -226,6 +226,7 @@ def _instance(one: Mapping[str, Any]) -> InstanceFacts:
         max_allocated_bytes=int(largest) * _GIB if largest else None,
         latest_restorable_at=one.get("LatestRestorableTime"),
         settings=json.dumps(_without_secrets(one), sort_keys=True, default=_text),
+        endpoint=one.get("Endpoint", {}).get("Address", ""),
     )
 
 

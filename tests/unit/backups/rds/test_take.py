@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squizzle.backups.rds.client import RdsAccess, open_rds
+from squizzle.backups.rds.access import RdsAccess
+from squizzle.backups.rds.client import open_rds
 from squizzle.backups.rds.naming import snapshot_identifier, snapshot_tags
 from squizzle.backups.rds.records import RdsSnapshot, SnapshotProgress, SnapshotPurpose
 from squizzle.backups.rds.service import Waiting
