@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
@@ -223,6 +223,9 @@ class RdsFake:
         return {"Label": asked["MetricName"], "Datapoints": points}
 
 
+Fake = TypeVar("Fake", bound=RdsFake)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -234,6 +237,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet: as two, the second waits 40 ms for the first to be acknowledged.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_POST(self) -> None:
@@ -285,9 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def rds_service() -> Iterator[RdsFake]:
-    """The service on a port of its own, until the block ends."""
-    fake = RdsFake()
+def serve(fake: Fake) -> Iterator[Fake]:
+    """A service on a port of its own, until the block ends."""
     server = _Server(fake)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -298,3 +303,10 @@ def rds_service() -> Iterator[RdsFake]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def rds_service() -> Iterator[RdsFake]:
+    """Snapshots and free space."""
+    with serve(RdsFake()) as fake:
+        yield fake

@@ -39,6 +39,8 @@ AFTER_FILE = "fingerprints-after.json"
 """Rows and fingerprint of every table that was no longer the same when the snapshot was done."""
 FINGERPRINTS_DETAIL = "fingerprints"
 CHANGED_DETAIL = "changed_tables"
+SCHEMA_DETAIL = "definitions"
+SCHEMA_CHANGED = "changed"
 # More names than a sentence holds; the file has them all.
 _MOST_NAMES = 5
 
@@ -267,6 +269,7 @@ def _finished(
             "fingerprinted_at": draft.started_at.isoformat(),
             FINGERPRINTS_DETAIL: after.between.value,
             CHANGED_DETAIL: json.dumps(after.changed, ensure_ascii=False),
+            SCHEMA_DETAIL: SCHEMA_CHANGED if after.is_schema_changed else "same",
         },
     )
 

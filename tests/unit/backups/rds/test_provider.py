@@ -11,7 +11,8 @@ import pytest
 from squizzle.backups.catalogue import carry_out_pruning, plan_pruning, verify_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.proofs import Verdict
-from squizzle.backups.rds.access import HostKind, RdsAccess, RdsHost, chosen_instance, read_host
+from squizzle.backups.rds.access import HostKind, RdsHost, chosen_instance, read_host
+from squizzle.backups.rds.client import RdsClients
 from squizzle.backups.rds.provider import RdsProvider
 from squizzle.backups.rds.service import Waiting
 from squizzle.backups.records import Backup, BackupKind
@@ -29,13 +30,12 @@ DETAILS = {
 
 
 @pytest.fixture
-def provider(fake: RdsFake) -> RdsProvider:
-    access = RdsAccess(endpoint=fake.address, access_key="k", secret_key="s")
+def provider(fake: RdsFake, clients: RdsClients) -> RdsProvider:
     clock = fake.clock
-    return RdsProvider(
-        access,
-        waiting=Waiting(monotonic=clock.monotonic, now=clock.now, sleep=clock.sleep, outage=timedelta(seconds=30)),
-    )
+    waiting = Waiting(monotonic=clock.monotonic, now=clock.now, sleep=clock.sleep, outage=timedelta(seconds=30))
+    provider = RdsProvider(waiting=waiting)
+    provider._opened["eu-central-1"] = clients  # to open them takes longer than all the rest
+    return provider
 
 
 @pytest.fixture
