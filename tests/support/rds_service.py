@@ -76,6 +76,7 @@ class Snapshot:
     kind: str = "manual"
     gib: int = 20
     key: str = "arn:key"
+    account: int = 1
 
     def percent(self, now: float) -> int:
         return min(100, int(100 * (now - self.begun_at) / self.takes_s)) if self.takes_s else 100
@@ -207,7 +208,7 @@ class RdsFake:
         created = (START + timedelta(seconds=one.begun_at)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"<DBSnapshot><DBSnapshotIdentifier>{one.identifier}</DBSnapshotIdentifier>"
-            f"<DBSnapshotArn>arn:aws:rds:eu-central-1:1:snapshot:{one.identifier}</DBSnapshotArn>"
+            f"<DBSnapshotArn>arn:aws:rds:eu-central-1:{one.account}:snapshot:{one.identifier}</DBSnapshotArn>"
             f"<DBInstanceIdentifier>{one.instance}</DBInstanceIdentifier>"
             f"<DbiResourceId>{one.resource_id}</DbiResourceId><Status>{one.status(now)}</Status>"
             f"<PercentProgress>{one.percent(now)}</PercentProgress><SnapshotType>{one.kind}</SnapshotType>"

@@ -70,6 +70,7 @@ def add(store: FolderStore, fake: RdsFake, backup: Backup, name: str, day: int) 
         ({"takes_s": 100.0, "begun_at": 1.0}, Verdict.FAIL, "another status: creating"),
         ({"resource_id": "db-OTHER"}, Verdict.FAIL, "another instance: db-OTHER, expected db-SHOP"),
         ({"gib": 21}, Verdict.FAIL, "another size of storage"),
+        ({"account": 2}, Verdict.FAIL, "another ARN: arn:aws:rds:eu-central-1:2:snapshot:s1"),
         ({"key": "arn:other"}, Verdict.FAIL, "another KMS key: arn:other"),
         (None, Verdict.FAIL, "is gone from RDS"),
     ],
