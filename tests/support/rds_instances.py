@@ -81,6 +81,8 @@ class InstancesFake(RdsFake):
     """So long a restore, a change, a reboot and a rename take each."""
     unnoticed_s: float = 20.0
     """So long after a request RDS goes on to say that the instance is available."""
+    pending_s: float = 0.0
+    """So long a change is still said to be pending though it shows."""
     lingers_s: float = 60.0
     """So long an instance still answers to its old name."""
     ignores: frozenset[str] = frozenset()
@@ -154,7 +156,8 @@ class InstancesFake(RdsFake):
         document["PendingModifiedValues"] = {"AllocatedStorage": 21}
 
         def apply() -> None:
-            document.update(self._settings(arguments), DBInstanceStatus="available", PendingModifiedValues={})
+            document.update(self._settings(arguments), DBInstanceStatus="available")
+            self.later(self.pending_s, lambda: document.update(PendingModifiedValues={}))
             if "DBParameterGroupName" in arguments:
                 document["DBParameterGroups"][0]["ParameterApplyStatus"] = "pending-reboot"
 

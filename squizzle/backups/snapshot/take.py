@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import LiteralString
 
 import psycopg
 
 from squizzle import __version__
 from squizzle.backups.order import Order
-from squizzle.backups.physical.log_positions import Snapshot
 from squizzle.backups.physical.take import LOST_ROWS, as_in_a_copy, unlogged_tables
 from squizzle.backups.rds.access import HostKind, read_host
 from squizzle.backups.rds.records import InstanceFacts, RdsSnapshot
@@ -26,7 +26,7 @@ from squizzle.backups.records import Backup
 from squizzle.backups.snapshot.tries import ROLLOUT_DETAIL, SEEN_DETAIL, Tries, Try, adoptable
 from squizzle.backups.source import draft_backup, read_source
 from squizzle.backups.store import Incoming, previous_backup
-from squizzle.errors import CloudError, InvalidInputError, RefusedError
+from squizzle.errors import CloudError, InvalidInputError, LockTimeoutError, RefusedError
 from squizzle.migrations.history import read_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.translation import translate_error
@@ -72,6 +72,7 @@ def take_rds(order: Order, backup_id: str, on_progress: Callable[[int], None]) -
         InvalidInputError: No instance is named, or it is a member of a cluster; nothing was begun.
         RefusedError: The connection goes to another instance, or the state of this one does not pass.
         DatabaseError: A table cannot be read.
+        LockTimeoutError: Another run published the same snapshot meanwhile; nothing is left to do.
         CloudError, CloudUnavailableError: The snapshot was not made, or goes on; the message says which. Nothing was
             published; the same command takes over what goes on.
     """
@@ -93,6 +94,7 @@ def take_rds(order: Order, backup_id: str, on_progress: Callable[[int], None]) -
         after = _look_after(order, begun)
         backup = _finished(order, backup_id, begun, snapshot, after, incoming)
         room = _room(source)
+        _refuse_published(tries, begun)
         backup = replace(
             backup, details={**backup.details, **room}, not_covered=(*after.clauses, *clauses, *backup.not_covered)
         )
@@ -103,6 +105,15 @@ def take_rds(order: Order, backup_id: str, on_progress: Callable[[int], None]) -
         if left != begun:
             _forget(left, tries, source)
     return backup
+
+
+def _refuse_published(tries: Tries, begun: Try) -> None:
+    """Two manifests for one snapshot would each remove it: whoever lost the lock in the long wait comes second."""
+    if begun.draft.id in tries.published():
+        raise LockTimeoutError(
+            f"another run took the snapshot of {begun.draft.database} over while this one waited, and published it",
+            hint="`squizzle backups` lists it; nothing is left to do",
+        )
 
 
 def _is_alike(earlier: Try, order: Order, connection: Connection) -> bool:
@@ -124,6 +135,7 @@ def _forget(left: Try, tries: Tries, source: SnapshotSource) -> None:
 
 
 _SEEN = "SELECT pg_current_snapshot()"
+_WRITERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid'"
 # Beginning of every engine version, such as 16.4 or 11.22-rds.20240418.
 _VERSION = re.compile(r"\d+\.\d+")
 
@@ -160,7 +172,7 @@ def _fingerprint_before(
 ) -> Try:
     with read_snapshot(connection):
         source = read_source(connection, order.options.schema)
-        seen = _seen(connection)
+        seen = _ask(connection, _SEEN)
         digest, unlogged = _fingerprint(connection)
     draft = draft_backup(
         order.store,
@@ -219,16 +231,16 @@ class _After:
 def _look_after(order: Order, begun: Try) -> _After:
     """See what was written since the fingerprints; a second look at the rows only when something was.
 
-    Every transaction that writes takes a number, so an equal snapshot in which none was running says that none wrote.
+    A transaction that writes holds the lock on its number from before it writes until after everybody sees it. So when
+    nobody holds one, whatever the snapshot of RDS may have is seen; and when the same is seen as before, nobody wrote.
     """
     # A session of its own: the first one would have been idle for hours.
-    with (
-        connect(order.access, order.target.database, purpose="backup", read_only=True) as connection,
-        read_snapshot(connection),
-    ):
-        if _seen(connection) == begun.seen and not Snapshot.from_text(begun.seen).running:
-            return _After(between=Between.NOTHING)
-        digest, _ = _fingerprint(connection)
+    with connect(order.access, order.target.database, purpose="backup", read_only=True) as connection:
+        is_writing = _ask(connection, _WRITERS) != "0"  # before the snapshot, in this very order
+        with read_snapshot(connection):
+            if not is_writing and _ask(connection, _SEEN) == begun.seen:
+                return _After(between=Between.NOTHING)
+            digest, _ = _fingerprint(connection)
     before = begun.draft.fingerprint
     was = {one.table: one for one in before.tables}
     now = {one.table: one for one in digest.tables}
@@ -285,11 +297,11 @@ def _room(source: SnapshotSource) -> Mapping[str, str]:
     return {"free_bytes": str(space.free_bytes)}
 
 
-def _seen(connection: Connection) -> str:
+def _ask(connection: Connection, query: LiteralString) -> str:
     try:
-        row = connection.execute(_SEEN).fetchone()
+        row = connection.execute(query).fetchone()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="read which transactions are seen") from exc
+        raise translate_error(exc, doing="read which transactions there are") from exc
     return str(row[0]) if row else ""
 
 

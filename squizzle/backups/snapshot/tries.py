@@ -69,7 +69,7 @@ class Tries:
 
     def unfinished(self) -> tuple[Try, ...]:
         """The tries that no backup came of, newest first. A note of a published one is removed on the way."""
-        published = self._published()
+        published = self.published()
         found = []
         for name, text in self._store.texts(TRIES_FOLDER).items():
             try:
@@ -94,7 +94,7 @@ class Tries:
     def _path(self, one: Try) -> str:
         return f"{TRIES_FOLDER}/{one.draft.id}.json"
 
-    def _published(self) -> frozenset[str]:
+    def published(self) -> frozenset[str]:
         """The runs whose snapshots have a manifest in the store."""
         runs = set()
         for backup_id in self._store.list_ids():

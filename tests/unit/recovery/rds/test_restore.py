@@ -151,6 +151,14 @@ def test_a_lost_reply_makes_no_second_instance(fake: InstancesFake, restore: Res
     assert set(fake.documents) == {"shop", "shop-new"}
 
 
+def test_nothing_is_pending_any_more_and_a_busy_instance_is_asked_again(fake: InstancesFake, restore: Restore) -> None:
+    fake.pending_s = 100.0
+    fake.faults["ModifyDBInstance"] = [Fault("InvalidDBInstanceState")]
+
+    assert restore().differences == ()
+    assert fake.documents["shop-new"]["PendingModifiedValues"] == {}
+
+
 @pytest.mark.parametrize("seconds", [30, 110, 150])
 def test_a_killed_restore_is_gone_on_with(fake: InstancesFake, restore: Restore, seconds: int) -> None:
     with pytest.raises(CloudUnavailableError, match="the new instance shop-new stays") as caught:
