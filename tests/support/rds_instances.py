@@ -92,7 +92,8 @@ class InstancesFake(RdsFake):
     due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def answer(self, action: str, asked: dict[str, str]) -> str:
-        for event in sorted((one for one in self.due if one[0] <= self.clock.seconds), key=lambda one: one[0]):
+        while over := [one for one in self.due if one[0] <= self.clock.seconds]:
+            event = min(over, key=lambda one: one[0])
             self.due.remove(event)
             event[1]()
         return super().answer(action, asked)

@@ -209,7 +209,7 @@ def _places(service: InstanceService, swap: Swap) -> tuple[str, str]:
         is_renaming = any(
             there is not None and judge_instance(there.facts.status) is Judgement.WAIT for there in found.values()
         )
-        if len(at[swap.old_id]) == 1 and len(at[swap.new_id]) == 1 and not is_renaming:
+        if at[swap.old_id] and at[swap.new_id] and not is_renaming:
             return at[swap.old_id][0], at[swap.new_id][0]
         service.pause(f"{swap.name}, {swap.restored} and {swap.keep_as}", "being renamed or busy")
 

@@ -11,6 +11,7 @@ import pytest
 
 from squizzle.backups.rds.service import Waiting
 from squizzle.errors import BackupDamagedError, CloudUnavailableError, InvalidInputError, RecoveryError, SquizzleError
+from squizzle.recovery.rds.service import InstanceService
 from squizzle.recovery.rds.swap import SWAPS_FOLDER, SwappedInstances, swap_instances
 from tests.support.rds_instances import InstancesFake
 from tests.support.rds_service import DROP, Fault
@@ -116,6 +117,14 @@ def test_a_lost_reply_renames_nothing_twice(fake: InstancesFake, swap: Swap, fau
     assert names(fake) == SWAPPED
 
 
+def test_a_rename_that_was_done_before_the_request_was_repeated_is_seen(fake: InstancesFake, swap: Swap) -> None:
+    fake.takes_s = fake.unnoticed_s = fake.lingers_s = 0.0
+    fake.faults["ModifyDBInstance"] = [DROP, None, DROP]
+
+    assert swap().resource_id == "db-2"
+    assert names(fake) == SWAPPED
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -172,6 +181,17 @@ def test_a_name_that_rds_does_not_take_is_refused_before(fake: InstancesFake, sw
     with pytest.raises(InvalidInputError):
         swap(keep_as=keep_as)
     assert fake.requests == []
+
+
+def test_an_instance_that_only_has_the_name_is_not_taken_for_the_right_one(
+    fake: InstancesFake, client: Any, waiting: Waiting
+) -> None:
+    fake.put("shop")
+    service = InstanceService(client, replace(waiting, deadline=timedelta(seconds=60)), lambda _progress: None)
+
+    with pytest.raises(CloudUnavailableError, match="not there yet"):
+        service.until_ready("shop", resource_id="db-2")
+    assert service.until_ready("shop", resource_id="db-1").facts.identifier == "shop"
 
 
 def test_every_error_says_what_to_do(fake: InstancesFake, swap: Swap) -> None:
