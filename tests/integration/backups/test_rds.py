@@ -279,6 +279,20 @@ def test_what_is_no_longer_wanted_is_made_anew_and_deleted_only_after_that(
     assert shop.notes() == []
 
 
+def test_a_leftover_that_cannot_be_deleted_yet_is_left_to_the_next_run(shop: Shop, fake: RdsFake) -> None:
+    old = begin_and_give_up(shop, fake)
+    fake.clock.sleep(4000)
+    fake.faults["DeleteDBSnapshot"] = [Fault("InvalidDBSnapshotState")]
+
+    shop.take(suffix="bbbbbb")
+
+    assert old in fake.snapshots
+    assert len(shop.notes()) == 1
+    shop.take(suffix="cccccc")
+    assert old not in fake.snapshots
+    assert shop.notes() == []
+
+
 def test_what_is_done_since_a_moment_is_taken_over_and_a_damaged_note_is_not(shop: Shop, fake: RdsFake) -> None:
     old = begin_and_give_up(shop, fake)
     (note,) = shop.notes()
