@@ -12,10 +12,14 @@ from blocks import BackupFolder, PostgresDatabase, RdsInstance
 from flows.back_up import back_up
 from flows.check_backups import check_backups
 from squizzle.backups.notes import read_notes
+from squizzle.backups.order import Order
 from squizzle.backups.proofs import ProofKind, Verdict
+from squizzle.backups.rds.instance import InstanceSnapshots
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.taking import take_backup
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import ServerAccess, connect
+from squizzle.postgres.programs import find_programs
 from tests.support.rds_service import Instance, RdsFake, rds_service
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -55,9 +59,17 @@ def test_the_flow_takes_a_snapshot_and_old_ones_go_with_their_manifests(
     with connect(access, "postgres", purpose="test") as session:
         version = session.info.server_version
     fake.instances["shop"].version = f"{version // 10000}.{version % 10000}"
-    rds = {"$ref": str(block_for(fake).save(f"rds-{secrets.token_hex(3)}"))}
-    first = back_up(database=server_block, store=store_block, kind="rds", rds=rds)
-    assert first.kind is BackupKind.RDS
+    block = block_for(fake)
+    rds = {"$ref": str(block.save(f"rds-{secrets.token_hex(3)}"))}
+    order = Order(
+        access=access,
+        target=server_block.target(),
+        store=store_block.open(),
+        kind=BackupKind.RDS,
+        programs=find_programs(explicit=None, server_major=version // 10000),
+        snapshots=InstanceSnapshots(block.access(), block.instance),
+    )
+    first = take_backup(order, suffix="aaaaaa")
 
     state = back_up(
         database=server_block,
