@@ -199,7 +199,7 @@ def restore_arguments(wanted: Document, *, in_time: bool, tags: Mapping[str, str
     for setting in SETTINGS:
         argument = setting.in_time if in_time else setting.restore
         value = setting.read(wanted)
-        if argument and value is not None:
+        if argument and value is not None and not _is_default_group(value):
             arguments[argument] = value
     arguments["Tags"] = [{"Key": key, "Value": value} for key, value in {**_tags(wanted), **tags}.items()]
     return arguments
@@ -255,6 +255,11 @@ def _tags(found: Document) -> dict[str, str]:
     """The tags that people set."""
     pairs = ((one["Key"], one.get("Value", "")) for one in found.get("TagList", ()))
     return {key: value for key, value in pairs if not key.startswith((_TAGS_OF_AWS, _TAGS_OF_OURS))}
+
+
+def _is_default_group(value: Any) -> bool:
+    """Groups that RDS makes itself come by themselves, and not every one of them may be named."""
+    return isinstance(value, str) and value.startswith(("default:", "default."))
 
 
 def _words(value: Any) -> str:

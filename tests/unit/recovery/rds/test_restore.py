@@ -263,5 +263,7 @@ def test_what_is_unset_is_neither_passed_nor_changed() -> None:
     assert restore_arguments(plain, in_time=True, tags={}) == {"Tags": []}
     assert modify_arguments(plain, {**plain, **PRODUCTION}) == {}
     assert "MultiAZ: true, expected none" in differences(plain, {**plain, **PRODUCTION})
+    made_by_rds = {**plain, "OptionGroupMemberships": [{"OptionGroupName": "default:postgres-16"}]}
+    assert restore_arguments(made_by_rds, in_time=False, tags={}) == {"Tags": []}
     with pytest.raises(BackupDamagedError, match="does not say what the instance was set to"):
         read_document("[]", source="instance.json")
