@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
+from squizzle.backups.rds.access import RdsAccess
+
 if TYPE_CHECKING:
     from squizzle.backups.rds.client import RdsClients
 
@@ -38,6 +40,21 @@ class RdsInstance(Block):
     )
     endpoint: str = Field(default="", title="Endpoint", description="Only for tests: another address than AWS's.")
 
+    def access(self) -> RdsAccess:
+        """How to reach it, without Prefect.
+
+        Raises:
+            InvalidInputError: Half of the credentials are missing.
+        """
+        return RdsAccess(
+            region=self.region or None,
+            endpoint=self.endpoint or None,
+            role=self.role or None,
+            access_key=self.access_key or None,
+            secret_key=self.secret_key.get_secret_value() or None,
+            session_token=self.session_token.get_secret_value() or None,
+        )
+
     def open(self) -> RdsClients:
         """The clients. Nothing is asked yet.
 
@@ -45,15 +62,6 @@ class RdsInstance(Block):
             InvalidInputError: Half of the credentials are missing.
             CloudError: No Region, or the profile cannot be used.
         """
-        from squizzle.backups.rds.client import RdsAccess, open_rds  # noqa: PLC0415 - boto3 costs 200 ms
+        from squizzle.backups.rds.client import open_rds  # noqa: PLC0415 - boto3 costs 200 ms
 
-        return open_rds(
-            RdsAccess(
-                region=self.region or None,
-                endpoint=self.endpoint or None,
-                role=self.role or None,
-                access_key=self.access_key or None,
-                secret_key=self.secret_key.get_secret_value() or None,
-                session_token=self.session_token.get_secret_value() or None,
-            )
-        )
+        return open_rds(self.access())

@@ -8,12 +8,12 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import Retention
-from squizzle.errors import RefusedError
+from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.reports.backup import BackupReport
 from tasks.backups import earlier_backups, prune_backups, take_backup, verify_backup
 from tasks.reporting import progress_artifact, publish_backup
@@ -30,6 +30,8 @@ of date.
 3. reads every file again and compares it with the manifest
 4. removes backups that retention lets go, only if `prune` is on and 3 passed
 
+A snapshot of RDS is watched until it is there; a run that is started again takes over what a killed one began.
+
 It never changes the database, never removes the newest or the newest verified backup, and never removes anything when a
 manifest is damaged or missing. A run that is killed leaves nothing that could be taken for a backup.
 """
@@ -39,12 +41,17 @@ Store = Annotated[
     BackupFolder | BackupBucket, Field(title="Store", description="Where to. Not on the database's own disk.")
 ]
 Kind = Annotated[
-    Literal["full", "schema", "data", "globals", "physical", "incremental"],
+    Literal["full", "schema", "data", "globals", "physical", "incremental", "rds"],
     Field(
         title="Kind",
         description="full: the database. schema: definitions. data: rows. globals: roles and settings. physical: the"
-        " whole cluster. incremental: what changed since the last copy of the cluster (PostgreSQL 17 and later).",
+        " whole cluster. incremental: what changed since the last copy of the cluster (PostgreSQL 17 and later). rds: a"
+        " snapshot of the instance of Amazon RDS.",
     ),
+]
+Rds = Annotated[
+    RdsInstance | None,
+    Field(title="Instance of RDS", description="Where the database is; for rds, and to remove old snapshots."),
 ]
 Prune = Annotated[bool, Field(title="Prune", description="Remove what is out of date after a verified backup.")]
 Daily = Annotated[int, Field(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]
@@ -60,6 +67,7 @@ def back_up(
     store: Store,
     kind: Kind = "full",
     *,
+    rds: Rds = None,
     prune: Prune = False,
     keep_daily: Daily = 7,
     keep_weekly: Weekly = 4,
@@ -71,6 +79,7 @@ def back_up(
         database: Which database.
         store: Where to.
         kind: What to save.
+        rds: The instance of RDS that the database is on; only for the kind rds, and to remove snapshots.
         prune: Whether what is out of date is removed afterwards.
         keep_daily: Newest backups of so many days stay.
         keep_weekly: The same for weeks.
@@ -79,10 +88,12 @@ def back_up(
     Returns:
         The backup; inside a Failed state when its files are not as they were written.
     """
-    refuse_inline(database, store)
+    refuse_inline(database, store, rds)
+    if kind == "rds" and rds is None:
+        raise InvalidInputError("no instance of RDS was chosen", hint="choose an RDS Instance block in the form")
     with keep_journal(progress_artifact("backup-progress", total=STEPS + prune, what="Progress of the backup")):
-        backup = take_backup(database, store, kind=BackupKind(kind))
-        proof = verify_backup(store, backup)
+        backup = take_backup(database, store, kind=BackupKind(kind), rds=rds)
+        proof = verify_backup(store, backup, rds=rds)
         removed: tuple[str, ...] = ()
         kept_because = ""
         if prune and proof.verdict is not Verdict.PASS:
@@ -90,7 +101,7 @@ def back_up(
         elif prune:
             try:
                 retention = Retention(daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly)
-                removed = prune_backups(store, retention)
+                removed = prune_backups(store, retention, rds=rds)
             except RefusedError as exc:
                 kept_because = exc.message
         report = BackupReport(backup=backup, proof=proof, removed=removed, kept_because=kept_because)

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupBucket, BackupFolder
+from blocks import BackupBucket, BackupFolder, RdsInstance
 from blocks.references import refuse_inline
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
@@ -20,7 +20,7 @@ STEPS = 2
 DESCRIPTION = """\
 Looks whether the backups of a store are still what they were.
 
-1. reads every file of every backup again and compares it with its manifest
+1. reads every file of every backup again and compares it with its manifest; asks RDS for its snapshots
 2. restores the newest backup of each database and kind to a scratch place, and compares it row by row
 3. names damaged manifests, missing members of chains, and backups that were taken away
 
@@ -32,22 +32,27 @@ Store = Annotated[BackupFolder | BackupBucket, Field(title="Store", description=
 Restore = Annotated[
     bool, Field(title="Restore", description="Also restore the newest ones; needs room for the largest database.")
 ]
+Rds = Annotated[
+    RdsInstance | None,
+    Field(title="Instance of RDS", description="Whose account is asked for snapshots. Empty: the worker's own."),
+]
 
 
 @flow(name="check-backups", flow_run_name="check backups", description=DESCRIPTION, persist_result=False)
-def check_backups(store: Store, *, restore: Restore = True) -> StoreCheck:
+def check_backups(store: Store, *, restore: Restore = True, rds: Rds = None) -> StoreCheck:
     """Look at every backup of a store.
 
     Args:
         store: Which.
         restore: Whether the newest ones are restored to a scratch place, too.
+        rds: Whose account is asked for snapshots of RDS.
 
     Returns:
         What was found; inside a Failed state unless everything passed.
     """
-    refuse_inline(store)
+    refuse_inline(store, rds)
     with keep_journal(progress_artifact("check-progress", total=STEPS, what="Progress of the check")):
-        check = check_store(store, restore=restore)
+        check = check_store(store, restore=restore, rds=rds)
         publish_store_check(check)
     if check.verdict is Verdict.PASS:
         return check

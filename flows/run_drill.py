@@ -12,22 +12,21 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.recover import WAYS, take_ways_back
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
-from squizzle.recovery.decide import Decision, Way, decide_recovery
-from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, EvidenceBook, judge_drill
+from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, judge_drill
+from squizzle.recovery.evidence import EvidenceBook
+from squizzle.recovery.recovery import RecoveryNames
+from squizzle.recovery.ways import RecoveryPolicy
 from tasks.backups import damage_backup, take_backup
-from tasks.migrations import apply_migrations, has_down_scripts, play_data_loss, try_down_scripts
+from tasks.migrations import apply_migrations, play_data_loss
 from tasks.recovery import (
+    RecoveryCase,
     assess_damage,
-    compare_copy,
-    compare_properties,
     fence_database,
-    note_properties,
+    look_for_means,
     read_as_application,
-    refuse_different,
-    restore_copy,
-    switch_databases,
     unfence_database,
     verify_database,
 )
@@ -142,41 +141,20 @@ def _strike(place: DrillPlace, book: EvidenceBook, backup: Backup, scenario: Dri
 
 def _recover(place: DrillPlace, book: EvidenceBook, backup: Backup) -> None:
     """The procedure of a real emergency."""
+    case = RecoveryCase(
+        database=place.database,
+        store=place.store,
+        folders=(MIGRATIONS, DISASTER),
+        names=RecoveryNames(restored=place.names.restored, kept=place.names.kept),
+        policy=RecoveryPolicy(may_lose_data=True, ways=WAYS),
+    )
     book.note(noticed_at=now())
     fence_database(place.database)
-    match _decide(place, book, backup):
-        case Decision(way=Way.RESTORE_BESIDE):
-            _restore(place, book, backup)
-        case _:
-            pass
+    assessment = assess_damage(place.database, backup, *case.folders)
+    book.note(assessment=assessment)
+    take_ways_back(case, book, backup, assessment, look_for_means(place.database, place.store, *case.folders))
     book.note(final=verify_database(place.database, backup))
     unfence_database(place.database)
     book.note(recovered_at=now())
     role = place.names.application
     book.note(application_reads=read_as_application(place.database, role=role, table="users"))
-
-
-def _decide(place: DrillPlace, book: EvidenceBook, backup: Backup) -> Decision:
-    """Look at the damage and try the cheap way first."""
-    assessment = assess_damage(place.database, backup)
-    can_roll_back = has_down_scripts(assessment.applied_since, MIGRATIONS, DISASTER)
-    decision = decide_recovery(assessment, rollback=None, has_down_scripts=can_roll_back, backup=backup)
-    book.note(assessment=assessment, decisions=(decision,))
-    if decision.way is not Way.ROLL_BACK:
-        return decision
-    attempt = try_down_scripts(place.database, backup, MIGRATIONS, DISASTER)
-    second = decide_recovery(assessment, rollback=attempt, has_down_scripts=can_roll_back, backup=backup)
-    book.note(rollback=attempt, decisions=(decision, second))
-    return second
-
-
-def _restore(place: DrillPlace, book: EvidenceBook, backup: Backup) -> None:
-    """Restore beside, compare, and only then switch."""
-    names = place.names
-    properties = note_properties(place.database)
-    restore_copy(place.database, place.store, backup, into=names.restored, like=properties)
-    copy = compare_copy(place.database, backup, copy=names.restored)
-    book.note(copy=copy)
-    refuse_different(copy, what="the restored copy")
-    switch_databases(place.database, restored=names.restored, keep_as=names.kept, properties=properties)
-    book.note(changed_properties=compare_properties(place.database, properties))

@@ -62,6 +62,8 @@ class Environment:
         schema: Instead of the project's schema.
         fleet: The fleet that the database belongs to.
         database_id: The id in `squizzle.identity`, to be sure that it is this one.
+        rds_instance: The instance of Amazon RDS that it is on, where the host's name does not say so.
+        rds_region: The Region of that instance.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Environment:
     schema: str | None = None
     fleet: str | None = None
     database_id: UUID | None = None
+    rds_instance: str | None = None
+    rds_region: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,6 +209,8 @@ class _Reader:
             schema=self.text(section, where, "schema"),
             fleet=self.text(section, where, "fleet"),
             database_id=self.parsed(identifier, UUID, f"{where}.database_id", "a UUID") if identifier else None,
+            rds_instance=self.text(section, where, "rds_instance"),
+            rds_region=self.text(section, where, "rds_region"),
         )
         self.nothing_left(section, where)
         if (environment.url is None) == (environment.url_env is None):

@@ -17,3 +17,19 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(**{_UNITS[match[2]]: int(match[1])})
     except OverflowError as exc:
         raise ValueError("a duration of millions of years") from exc
+
+
+_TENTHS_BELOW_S = 10
+
+
+def words(duration: timedelta) -> str:
+    """A length of time for a person: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    seconds = duration.total_seconds()
+    if seconds < _TENTHS_BELOW_S:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, lesser, smaller in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // lesser
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"

@@ -6,7 +6,7 @@ import logging
 import secrets
 from datetime import timedelta
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from squizzle.backups.catalogue import (
     carry_out_pruning,
     check_chain,
@@ -20,6 +20,9 @@ from squizzle.backups.encryption.store import EncryptedStore
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
+from squizzle.backups.rds.provider import RdsProvider
+from squizzle.backups.rds.records import SnapshotProgress
+from squizzle.backups.rds.snapshot_source import SnapshotSource
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.s3.damage import flip_stored_bit
 from squizzle.backups.s3.store import S3Store
@@ -59,9 +62,41 @@ class _Log:
             log_line(f"{size_words(progress.written_bytes)}{expected} written")
 
 
+class _SnapshotLog:
+    """Says in the run's log what RDS does, whenever that is something else."""
+
+    def __init__(self) -> None:
+        self._last = ("", 0)
+
+    def __call__(self, progress: SnapshotProgress) -> None:
+        tenths = (progress.percent or 0) // 10
+        if (progress.status, tenths) == self._last:
+            return
+        self._last = (progress.status, tenths)
+        percent = "" if progress.percent is None else f", {progress.percent} %"
+        log_line(f"waiting for {progress.doing}: {progress.status}{percent}")
+
+
+def _snapshots(rds: RdsInstance | None) -> SnapshotSource | None:
+    if rds is None:
+        return None
+    from squizzle.backups.rds.instance import InstanceSnapshots  # noqa: PLC0415 - boto3 costs 200 ms
+
+    return InstanceSnapshots(rds.access(), rds.instance, tell=_SnapshotLog())
+
+
+def _provider(rds: RdsInstance | None) -> RdsProvider:
+    """Who is asked for snapshots; without a block the worker's own account."""
+    return RdsProvider(rds.access() if rds else None)
+
+
 @step("Take a backup", timeout=timedelta(hours=12), detail=_taken)
 def take_backup(
-    database: PostgresDatabase, store: BackupFolder | BackupBucket, *, kind: BackupKind = BackupKind.FULL
+    database: PostgresDatabase,
+    store: BackupFolder | BackupBucket,
+    *,
+    kind: BackupKind = BackupKind.FULL,
+    rds: RdsInstance | None = None,
 ) -> Backup:
     """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
@@ -73,6 +108,7 @@ def take_backup(
         kind=kind,
         programs=programs_for(access, target.database),
         options=DumpOptions(schema=target.schema),
+        snapshots=_snapshots(rds),
     )
     return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
 
@@ -82,9 +118,9 @@ def _verified(proof: Proof) -> str:
 
 
 @step("Read every file of the backup again", timeout=timedelta(hours=12), detail=_verified)
-def verify_backup(store: BackupFolder | BackupBucket, backup: Backup) -> Proof:
-    """Compare every file with the manifest; the result is put beside it."""
-    return verify_files(store.open(), backup, by=run_name())
+def verify_backup(store: BackupFolder | BackupBucket, backup: Backup, *, rds: RdsInstance | None = None) -> Proof:
+    """Compare every file with the manifest, and ask RDS for its snapshot; the result is put beside it."""
+    return verify_files(store.open(), backup, by=run_name(), provider=_provider(rds))
 
 
 @step("Read the catalogue", timeout=timedelta(minutes=30), detail=lambda found: f"{len(found)} of this kind")
@@ -104,15 +140,16 @@ def _looked_at(found: StoreCheck) -> str:
 
 
 @step("Read every file of every backup again", timeout=timedelta(hours=24), detail=_looked_at)
-def check_store(store: BackupFolder | BackupBucket, *, restore: bool) -> StoreCheck:
+def check_store(store: BackupFolder | BackupBucket, *, restore: bool, rds: RdsInstance | None = None) -> StoreCheck:
     """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place."""
     place = store.open()
+    provider = _provider(rds)
     entries = read_catalogue(place)
     files = []
     restores = []
     seen: set[tuple[str, str, str]] = set()
     for backup in (entry.backup for entry in entries if entry.backup is not None):
-        proof = verify_files(place, backup, by=run_name())
+        proof = verify_files(place, backup, by=run_name(), provider=provider)
         log_line(f"{backup.id}: files {_verified(proof)}")
         files.append(proof)
         series = (backup.kind.value, backup.database, backup.system_identifier)
@@ -136,7 +173,9 @@ def _pruned(removed: tuple[str, ...]) -> str:
 
 
 @step("Remove backups that are out of date", timeout=timedelta(hours=2), detail=_pruned)
-def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> tuple[str, ...]:
+def prune_backups(
+    store: BackupFolder | BackupBucket, retention: Retention, *, rds: RdsInstance | None = None
+) -> tuple[str, ...]:
     """Remove what retention lets go; returns the ids.
 
     Raises:
@@ -144,7 +183,7 @@ def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> t
     """
     place = store.open()
     plan = plan_pruning(place, retention, now=now())
-    result = carry_out_pruning(place, plan, by=run_name(), reason="out of date", now=now())
+    result = carry_out_pruning(place, plan, by=run_name(), reason="out of date", now=now(), provider=_provider(rds))
     for backup_id, reason in result.refused.items():
         log_line(f"{backup_id} was not removed: {reason}", logging.WARNING)
     return result.removed

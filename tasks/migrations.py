@@ -11,21 +11,14 @@ from blocks import PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.migrations.executor import Report
-from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions
-from squizzle.migrations.records import Migration
 from squizzle.postgres.access import connect
 from squizzle.recovery.assess import assess_damage
 from squizzle.recovery.decide import RollbackAttempt
 from squizzle.recovery.fence import session_through_fence
+from tasks.folders import read_folders
 from tasks.steps import log_line, step
-
-
-def read_folders(*folders: Path) -> tuple[Migration, ...]:
-    """The migrations of several folders as one history."""
-    return tuple(migration for folder in folders for migration in read_migrations(folder))
-
 
 # Who blocks, and how far a long statement is, belongs into the log of the run that waits.
 _LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
@@ -63,26 +56,22 @@ def _attempt(attempt: RollbackAttempt) -> str:
 
 
 @step("Try the down script", timeout=timedelta(hours=1), detail=_attempt)
-def try_down_scripts(database: PostgresDatabase, backup: Backup, *folders: Path) -> RollbackAttempt:
-    """Roll back to the backup's version behind the fence, and look whether that brought everything back.
+def try_down_scripts(
+    database: PostgresDatabase, backup: Backup, versions: tuple[str, ...], *folders: Path
+) -> RollbackAttempt:
+    """Roll these versions back, the newest first, behind the fence; then look whether that brought everything back.
 
     A down script that fails is a result, not an error: the next way back is waiting.
     """
     target = database.target()
-    versions: tuple[str, ...] = ()
+    migrations = read_folders(*folders)
+    done: list[str] = []
     with session_through_fence(database.access(), target.database, purpose="rollback") as connection:
         try:
-            report = roll_back_versions(
-                connection, target, read_folders(*folders), to=backup.migration_version, listener=_LISTENER
-            )
+            for version in reversed(versions):
+                roll_back_versions(connection, target, migrations, only=version, listener=_LISTENER)
+                done.append(version)
         except SquizzleError as exc:
-            return RollbackAttempt(versions=versions, error=exc.message, remaining=())
-        versions = tuple(outcome.version for outcome in report.outcomes)
+            return RollbackAttempt(versions=tuple(done), error=exc.message, remaining=())
         remaining = assess_damage(connection, backup, schema=target.schema).damage
-    return RollbackAttempt(versions=versions, error="", remaining=remaining)
-
-
-def has_down_scripts(versions: tuple[str, ...], *folders: Path) -> bool:
-    """Whether every one of these versions has a down script on disk."""
-    with_down = {migration.version for migration in read_folders(*folders) if migration.down_sql is not None}
-    return all(version in with_down for version in versions)
+    return RollbackAttempt(versions=tuple(done), error="", remaining=remaining)

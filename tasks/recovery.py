@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from psycopg import sql
 
@@ -11,14 +15,71 @@ from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError
 from squizzle.postgres.access import connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
+from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
-from squizzle.recovery.assess import Assessment
+from squizzle.recovery.assess import Activity, Assessment, read_activity
 from squizzle.recovery.assess import assess_damage as assess
 from squizzle.recovery.fence import control_session, fence, session_through_fence, unfence
+from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
+from squizzle.recovery.prepared_copy import forget_fingerprint, verify_copy_unchanged
+from squizzle.recovery.recovery import RecoveryNames
 from squizzle.recovery.restore import restore_beside, verify_copy
+from squizzle.recovery.salvage.keeping import take_salvage
+from squizzle.recovery.salvage.records import Salvage
+from squizzle.recovery.sequences import SequenceMove, carry_sequences
+from squizzle.recovery.single_flight import recovering_alone
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
-from tasks.steps import step
+from squizzle.recovery.ways import Means, RecoveryPolicy
+from tasks.folders import read_folders
+from tasks.steps import log_line, now, step
+
+Store = BackupFolder | BackupBucket
+NOTHING_SEEN = Activity()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecoveryCase:
+    """What is to be recovered, with what.
+
+    Attributes:
+        database: The damaged one.
+        store: Where its backups are.
+        folders: Migrations, for the down scripts.
+        names: What databases that are made or kept are called.
+        policy: What is allowed.
+        insist: Somebody says that there is damage, though none may be found.
+    """
+
+    database: PostgresDatabase
+    store: Store
+    folders: tuple[Path, ...]
+    names: RecoveryNames
+    policy: RecoveryPolicy
+    insist: bool = False
+
+
+@step("See what is going on", timeout=timedelta(minutes=1), detail=lambda found: found.sentence)
+def note_activity(database: PostgresDatabase) -> Activity:
+    """What can be seen while clients are still in; the identity is compared where anybody is let in at all."""
+    target = database.target()
+    access = database.access()
+    with control_session(access, purpose="assess") as control:
+        activity = read_activity(control, target.database)
+    with session_through_fence(access, target.database, purpose="assess") as connection:
+        check_identity(read_identity(connection), target.expected, database=target.database)
+    return activity
+
+
+@step("Find the backup to compare with", timeout=timedelta(minutes=10), detail=lambda backup: backup.id)
+def find_backup(database: PostgresDatabase, store: Store, *, backup_id: str, before: datetime | None) -> Backup:
+    """The one that was named, else the newest whole one from before the disaster."""
+    opened = store.open()
+    if backup_id:
+        return opened.read(backup_id)
+    with control_session(database.access(), purpose="assess") as control:
+        identifier = system_identifier(control)
+    return newest_comparable(find_backups(opened, database.database, system_identifier=identifier), before=before)
 
 
 @step("Fence the database", timeout=timedelta(minutes=5), detail=lambda ended: f"{ended} sessions ended")
@@ -33,12 +94,32 @@ def _damage(assessment: Assessment) -> str:
     return f"{len(damage)} findings, first: {damage[0]}" if damage else "no damage found"
 
 
-@step("Assess the damage", timeout=timedelta(hours=1), detail=_damage)
-def assess_damage(database: PostgresDatabase, backup: Backup) -> Assessment:
-    """Compare the database with the backup's fingerprints, behind the fence."""
+@step("Assess the damage", timeout=timedelta(hours=12), detail=_damage)
+def assess_damage(
+    database: PostgresDatabase, backup: Backup, *folders: Path, activity: Activity = NOTHING_SEEN
+) -> Assessment:
+    """Compare the database with the backup's fingerprints, behind the fence if there is one."""
     target = database.target()
+    known = frozenset(one.version for one in read_folders(*folders)) if folders else None
     with session_through_fence(database.access(), target.database, purpose="assess") as connection:
-        return assess(connection, backup, schema=target.schema)
+        return assess(connection, backup, schema=target.schema, known_versions=known, activity=activity)
+
+
+def _ways(means: Means) -> str:
+    return f"{len(means.backups)} backups, {len(means.copies)} prepared copies"
+
+
+@step("See what there is to recover with", timeout=timedelta(minutes=30), detail=_ways)
+def look_for_means(database: PostgresDatabase, store: Store, *folders: Path) -> Means:
+    """Down scripts and their times, change log, prepared copies, backups with their proofs."""
+    target = database.target()
+    access = database.access()
+    migrations = read_folders(*folders)
+    with (
+        control_session(access, purpose="assess") as control,
+        session_through_fence(access, target.database, purpose="assess") as connection,
+    ):
+        return find_means(control, connection, store.open(), schema=target.schema, migrations=migrations)
 
 
 @step("Note owner, privileges and settings", timeout=timedelta(minutes=1))
@@ -50,12 +131,7 @@ def note_properties(database: PostgresDatabase) -> DatabaseProperties:
 
 @step("Restore the backup beside it", timeout=timedelta(hours=24))
 def restore_copy(
-    database: PostgresDatabase,
-    store: BackupFolder | BackupBucket,
-    backup: Backup,
-    *,
-    into: str,
-    like: DatabaseProperties,
+    database: PostgresDatabase, store: Store, backup: Backup, *, into: str, like: DatabaseProperties
 ) -> None:
     """Check every file of the backup, then restore it into a new database; the damaged one is not touched."""
     place = store.open()
@@ -103,6 +179,77 @@ def switch_databases(
         return switch_over(
             control, database=database.database, restored=restored, keep_as=keep_as, properties=properties
         )
+
+
+@step("Bring the damaged one back to its name", timeout=timedelta(minutes=10))
+def switch_back(database: PostgresDatabase, *, damaged: str, refused: str, properties: DatabaseProperties) -> None:
+    """Undo a switch-over whose result could not be verified; both stay fenced."""
+    with control_session(database.access(), purpose="switch-over") as control:
+        switch_over(control, database=database.database, restored=damaged, keep_as=refused, properties=properties)
+
+
+@contextmanager
+def one_recovery(database: PostgresDatabase) -> Iterator[None]:
+    """Hold the database's recovery lock for the length of a flow. No task: it must be there between tasks, too.
+
+    Raises:
+        LockTimeoutError: Another recovery of this database runs.
+    """
+    with recovering_alone(database.access(), database.database) as dropped:
+        if dropped:
+            log_line(f"dropped what killed recoveries left: {', '.join(dropped)}")
+        yield
+
+
+@step("Verify the prepared copy", timeout=timedelta(hours=12), detail=lambda found: found[0] if found else "as it was")
+def verify_prepared(database: PostgresDatabase, *, copy: str) -> tuple[str, ...]:
+    """Compare a prepared copy with the fingerprint of when it was made; returns every difference."""
+    with session_through_fence(database.access(), copy, purpose="verify") as connection:
+        return verify_copy_unchanged(connection)
+
+
+@step("Verify that the prepared copy is in its place", timeout=timedelta(hours=12))
+def verify_swapped(database: PostgresDatabase) -> None:
+    """The copy under the database's name is as it was; then it is an ordinary database.
+
+    Raises:
+        RecoveryError: It is not.
+    """
+    with session_through_fence(database.access(), database.database, purpose="verify") as connection:
+        differences = verify_copy_unchanged(connection)
+        if differences:
+            raise RecoveryError(f"the copy that was swapped in is not as it was: {differences[0]}", hint=_KEEP_FENCED)
+        forget_fingerprint(connection)
+
+
+_KEEP_FENCED = "clients stay out; `squizzle switch-over --undo` brings the damaged one back, or take another way"
+
+
+def _moved(moves: tuple[SequenceMove, ...]) -> str:
+    return f"{len(moves)} moved on" if moves else "none is behind"
+
+
+@step("Let sequences go on where they stopped", timeout=timedelta(minutes=10), detail=_moved)
+def move_sequences(database: PostgresDatabase, *, damaged: str) -> tuple[SequenceMove, ...]:
+    """Move sequences of the recovered database on to where the damaged one's stand: no number is given out twice."""
+    access = database.access()
+    with (
+        session_through_fence(access, damaged, purpose="sequences") as left,
+        session_through_fence(access, database.database, purpose="sequences") as right,
+    ):
+        return carry_sequences(left, right)
+
+
+def _salvaged(found: Salvage) -> str:
+    return f"{found.rows_at_risk:,} rows are only in the damaged database"
+
+
+@step("Keep what only the damaged database has", timeout=timedelta(hours=12), detail=_salvaged)
+def salvage_rows(database: PostgresDatabase, *, damaged: str, salvage_id: str, backup_id: str) -> Salvage:
+    """Compare both databases row by row; what was written after the backup is kept for `squizzle salvage merge`."""
+    return take_salvage(
+        database.access(), damaged, database.database, salvage_id=salvage_id, backup_id=backup_id, now=now()
+    )
 
 
 @step("Verify the recovered database", timeout=timedelta(hours=12), detail=_compared)

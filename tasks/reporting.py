@@ -20,9 +20,12 @@ from prefect.artifacts import (
 from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
-from squizzle.recovery.drill import DrillReport, Step, StepState
+from squizzle.recovery.drill import DrillReport
+from squizzle.recovery.evidence import Step, StepState
+from squizzle.recovery.recovery import RecoveryReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
+from squizzle.reports.recovery import recovery_markdown
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -90,6 +93,22 @@ def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
     )
 
 
+@step("Write the report of the recovery", timeout=timedelta(minutes=5), detail=str)
+def publish_recovery(report: RecoveryReport) -> Path:
+    """Write the report as a file, and publish it as an artifact; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    text = recovery_markdown(report)
+    slug = artifact_key(report.database)
+    path = _folder() / f"recovery-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
+    _write(text, path)
+    outcome = report.outcome.value.replace("_", " ")
+    create_markdown_artifact(text, key=f"recovery-{slug}", description=f"Recovery of {report.database}: {outcome}")
+    return path
+
+
 @step("Write the report of the store", timeout=timedelta(minutes=5))
 def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
@@ -104,9 +123,12 @@ def artifact_key(name: str) -> str:
 
 def path_of(report: DrillReport) -> Path:
     """Where a report is written: `.squizzle/reports` where we are, or the folder that SQUIZZLE_REPORTS names."""
-    folder = Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
     slug = report.scenario.value.replace("_", "-")
-    return folder / f"drill-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}-{report.run_id}.md"
+    return _folder() / f"drill-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}-{report.run_id}.md"
+
+
+def _folder() -> Path:
+    return Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
 
 
 def _write(text: str, path: Path) -> None:

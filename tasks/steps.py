@@ -21,7 +21,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from squizzle.errors import SquizzleError
-from squizzle.recovery.drill import Step, StepState
+from squizzle.recovery.evidence import Step, StepState
 
 P = ParamSpec("P")
 R = TypeVar("R")

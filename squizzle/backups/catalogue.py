@@ -11,12 +11,13 @@ from squizzle.backups.files import check_files
 from squizzle.backups.manifest import manifest_hash
 from squizzle.backups.notes import Notes, read_notes, write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
-from squizzle.backups.records import Backup, PreviousBackup
+from squizzle.backups.provider import Provider
+from squizzle.backups.records import Backup, BackupKind, PreviousBackup
 from squizzle.backups.retention import Choice, Known, choose_kept
 from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.settings import Retention
 from squizzle.backups.store import BackupStore, manifest_of
-from squizzle.errors import BackupDamagedError, RefusedError, SquizzleError, ToolError
+from squizzle.errors import BackupDamagedError, CloudError, RefusedError, SquizzleError, ToolError
 
 REMOVED_FOLDER = "removed"
 """Where a store keeps a record of each backup that was removed on purpose."""
@@ -155,7 +156,12 @@ def _removal(document: Mapping[str, object]) -> Removal:
 
 
 def verify_files(
-    store: BackupStore, backup: Backup, *, by: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    store: BackupStore,
+    backup: Backup,
+    *,
+    by: str,
+    provider: Provider | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Proof:
     """Read every file of a backup, compare it with the manifest, and put the result beside it.
 
@@ -165,6 +171,7 @@ def verify_files(
         store: Where it lies.
         backup: Which.
         by: Who looks.
+        provider: Who has the rows of a backup that is a snapshot; it is asked for them, too.
         clock: The time.
 
     Returns:
@@ -176,6 +183,10 @@ def verify_files(
     """
     at, started = clock(), monotonic()
     verdict, sentences = _look_at_files(store, backup)
+    details = {"files": str(len(backup.files)), "bytes": str(sum(file.size_bytes for file in backup.files))}
+    if backup.kind is BackupKind.RDS and verdict is Verdict.PASS:
+        verdict, sentences, more = _look_at_rows(provider, backup)
+        details |= more
     proof = Proof(
         backup_id=backup.id,
         kind=ProofKind.FILES,
@@ -184,10 +195,17 @@ def verify_files(
         duration=timedelta(seconds=monotonic() - started),
         by=by,
         sentences=sentences,
-        details={"files": str(len(backup.files)), "bytes": str(backup.size_bytes)},
+        details=details,
     )
     write_proof(store, proof)
     return proof
+
+
+def _look_at_rows(provider: Provider | None, backup: Backup) -> tuple[Verdict, tuple[str, ...], Mapping[str, str]]:
+    if provider is None:
+        return Verdict.COULD_NOT_VERIFY, ("nobody was named who can ask the provider for its snapshot",), {}
+    found = provider.look(backup)
+    return found.verdict, found.sentences, found.details
 
 
 def _look_at_files(store: BackupStore, backup: Backup) -> tuple[Verdict, tuple[str, ...]]:
@@ -206,10 +224,13 @@ def _look_at_files(store: BackupStore, backup: Backup) -> tuple[Verdict, tuple[s
 # Removing
 
 
-def remove_backup(store: BackupStore, choice: Choice, *, by: str, reason: str, now: datetime) -> None:
+def remove_backup(
+    store: BackupStore, choice: Choice, *, by: str, reason: str, now: datetime, provider: Provider | None = None
+) -> None:
     """Remove one backup that retention lets go; the record of its removal is written first.
 
-    Killed in between, the record stands beside a backup that is still whole; the next run removes it.
+    Killed in between, the record stands beside a backup that is still whole, or whose snapshot is gone; the next run
+    removes it.
 
     Args:
         store: Where it lies.
@@ -217,9 +238,12 @@ def remove_backup(store: BackupStore, choice: Choice, *, by: str, reason: str, n
         by: Who removes.
         reason: Why.
         now: The time.
+        provider: Who has the rows of a backup that is a snapshot. They go before the manifest, which alone knows them.
 
     Raises:
-        RefusedError: Retention keeps it, or somebody has taken hold of it since; nothing was removed.
+        RefusedError: Retention keeps it, somebody has taken hold of it since, or its snapshot is none of ours; nothing
+            was removed.
+        CloudError: The provider did not remove the snapshot; the backup is as it was.
         ToolError: The store refuses or fails; the backup is whole, or is none any more.
     """
     backup = choice.backup
@@ -229,6 +253,11 @@ def remove_backup(store: BackupStore, choice: Choice, *, by: str, reason: str, n
     if held:
         raise RefusedError(
             f"backup {backup.id} is held by {held[0].by}: {held[0].reason}", hint="it was not removed; run again later"
+        )
+    if backup.kind is BackupKind.RDS and provider is None:
+        raise RefusedError(
+            f"backup {backup.id} is a snapshot of RDS, and nobody was named who can remove it",
+            hint="run `squizzle backups prune` where AWS can be reached, or choose the RDS Instance block in the form",
         )
     previous = backup.previous
     record = {
@@ -243,6 +272,8 @@ def remove_backup(store: BackupStore, choice: Choice, *, by: str, reason: str, n
         "reason": reason,
     }
     store.put_text(f"{REMOVED_FOLDER}/{backup.id}.json", seal(record))
+    if backup.kind is BackupKind.RDS and provider is not None:
+        provider.remove(backup)
     store.remove(backup.id)
 
 
@@ -273,7 +304,9 @@ def plan_pruning(store: BackupStore, retention: Retention, *, now: datetime) -> 
     )
 
 
-def carry_out_pruning(store: BackupStore, plan: Pruning, *, by: str, reason: str, now: datetime) -> Pruning:
+def carry_out_pruning(
+    store: BackupStore, plan: Pruning, *, by: str, reason: str, now: datetime, provider: Provider | None = None
+) -> Pruning:
     """Remove what a plan lets go, the newest of a chain first: killed in between, every chain that is left is whole.
 
     Args:
@@ -282,6 +315,7 @@ def carry_out_pruning(store: BackupStore, plan: Pruning, *, by: str, reason: str
         by: Who removes.
         reason: Why, for the records.
         now: The time.
+        provider: Who has the rows of backups that are snapshots.
 
     Raises:
         RefusedError: The store has a problem; nothing was removed.
@@ -297,8 +331,8 @@ def carry_out_pruning(store: BackupStore, plan: Pruning, *, by: str, reason: str
         if choice.keeps:
             continue
         try:
-            remove_backup(store, choice, by=by, reason=reason, now=now)
-        except (RefusedError, ToolError) as exc:
+            remove_backup(store, choice, by=by, reason=reason, now=now, provider=provider)
+        except (CloudError, RefusedError, ToolError) as exc:
             refused[choice.backup.id] = exc.message
         else:
             removed.append(choice.backup.id)

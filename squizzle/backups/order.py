@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from squizzle.backups.dump import DumpOptions
+from squizzle.backups.rds.snapshot_source import SnapshotSource
 from squizzle.backups.records import BackupKind
 from squizzle.backups.store import BackupStore
 from squizzle.postgres.access import ServerAccess
@@ -37,6 +38,7 @@ class Order:
         programs: Client programs that fit the server.
         options: How a dump is made; of a copy of the cluster: where the history is, and how long it may take.
         copying: How a cluster is copied.
+        snapshots: The instance of RDS that the database is on; only for snapshots of it.
         ignore_space: Why the check of free space is passed over; None: it is not.
     """
 
@@ -47,6 +49,7 @@ class Order:
     programs: ClientPrograms
     options: DumpOptions = field(default_factory=DumpOptions)
     copying: CopyOptions = field(default_factory=CopyOptions)
+    snapshots: SnapshotSource | None = None
     ignore_space: str | None = None
 
 

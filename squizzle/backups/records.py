@@ -13,6 +13,11 @@ from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
 SIZE_DETAIL = "source_bytes"
 """Under this name a manifest's details say how big the source was, so that the next one's size can be told."""
+ALLOCATED_DETAIL = "allocated_bytes"
+"""Under this name the details of a snapshot say how big the storage was that it was taken of."""
+
+CHANGED_DETAIL = "changed_tables"
+"""Under this name the details of a snapshot say which tables were written while it was taken."""
 
 SEALED_CLAUSES = ("fingerprints, details and what is not covered are sealed: only its key shows them",)
 """What the part of an encrypted backup's manifest that everybody can read says of the rest."""
@@ -140,14 +145,20 @@ class Backup:
         """What everybody can read of it in the store; the same again for a backup that is not encrypted."""
         if not self.stored_files:
             return self
-        size = {name: value for name, value in self.details.items() if name == SIZE_DETAIL}
+        known = {name: value for name, value in self.details.items() if self._is_told(name)}
         return replace(
-            self, files=self.stored_files, stored_files=(), digest=None, details=size, not_covered=SEALED_CLAUSES
+            self, files=self.stored_files, stored_files=(), digest=None, details=known, not_covered=SEALED_CLAUSES
         )
+
+    def _is_told(self, detail: str) -> bool:
+        """A snapshot at a provider is verified and removed by what the details say of it; names of tables are ours."""
+        return detail == SIZE_DETAIL or (self.kind is BackupKind.RDS and detail != CHANGED_DETAIL)
 
     @property
     def size_bytes(self) -> int:
-        """All files together, in the store."""
+        """All files together, in the store; of a snapshot at a provider, the storage that it was taken of."""
+        if self.kind is BackupKind.RDS:
+            return int(self.details.get(ALLOCATED_DETAIL, "0"))
         return sum(file.size_bytes for file in self.stored_files or self.files)
 
     @property

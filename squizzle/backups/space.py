@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 
+from squizzle.backups.rds.records import RdsSpace
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.store import BackupStore
 from squizzle.errors import InvalidInputError, ToolError
@@ -25,6 +26,8 @@ RESERVE_BYTES = 64 * 1024 * 1024
 # compressed is written as twice its length in digits and comes out about as long as it was.
 _FIRST_RATIO = 1.0
 _SMALL_BYTES = 100_000
+# A restored copy has its indexes, too; half as much again is a usual proportion, and a fifth more is asked for.
+_WITH_INDEXES = 1.5
 # Definitions only: no database's catalogue fills more.
 _SCHEMA_BYTES = 16 * 1024 * 1024
 
@@ -77,6 +80,8 @@ def estimate_need(kind: BackupKind, source_bytes: int, earlier: Backup | None) -
     """
     if kind in {BackupKind.SCHEMA, BackupKind.GLOBALS}:
         return SpaceNeed(source_bytes=source_bytes, need_bytes=_SCHEMA_BYTES, basis="definitions only")
+    if kind is BackupKind.RDS:
+        return SpaceNeed(source_bytes=source_bytes, need_bytes=_SCHEMA_BYTES, basis="the rows stay with RDS")
     before = int(earlier.details.get(SIZE_DETAIL, "0")) if earlier else 0
     if earlier is None or not before:
         need = round(source_bytes * _FIRST_RATIO)
@@ -130,6 +135,48 @@ def _refuse(need: int, free: int | None, where: str, basis: str, hint: str) -> N
 
 def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
+
+
+def restore_need(backup: Backup) -> SpaceNeed | None:
+    """What a dump needs on the server that it is restored to; None when its manifest does not say. Pure."""
+    source = int(backup.details.get(SIZE_DETAIL, "0"))
+    if backup.kind is BackupKind.SCHEMA:
+        return SpaceNeed(source_bytes=source, need_bytes=_SCHEMA_BYTES, basis="definitions only")
+    if not source:
+        return None
+    basis = f"tables of {size_words(source)}, and half as much for indexes"
+    return SpaceNeed(source_bytes=source, need_bytes=round(source * _WITH_INDEXES), basis=basis)
+
+
+def refuse_without_rds_room(space: RdsSpace, need: SpaceNeed | None, instance: str) -> str:
+    """Refuse to fill the disk of an instance of RDS. Pure.
+
+    Args:
+        space: What CloudWatch says.
+        need: What is to be written; None when nobody can tell.
+        instance: The instance's name.
+
+    Returns:
+        What was found, for a person; not to know is said and is no refusal.
+
+    Raises:
+        InvalidInputError: With the figures; nothing was begun.
+    """
+    if space.free_bytes is None:
+        return f"could not tell whether there is room on {instance}: {space.missing}"
+    free = f"{size_words(space.free_bytes)} are free on {instance} (CloudWatch, {space.measured_at:%H:%M:%S %Z})"
+    if need is None:
+        return f"could not tell whether there is room: {free}, and the manifest does not say how big the database was"
+    wanted = round(need.need_bytes * MARGIN)
+    if space.free_bytes >= wanted:
+        return f"{free}, {size_words(wanted)} are needed"
+    grows = f"; it may grow by {size_words(space.growth_bytes)}, but only in steps hours apart"
+    raise InvalidInputError(
+        f"it needs about {size_words(need.need_bytes)} ({need.basis}), with a fifth more {size_words(wanted)}, but"
+        f" {free}{grows if space.growth_bytes else ''}",
+        hint=f"enlarge the storage of {instance} (`aws rds modify-db-instance --allocated-storage`), or name another"
+        " server",
+    )
 
 
 def space_watch(store: BackupStore, *, every: int = 5) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from squizzle.backups.globals import take_globals
 from squizzle.backups.order import Order, Progress
 from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
+from squizzle.backups.snapshot.take import take_rds
 from squizzle.backups.space import (
     estimate_need,
     refuse_without_room,
@@ -56,6 +57,7 @@ TAKERS: Mapping[BackupKind, Taker] = {
     BackupKind.GLOBALS: take_globals,
     BackupKind.PHYSICAL: take_physical,
     BackupKind.INCREMENTAL: take_physical,
+    BackupKind.RDS: take_rds,
 }
 """How each kind is taken."""
 
@@ -82,6 +84,7 @@ def take_backup(
         IdentityMismatchError: Another database than was meant.
         LockTimeoutError: A backup of this database is being taken already.
         InvalidInputError: There is no room for it.
+        CloudError: RDS cannot take the snapshot; the message says whether one is being made.
         ConnectionFailedError, DatabaseError, ToolError: It failed; nothing was published, older backups are untouched.
     """
     database = order.target.database

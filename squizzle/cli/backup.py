@@ -12,11 +12,13 @@ from squizzle.backups.dump import DumpOptions
 from squizzle.backups.manifest import document_of
 from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.snapshot.take import Between
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import TAKERS, take_backup
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
+from squizzle.cli.rds import snapshot_source
 from squizzle.postgres.access import connect
 from squizzle.postgres.programs import find_programs
 
@@ -38,9 +40,10 @@ _FILE_EVERY_S = 30.0
     help="physical, incremental: kilobytes a second that the server may send at most.",
 )
 @click.option("--or-full", is_flag=True, help="incremental: a whole copy where no increment is possible.")
+@click.option("--instance", metavar="NAME", help="rds: the instance, where the host's name does not say it.")
 @click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room; the manifest says why.")
 @common_options
-def backup(
+def backup(  # noqa: PLR0913 - one for each option
     invocation: Invocation,
     kind: str,
     address: str | None,
@@ -49,6 +52,7 @@ def backup(
     no_role_passwords: bool,
     max_rate: int | None,
     or_full: bool,
+    instance: str | None,
     ignore_space: str | None,
 ) -> None:
     """Save a database, with a manifest that proves a restored copy. The database is only read.
@@ -60,6 +64,7 @@ def backup(
     globals   roles, tablespaces, and the properties of every database of the cluster
     physical  the files of the whole cluster, proven for this database
     incremental   what changed since the last copy of the cluster (PostgreSQL 17 and later)
+    rds       a snapshot of the whole instance of Amazon RDS; it stays there, the store holds its manifest
 
     \b
     Examples:
@@ -78,6 +83,7 @@ def backup(
         programs=find_programs(explicit=invocation.config.programs, server_major=major),
         options=DumpOptions(jobs=jobs, schema=target.schema, role_passwords=not no_role_passwords),
         copying=CopyOptions(max_rate_kb=max_rate, or_full=or_full),
+        snapshots=snapshot_source(invocation, access, instance) if kind == BackupKind.RDS else None,
         ignore_space=ignore_space,
     )
     line = ProgressLine()
@@ -94,12 +100,28 @@ def _text(made: Backup) -> str:
     lines = [
         f"backup {made.id}",
         f"  {made.kind} of {made.database}, version {made.migration_version or 'none'}, in {made.store}",
-        f"  {size_words(made.size_bytes)} in {len(made.files)} files, {seconds:.1f} s",
+        f"  {size_words(made.size_bytes)} {_where(made)}, {seconds:.1f} s",
     ]
     if made.digest is not None:
         lines.append(f"  {made.rows:,} rows of {len(made.digest.tables)} tables were fingerprinted")
     lines.append("  not held or not proven: " + "; ".join(made.not_covered))
+    if made.kind is BackupKind.RDS:
+        found = made.details
+        lines.append(
+            f"  snapshot {found['snapshot']} of {found['instance']}, {_BETWEEN[Between(found['fingerprints'])]}"
+        )
     return "\n".join(lines)
+
+
+def _where(made: Backup) -> str:
+    return "of storage at RDS" if made.kind is BackupKind.RDS else f"in {len(made.files)} files"
+
+
+_BETWEEN = {
+    Between.NOTHING: "and nothing was written meanwhile: it has exactly these fingerprints",
+    Between.EQUAL: "the fingerprints were the same before and after",
+    Between.CHANGED: "which was written to meanwhile",
+}
 
 
 class ProgressLine:

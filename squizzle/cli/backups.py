@@ -25,6 +25,8 @@ from squizzle.backups.manifest import document_of
 from squizzle.backups.notes import read_notes, remove_hold, write_hold
 from squizzle.backups.open_store import open_store
 from squizzle.backups.proofs import Hold, Proof, ProofKind, Verdict
+from squizzle.backups.provider import Provider
+from squizzle.backups.rds.provider import RdsProvider
 from squizzle.backups.records import Backup
 from squizzle.backups.retention import Choice
 from squizzle.backups.settings import Retention
@@ -116,7 +118,8 @@ def backups(
     entries = read_catalogue(store)
     proofs: list[Proof] = []
     if verify:
-        proofs = [_verify(store, entry.backup) for entry in entries if entry.backup is not None]
+        provider = RdsProvider()
+        proofs = [_verify(store, entry.backup, provider) for entry in entries if entry.backup is not None]
         entries = read_catalogue(store)
     gaps = check_chain(store, entries)
     now = datetime.now(UTC)
@@ -131,8 +134,8 @@ def backups(
     return 0
 
 
-def _verify(store: BackupStore, backup: Backup) -> Proof:
-    proof = verify_files(store, backup, by=who_am_i())
+def _verify(store: BackupStore, backup: Backup, provider: Provider) -> Proof:
+    proof = verify_files(store, backup, by=who_am_i(), provider=provider)
     say(f"{backup.id}: {verdict_words(proof)}")
     for sentence in proof.sentences:
         say(f"  {sentence}")
@@ -262,7 +265,7 @@ def prune(
     leftovers: tuple[str, ...] = ()
     if yes:
         kept = f"{retention.daily} days, {retention.weekly} weeks, {retention.monthly} months are kept"
-        result = carry_out_pruning(store, result, by=who_am_i(), reason=kept, now=now)
+        result = carry_out_pruning(store, result, by=who_am_i(), reason=kept, now=now, provider=RdsProvider())
         leftovers = store.remove_leftovers()
     document = {
         "removed": list(result.removed),

@@ -8,9 +8,11 @@ import click
 
 from squizzle.backups.catalogue import verify_files
 from squizzle.backups.proofs import Proof, Verdict
+from squizzle.backups.rds.provider import RdsProvider
 from squizzle.cli.backups import proof_document, store_of, verdict_words, who_am_i
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
+from squizzle.cli.rds import refuse_without_room
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError
 from squizzle.postgres.access import ServerAccess
 from squizzle.recovery.restore_proof import ScratchPlace, prove_by_restore
@@ -40,10 +42,13 @@ def verify_backup(invocation: Invocation, backup_id: str, address: str | None, *
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     store = store_of(address, invocation.config)
     backup = store.read_header(backup_id)
-    proofs = [verify_files(store, backup, by=who_am_i())]
+    proofs = [verify_files(store, backup, by=who_am_i(), provider=RdsProvider())]
     if restore and proofs[0].verdict is Verdict.PASS:
         say("files: pass; now restoring to a scratch place")
-        place = ScratchPlace(server=_server(invocation), programs=invocation.config.programs)
+        server = _server(invocation)
+        if server is not None:
+            refuse_without_room(invocation, server, backup)
+        place = ScratchPlace(server=server, programs=invocation.config.programs)
         proofs.append(prove_by_restore(store, backup, place, by=who_am_i()))
     last = proofs[-1]
     document = {

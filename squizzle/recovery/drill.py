@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
-from squizzle.backups.records import Backup
-from squizzle.proof.records import Comparison, DatabaseDigest
-from squizzle.recovery.assess import Assessment
-from squizzle.recovery.decide import Decision, RollbackAttempt
+from squizzle.recovery.evidence import Evidence, Step
 
 
 class DrillScenario(StrEnum):
@@ -35,97 +32,6 @@ class DrillVerdict(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict
     FAIL = "fail"
     COULD_NOT_VERIFY = "could_not_verify"
-
-
-class StepState(StrEnum):
-    """How a step stands."""
-
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One step of a drill.
-
-    Attributes:
-        title: What was done, for a person.
-        started_at: When it began.
-        duration: How long it took, or has taken so far.
-        state: How it stands.
-        detail: What came of it.
-    """
-
-    title: str
-    started_at: datetime
-    duration: timedelta
-    state: StepState
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """Everything that a drill found out; None where it did not get that far.
-
-    Attributes:
-        backup: The backup that was to be restored.
-        steady: The database right before the disaster.
-        disaster_at: When the disaster was committed.
-        noticed_at: When the recovery began.
-        recovered_at: When clients were let in again.
-        assessment: What was damaged.
-        decisions: What was decided, in order.
-        rollback: What came of the down script.
-        copy: The restored copy against the backup, before the switch.
-        final: The database under its own name against the backup, after the switch.
-        changed_properties: Owner, privileges, settings or comment that did not come over; None when not looked at.
-        application_reads: What the application's role could read afterwards; None when not tried.
-        error: The first error of the recovery.
-    """
-
-    backup: Backup | None = None
-    steady: DatabaseDigest | None = None
-    disaster_at: datetime | None = None
-    noticed_at: datetime | None = None
-    recovered_at: datetime | None = None
-    assessment: Assessment | None = None
-    decisions: tuple[Decision, ...] = ()
-    rollback: RollbackAttempt | None = None
-    copy: Comparison | None = None
-    final: Comparison | None = None
-    changed_properties: tuple[str, ...] | None = None
-    application_reads: str | None = None
-    error: str = ""
-
-    @property
-    def rto(self) -> timedelta | None:
-        """From noticing the damage to letting clients in again."""
-        return self.recovered_at - self.noticed_at if self.recovered_at and self.noticed_at else None
-
-    @property
-    def rpo(self) -> timedelta | None:
-        """Age of the backup's snapshot when disaster struck: what was written in between is lost."""
-        return self.disaster_at - self.backup.started_at if self.disaster_at and self.backup else None
-
-    @property
-    def rows_lost(self) -> int | None:
-        """Rows that were there right before the disaster and are not in the backup; None when unknown."""
-        if self.backup is None or self.steady is None:
-            return None
-        saved = {table.table: table.rows for table in self.backup.fingerprint.tables}
-        return sum(max(0, table.rows - saved.get(table.table, 0)) for table in self.steady.tables)
-
-
-class EvidenceBook:
-    """Collects evidence while a drill runs, so that a drill that breaks off still reports what it had."""
-
-    def __init__(self) -> None:
-        self.evidence = Evidence()
-
-    def note(self, **found: object) -> None:
-        """Add or replace fields of the evidence."""
-        self.evidence = replace(self.evidence, **found)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

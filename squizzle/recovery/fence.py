@@ -120,7 +120,7 @@ _TERMINATE = (
 # on the database (InitPostgres() in PostgreSQL's source), and one that comes after the fence is refused anyway.
 _STARTING = (
     "SELECT pid FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass"
-    " AND objid = (SELECT oid FROM pg_database WHERE datname = %s) AND mode = 'RowExclusiveLock'"
+    " AND objid = (SELECT oid FROM pg_database WHERE datname = %s) AND mode = 'RowExclusiveLock' AND granted"
 )
 
 

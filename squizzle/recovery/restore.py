@@ -168,6 +168,26 @@ def _drop_leftover(control: Connection, name: str) -> None:
     drop_database(control, name)
 
 
+def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
+    """Drop databases that were being restored when their run died. The caller knows that no such run lives.
+
+    Args:
+        control: A session in another database of the same cluster.
+        prefix: Only those whose names begin like this.
+
+    Returns:
+        Their names.
+    """
+    rows = control.execute(
+        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        " AND starts_with(shobj_description(oid, 'pg_database'), %s)",
+        (prefix, _MARK),
+    ).fetchall()
+    for (name,) in rows:
+        drop_database(control, name)
+    return tuple(name for (name,) in rows)
+
+
 def drop_database(control: Connection, name: str) -> None:
     """Drop a database together with the sessions in it; nothing happens when there is none."""
     command = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
-from squizzle.backups.records import Backup
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import size_words
+from squizzle.reports.markdown import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,11 +69,15 @@ def _facts(backup: Backup, proof: Proof) -> str:
         ("Server", f"{backup.server_version // 10000}.{backup.server_version % 10000}"),
         ("Restore tested", f"not yet: `squizzle verify-backup {backup.id} --restore`"),
     ]
+    if backup.kind is BackupKind.RDS:
+        rows[3] = ("Size", f"{size_words(backup.size_bytes)} of storage at RDS: `{backup.details.get('snapshot', '')}`")
+        rows[5] = ("Looked at in", f"{proof.duration.total_seconds():.1f} s: RDS has the snapshot of the manifest")
+        rows[7] = ("Restore tested", "no: RDS alone can restore it, to an instance of its own")
     if proof.verdict is not Verdict.PASS:
         rows[5] = ("Read again", "see above: do not rely on this backup")
     if backup.chain:
         rows.append(("Builds on", ", ".join(f"`{one}`" for one in backup.chain)))
-    return _markdown_table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _tables(backup: Backup) -> str:
@@ -81,7 +86,7 @@ def _tables(backup: Backup) -> str:
     largest = sorted(backup.digest.tables, key=lambda table: (-table.rows, table.table))
     rows = [(f"`{one.table}`", f"{one.rows:,}", f"`{one.digest}`") for one in largest[:_MOST_TABLES]]
     more = len(largest) - len(rows)
-    text = _markdown_table(("table", "rows", "fingerprint"), rows)
+    text = table(("table", "rows", "fingerprint"), rows)
     return f"## Fingerprinted\n\n{text}" + (f"\n\n… and {more} smaller tables." if more > 0 else "")
 
 
@@ -118,7 +123,7 @@ def _proofs(proofs: Sequence[Proof]) -> str:
         )
         for one in sorted(proofs, key=lambda one: one.verdict is Verdict.PASS)
     ]
-    return _markdown_table(("backup", "verdict", "took", "found"), rows)
+    return table(("backup", "verdict", "took", "found"), rows)
 
 
 def trend_frame(backups: Sequence[Backup]) -> pd.DataFrame:
@@ -161,7 +166,7 @@ def trend_table(trend: pd.DataFrame, *, lines: int = 10) -> str:
         )
         for when, size, change, took, count in list(zip(*columns, strict=True))[-lines:][::-1]
     ]
-    return _markdown_table(("at (UTC)", "size", "change", "taken in", "rows"), rows)
+    return table(("at (UTC)", "size", "change", "taken in", "rows"), rows)
 
 
 def trend_picture(trend: pd.DataFrame, title: str) -> bytes:
@@ -182,8 +187,3 @@ def trend_picture(trend: pd.DataFrame, title: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
-
-
-def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

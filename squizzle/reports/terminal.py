@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from rich.spinner import Spinner
 from rich.table import Table
 
-from squizzle.recovery.drill import Step, StepState
+from squizzle.recovery.evidence import Step, StepState
 
 _MARKS = {StepState.DONE: "[green]✓[/]", StepState.FAILED: "[red]✗[/]"}
 _REFRESHES_PER_S = 8

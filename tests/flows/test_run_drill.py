@@ -19,7 +19,8 @@ from squizzle.errors import IdentityMismatchError, RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof.digests import digest_database
-from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, StepState
+from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict
+from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup
 

@@ -8,7 +8,7 @@ import pytest
 from prefect import flow
 
 from squizzle.errors import LockTimeoutError, RefusedError
-from squizzle.recovery.drill import Step, StepState
+from squizzle.recovery.evidence import Step, StepState
 from tasks.steps import keep_journal, step
 
 MINUTE = timedelta(minutes=1)

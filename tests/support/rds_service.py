@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
@@ -58,6 +58,8 @@ class Instance:
     status: str = "available"
     engine: str = "postgres"
     cluster: str = ""
+    version: str = "16.4"
+    address: str = ""
     ready_at: float = 0.0
     """Until then it is in its state; after that it is available."""
 
@@ -72,6 +74,9 @@ class Snapshot:
     takes_s: float = 100.0
     fails: bool = False
     kind: str = "manual"
+    gib: int = 20
+    key: str = "arn:key"
+    account: int = 1
 
     def percent(self, now: float) -> int:
         return min(100, int(100 * (now - self.begun_at) / self.takes_s)) if self.takes_s else 100
@@ -120,7 +125,8 @@ class RdsFake:
         return (
             f"<DBInstances><DBInstance><DBInstanceIdentifier>{found.identifier}</DBInstanceIdentifier>{cluster}"
             f"<DBInstanceStatus>{self._status(found)}</DBInstanceStatus><Engine>{found.engine}</Engine>"
-            f"<EngineVersion>16.4</EngineVersion><DbiResourceId>{found.resource_id}</DbiResourceId>"
+            f"<EngineVersion>{found.version}</EngineVersion><DbiResourceId>{found.resource_id}</DbiResourceId>"
+            f"<Endpoint><Address>{found.address}</Address><Port>5432</Port></Endpoint>"
             "<AllocatedStorage>20</AllocatedStorage><MaxAllocatedStorage>100</MaxAllocatedStorage>"
             "<LatestRestorableTime>2026-03-01T02:55:00Z</LatestRestorableTime><MultiAZ>true</MultiAZ>"
             "<PendingModifiedValues><MasterUserPassword>hunter2</MasterUserPassword></PendingModifiedValues>"
@@ -202,12 +208,12 @@ class RdsFake:
         created = (START + timedelta(seconds=one.begun_at)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return (
             f"<DBSnapshot><DBSnapshotIdentifier>{one.identifier}</DBSnapshotIdentifier>"
-            f"<DBSnapshotArn>arn:aws:rds:eu-central-1:1:snapshot:{one.identifier}</DBSnapshotArn>"
+            f"<DBSnapshotArn>arn:aws:rds:eu-central-1:{one.account}:snapshot:{one.identifier}</DBSnapshotArn>"
             f"<DBInstanceIdentifier>{one.instance}</DBInstanceIdentifier>"
             f"<DbiResourceId>{one.resource_id}</DbiResourceId><Status>{one.status(now)}</Status>"
             f"<PercentProgress>{one.percent(now)}</PercentProgress><SnapshotType>{one.kind}</SnapshotType>"
-            f"<SnapshotCreateTime>{created}</SnapshotCreateTime><AllocatedStorage>20</AllocatedStorage>"
-            f"<EngineVersion>16.4</EngineVersion><Encrypted>true</Encrypted><KmsKeyId>arn:key</KmsKeyId>"
+            f"<SnapshotCreateTime>{created}</SnapshotCreateTime><AllocatedStorage>{one.gib}</AllocatedStorage>"
+            f"<EngineVersion>16.4</EngineVersion><Encrypted>true</Encrypted><KmsKeyId>{one.key}</KmsKeyId>"
             f"<TagList>{tags}</TagList></DBSnapshot>"
         )
 
@@ -216,6 +222,9 @@ class RdsFake:
         self.requests.append(("GetMetricStatistics", asked))
         points = [{"Timestamp": when.timestamp(), "Minimum": value, "Unit": "Bytes"} for when, value in self.metric]
         return {"Label": asked["MetricName"], "Datapoints": points}
+
+
+Fake = TypeVar("Fake", bound=RdsFake)
 
 
 class _Server(ThreadingHTTPServer):
@@ -229,6 +238,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet: as two, the second waits 40 ms for the first to be acknowledged.
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_POST(self) -> None:
@@ -280,9 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def rds_service() -> Iterator[RdsFake]:
-    """The service on a port of its own, until the block ends."""
-    fake = RdsFake()
+def serve(fake: Fake) -> Iterator[Fake]:
+    """A service on a port of its own, until the block ends."""
     server = _Server(fake)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -293,3 +304,10 @@ def rds_service() -> Iterator[RdsFake]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def rds_service() -> Iterator[RdsFake]:
+    """Snapshots and free space."""
+    with serve(RdsFake()) as fake:
+        yield fake

@@ -3,7 +3,7 @@
 This is the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár: "Online Authenticated-Encryption and its
 Nonce-Reuse Misuse-Resistance", 2015) over AES-256-GCM: a key for this file alone, made of the data key and a random
 salt (HKDF-SHA256, RFC 5869); the nonce of a chunk is its number and whether it is the last one; the place where the
-file lies is authenticated with every chunk. The format is in docs/adr/0018.
+file lies is authenticated with every chunk. The format is in docs/adr/0020.
 """
 
 from __future__ import annotations

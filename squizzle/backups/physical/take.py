@@ -27,7 +27,7 @@ from squizzle.errors import BackupDamagedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_in_snapshot
-from squizzle.proof.records import NOT_COVERED, DatabaseDigest, TableDigest
+from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
 LOG_FOLDER = "wal"
 """The write-ahead log behind the copy, up to the fingerprints, a file a segment."""
@@ -180,20 +180,28 @@ def _fingerprint(order: Order, connection: Connection, slot: str, facts: _Facts,
             for name, path in log.segments().items():
                 with path.open("rb") as file:
                     incoming.stream(f"{LOG_FOLDER}/{name}.zst", compressed(file))
-            unlogged = [name for (name,) in connection.execute(_UNLOGGED)]
+            unlogged = unlogged_tables(connection)
             digest = digest_in_snapshot(connection, bookkeeping=True)
     finally:
         shutil.rmtree(folder)
-    clauses = [f"rows of unlogged tables, which no copy of a cluster has: {', '.join(unlogged)}"] if unlogged else []
-    tables = tuple(_as_in_a_copy(table, unlogged) for table in digest.tables)
+    clauses = [f"{LOST_ROWS}: {', '.join(unlogged)}"] if unlogged else []
     return _Proven(
         source=source,
-        digest=replace(digest, tables=tables, sequences=instant.sequences),
+        digest=replace(as_in_a_copy(digest, unlogged), sequences=instant.sequences),
         lsn=instant.lsn,
         not_covered=(_OTHERS, *clauses),
     )
 
 
-def _as_in_a_copy(table: TableDigest, unlogged: list[str]) -> TableDigest:
-    """Unlogged tables come back empty (manual, "CREATE TABLE", UNLOGGED)."""
-    return replace(table, rows=0, digest="0") if table.table in unlogged else table
+LOST_ROWS = "rows of unlogged tables, which no copy of a cluster has"
+
+
+def unlogged_tables(connection: Connection) -> tuple[str, ...]:
+    """The tables that a copy of the files brings back empty (manual, "CREATE TABLE", UNLOGGED)."""
+    return tuple(name for (name,) in connection.execute(_UNLOGGED))
+
+
+def as_in_a_copy(digest: DatabaseDigest, unlogged: tuple[str, ...]) -> DatabaseDigest:
+    """The fingerprints that a copy of the files has, whose unlogged tables are empty."""
+    tables = (replace(one, rows=0, digest="0") if one.table in unlogged else one for one in digest.tables)
+    return replace(digest, tables=tuple(tables))

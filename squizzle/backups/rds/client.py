@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import botocore.session
@@ -15,8 +15,9 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 
+from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.rds.failures import CLOUD_ERRORS, translated
-from squizzle.errors import CloudError, InvalidInputError
+from squizzle.errors import CloudError
 
 _CONNECT_S = 10
 _READ_S = 60
@@ -25,34 +26,6 @@ _CONFIG = Config(
     connect_timeout=_CONNECT_S, read_timeout=_READ_S, retries={"total_max_attempts": 1}, user_agent_extra="squizzle"
 )
 _ROLE_SESSION = "squizzle"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RdsAccess:
-    """How to reach RDS.
-
-    Attributes:
-        region: Such as `eu-central-1`; None for boto3's own search (environment, profile).
-        endpoint: Another address than AWS's, for tests; None for AWS.
-        role: ARN of a role to take on; None for none.
-        access_key: With `secret_key`, instead of boto3's own search (environment, profile, role of the machine).
-        secret_key: Never shown.
-        session_token: Of temporary credentials; never shown.
-
-    Raises:
-        InvalidInputError: Half of the credentials are missing.
-    """
-
-    region: str | None = None
-    endpoint: str | None = None
-    role: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if bool(self.access_key) != bool(self.secret_key):
-            raise InvalidInputError("half of the credentials are missing", hint="give both keys, or neither")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,25 @@ _CODES = {
         "there is no such instance in this Region",
         "check identifier, Region and account; the name of an Aurora cluster is not that of an instance",
     ),
+    "InvalidParameterCombination": (
+        "two of the settings do not go together",
+        "`aws cloudtrail lookup-events` shows what RDS said about which",
+    ),
+    "InvalidParameterValue": (
+        "RDS does not take one of the settings",
+        "`aws cloudtrail lookup-events` shows what RDS said about which",
+    ),
+    "DBParameterGroupNotFound": ("the parameter group is gone", "make it again under its old name"),
+    "DBSubnetGroupNotFoundFault": ("the subnet group is gone", "make it again under its old name"),
+    "OptionGroupNotFoundFault": ("the option group is gone", "make it again under its old name"),
+    "DBSnapshotNotFound": ("there is no such snapshot in this Region", "`squizzle backups --verify` finds one that is"),
+    "InvalidDBSnapshotState": ("the snapshot is not available", "wait until it is, then run the same again"),
+    "InstanceQuotaExceeded": ("the account has as many instances as it may", "have the quota raised, or delete one"),
+    "StorageQuotaExceeded": ("the account has as much storage as it may", "have the quota raised"),
+    "InsufficientDBInstanceCapacity": (
+        "AWS has no such machine free at the moment",
+        "run the same again later, or restore to another class",
+    ),
     "KMSKeyNotAccessibleFault": ("the KMS key cannot be used", "switch the key on and allow it to the account"),
 }
 # AWS General Reference, "Common errors" and botocore's own list of throttling codes.
@@ -60,7 +79,7 @@ _WITHOUT_ANSWER: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
     ((CredentialRetrievalError, TokenRetrievalError), "the credentials cannot be had", _LOG_IN),
-    ((NoRegionError,), "no Region is named", "name the Region, or set AWS_REGION"),
+    ((NoRegionError,), "no Region is named", "name the Region, or set AWS_DEFAULT_REGION"),
     (
         (BotoConnectionError, HTTPClientError),
         "AWS cannot be reached ({})",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from squizzle.backups.rds.failures import CLOUD_ERRORS, translated
+from squizzle.backups.rds.failures import CLOUD_ERRORS, code_of, translated
+from squizzle.backups.rds.records import InstanceFacts, RdsSpace
 from squizzle.backups.rds.service import PATIENT, RdsApi, RdsService, Waiting, patiently
 
 # FreeStorageSpace has a value a minute; a quarter of an hour bridges the usual lag of CloudWatch.
 _LOOK_BACK = timedelta(minutes=15)
 _PERIOD_S = 60
+# Who may not look does not know; that is no reason to stop, and none to call it enough.
+_FORBIDDEN = frozenset({"AccessDenied", "AccessDeniedException"})
 
 
 class CloudWatchApi(Protocol):
@@ -20,26 +22,6 @@ class CloudWatchApi(Protocol):
 
     def get_metric_statistics(self, **arguments: Any) -> Mapping[str, Any]:
         """GetMetricStatistics."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RdsSpace:
-    """The room of an instance.
-
-    Attributes:
-        free_bytes: At the newest measurement, the least of its minute; None when there is none. Never 0 for unknown.
-        measured_at: When; None when there is none.
-        allocated_bytes: Size of the storage.
-        growth_bytes: How far RDS lets it grow by itself (`MaxAllocatedStorage`). It grows in steps hours apart, so this
-            is no room for something that fills the disk quickly. 0 when it does not grow.
-        missing: Why there is no measurement, and what to do; empty when there is one.
-    """
-
-    free_bytes: int | None
-    measured_at: datetime | None
-    allocated_bytes: int
-    growth_bytes: int
-    missing: str = ""
 
 
 def read_rds_space(rds: RdsApi, cloudwatch: CloudWatchApi, instance: str, *, waiting: Waiting = PATIENT) -> RdsSpace:
@@ -50,6 +32,9 @@ def read_rds_space(rds: RdsApi, cloudwatch: CloudWatchApi, instance: str, *, wai
         cloudwatch: Of boto3, for CloudWatch.
         instance: The instance's identifier.
         waiting: Deadline and pace.
+
+    Returns:
+        The room; `missing` says why it could not be told, such as that the account may not ask CloudWatch.
 
     Raises:
         CloudError, CloudUnavailableError: AWS did not say.
@@ -69,16 +54,28 @@ def read_rds_space(rds: RdsApi, cloudwatch: CloudWatchApi, instance: str, *, wai
     try:
         answer = patiently(cloudwatch.get_metric_statistics, arguments, waiting=waiting, until=until)
     except CLOUD_ERRORS as exc:
-        raise translated(exc, f"read the free space of {source.identifier}") from exc
+        failed = translated(exc, f"read the free space of {source.identifier}")
+        if code_of(exc) not in _FORBIDDEN:
+            raise failed from exc
+        return _space(source, missing=f"{failed.message}; {failed.hint}")
     newest = max(answer.get("Datapoints", ()), key=lambda point: point["Timestamp"], default=None)
+    if newest is None:
+        return _space(
+            source,
+            missing=f"CloudWatch has no FreeStorageSpace of {source.identifier} in the last {_LOOK_BACK}: the instance"
+            " is new, stopped, or in another Region; run the same again in some minutes",
+        )
+    return _space(source, free_bytes=int(newest["Minimum"]), measured_at=newest["Timestamp"])
+
+
+def _space(
+    source: InstanceFacts, *, free_bytes: int | None = None, measured_at: datetime | None = None, missing: str = ""
+) -> RdsSpace:
     largest = source.max_allocated_bytes or source.allocated_bytes
     return RdsSpace(
-        free_bytes=int(newest["Minimum"]) if newest else None,
-        measured_at=newest["Timestamp"] if newest else None,
+        free_bytes=free_bytes,
+        measured_at=measured_at,
         allocated_bytes=source.allocated_bytes,
         growth_bytes=max(largest - source.allocated_bytes, 0),
-        missing=""
-        if newest
-        else f"CloudWatch has no FreeStorageSpace of {source.identifier} in the last {_LOOK_BACK}: the instance is new,"
-        " stopped, or in another Region; run the same again in some minutes",
+        missing=missing,
     )

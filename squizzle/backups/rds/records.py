@@ -49,6 +49,7 @@ class InstanceFacts:
         max_allocated_bytes: How far RDS lets the storage grow by itself; None when it does not.
         latest_restorable_at: Recovery to a point in time reaches up to here; None without automated backups.
         settings: The whole answer as JSON, without passwords: what a restore is to be compared with.
+        endpoint: The host's name; empty while it is being made.
     """
 
     identifier: str
@@ -61,6 +62,7 @@ class InstanceFacts:
     max_allocated_bytes: int | None
     latest_restorable_at: datetime | None
     settings: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +162,7 @@ class RdsSnapshot:
         return max(self.finished_at - self.started_at, timedelta(0))
 
     def details(self) -> Mapping[str, str]:
-        """What a manifest says of this kind alone (`Backup.details`)."""
+        """What a manifest says of this kind alone (`Backup.details`); the settings are a file of the backup."""
         restorable = self.latest_restorable_at
         return {
             "snapshot": self.identifier,
@@ -172,7 +174,6 @@ class RdsSnapshot:
             "allocated_bytes": str(self.size_bytes),
             "kms_key_id": self.kms_key_id,
             "latest_restorable_at": restorable.isoformat() if restorable else "",
-            "settings": self.settings,
         }
 
 
@@ -182,3 +183,23 @@ class SnapshotQuota:
 
     used: int
     allowed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RdsSpace:
+    """The room of an instance.
+
+    Attributes:
+        free_bytes: At the newest measurement, the least of its minute; None when there is none. Never 0 for unknown.
+        measured_at: When; None when there is none.
+        allocated_bytes: Size of the storage.
+        growth_bytes: How far RDS lets it grow by itself (`MaxAllocatedStorage`). It grows in steps hours apart, so this
+            is no room for something that fills the disk quickly. 0 when it does not grow.
+        missing: Why there is no measurement, and what to do; empty when there is one.
+    """
+
+    free_bytes: int | None
+    measured_at: datetime | None
+    allocated_bytes: int
+    growth_bytes: int
+    missing: str = ""

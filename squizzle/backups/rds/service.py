@@ -142,13 +142,13 @@ class RdsService:
     def instance(self, identifier: str) -> InstanceFacts:
         """Describe an instance."""
         doing = f"describe the instance {identifier}"
-        answer = self._ask(doing, self._client.describe_db_instances, DBInstanceIdentifier=identifier)
-        return _instance(answer["DBInstances"][0])
+        answer = self.ask(doing, self._client.describe_db_instances, DBInstanceIdentifier=identifier)
+        return instance_facts(answer["DBInstances"][0])
 
     def snapshot(self, identifier: str) -> SnapshotFacts | None:
         """Describe a snapshot; None when there is none of that name."""
         try:
-            answer = self._call(self._client.describe_db_snapshots, DBSnapshotIdentifier=identifier)
+            answer = self.call(self._client.describe_db_snapshots, DBSnapshotIdentifier=identifier)
         except CLOUD_ERRORS as exc:
             if code_of(exc) == "DBSnapshotNotFound":
                 return None
@@ -161,7 +161,7 @@ class RdsService:
         arguments = {"SnapshotType": "manual", **({"DBInstanceIdentifier": instance} if instance else {})}
         marker: dict[str, str] = {}
         while True:
-            answer = self._ask("list the snapshots", self._client.describe_db_snapshots, **arguments, **marker)
+            answer = self.ask("list the snapshots", self._client.describe_db_snapshots, **arguments, **marker)
             yield from map(_snapshot, answer.get("DBSnapshots", ()))
             if not answer.get("Marker"):
                 return
@@ -170,7 +170,7 @@ class RdsService:
     def create(self, identifier: str, instance: str, tags: Mapping[str, str]) -> Answer:
         """Ask for a snapshot. Safe to repeat: RDS refuses a second one of the same name."""
         try:
-            self._call(
+            self.call(
                 self._client.create_db_snapshot,
                 DBSnapshotIdentifier=identifier,
                 DBInstanceIdentifier=instance,
@@ -186,7 +186,7 @@ class RdsService:
     def delete(self, identifier: str) -> None:
         """Delete a manual snapshot; one that is gone already is fine, the reply to the first try may have been lost."""
         try:
-            self._call(self._client.delete_db_snapshot, DBSnapshotIdentifier=identifier)
+            self.call(self._client.delete_db_snapshot, DBSnapshotIdentifier=identifier)
         except CLOUD_ERRORS as exc:
             if code_of(exc) != "DBSnapshotNotFound":
                 raise translated(exc, f"delete the snapshot {identifier}", outcome=self.outcome) from exc
@@ -194,7 +194,7 @@ class RdsService:
     def quota(self) -> SnapshotQuota | None:
         """How many manual snapshots there may be; None when the account may not ask."""
         try:
-            answer = self._call(self._client.describe_account_attributes)
+            answer = self.call(self._client.describe_account_attributes)
         except CLOUD_ERRORS:  # it only explains another failure
             return None
         for one in answer.get("AccountQuotas", ()):
@@ -202,18 +202,21 @@ class RdsService:
                 return SnapshotQuota(used=int(one["Used"]), allowed=int(one["Max"]))
         return None
 
-    def _ask(self, doing: str, call: Callable[..., Mapping[str, Any]], **arguments: Any) -> Mapping[str, Any]:
+    def ask(self, doing: str, call: Callable[..., Mapping[str, Any]], **arguments: Any) -> Mapping[str, Any]:
+        """Call boto3 patiently; its errors come in our words, `doing` completes "could not …"."""
         try:
-            return self._call(call, **arguments)
+            return self.call(call, **arguments)
         except CLOUD_ERRORS as exc:
             raise translated(exc, doing, outcome=self.outcome) from exc
 
-    def _call(self, call: Callable[..., Mapping[str, Any]], **arguments: Any) -> Mapping[str, Any]:
+    def call(self, call: Callable[..., Mapping[str, Any]], **arguments: Any) -> Mapping[str, Any]:
+        """Call boto3 patiently; its errors come as they are."""
         until = self._began + self._waiting.deadline.total_seconds()
         return patiently(call, arguments, waiting=self._waiting, until=until)
 
 
-def _instance(one: Mapping[str, Any]) -> InstanceFacts:
+def instance_facts(one: Mapping[str, Any]) -> InstanceFacts:
+    """What boto3 says about an instance, as a record."""
     largest = one.get("MaxAllocatedStorage")
     return InstanceFacts(
         identifier=one["DBInstanceIdentifier"],
@@ -226,6 +229,7 @@ def _instance(one: Mapping[str, Any]) -> InstanceFacts:
         max_allocated_bytes=int(largest) * _GIB if largest else None,
         latest_restorable_at=one.get("LatestRestorableTime"),
         settings=json.dumps(_without_secrets(one), sort_keys=True, default=_text),
+        endpoint=one.get("Endpoint", {}).get("Address", ""),
     )
 
 

@@ -50,7 +50,7 @@ def take_rds_snapshot(
     """
     service = RdsService(client, waiting)
     source = service.instance(instance)
-    _refuse_others(source)
+    refuse_others(source)
     taking = _Taking(service, source, purpose, on_progress)
     is_adopted = taking.ask()
     done = taking.wait()
@@ -73,7 +73,12 @@ def take_rds_snapshot(
     )
 
 
-def _refuse_others(source: InstanceFacts) -> None:
+def refuse_others(source: InstanceFacts) -> None:
+    """Refuse an instance that Squizzle takes no snapshots of.
+
+    Raises:
+        InvalidInputError: A member of a cluster, or another engine than PostgreSQL.
+    """
     if source.cluster or source.engine.startswith("aurora"):
         raise InvalidInputError(
             f"{source.identifier} is a member of the cluster {source.cluster or '(unnamed)'};"

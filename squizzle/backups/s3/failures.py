@@ -98,7 +98,7 @@ def _explain(exc: ClientError | BotoCoreError) -> tuple[str, str]:
     if isinstance(exc, (CredentialRetrievalError, TokenRetrievalError)):
         return "the credentials cannot be had", _LOG_IN
     if isinstance(exc, NoRegionError):
-        return "no region is named", "name it: region=…, or set AWS_REGION"
+        return "no region is named", "name it: region=…, or set AWS_DEFAULT_REGION"
     if isinstance(exc, (BotoConnectionError, HTTPClientError)):
         return f"the service cannot be reached ({type(exc).__name__})", f"check network and endpoint, then {_AGAIN}"
     return f"boto3 failed ({type(exc).__name__})", _AGAIN

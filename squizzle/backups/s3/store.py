@@ -195,7 +195,7 @@ class S3Store:
     def remove_leftovers(self) -> tuple[str, ...]:
         """Remove what killed runs left: marks that nobody renewed for a lease, and local copies.
 
-        What a run on this machine was publishing when it was killed is published first: it was whole (docs/adr/0019).
+        What a run on this machine was publishing when it was killed is published first: it was whole (docs/adr/0021).
         """
         given_up: list[str] = []
         gone = [*sweep_work_folders(lambda work: self._finish(work, given_up)), *given_up]

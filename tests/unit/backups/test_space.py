@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.rds.records import RdsSpace
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.space import (
     MARGIN,
     RESERVE_BYTES,
     SpaceNeed,
     estimate_need,
+    refuse_without_rds_room,
     refuse_without_room,
+    restore_need,
     size_words,
     space_watch,
 )
@@ -119,3 +123,28 @@ def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:
 )
 def test_a_small_size_is_not_told_as_nothing(size: int, words: str) -> None:
     assert size_words(size) == words
+
+
+def rds_space(free: int | None, *, growth: int = 0, missing: str = "") -> RdsSpace:
+    at = None if free is None else datetime(2026, 3, 1, tzinfo=UTC)
+    return RdsSpace(free_bytes=free, measured_at=at, allocated_bytes=1, growth_bytes=growth, missing=missing)
+
+
+def test_a_restore_to_rds_needs_a_fifth_more_than_tables_and_indexes(backup: Backup) -> None:
+    wanted = restore_need(replace(backup, kind=BackupKind.FULL, details={SIZE_DETAIL: "10000000"}))
+    assert wanted is not None
+    assert wanted.need_bytes == 15_000_000
+
+    assert "18.0 MB are needed" in refuse_without_rds_room(rds_space(18_000_000), wanted, "shop")
+    with pytest.raises(
+        InvalidInputError, match=r"about 15\.0 MB .* more 18\.0 MB, but 18\.0 MB are free .* steps hours apart"
+    ):
+        refuse_without_rds_room(rds_space(17_999_999, growth=10**12), wanted, "shop")
+
+
+def test_room_on_rds_that_nobody_could_tell_is_said_and_not_refused(backup: Backup) -> None:
+    unknown = rds_space(None, missing="the account may not do that")
+    said = refuse_without_rds_room(unknown, need(10**15), "shop")
+    assert said == "could not tell whether there is room on shop: the account may not do that"
+    assert restore_need(replace(backup, kind=BackupKind.FULL, details={})) is None
+    assert "does not say how big" in refuse_without_rds_room(rds_space(1), None, "shop")

@@ -11,8 +11,9 @@ from squizzle.backups.records import Backup
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import NOT_COVERED, Comparison, DatabaseDigest, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.decide import Decision, Way
-from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, Evidence, Step, StepState
+from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict
+from squizzle.recovery.evidence import Evidence, Step, StepState
+from squizzle.recovery.ways import Way, WayBack
 from squizzle.reports.drill import drill_json, drill_markdown, table_artifact
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -36,7 +37,7 @@ def report(backup: Backup, equal_comparison: Comparison) -> DrillReport:
             failed=(),
             comparison=replace(equal_comparison, tables=(lost,)),
         ),
-        decisions=(Decision(way=Way.RESTORE_BESIDE, reason="no down script can be run"),),
+        decisions=(WayBack(way=Way.RESTORE_BESIDE, name="b", possible=True, why="no down script can be run"),),
         copy=equal_comparison,
         final=equal_comparison,
         changed_properties=(),

@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from squizzle.recovery.drill import Step, StepState
+from squizzle.recovery.evidence import Step, StepState
 from squizzle.reports.terminal import StepView, print_markdown
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

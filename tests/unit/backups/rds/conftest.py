@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from squizzle.backups.rds.client import RdsAccess, RdsClients, open_rds
+from squizzle.backups.rds.access import RdsAccess
+from squizzle.backups.rds.client import RdsClients, open_rds
 from tests.support.rds_service import Instance, RdsFake, rds_service
 
 

@@ -97,3 +97,13 @@ def test_a_busy_cloudwatch_is_asked_again_and_not_for_ever(fake: RdsFake, client
     fake.faults["GetMetricStatistics"] = [Fault("ThrottlingException")] * 99
     with pytest.raises(CloudUnavailableError, match="free space of shop"):
         read_rds_space(clients.rds, clients.cloudwatch, "shop", waiting=waiting(fake))
+
+
+def test_who_may_not_see_the_free_space_is_told_so_and_not_stopped(fake: RdsFake, clients: RdsClients) -> None:
+    fake.faults["GetMetricStatistics"] = [Fault("AccessDenied", 403)]
+
+    space = read_rds_space(clients.rds, clients.cloudwatch, "shop", waiting=waiting(fake))
+
+    assert (space.free_bytes, space.allocated_bytes) == (None, 20 * GIB)
+    assert "the account may not do that" in space.missing
+    assert "docs/rds.md" in space.missing

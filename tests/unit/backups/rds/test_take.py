@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squizzle.backups.rds.client import RdsAccess, open_rds
+from squizzle.backups.rds.access import RdsAccess
+from squizzle.backups.rds.client import open_rds
 from squizzle.backups.rds.naming import snapshot_identifier, snapshot_tags
 from squizzle.backups.rds.records import RdsSnapshot, SnapshotProgress, SnapshotPurpose
 from squizzle.backups.rds.service import Waiting
@@ -172,6 +173,16 @@ def test_an_instance_that_is_busy_is_waited_for(fake: RdsFake, take: Take) -> No
 
     assert take().identifier == NAME
     assert fake.count("CreateDBSnapshot") == 2
+
+
+def test_an_instance_that_takes_over_the_name_meanwhile_is_not_saved(fake: RdsFake, take: Take) -> None:
+    fake.instances["shop"].status, fake.instances["shop"].ready_at = "modifying", 100.0
+    fake.clock.at[50] = lambda: fake.instances.update(shop=Instance(identifier="shop", resource_id="db-OTHER"))
+
+    with pytest.raises(RefusedError, match=r"went to another instance meanwhile \(db-SHOP became db-OTHER\)"):
+        take()
+
+    assert fake.count("CreateDBSnapshot") == 0
 
 
 def test_an_instance_that_stays_busy_ends_the_wait(fake: RdsFake, take: Take) -> None:

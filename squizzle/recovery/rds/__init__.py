@@ -1,0 +1,1 @@
+"""Getting an instance of Amazon RDS back: a new one beside, with every setting of the old one; then the names swap."""

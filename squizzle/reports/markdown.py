@@ -1,0 +1,70 @@
+"""Pieces that every report is made of, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.evidence import Step, StepState
+
+# A report is read by a person; past this many lines a list is counted, not shown.
+_MOST_LINES = 40
+_STATES = {StepState.DONE: "done", StepState.FAILED: "FAILED", StepState.RUNNING: "not finished"}
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list; the end of a long one is only counted."""
+    shown = [f"- {line}" for line in lines[:_MOST_LINES]]
+    if len(lines) > _MOST_LINES:
+        shown.append(f"- … and {len(lines) - _MOST_LINES} more")
+    return "\n".join(shown)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; a cell keeps to its line whatever it holds."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def seconds(duration: timedelta | None) -> str:
+    """How long something took."""
+    return "not measured" if duration is None else f"{duration.total_seconds():.2f} s"
+
+
+def number(value: int | None) -> str:
+    """How many; of a table that is missing, that it is."""
+    return "not there" if value is None else f"{value:,}"
+
+
+def timeline(steps: Sequence[Step]) -> str:
+    """What was done, in order."""
+    rows = [
+        (f"{step.started_at:%H:%M:%S}", step.title, _STATES[step.state], seconds(step.duration), step.detail)
+        for step in steps
+    ]
+    return table(("at (UTC)", "step", "", "took", "result"), rows)
+
+
+def compared(comparison: Comparison, saved: DatabaseDigest) -> Iterator[str]:
+    """A comparison with what was saved, table by table, and every difference."""
+    digests = {one.table: one.digest for one in saved.tables}
+    yield f"Schema: **{comparison.schema.value}**."
+    yield table(
+        ("table", "rows saved", "rows found", "fingerprint saved", "equal"),
+        [
+            (
+                f"`{one.table}`",
+                number(one.expected_rows),
+                number(one.found_rows),
+                f"`{digests.get(one.table, '')}`",
+                "yes" if one.equal else "**NO**",
+            )
+            for one in comparison.tables
+        ],
+    )
+    yield bullets(comparison.sentences())

@@ -1,0 +1,161 @@
+"""The report of a recovery: what was damaged, which ways back there were, what was done, and what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from squizzle.durations import words
+from squizzle.proof.records import NOT_COVERED
+from squizzle.recovery.assess import Assessment
+from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
+from squizzle.recovery.salvage.records import Salvage
+from squizzle.recovery.ways import RecoveryPlan, WayBack
+from squizzle.reports.markdown import bullets, compared, seconds, table, timeline
+
+_OUTCOMES = {
+    RecoveryOutcome.NOTHING_TO_DO: "nothing to do",
+    RecoveryOutcome.PLANNED: "planned, nothing was changed",
+    RecoveryOutcome.RECOVERED: "RECOVERED",
+    RecoveryOutcome.FAILED: "FAILED",
+    RecoveryOutcome.COULD_NOT_VERIFY: "COULD NOT VERIFY",
+}
+
+
+def damage_json(assessment: Assessment | None) -> list[str]:
+    """What is damaged, as the command's contract promises it."""
+    return [] if assessment is None else list(assessment.damage)
+
+
+def ways_json(plan: RecoveryPlan | None) -> list[dict[str, object]]:
+    """The ways back in their order, as the command's contract promises them."""
+    return [
+        {
+            "name": way.way.value,
+            "uses": way.name,
+            "possible": way.possible,
+            "why": way.why,
+            "rto_ms": None if way.rto is None else round(way.rto.total_seconds() * 1000),
+            "rpo_ms": round(way.rpo.total_seconds() * 1000),
+            "proven_at": way.proven_at.isoformat() if way.proven_at else None,
+            "measured_by": way.measured_by,
+        }
+        for way in (plan.ways if plan else ())
+    ]
+
+
+def recovery_json(report: RecoveryReport) -> dict[str, object]:
+    """The whole recovery as the command's contract promises it."""
+    evidence = report.evidence
+    return {
+        "damage": damage_json(evidence.assessment),
+        "disasters": [one.value for one in evidence.assessment.disasters] if evidence.assessment else [],
+        "ways": ways_json(evidence.plan),
+        "chosen": evidence.decisions[-1].way.value if evidence.decisions else None,
+        "result": report.outcome.value,
+        "reasons": list(report.reasons),
+        "fenced": report.fenced,
+        "kept_as": evidence.kept_as or None,
+        "rto_ms": None if evidence.rto is None else round(evidence.rto.total_seconds() * 1000),
+        "rows_at_risk": evidence.salvage.rows_at_risk if evidence.salvage else None,
+    }
+
+
+def recovery_markdown(report: RecoveryReport) -> str:
+    """The whole report as Markdown; no row data and no secrets."""
+    evidence = report.evidence
+    parts = [
+        f"# Recovery of {report.database} in {report.environment}: {_OUTCOMES[report.outcome]}",
+        bullets(report.reasons),
+        "**Clients are kept out of the database.** `squizzle unfence` lets them in." if report.fenced else "",
+        _costs(report),
+        *_damage(evidence.assessment),
+        *_ways(evidence.plan),
+        "## What did not work\n\n" + bullets(evidence.failed) if evidence.failed else "",
+        "## What was done",
+        timeline(report.steps),
+        *_kept(report),
+    ]
+    final = evidence.final or evidence.copy
+    if final is not None and evidence.backup is not None:
+        parts += [f"## Compared with backup {evidence.backup.id}, table by table"]
+        parts += [*compared(final, evidence.backup.fingerprint), "## What was not compared", bullets(NOT_COVERED)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _costs(report: RecoveryReport) -> str:
+    evidence = report.evidence
+    if report.outcome is not RecoveryOutcome.RECOVERED:
+        return ""
+    way = evidence.decisions[-1]
+    rows = [
+        ("Way back", f"{way.way.value}: {way.name}"),
+        ("Time to recover (RTO)", f"{seconds(evidence.rto)}, from the fence to letting clients in again"),
+        ("Data at risk (RPO)", f"what was written in {words(way.rpo)}" if way.loses_data else "none"),
+    ]
+    return table(("", ""), rows)
+
+
+def _damage(assessment: Assessment | None) -> Iterator[str]:
+    if assessment is None:
+        return
+    yield f"## What is damaged, against backup {assessment.since}"
+    looks_like = ", ".join(one.value.replace("_", " ") for one in assessment.disasters)
+    yield f"It looks like: **{looks_like}**." if looks_like else "It looks like no disaster that we know."
+    yield bullets(assessment.damage) or "Nothing that the backup has is missing."
+    yield bullets(
+        (
+            *(f"applied since: {version}" for version in assessment.applied_since),
+            *(f"failed: {row.version} ({row.direction.value}): {row.error}" for row in assessment.failed),
+            *(f"not ended: {row.version} ({row.direction.value})" for row in assessment.running),
+            *(f"not in the migrations folder: {version}" for version in assessment.foreign),
+            *(f"other rows than in the backup, no fewer: {name}" for name in assessment.changed_tables),
+            assessment.activity.sentence,
+        )
+    )
+
+
+def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
+    if plan is None:
+        return
+    yield "## The ways back, the best first"
+    yield table(("way", "with", "possible", "takes", "loses", "last proven", "why"), [_way(one) for one in plan.ways])
+    if plan.approval:
+        yield f"**A person must agree**: {plan.approval}."
+
+
+def _way(way: WayBack) -> tuple[str, ...]:
+    return (
+        way.way.value.replace("_", " "),
+        f"`{way.name}`" if way.name else "",
+        "yes" if way.possible else "no",
+        ("not measured" if way.rto is None else words(way.rto)) if way.possible else "",
+        (f"what was written in {words(way.rpo)}" if way.loses_data else "nothing") if way.possible else "",
+        (f"{way.proven_at:%Y-%m-%d %H:%M} UTC" if way.proven_at else "never") if way.possible else "",
+        way.why,
+    )
+
+
+def _kept(report: RecoveryReport) -> Iterator[str]:
+    evidence = report.evidence
+    if evidence.kept_as:
+        yield "## What is kept"
+        yield f"The damaged database is `{evidence.kept_as}`; nobody gets in, and nothing of it was dropped."
+    if evidence.sequences:
+        yield bullets([f"{one.sequence} goes on after {one.after}" for one in evidence.sequences])
+    if evidence.salvage is not None:
+        yield from _salvage(evidence.salvage)
+
+
+def _salvage(found: Salvage) -> Iterator[str]:
+    yield "## Rows that only the damaged database has"
+    if not found.tables:
+        yield "There are none: nothing was lost."
+        return
+    yield table(
+        ("table", "added", "changed", "gone", "kept", "note"),
+        [
+            (f"`{one.table}`", f"{one.added:,}", f"{one.changed:,}", f"{one.gone:,}", f"{one.kept:,}", one.note)
+            for one in found.tables
+        ],
+    )
+    yield f"Next: `squizzle salvage merge {found.id} --dry-run`. Added rows can go back in; gone ones are back already."

@@ -1,0 +1,241 @@
+"""The recovery flow: it says success only after it has compared, goes on when a way fails, and never lies at the end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from blocks import BackupFolder, PostgresDatabase
+from flows.back_up import back_up
+from flows.recover import recover
+from squizzle.errors import LockTimeoutError
+from squizzle.migrations.layouts import read_migrations
+from squizzle.migrations.operations import apply_versions
+from squizzle.postgres.access import ServerAccess, connect
+from squizzle.postgres.identity import ExpectedIdentity, Target
+from squizzle.recovery.assess import Disaster
+from squizzle.recovery.disasters import flip_byte
+from squizzle.recovery.fence import control_session, is_fenced, session_through_fence, unfence
+from squizzle.recovery.prepared_copy import make_copy
+from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
+from squizzle.recovery.salvage.merging import merge_rows
+from squizzle.recovery.single_flight import recovering_alone
+from squizzle.recovery.ways import Way
+from tasks.steps import now
+from tests.support.names import databases
+from tests.support.scratch import drop_databases
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+DROPS = "DELETE FROM account WHERE id <= 400"
+BRINGS_BACK = "INSERT INTO account (id, owner) SELECT n, 'o' || n FROM generate_series(1, 400) AS n"
+
+
+@pytest.fixture
+def shop(access: ServerAccess) -> Iterator[str]:
+    """Two tables with rows."""
+    name = f"shop_{secrets.token_hex(3)}"
+    with connect(access, "postgres", purpose="test") as control:
+        control.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        with connect(access, name, purpose="test") as session:
+            session.execute("CREATE TABLE account (id serial PRIMARY KEY, owner text)")
+            session.execute("INSERT INTO account (owner) SELECT 'o' || n FROM generate_series(1, 1000) AS n")
+        yield name
+        drop_databases(control, name)
+
+
+@pytest.fixture
+def database(server_block: PostgresDatabase, shop: str) -> PostgresDatabase:
+    name = f"shop-{secrets.token_hex(3)}"
+    server_block.model_copy(update={"database": shop}).save(name)
+    return PostgresDatabase.load(name)
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """A folder whose one migration is applied after the backup; tests write its scripts."""
+    folder = tmp_path / "migrations" / "0001_change"
+    folder.mkdir(parents=True)
+    return folder.parent
+
+
+def apply_disaster(access: ServerAccess, shop: str, folder: Path, *, up: str, down: str | None) -> None:
+    place = folder / "0001_change"
+    (place / "up.sql").write_text(up)
+    if down is not None:
+        (place / "down.sql").write_text(down)
+    target = Target(database=shop, expected=ExpectedIdentity(environment="testing"))
+    with connect(access, shop, purpose="test") as session:
+        apply_versions(session, target, read_migrations(folder))
+
+
+def rows(access: ServerAccess, name: str) -> tuple[int, int | None]:
+    with session_through_fence(access, name, purpose="test") as session:
+        found = session.execute("SELECT count(*), max(id) FROM account").fetchone()
+    assert found is not None
+    return found[0], found[1]
+
+
+def report_of(state: object) -> RecoveryReport:
+    report = state.result(raise_on_failure=False)  # type: ignore[attr-defined]
+    assert isinstance(report, RecoveryReport), report
+    return report
+
+
+def test_down_scripts_are_tried_first_and_a_restore_follows_when_they_do_not_bring_the_rows_back(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, migrations: Path, reports_folder: Path
+) -> None:
+    shop = database.database
+    backup = back_up(database=database, store=store_block)
+    with connect(access, shop, purpose="test") as session:
+        session.execute("INSERT INTO account (owner) VALUES ('after the backup'), ('and another')")
+    apply_disaster(access, shop, migrations, up=DROPS, down="SELECT 1")
+
+    state = recover(
+        database=database, store=store_block, migrations=str(migrations), may_lose_data=True, return_state=True
+    )
+
+    assert state.is_completed(), state.message
+    report = report_of(state)
+    evidence = report.evidence
+    assert report.outcome is RecoveryOutcome.RECOVERED
+    assert [one.way for one in evidence.decisions] == [Way.ROLL_BACK, Way.RESTORE_BESIDE]
+    assert "did not bring the data back" in evidence.failed[0]
+    assert evidence.assessment is not None
+    assert evidence.assessment.disasters == (Disaster.DATA_LOSS,)
+    assert not report.fenced
+    assert rows(access, shop) == (1000, 1000)
+    assert rows(access, evidence.kept_as) == (602, 1002)
+    # Numbers that were given out are not given out again, and the rows behind them can come back.
+    assert evidence.salvage is not None
+    assert evidence.salvage.rows_at_risk == 2
+    with connect(access, shop, purpose="test") as session:
+        assert session.execute("SELECT nextval('account_id_seq')").fetchone() == (1003,)
+        assert merge_rows(session, None).conflicts == ()
+    assert rows(access, shop) == (1002, 1002)
+    text = next(reports_folder.glob("recovery-*.md")).read_text()
+    assert f"by restore_beside: every table has the rows of backup {backup.id}" in text
+    assert "| restore beside |" in text
+    assert "2 rows are only in the damaged database" in text
+
+
+def test_a_down_script_that_brings_everything_back_loses_nothing(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, migrations: Path
+) -> None:
+    shop = database.database
+    back_up(database=database, store=store_block)
+    with connect(access, shop, purpose="test") as session:
+        session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
+    apply_disaster(access, shop, migrations, up=DROPS, down=BRINGS_BACK)
+
+    report = report_of(recover(database=database, store=store_block, migrations=str(migrations), return_state=True))
+
+    assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
+    assert report.evidence.decisions[-1].way is Way.ROLL_BACK
+    assert (report.evidence.kept_as, report.fenced) == ("", False)
+    assert rows(access, shop) == (1001, 1001)
+
+
+def test_a_prepared_copy_is_swapped_in_before_a_backup_is_restored(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    shop = database.database
+    back_up(database=database, store=store_block)
+    copy = make_copy(access, shop, now=now()).copy
+    with connect(access, shop, purpose="test") as session:
+        session.execute("TRUNCATE account")
+
+    report = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
+
+    assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
+    assert report.evidence.decisions[-1].way is Way.SWAP
+    assert rows(access, shop) == (1000, 1000)
+    with control_session(access, purpose="test") as control:
+        assert copy.name not in databases(control, shop)
+    assert report.evidence.changed_properties == ()
+
+
+def test_what_would_lose_data_waits_for_a_yes_and_keeps_clients_out(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    shop = database.database
+    back_up(database=database, store=store_block)
+    with connect(access, shop, purpose="test") as session:
+        session.execute("TRUNCATE account")
+
+    planned = report_of(recover(database=database, store=store_block, dry_run=True, return_state=True))
+    assert planned.outcome is RecoveryOutcome.PLANNED
+    assert any("restore_beside loses what was written" in one for one in planned.reasons)
+    with control_session(access, purpose="test") as control:
+        assert not is_fenced(control, shop)
+
+    state = recover(database=database, store=store_block, return_state=True)
+
+    assert state.is_failed()
+    report = report_of(state)
+    assert report.outcome is RecoveryOutcome.FAILED
+    assert "nobody said that it may" in report.reasons[0]
+    assert report.fenced
+    with control_session(access, purpose="test") as control:
+        assert is_fenced(control, shop)
+        assert databases(control, shop) == {shop}
+    again = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
+    assert again.outcome is RecoveryOutcome.RECOVERED
+    assert not again.fenced
+
+
+def test_with_only_a_broken_backup_nothing_is_exchanged_and_clients_stay_out(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    shop = database.database
+    backup = back_up(database=database, store=store_block)
+    flip_byte(store_block.open().path_of(backup) / "dump")
+    with connect(access, shop, purpose="test") as session:
+        session.execute("TRUNCATE account")
+
+    report = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
+
+    assert report.outcome is RecoveryOutcome.FAILED
+    assert "no way back is left" in report.reasons[0]
+    assert any("dump/" in one for one in report.reasons)
+    assert report.fenced
+    with control_session(access, purpose="test") as control:
+        assert databases(control, shop) == {shop}
+        unfence(control, shop)
+
+
+def test_a_good_database_is_let_alone_and_let_in_again(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    back_up(database=database, store=store_block)
+    with connect(access, database.database, purpose="test") as session:
+        session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
+
+    state = recover(database=database, store=store_block, may_lose_data=True, return_state=True)
+
+    assert state.is_completed()
+    assert report_of(state).outcome is RecoveryOutcome.NOTHING_TO_DO
+    assert rows(access, database.database) == (1001, 1001)
+    with control_session(access, purpose="test") as control:
+        assert not is_fenced(control, database.database)
+
+
+def test_two_recoveries_of_one_database_exclude_each_other_and_a_dead_ones_leftover_goes(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    shop = database.database
+    back_up(database=database, store=store_block)
+    with control_session(access, purpose="test") as control:
+        left = f"{shop}__r_20200101t000000"
+        control.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(left)))
+        control.execute(sql.SQL("COMMENT ON DATABASE {} IS 'squizzle: being restored'").format(sql.Identifier(left)))
+        with recovering_alone(access, shop) as dropped:
+            assert dropped == (left,)
+            state = recover(database=database, store=store_block, return_state=True)
+            error = state.result(raise_on_failure=False)
+            assert isinstance(error, LockTimeoutError)
+            assert not is_fenced(control, shop)
