@@ -32,6 +32,7 @@ _VERBS = {
     "generate-rollback": "squizzle.cli.reverse",
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",
+    "locks": "squizzle.cli.locks",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
     "restore-point": "squizzle.cli.restore_point",
