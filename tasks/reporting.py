@@ -20,11 +20,13 @@ from prefect.artifacts import (
 from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
+from squizzle.health.release import Release
 from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
+from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
 from tasks.steps import step
 
@@ -114,6 +116,13 @@ def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
     summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
     create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
+
+
+@step("Write the report of the locks", timeout=timedelta(minutes=5))
+def publish_release(done: Release) -> None:
+    """Publish who waited for whom, and what was done about it, as an artifact."""
+    key = f"locks-{artifact_key(done.before.database)}"
+    create_markdown_artifact(release_markdown(done), key=key, description=summary(done.after or done.before))
 
 
 def artifact_key(name: str) -> str:

@@ -9,6 +9,7 @@ from squizzle.health.lock_tree import TreeRow, lock_tree
 from squizzle.health.records import LockPicture, query_words
 from squizzle.health.release import Release
 from squizzle.health.release_plan import Ending, Method, ReleasePlan
+from squizzle.postgres.decisions import Question
 
 # More than a person reads; the JSON has them all.
 _MOST_ROWS = 60
@@ -72,6 +73,18 @@ def release_markdown(done: Release) -> str:
             _fenced(tree_lines(done.after)),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def release_question(planned: Release) -> Question:
+    """What somebody has to approve before anybody is ended."""
+    before, plan = planned.before, planned.plan
+    parts = [summary(before), _fenced(tree_lines(before)), plan_markdown(plan, before.at)]
+    return Question(
+        gate="release-locks",
+        title=f"End {len(plan.endings)} sessions in {before.database}",
+        plan="\n\n".join(part for part in parts if part),
+        facts=plan.key(before.database),
+    )
 
 
 def plan_markdown(plan: ReleasePlan, now: datetime) -> str:
