@@ -35,6 +35,7 @@ _VERBS = {
     "locks": "squizzle.cli.locks",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
+    "queries": "squizzle.cli.queries",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
     "salvage": "squizzle.cli.salvage",

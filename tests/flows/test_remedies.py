@@ -1,4 +1,4 @@
-"""The flow that releases locks: nothing without a yes, then exactly what was approved."""
+"""The flows of the remedies: nothing without a yes, then exactly what was approved."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from blocks import PostgresDatabase
 from flows.release_locks import release_locks
+from flows.relieve_load import relieve_load
 from squizzle.errors import RefusedError
 from squizzle.health.ending import EndState
 from squizzle.health.release import Release
+from squizzle.health.relief import Relief
 from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
 from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.support.processes import wait_until
@@ -79,3 +81,31 @@ def test_nobody_is_ended_before_a_person_approved_that_plan(
     assert f"End 1 sessions in {new_database}" in str(found["approval-release-locks"].data)
     password = database.password.get_secret_value()
     assert all(password not in str(one.data) for one in found.values())
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_the_worst_table_is_cleaned_after_a_yes_and_not_in_a_dry_run(
+    database: PostgresDatabase, new_database: str, access: ServerAccess
+) -> None:
+    with connect(access, new_database, purpose="test") as owner:
+        owner.execute("CREATE TABLE worn (n int) WITH (autovacuum_enabled = false)")
+        owner.execute("INSERT INTO worn SELECT generate_series(1, 2000)")
+        owner.execute("UPDATE worn SET n = 1")
+    key = f"load-{new_database.replace('_', '-')}"
+
+    dry = relieve_load(database=database, reset_statistics=True, return_state=True)
+    with somebody_answers(f"relieve {new_database}", {"decision": "approve", "approver": "anna", "comment": ""}):
+        done = relieve_load(database=database, dry_run=False, return_state=True)
+
+    assert dry.is_completed(), dry.message
+    planned = dry.result()
+    assert isinstance(planned, Relief)
+    assert planned.cleaned == ()
+    text = str(artifacts_of(dry.state_details.flow_run_id)[key].data)
+    assert "- `public.worn`: 2,000 dead rows, 50%" in text
+    assert "autovacuum forgets which tables have dead or changed rows" in text
+    assert done.is_completed(), done.message
+    relief = done.result()
+    assert isinstance(relief, Relief)
+    assert [(str(one.before), one.problem) for one in relief.cleaned] == [("public.worn", "")]
+    assert "Clean 1 tables in" in str(artifacts_of(done.state_details.flow_run_id)["approval-relieve-load"].data)

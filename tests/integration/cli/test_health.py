@@ -1,4 +1,4 @@
-"""`squizzle locks`: what it shows, and that it ends nobody unless it is told to."""
+"""`squizzle locks` and `squizzle queries`: what they show, and that nobody is ended unless they are told to."""
 
 from __future__ import annotations
 
@@ -83,3 +83,11 @@ def test_production_asks_before_anybody_is_ended(squizzle: Squizzle, holder: Con
 
     assert (done.code, "nobody was ended" in done.out) == (0, True)
     assert server_pid(holder)
+
+
+def test_queries_that_are_not_counted_cannot_be_compared_and_the_commands_are_told(squizzle: Squizzle) -> None:
+    done = squizzle("queries", "--save-baseline", "--json")
+
+    assert done.code == 10
+    assert "the extension pg_stat_statements is not in this database" in done.error["message"]
+    assert "ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements; restart" in done.error["hint"]
