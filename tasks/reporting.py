@@ -30,6 +30,7 @@ from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.relief import relief_markdown, relief_question
+from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -133,6 +134,14 @@ def publish_relief(done: Relief) -> None:
     key = f"load-{artifact_key(done.load.picture.database)}"
     title = relief_question(done.load, done.plan).title if not done.plan.is_empty else "Nothing has to be done"
     create_markdown_artifact(relief_markdown(done), key=key, description=title)
+
+
+@step("Write the report of the mishap", timeout=timedelta(minutes=5))
+def publish_mishap(report: MishapReport) -> None:
+    """Publish what was applied where, the way back, and what came of it, as an artifact."""
+    wrong, right = report.mishap.wrong.database, report.mishap.right.database
+    key = f"mishap-{artifact_key(wrong)}"
+    create_markdown_artifact(mishap_markdown(report), key=key, description=f"Applied to {wrong}, meant for {right}")
 
 
 def artifact_key(name: str) -> str:

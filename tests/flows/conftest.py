@@ -119,18 +119,28 @@ def paused(client: SyncPrefectClient, title: str) -> list[object]:
 
 
 @contextmanager
-def somebody_answers(name: str, *answers: dict[str, str]) -> Iterator[list[str]]:
-    """Resumes the run of that name with each answer until one is taken; yields what the server said to the others."""
+def somebody_answers(name: str, *answers: dict[str, str], again: dict[str, str] | None = None) -> Iterator[list[str]]:
+    """Resumes the run of that name with each answer until one is taken; yields what the server said to the others.
+
+    Args:
+        name: Of the run.
+        answers: What is answered, one after the other.
+        again: What is answered when it asks a second time.
+    """
     refusals: list[str] = []
 
-    def answer() -> None:
-        with get_client(sync_client=True) as client:
-            wait_until(lambda: bool(paused(client, name)), f"{name} pauses")
-            (run_id,) = paused(client, name)
-            for one in answers:
-                wait_until(lambda one=one: _taken(client, run_id, one, refusals), "the answer is heard")  # type: ignore[misc]
+    def answer(client: SyncPrefectClient, round_: tuple[dict[str, str], ...]) -> None:
+        wait_until(lambda: bool(paused(client, name)), f"{name} pauses")
+        (run_id,) = paused(client, name)
+        for one in round_:
+            wait_until(lambda: _taken(client, run_id, one, refusals), "the answer is heard")  # noqa: B023 - at once
 
-    thread = threading.Thread(target=answer)
+    def answer_all() -> None:
+        with get_client(sync_client=True) as client:
+            for round_ in (answers, (again,)) if again else (answers,):
+                answer(client, round_)
+
+    thread = threading.Thread(target=answer_all)
     thread.start()
     try:
         yield refusals

@@ -5,18 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from blocks import PostgresDatabase
 from flows.release_locks import release_locks
 from flows.relieve_load import relieve_load
+from flows.undo_wrong_environment import undo_wrong_environment
 from squizzle.errors import RefusedError
 from squizzle.health.ending import EndState
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.migrations.layouts import read_migrations
+from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
-from tests.flows.conftest import artifacts_of, somebody_answers
+from tests.flows.conftest import artifacts_of, block_of, somebody_answers
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -96,6 +100,8 @@ def test_the_worst_table_is_cleaned_after_a_yes_and_not_in_a_dry_run(
     dry = relieve_load(database=database, reset_statistics=True, return_state=True)
     with somebody_answers(f"relieve {new_database}", {"decision": "approve", "approver": "anna", "comment": ""}):
         done = relieve_load(database=database, dry_run=False, return_state=True)
+    with connect(access, new_database, purpose="test") as owner:
+        owner.execute("DROP TABLE worn")
 
     assert dry.is_completed(), dry.message
     planned = dry.result()
@@ -109,3 +115,45 @@ def test_the_worst_table_is_cleaned_after_a_yes_and_not_in_a_dry_run(
     assert isinstance(relief, Relief)
     assert [(str(one.before), one.problem) for one in relief.cleaned] == [("public.worn", "")]
     assert "Clean 1 tables in" in str(artifacts_of(done.state_details.flow_run_id)["approval-relieve-load"].data)
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_a_version_in_the_wrong_database_is_taken_back_and_applied_to_the_right_one_each_after_a_yes(
+    database: PostgresDatabase, server_block: PostgresDatabase, access: ServerAccess, tmp_path: Path
+) -> None:
+    (tmp_path / "squizzle.toml").touch()
+    for version, up in (("0001", "CREATE TABLE base (a int)"), ("0002", "CREATE TABLE extra (a int)")):
+        folder = tmp_path / "migrations" / f"{version}_change"
+        folder.mkdir(parents=True)
+        (folder / "up.sql").write_text(up)
+    migrations = read_migrations(tmp_path / "migrations")
+    name = f"meant_{secrets.token_hex(3)}"
+    with (
+        connect(access, "postgres", purpose="test") as control,
+        connect(access, database.database, purpose="test") as there,
+    ):
+        control.execute(f"CREATE DATABASE {name}")
+        right = block_of(server_block, name)
+        apply_versions(there, database.target(), migrations)
+        with connect(access, name, purpose="test") as here:
+            apply_versions(here, right.target(), migrations, to="0001")
+            both = {"wrong": database, "right": right, "project": str(tmp_path)}
+            yes = {"decision": "approve", "approver": "anna", "comment": ""}
+
+            dry = undo_wrong_environment(**both, versions=("0002",), return_state=True)
+            assert dry.is_completed(), dry.message
+            assert relations(there) == {"base", "extra"}
+            with somebody_answers(f"undo in {database.database}, meant for {name}", yes, again=yes):
+                done = undo_wrong_environment(**both, versions=("0002",), dry_run=False, return_state=True)
+
+            assert done.is_completed(), done.message
+            assert (relations(there), relations(here)) == ({"base"}, {"base", "extra"})
+        control.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    text = str(artifacts_of(done.state_details.flow_run_id)[f"mishap-{database.database.replace('_', '-')}"].data)
+    assert "DROP TABLE" in text
+    assert f"## Applied to {name}\n\n0002" in text
+
+
+def relations(connection: Connection) -> set[str]:
+    query = "SELECT tablename FROM pg_tables WHERE tablename IN ('base', 'extra')"
+    return {row[0] for row in connection.execute(query)}
