@@ -1,4 +1,4 @@
-"""How people write a length of time: `500ms`, `5s`, `30m`, `2h`, `1d`."""
+"""How people write a length of time (`500ms`, `5s`, `30m`, `2h`, `1d`), and how it is told to them."""
 
 from __future__ import annotations
 

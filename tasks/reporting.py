@@ -20,12 +20,17 @@ from prefect.artifacts import (
 from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
+from squizzle.health.release import Release
+from squizzle.health.relief import Relief
 from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
+from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
+from squizzle.reports.relief import relief_markdown, relief_question
+from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -114,6 +119,29 @@ def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
     summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
     create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
+
+
+@step("Write the report of the locks", timeout=timedelta(minutes=5))
+def publish_release(done: Release) -> None:
+    """Publish who waited for whom, and what was done about it, as an artifact."""
+    key = f"locks-{artifact_key(done.before.database)}"
+    create_markdown_artifact(release_markdown(done), key=key, description=summary(done.after or done.before))
+
+
+@step("Write the report of the load", timeout=timedelta(minutes=5))
+def publish_relief(done: Relief) -> None:
+    """Publish what weighed on the database, and what was done about it, as an artifact."""
+    key = f"load-{artifact_key(done.load.picture.database)}"
+    title = relief_question(done.load, done.plan).title if not done.plan.is_empty else "Nothing has to be done"
+    create_markdown_artifact(relief_markdown(done), key=key, description=title)
+
+
+@step("Write the report of the mishap", timeout=timedelta(minutes=5))
+def publish_mishap(report: MishapReport) -> None:
+    """Publish what was applied where, the way back, and what came of it, as an artifact."""
+    wrong, right = report.mishap.wrong.database, report.mishap.right.database
+    key = f"mishap-{artifact_key(wrong)}"
+    create_markdown_artifact(mishap_markdown(report), key=key, description=f"Applied to {wrong}, meant for {right}")
 
 
 def artifact_key(name: str) -> str:

@@ -12,7 +12,7 @@ from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
-from squizzle.cli.reverse import means_of, with_generated_downs
+from squizzle.cli.reverse import means_of
 from squizzle.cli.saved import saved_document
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
@@ -30,6 +30,7 @@ from squizzle.migrations.operations import (
 )
 from squizzle.migrations.preview import Preview, place_of, preview_step
 from squizzle.migrations.records import Direction, Outcome, PlannedMigration
+from squizzle.migrations.reversal.generated_downs import with_generated_downs
 from squizzle.migrations.reversal.requests import Live
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, connect
@@ -241,7 +242,7 @@ def rollback(  # noqa: PLR0913 - one argument an option
             chosen = preview_versions(connection, target, migrations, to=to, only=version)
             live = Live(connection=connection, access=access, target=target)
             migrations = with_generated_downs(
-                migrations, chosen, live, means, accept_loss=accept_loss, keep_newer=keep_newer
+                migrations, chosen, live, means, accept_loss=accept_loss, say=say, keep_newer=keep_newer
             )
         if dry_run:
             planned = preview_rollback(connection, target, migrations, to=to, only=version, books=books)

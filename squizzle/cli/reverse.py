@@ -1,21 +1,19 @@
-"""The verb that writes the way back: generate-rollback; and what `rollback --generated` takes from it."""
+"""The verb that writes the way back: generate-rollback."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from squizzle.cli.options import Invocation, common_options
-from squizzle.cli.output import print_result, say
-from squizzle.errors import InvalidInputError, RefusedError, RollbackFailedError
+from squizzle.cli.output import print_result
+from squizzle.errors import InvalidInputError
 from squizzle.migrations.layouts.files import read_script
-from squizzle.migrations.records import Migration
-from squizzle.migrations.reversal.records import Reversal, ReversedStatement, Reversibility
+from squizzle.migrations.reversal.records import Reversal, ReversedStatement
 from squizzle.migrations.reversal.rendering import render
 from squizzle.migrations.reversal.requests import Live, Means, reverse_file, reverse_version
 from squizzle.postgres.access import connect, parse_url
@@ -109,62 +107,3 @@ def _statement(one: ReversedStatement, found: Reversal) -> dict[str, object]:
         "save": "\n".join(f"{text};" for text in reverse.save.before),
         "save_after": "\n".join(f"{text};" for text in reverse.save.after),
     }
-
-
-def with_generated_downs(
-    migrations: Sequence[Migration],
-    versions: Sequence[str],
-    live: Live,
-    means: Means,
-    *,
-    accept_loss: bool,
-    keep_newer: bool = False,
-) -> tuple[Migration, ...]:
-    """The same migrations, with a generated down script for those of these versions that have none.
-
-    Raises:
-        RollbackFailedError: A version cannot be undone; nothing was changed.
-        RefusedError: What is generated loses something, and that was not accepted; nothing was changed.
-    """
-    wanted = set(versions)
-    return tuple(
-        _with_down(one, migrations, live, means, accept_loss=accept_loss, keep_newer=keep_newer)
-        if one.version in wanted and one.down_sql is None and one.program is None
-        else one
-        for one in migrations
-    )
-
-
-def _with_down(
-    migration: Migration,
-    migrations: Sequence[Migration],
-    live: Live,
-    means: Means,
-    *,
-    accept_loss: bool,
-    keep_newer: bool,
-) -> Migration:
-    found = reverse_version(migrations, migration.version, live, means, keep_newer=keep_newer)
-    look = f"squizzle generate-rollback {migration.version} shows it with the reasons"
-    if found.reversibility is Reversibility.NONE:
-        raise RollbackFailedError(
-            f"{migration.version} cannot be undone by a generated script: {_why(found)}", hint=look
-        )
-    if found.reversibility is Reversibility.LOSSY and not accept_loss:
-        raise RefusedError(
-            f"the generated way back of {migration.version} is lossy: {_why(found)}",
-            hint=f"{look}; add --accept-loss when that is what you want",
-        )
-    say(f"{migration.version}: generated way back, {found.reversibility}; {found.proof}")
-    label = f"{migration.labels.up} (generated way back)"
-    return replace(migration, down_sql=render(found), labels=replace(migration.labels, down=label))
-
-
-def _why(found: Reversal) -> str:
-    worst = [one for one in found.statements if one.reverse.reversibility is not Reversibility.EXACT]
-    reasons = [f"line {one.line}: {one.reverse.reason}" for one in worst]
-    if found.whole is not None:
-        reasons = [found.whole.reason]
-    if found.drift:
-        reasons.append(f"the database is not as the script left it: {', '.join(found.drift)}")
-    return "; ".join(reasons) or found.proof

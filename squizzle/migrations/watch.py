@@ -15,6 +15,7 @@ import psycopg
 
 from squizzle.analysis.locks.modes import LockMode, lock_mode
 from squizzle.analysis.locks.records import RelationLock, RelationName
+from squizzle.durations import words
 from squizzle.errors import ConnectionFailedError
 from squizzle.postgres.access import Connection, second_session, server_pid
 from squizzle.postgres.sql_files import load_sql
@@ -66,8 +67,8 @@ class Blocker:
         who = f"session {self.pid} ({self.application or self.kind or 'no name'}, {self.user or 'no user'})"
         if self.is_hidden:
             return f"{who}; what it does since when is shown to members of pg_read_all_stats only"
-        state = f"{self.state or 'working'} for {_seconds(self.state_age)}"
-        open_for = f"its transaction is open for {_seconds(self.transaction_age)}"
+        state = f"{self.state or 'working'} for {words(self.state_age)}"
+        open_for = f"its transaction is open for {words(self.transaction_age)}"
         return f"{who} is {state}, {open_for}: {self.query or 'its query may not be seen'}"
 
 
@@ -253,11 +254,6 @@ def long_holders(connection: Connection, wait: Wait, *, older_than: timedelta) -
     }
     rows = connection.execute(load_sql("squizzle.migrations", "long_holders"), parameters).fetchall()
     return tuple(replace(_blocker(*row[:-1]), transaction=row[-1] or "") for row in rows)
-
-
-def _seconds(duration: timedelta) -> str:
-    seconds = duration.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
 
 
 @contextmanager

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter
+from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.s3.settings import S3Settings
-from squizzle.postgres.access import ServerAccess
+from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
 from tests.support.buckets import place_in
 from tests.support.keys import random_key
+from tests.support.processes import wait_until
 
 # Prefect warns about its own internals; what our code warns about stays an error.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:prefect")
@@ -87,3 +94,85 @@ def reports_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Reports go where the test can read them."""
     monkeypatch.setenv("SQUIZZLE_REPORTS", str(tmp_path / "reports"))
     return tmp_path / "reports"
+
+
+@pytest.fixture(scope="module")
+def new_database(access: ServerAccess) -> Iterator[str]:
+    """An empty database for the tests of one file."""
+    name = f"flow_{secrets.token_hex(3)}"
+    with connect(access, "postgres", purpose="test") as control:
+        control.execute(f"CREATE DATABASE {name}")
+        yield name
+        control.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(server_block: PostgresDatabase, new_database: str) -> PostgresDatabase:
+    """A saved block for it."""
+    return block_of(server_block, new_database)
+
+
+def block_of(server_block: PostgresDatabase, database: str) -> PostgresDatabase:
+    """A saved block for a database of the same server."""
+    name = f"database-{secrets.token_hex(3)}"
+    server_block.model_copy(update={"database": database}).save(name)
+    return PostgresDatabase.load(name)
+
+
+@pytest.fixture
+def quick_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are noticed at once."""
+    monkeypatch.setattr("tasks.approval._POLL_S", 0.2)
+
+
+def artifacts_of(run_id: object) -> dict[str, Artifact]:
+    """What a run published, by key."""
+    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+    with get_client(sync_client=True) as client:
+        return {one.key or "": one for one in client.read_artifacts(artifact_filter=query)}
+
+
+def paused(client: SyncPrefectClient, title: str) -> list[object]:
+    query = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": [title]}})
+    return [run.id for run in client.read_flow_runs(flow_run_filter=query, limit=10)]
+
+
+@contextmanager
+def somebody_answers(name: str, *answers: dict[str, str], again: dict[str, str] | None = None) -> Iterator[list[str]]:
+    """Resumes the run of that name with each answer until one is taken; yields what the server said to the others.
+
+    Args:
+        name: Of the run.
+        answers: What is answered, one after the other.
+        again: What is answered when it asks a second time.
+    """
+    refusals: list[str] = []
+
+    def answer(client: SyncPrefectClient, round_: tuple[dict[str, str], ...]) -> None:
+        wait_until(lambda: bool(paused(client, name)), f"{name} pauses")
+        (run_id,) = paused(client, name)
+        for one in round_:
+            wait_until(lambda: _taken(client, run_id, one, refusals), "the answer is heard")  # noqa: B023 - at once
+
+    def answer_all() -> None:
+        with get_client(sync_client=True) as client:
+            for round_ in (answers, (again,)) if again else (answers,):
+                answer(client, round_)
+
+    thread = threading.Thread(target=answer_all)
+    thread.start()
+    try:
+        yield refusals
+    finally:
+        thread.join()
+
+
+def _taken(client: SyncPrefectClient, run_id: object, answer: dict[str, str], refusals: list[str]) -> bool:
+    result = client.resume_flow_run(run_id, run_input=answer)  # type: ignore[arg-type]
+    if result.status is SetStateStatus.ACCEPT:
+        return True
+    reason = getattr(result.details, "reason", "") or ""
+    if "schema not found" in reason:
+        return False
+    refusals.append(reason)
+    return True

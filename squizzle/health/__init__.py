@@ -1,0 +1,1 @@
+"""Whether a database is well: who blocks whom, what takes long, and the remedies for it."""
