@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
 from squizzle.backups.wal.header import cluster_identifier
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.transfer import archive_wal as put
 from squizzle.cli.output import say
 
@@ -15,7 +15,7 @@ from squizzle.cli.output import say
 @click.command("archive-wal")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("name")
-@click.option("--store", required=True, metavar="URL", help="file:///folder; the segment goes to wal/ in it.")
+@click.option("--store", required=True, metavar="URL", help="file:///folder or s3://…; the segment goes to wal/ in it.")
 @click.option("--compress", is_flag=True, help="Compress segments with zstd.")
 @click.option("--system-identifier", metavar="ID", help="The cluster, when this is not its data folder.")
 def archive_wal(path: Path, name: str, *, store: str, compress: bool, system_identifier: str | None) -> int:

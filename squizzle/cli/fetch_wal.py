@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
 from squizzle.backups.wal.header import cluster_identifier
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.transfer import fetch_wal as fetch
 from squizzle.cli.output import print_error
 from squizzle.errors import InvalidInputError, RecoveryError, SquizzleError
@@ -43,7 +43,7 @@ class _StopsRecovery(click.Command):
 @click.command("fetch-wal", cls=_StopsRecovery)
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--store", required=True, metavar="URL", help="file:///folder, as archive-wal was given it.")
+@click.option("--store", required=True, metavar="URL", help="file:///folder or s3://…, as archive-wal was given it.")
 @click.option("--system-identifier", metavar="ID", help="The cluster, when this is not its data folder.")
 def fetch_wal(name: str, target: Path, *, store: str, system_identifier: str | None) -> int:
     """Get one file of the write-ahead log back from a store: for restore_command.

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.restore_point import DEFAULT_PATIENCE, RestorePoint, await_archived, make_restore_point
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
@@ -16,7 +16,7 @@ from squizzle.postgres.access import connect
 
 @click.command("restore-point")
 @click.argument("label")
-@click.option("--store", "address", metavar="URL", help="The archive to prove it with: file:///folder.")
+@click.option("--store", "address", metavar="URL", help="The archive to prove it with: file:///folder or s3://…")
 @click.option("--wait", type=float, default=DEFAULT_PATIENCE.total_seconds(), help="Seconds to wait for the archive.")
 @common_options
 def restore_point(invocation: Invocation, label: str, address: str | None, *, wait: float) -> None:

@@ -6,9 +6,9 @@ import os
 
 import click
 
-from squizzle.backups.wal.archive import open_archive
 from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
 from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster
+from squizzle.backups.wal.open_archive import open_archive
 from squizzle.cli.backups import store_address
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
@@ -17,7 +17,7 @@ from squizzle.postgres.access import connect
 
 
 @click.command()
-@click.option("--store", "address", metavar="URL", help="file:///folder; without it: [backups] store.")
+@click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--check", is_flag=True, help="Read every file again; takes as long as reading does.")
 @common_options
 def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
