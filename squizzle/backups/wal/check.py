@@ -10,11 +10,11 @@ from typing import IO, cast
 
 from squizzle.backups.wal.archive import ArchivedFile, WalArchive
 from squizzle.backups.wal.header import HEADER_BYTES, header_problem, read_header
+from squizzle.backups.wal.history import Fork, read_forks
 from squizzle.backups.wal.names import (
     DEFAULT_SEGMENT_BYTES,
     WalKind,
     WalName,
-    lsn_number,
     lsn_text,
     segment_name,
     wal_name,
@@ -201,22 +201,18 @@ def _content_problem(archive: WalArchive, system_identifier: str, one: _Stored) 
     return f"{name}: {problem}" if problem else ""
 
 
-def _fork_of(archive: WalArchive, system_identifier: str, one: _Stored) -> tuple[int, int] | None:
-    """Parent and position of a history's last line (manual, "Timelines"); None when it cannot be read."""
+def _fork_of(archive: WalArchive, system_identifier: str, one: _Stored) -> Fork | None:
+    """The last line of a history; None when it cannot be read."""
     try:
         with archive.open(system_identifier, one.file.name) as file:
-            lines = file.read(_CHUNK).decode(errors="replace").splitlines()
+            forks = read_forks(file.read(_CHUNK).decode(errors="replace"))
     except FileNotFoundError:
         return None
-    for line in reversed(lines):
-        fields = line.split(maxsplit=2)
-        if len(fields) > 1 and fields[0].isdecimal() and (position := lsn_number(fields[1])) is not None:
-            return int(fields[0]), position
-    return None
+    return forks[-1] if forks else None
 
 
 def _timeline(
-    number: int, stored: Sequence[_Stored], histories: Mapping[int, tuple[int, int] | None], segment_bytes: int
+    number: int, stored: Sequence[_Stored], histories: Mapping[int, Fork | None], segment_bytes: int
 ) -> Timeline:
     mine = [one for one in stored if one.name.timeline == number]
     segments = {one.name.number(segment_bytes): one.file.stored_at for one in mine if one.name.kind is WalKind.SEGMENT}
@@ -224,8 +220,8 @@ def _timeline(
     fork = histories.get(number)
     return Timeline(
         number=number,
-        parent=fork[0] if fork else None,
-        fork_lsn=lsn_text(fork[1]) if fork else None,
+        parent=fork.timeline if fork else None,
+        fork_lsn=lsn_text(fork.position) if fork else None,
         runs=tuple(_runs(number, segments, segment_bytes)),
         partial=partial[-1] if partial else None,
     )
@@ -257,7 +253,7 @@ def _gaps(timelines: Sequence[Timeline], segment_bytes: int) -> list[str]:
 
 
 def _fork_problems(
-    timelines: Sequence[Timeline], histories: Mapping[int, tuple[int, int] | None], segment_bytes: int
+    timelines: Sequence[Timeline], histories: Mapping[int, Fork | None], segment_bytes: int
 ) -> list[str]:
     """What is missing where a timeline leaves its parent.
 
@@ -272,7 +268,7 @@ def _fork_problems(
         if fork is None:
             problems.append(f"{one.number:08X}.history is missing or damaged, so nothing can be recovered to it")
             continue
-        parent, place = by_number.get(fork[0]), fork[1] // segment_bytes
+        parent, place = by_number.get(fork.timeline), fork.position // segment_bytes
         if one.runs and (first := _number(one.runs[0].first, segment_bytes)) > place:
             problems.append(_missing(one.number, place, first, segment_bytes))
         if parent and parent.runs and (last := _number(parent.runs[-1].last, segment_bytes)) + 1 < place:
