@@ -8,7 +8,9 @@ import click
 
 from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
 from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster
+from squizzle.backups.wal.names import lsn_text
 from squizzle.backups.wal.open_archive import open_archive
+from squizzle.backups.wal.slots import Slot, read_slot, receiver_problems, slot_problems
 from squizzle.cli.backups import store_address
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
@@ -18,13 +20,14 @@ from squizzle.postgres.access import connect
 
 @click.command()
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
+@click.option("--slot", "slot_name", metavar="NAME", help="The slot of the receiver that fills it (receive-wal).")
 @click.option("--check", is_flag=True, help="Read every file again; takes as long as reading does.")
 @common_options
-def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
+def wal(invocation: Invocation, address: str | None, *, slot_name: str | None, check: bool) -> int:
     """Show what an archive of the write-ahead log holds, and whether a segment is missing, damaged or foreign.
 
-    With --env, --url or DATABASE_URL: only that server's cluster, and whether the server's archiving works. Exit codes:
-    0 whole; 7 something is missing or damaged, each problem is named.
+    With --env, --url or DATABASE_URL: only that server's cluster, and whether the server's archiving works, or with
+    --slot the receiver of its log. Exit codes: 0 whole; 7 something is missing or damaged, each problem is named.
 
     \b
     Examples:
@@ -32,7 +35,7 @@ def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
       squizzle wal --store file:///var/backups/shop --check --env production
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     archive = open_archive(store_address(address, invocation.config))
-    archiver = _archiver(invocation)
+    archiver, slot = _server(invocation, slot_name)
     clusters = (archiver.system_identifier,) if archiver else archive.clusters()
     if not set(clusters) & set(archive.clusters()):
         raise InvalidInputError(
@@ -40,22 +43,30 @@ def wal(invocation: Invocation, address: str | None, *, check: bool) -> int:
             hint="let the server fill it: archive_command = 'squizzle archive-wal %p %f --store …'",
         )
     found = [check_cluster(archive, one, read=check) for one in clusters]
-    more = archiver_problems(archiver, archive) if archiver else ()
+    more: tuple[str, ...] = ()
+    if archiver:
+        more = archiver_problems(archiver, archive, is_received=slot is not None and slot.active_pid is not None)
+        if slot_name is not None:
+            more += slot_problems(slot, slot_name)
+        if slot is not None:
+            more += receiver_problems(slot, archive, archiver.system_identifier)
     document = {
         "archives": [_document(one) for one in found],
-        "server": _archiver_document(archiver, more) if archiver else None,
+        "server": {**_archiver_document(archiver, more), "slot": _slot_document(slot)} if archiver else None,
     }
     problems = [*(problem for one in found for problem in one.problems), *more]
-    print_result(document, _text(found, archiver, problems), as_json=invocation.as_json)
+    print_result(document, _text(found, archiver, slot, problems), as_json=invocation.as_json)
     return BackupDamagedError.code if problems else 0
 
 
-def _archiver(invocation: Invocation) -> Archiver | None:
+def _server(invocation: Invocation, slot_name: str | None) -> tuple[Archiver | None, Slot | None]:
     if not (invocation.environment or invocation.url or os.environ.get("DATABASE_URL")):
-        return None
+        if slot_name is not None:
+            raise InvalidInputError("--slot names a slot of no server", hint="add --env NAME or --url URL")
+        return None, None
     access, target = invocation.target()
     with connect(access, target.database, purpose="wal", read_only=True) as connection:
-        return read_archiver(connection)
+        return read_archiver(connection), read_slot(connection, slot_name) if slot_name is not None else None
 
 
 def _document(found: ClusterArchive) -> JsonDocument:
@@ -101,7 +112,20 @@ def _archiver_document(archiver: Archiver, problems: tuple[str, ...]) -> JsonDoc
     }
 
 
-def _text(found: list[ClusterArchive], archiver: Archiver | None, problems: list[str]) -> str:
+def _slot_document(slot: Slot | None) -> JsonDocument | None:
+    if slot is None:
+        return None
+    return {
+        "name": slot.name,
+        "active": slot.active_pid is not None,
+        "wal_status": slot.wal_status,
+        "retained_bytes": slot.retained_bytes,
+        "limit_bytes": slot.limit_bytes,
+        "received_to": None if slot.received_to is None else lsn_text(slot.received_to),
+    }
+
+
+def _text(found: list[ClusterArchive], archiver: Archiver | None, slot: Slot | None, problems: list[str]) -> str:
     rows = [
         (one.system_identifier, str(timeline.number), *_row(run))
         for one in found
@@ -112,6 +136,8 @@ def _text(found: list[ClusterArchive], archiver: Archiver | None, problems: list
     if archiver:
         waiting = "?" if archiver.waiting is None else archiver.waiting
         lines.append(f"server: last archived {archiver.last_archived or 'nothing'}, waiting {waiting}")
+    if slot and slot.received_to is not None:
+        lines.append(f"receiver: has the log up to {lsn_text(slot.received_to)}; {slot.words} ({slot.wal_status})")
     lines += [f"PROBLEM: {one}" for one in problems]
     if not problems:
         read = all(one.read for one in found)

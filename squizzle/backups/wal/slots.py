@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import psycopg
 
 from squizzle.backups.space import size_words
-from squizzle.backups.wal.names import lsn_number
+from squizzle.backups.wal.archive import WalArchive
+from squizzle.backups.wal.names import WalKind, lsn_number, lsn_text, wal_name
+from squizzle.backups.wal.stored import COMPRESSED
 from squizzle.errors import InvalidInputError, LockTimeoutError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -18,6 +20,8 @@ DEFAULT_SLOT = "squizzle"
 _NAME = re.compile(r"[a-z0-9_]{1,63}")
 # Of what a slot may keep: then somebody should look, before the server lets go of it.
 _NEARLY_FULL = 0.8
+# Segments that may be on their way from a receiver to the archive.
+_MAY_WAIT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,7 @@ class Slot:
         retained_bytes: How much of the log it makes the server keep; None when it keeps nothing.
         limit_bytes: How much it may (`max_slot_wal_keep_size`); None: until the server's disk is full.
         sync_state: `sync` or `quorum` when commits wait for its user; None as for `used_by`.
+        segment_bytes: How long segments are.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Slot:
     retained_bytes: int | None
     limit_bytes: int | None
     sync_state: str | None
+    segment_bytes: int
 
     @property
     def received_to(self) -> int | None:
@@ -125,6 +131,25 @@ def refuse_unusable(slot: Slot) -> None:
 def _lost_words(slot: Slot) -> str:
     limit = "no limit now" if slot.limit_bytes is None else size_words(slot.limit_bytes)
     return f"its receiver was away for too long, and the server removed log that it needs (limit: {limit})"
+
+
+def receiver_problems(slot: Slot, archive: WalArchive, system_identifier: str) -> tuple[str, ...]:
+    """What is wrong between a receiver and the archive that it should fill; a sentence each.
+
+    Raises:
+        ToolError: The archive cannot be read.
+    """
+    names = (wal_name(file.name.removesuffix(COMPRESSED)) for file in archive.files(system_identifier))
+    found = [name for name in names if name is not None and name.kind is WalKind.SEGMENT]
+    if not found or slot.received_to is None:
+        return ()
+    last = max(name.number(slot.segment_bytes) for name in found)
+    behind = slot.received_to // slot.segment_bytes - 1 - last
+    if behind <= _MAY_WAIT:
+        return ()
+    position = lsn_text(slot.received_to)
+    told = f"{archive.address} is {behind} segments behind its receiver, who has the log up to {position}"
+    return (f"{told}: its store fails, or it fills another",)
 
 
 def slot_problems(slot: Slot | None, name: str) -> tuple[str, ...]:

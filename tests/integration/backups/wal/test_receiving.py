@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.wal.archive import FolderArchive
+from squizzle.backups.wal.archiver import archiver_problems, read_archiver
 from squizzle.backups.wal.check import check_cluster
+from squizzle.backups.wal.names import lsn_text
 from squizzle.backups.wal.receiver import Receiving, receive_log
-from squizzle.backups.wal.slots import Slot, read_slot, slot_problems
+from squizzle.backups.wal.slots import Slot, read_slot, receiver_problems, slot_problems
 from squizzle.backups.wal.transfer import archive_wal
+from squizzle.cli.main import run
 from squizzle.errors import InvalidInputError, LockTimeoutError, RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
@@ -118,7 +121,11 @@ def arrives(archive: FolderArchive, upstream: Upstream, name: str) -> None:
 
 
 def test_what_is_written_is_durable_here_before_the_slot_moves_on_and_archived_when_it_is_whole(
-    upstream: Upstream, session: Connection, archive: FolderArchive, order: Receiving
+    upstream: Upstream,
+    session: Connection,
+    archive: FolderArchive,
+    order: Receiving,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with receiving(order, archive) as running:
         wait_until(lambda: not slot_is_free(session, order.slot), "it receives")
@@ -135,6 +142,24 @@ def test_what_is_written_is_durable_here_before_the_slot_moves_on_and_archived_w
             (),
         )
 
+        # What the other verbs make of it.
+        url = f"postgresql://{upstream.access.user}@/postgres?host={upstream.access.host}&port={upstream.access.port}"
+        assert run(["restore-point", "before", "--url", url, "--slot", order.slot, "--json"]) == 0
+        point = json.loads(capsys.readouterr().out)
+        assert (point["received_by"], point["archived"]) == (order.slot, False)
+        off = replace(read_archiver(session), on=False, last_failed_at=None)
+        assert "nobody receives its log" in archiver_problems(off, archive)[0]
+        assert archiver_problems(off, archive, is_received=True) == ()
+        assert receiver_problems(slot, archive, upstream.system_identifier) == ()
+        assert (
+            "is 5 segments behind its receiver"
+            in receiver_problems(
+                replace(slot, flush_lsn=lsn_text((slot.received_to or 0) + (5 << 20))),
+                archive,
+                upstream.system_identifier,
+            )[0]
+        )
+
         # The connection breaks: it is made again, and nothing is missing.
         session.execute("SELECT pg_terminate_backend(%s)", (slot.active_pid,))
         wait_until(lambda: any("tried again" in text for text in running.said), "it has noticed")
@@ -148,6 +173,13 @@ def test_what_is_written_is_durable_here_before_the_slot_moves_on_and_archived_w
     wait_until(lambda: upstream.same_as_archived(archive) == 4, "the server has archived them, too")
     (problem,) = slot_problems(slot_of(session, order), order.slot)
     assert "nobody receives the log" in problem
+    capsys.readouterr()
+    assert run(["wal", "--url", url, "--store", archive.address, "--slot", order.slot, "--json"]) == 7
+    server = json.loads(capsys.readouterr().out)["server"]
+    assert (server["slot"]["active"], server["slot"]["limit_bytes"]) == (False, 8 << 20)
+    assert problem.partition(":")[0] in server["problems"][-1]
+    assert run(["restore-point", "late", "--url", url, "--slot", order.slot, "--wait", "0.3"]) == 10
+    assert f"the receiver of {order.slot} has not got the restore point late-" in capsys.readouterr().err
 
 
 @contextmanager
