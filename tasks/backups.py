@@ -22,6 +22,8 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import take_backup as take
+from squizzle.backups.wal.open_archive import archive_of
+from squizzle.backups.wal.retention import carry_out_log_pruning, plan_log_pruning
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
@@ -133,7 +135,7 @@ def _pruned(removed: tuple[str, ...]) -> str:
 
 @step("Remove backups that are out of date", timeout=timedelta(hours=2), detail=_pruned)
 def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> tuple[str, ...]:
-    """Remove what retention lets go; returns the ids.
+    """Remove what retention lets go, and the write-ahead log that no copy needs any more; returns the backups' ids.
 
     Raises:
         RefusedError: A manifest is damaged or missing: nothing is removed before that is understood.
@@ -143,6 +145,13 @@ def prune_backups(store: BackupFolder | BackupBucket, retention: Retention) -> t
     result = carry_out_pruning(place, plan, by=run_name(), reason="out of date", now=now())
     for backup_id, reason in result.refused.items():
         log_line(f"{backup_id} was not removed: {reason}", logging.WARNING)
+    archive = archive_of(place)
+    for log in carry_out_log_pruning(archive, plan_log_pruning(archive, result)):
+        if log.why_not:
+            log_line(f"log of cluster {log.system_identifier}: nothing goes: {log.why_not}", logging.WARNING)
+        elif log.removed:
+            size = size_words(log.size_bytes)
+            log_line(f"log of cluster {log.system_identifier}: {log.segments} segments ({size}) removed")
     return result.removed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -109,7 +109,7 @@ def check_cluster(archive: WalArchive, system_identifier: str, *, read: bool = F
     """
     files = archive.files(system_identifier)
     stored, problems = _sort_out(files)
-    segment_bytes = _segment_bytes(archive, system_identifier, stored)
+    segment_bytes = segment_bytes_of(archive, system_identifier, files) or DEFAULT_SEGMENT_BYTES
     problems += _wrong_lengths(stored, segment_bytes)
     if read:
         problems += (found for one in stored if (found := _content_problem(archive, system_identifier, one)))
@@ -152,16 +152,21 @@ def _sort_out(files: Sequence[ArchivedFile]) -> tuple[list[_Stored], list[str]]:
     return stored, problems
 
 
-def _segment_bytes(archive: WalArchive, system_identifier: str, stored: Sequence[_Stored]) -> int:
-    """How long segments are: what the first readable one says."""
-    for one in stored:
-        if one.name.kind is WalKind.SEGMENT:
+def segment_bytes_of(archive: WalArchive, system_identifier: str, files: Iterable[ArchivedFile]) -> int | None:
+    """How long segments are: what the first readable one says; None when there is none.
+
+    Raises:
+        ToolError: The archive cannot be read.
+    """
+    for file in files:
+        name = wal_name(file.name.removesuffix(COMPRESSED))
+        if name is not None and name.kind is WalKind.SEGMENT:
             try:
-                with archive.open(system_identifier, one.file.name) as file, plain(one.file.name, file) as content:
-                    return read_header(_beginning(content), source=one.file.name).segment_bytes
+                with archive.open(system_identifier, file.name) as stored, plain(file.name, stored) as content:
+                    return read_header(_beginning(content), source=file.name).segment_bytes
             except (BackupDamagedError, FileNotFoundError):
                 continue  # its own length or content is named elsewhere
-    return DEFAULT_SEGMENT_BYTES
+    return None
 
 
 def _beginning(content: IO[bytes]) -> bytes:

@@ -48,11 +48,12 @@ def archive_of(store: BackupStore) -> WalArchive:
         InvalidInputError: No archive can lie in a store of this kind.
     """
     from squizzle.backups.folder_store import FolderStore  # noqa: PLC0415 - archive-wal does not need it
-    from squizzle.backups.s3.store import S3Store  # noqa: PLC0415
-    from squizzle.backups.wal.bucket_archive import BucketArchive  # noqa: PLC0415
 
     if isinstance(store, FolderStore):
         return FolderArchive(store.folder)
+    from squizzle.backups.s3.store import S3Store  # noqa: PLC0415 - boto3 costs 200 ms
+    from squizzle.backups.wal.bucket_archive import BucketArchive  # noqa: PLC0415
+
     if isinstance(store, S3Store):
         return BucketArchive(store.bucket)
     raise InvalidInputError(f"no archive can lie in {store.address}", hint="use a store that is a folder or a bucket")
