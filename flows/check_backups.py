@@ -22,7 +22,8 @@ Looks whether the backups of a store are still what they were.
 
 1. reads every file of every backup again and compares it with its manifest
 2. restores the newest backup of each database and kind to a scratch place, and compares it row by row
-3. names damaged manifests, missing members of chains, and backups that were taken away
+3. names damaged manifests, missing members of chains, backups that were taken away, and what is missing from the
+   write-ahead log that lies in the same store
 
 Results are kept beside each backup. Nothing is removed, and no database of yours is touched: the scratch place is a
 server of our own that goes away again. It ends *Completed* only when everything passed; an empty store is no pass.

@@ -22,6 +22,7 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import take_backup as take
+from squizzle.backups.wal.check import archive_problems
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.backups.wal.retention import carry_out_log_pruning, plan_log_pruning
 from squizzle.postgres.access import ServerAccess, connect
@@ -121,6 +122,7 @@ def check_store(store: BackupFolder | BackupBucket, *, restore: bool) -> StoreCh
         log_line(f"{backup.id}: restore {_verified(restored)}")
         restores.append(restored)
     problems = [text for entry in entries for text in entry.problems]
+    problems += archive_problems(archive_of(place), [known.backup for known in known_backups(entries)])
     return StoreCheck(
         store=place.address,
         files=tuple(files),

@@ -6,12 +6,13 @@ import os
 
 import click
 
+from squizzle.backups.catalogue import known_backups, read_catalogue
 from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
-from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster
+from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster, useless_copies
 from squizzle.backups.wal.names import lsn_text
 from squizzle.backups.wal.open_archive import open_archive
 from squizzle.backups.wal.slots import Slot, read_slot, receiver_problems, slot_problems
-from squizzle.cli.backups import store_address
+from squizzle.cli.backups import store_address, store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
 from squizzle.errors import BackupDamagedError, InvalidInputError
@@ -43,6 +44,8 @@ def wal(invocation: Invocation, address: str | None, *, slot_name: str | None, c
             hint="let the server fill it: archive_command = 'squizzle archive-wal %p %f --store …'",
         )
     found = [check_cluster(archive, one, read=check) for one in clusters]
+    backups = [one.backup for one in known_backups(read_catalogue(store_of(address, invocation.config)))]
+    useless = [text for one in found for text in useless_copies(one, backups)]
     more: tuple[str, ...] = ()
     if archiver:
         more = archiver_problems(archiver, archive, is_received=slot is not None and slot.active_pid is not None)
@@ -52,9 +55,10 @@ def wal(invocation: Invocation, address: str | None, *, slot_name: str | None, c
             more += receiver_problems(slot, archive, archiver.system_identifier)
     document = {
         "archives": [_document(one) for one in found],
+        "useless_copies": useless,
         "server": {**_archiver_document(archiver, more), "slot": _slot_document(slot)} if archiver else None,
     }
-    problems = [*(problem for one in found for problem in one.problems), *more]
+    problems = [*(problem for one in found for problem in one.problems), *useless, *more]
     print_result(document, _text(found, archiver, slot, problems), as_json=invocation.as_json)
     return BackupDamagedError.code if problems else 0
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import IO, cast
 
+from squizzle.backups.records import Backup
 from squizzle.backups.wal.archive import ArchivedFile, WalArchive
 from squizzle.backups.wal.header import HEADER_BYTES, header_problem, read_header
 from squizzle.backups.wal.history import Fork, read_forks
@@ -15,6 +16,7 @@ from squizzle.backups.wal.names import (
     DEFAULT_SEGMENT_BYTES,
     WalKind,
     WalName,
+    lsn_number,
     lsn_text,
     segment_name,
     wal_name,
@@ -122,6 +124,7 @@ def check_cluster(archive: WalArchive, system_identifier: str, *, read: bool = F
     timelines = tuple(_timeline(number, stored, histories, segment_bytes) for number in numbers)
     problems += _gaps(timelines, segment_bytes)
     problems += _fork_problems(timelines, histories, segment_bytes)
+    problems += _divergences(stored, histories, segment_bytes)
     return ClusterArchive(
         system_identifier=system_identifier,
         segment_bytes=segment_bytes,
@@ -279,6 +282,85 @@ def _fork_problems(
         if parent and parent.runs and (last := _number(parent.runs[-1].last, segment_bytes)) + 1 < place:
             problems.append(_missing(parent.number, last + 1, place, segment_bytes))
     return problems
+
+
+def _divergences(stored: Sequence[_Stored], histories: Mapping[int, Fork | None], segment_bytes: int) -> Iterator[str]:
+    """Servers that went on writing after another one had been promoted.
+
+    What a timeline has behind a fork and had before it is fine: that is what a recovery to an earlier moment leaves.
+    """
+    for one in stored:
+        fork = histories.get(one.name.timeline) if one.name.kind is WalKind.HISTORY else None
+        if fork is None:
+            continue
+        late = [
+            other.name.text
+            for other in stored
+            if other.name.kind is WalKind.SEGMENT
+            and other.name.timeline == fork.timeline
+            and other.name.number(segment_bytes) >= fork.position // segment_bytes
+            and other.file.stored_at > one.file.stored_at
+        ]
+        if late:
+            yield (
+                f"{late[-1]} was stored after timeline {one.name.timeline} had left timeline {fork.timeline} at"
+                f" {lsn_text(fork.position)}: the old server went on ({len(late)} segments), and what it wrote is"
+                f" missing on timeline {one.name.timeline}"
+            )
+
+
+def useless_copies(found: ClusterArchive, backups: Iterable[Backup]) -> tuple[str, ...]:
+    """Copies of the cluster that cannot be brought forward, for the log behind their start is not there. Pure.
+
+    Args:
+        found: The archive of a cluster.
+        backups: Every backup of the store.
+
+    Returns:
+        A sentence for each.
+    """
+    return tuple(
+        f"{missing} is missing, so no moment behind the end of backup {one.id} can be recovered to from it"
+        for one in backups
+        if one.kind.is_cluster and one.system_identifier == found.system_identifier
+        for missing in _missing_start(found, one)
+    )
+
+
+def archive_problems(archive: WalArchive, backups: Sequence[Backup]) -> tuple[str, ...]:
+    """What is wrong with the log of every cluster of an archive, by names and lengths; a sentence each.
+
+    Args:
+        archive: Where to look.
+        backups: Every backup of the same store.
+
+    Raises:
+        ToolError: The archive cannot be read.
+    """
+    found = [check_cluster(archive, system) for system in archive.clusters()]
+    return tuple(
+        f"log of cluster {one.system_identifier}: {text}"
+        for one in found
+        for text in (*one.problems, *useless_copies(one, backups))
+    )
+
+
+def _missing_start(found: ClusterArchive, backup: Backup) -> Iterator[str]:
+    position = lsn_number(backup.lsn)
+    if position is None or backup.timeline is None:
+        return
+    size = found.segment_bytes
+    number = position // size
+    runs = [
+        (one.number, *(_number(name, size) for name in (run.first, run.last)))
+        for one in found.timelines
+        for run in one.runs
+    ]
+    if any(timeline == backup.timeline and first <= number <= last for timeline, first, last in runs):
+        return
+    # Without any later one, the archive only has not come as far yet.
+    if any(timeline >= backup.timeline and last > number for timeline, _, last in runs):
+        yield segment_name(backup.timeline, number, size)
 
 
 def _number(segment: str, segment_bytes: int) -> int:
