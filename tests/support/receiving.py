@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from squizzle.backups.wal.archive import WalArchive
 from squizzle.backups.wal.receiver import Received, Receiving, receive_log
+from tests.support.processes import PATIENCE_S
 
 
 @dataclass(kw_only=True)
@@ -18,6 +19,18 @@ class Running:
     said: list[str] = field(default_factory=list)
     done: Received | None = None
     error: BaseException | None = None
+
+
+def receive_to_its_end(order: Receiving, archive: WalArchive) -> Received:
+    """Receive until it refuses; told to stop when it does not."""
+    stop = threading.Event()
+    patience = threading.Timer(PATIENCE_S, stop.set)
+    patience.start()
+    try:
+        return receive_log(order, archive, stop=stop, on_progress=print)
+    finally:
+        patience.cancel()
+        patience.join()
 
 
 @contextmanager

@@ -258,7 +258,7 @@ def _prepare(watch: _Watch, upstream: Upstream, slot: Slot) -> None:
     order = watch.order
     if begin.number < kept.number and not still_has(order.access, order.database, begin, size):
         name = segment_name(begin.timeline, begin.number, size)
-        lost = f"the server has removed {name}, which comes next: {kept.number - begin.number} segments are lost"
+        lost = f"the server has removed segment {name}, which comes next: {kept.number - begin.number} of them are lost"
         if not order.skip_gap:
             raise RefusedError(
                 f"{lost} (the slot {slot.name} keeps the log from {slot.restart_lsn} on)",

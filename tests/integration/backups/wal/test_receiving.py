@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.archiver import archiver_problems, read_archiver
 from squizzle.backups.wal.check import check_cluster
 from squizzle.backups.wal.names import lsn_text
-from squizzle.backups.wal.receiver import Receiving, receive_log
+from squizzle.backups.wal.receiver import Receiving
 from squizzle.backups.wal.slots import Slot, read_slot, receiver_problems, slot_problems
 from squizzle.backups.wal.transfer import archive_wal
 from squizzle.cli.main import run
@@ -31,7 +30,7 @@ from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from tests.integration.conftest import SERVERS, SYSTEM_FOLDERS, access_to
 from tests.support.processes import wait_until
 from tests.support.ready_command import COMMAND
-from tests.support.receiving import receiving
+from tests.support.receiving import receive_to_its_end, receiving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,8 @@ def archive(tmp_path: Path) -> FolderArchive:
 
 @pytest.fixture
 def order(upstream: Upstream, session: Connection, tmp_path: Path) -> Iterator[Receiving]:
-    """A receiver with a slot and a folder of its own."""
+    """A receiver with a slot and a folder of its own; the slot begins where the server is now."""
+    session.execute("CHECKPOINT")
     slot = f"s_{secrets.token_hex(4)}"
     yield Receiving(
         access=upstream.access, database="postgres", folder=tmp_path / "received", slot=slot, create_slot=True
@@ -234,25 +234,21 @@ def test_a_receiver_that_was_away_for_too_long_says_which_segments_are_lost(
 ) -> None:
     with receiving(order, archive):
         wait_until(lambda: not slot_is_free(session, order.slot), "it receives")
-        first = upstream.write(session)
-        arrives(archive, upstream, first)
+        arrives(archive, upstream, upstream.write(session))
     while slot_of(session, order).wal_status != "lost":
         upstream.write(session)
         session.execute("CHECKPOINT")
     (problem,) = slot_problems(slot_of(session, order), order.slot)
     assert "was invalidated" in problem
 
-    def receive(order: Receiving) -> None:
-        receive_log(order, archive, stop=threading.Event(), on_progress=print)
-
     with pytest.raises(RefusedError, match="was invalidated: its receiver was away for too long") as caught:
-        receive(order)
+        receive_to_its_end(order, archive)
     assert f"pg_drop_replication_slot('{order.slot}')" in caught.value.hint
     session.execute("SELECT pg_drop_replication_slot(%s)", (order.slot,))
     with pytest.raises(
-        RefusedError, match=r"has removed 0000000100000000000000.., which comes next: \d+ segments are lost"
+        RefusedError, match=r"has removed segment 0000000100000000000000.., which comes next: \d+ of them are lost"
     ):
-        receive(order)
+        receive_to_its_end(order, archive)
     with receiving(replace(order, skip_gap=True), archive):
         arrives(archive, upstream, upstream.write(session))
     (problem,) = check_cluster(archive, upstream.system_identifier).problems
@@ -266,7 +262,7 @@ def test_what_cannot_work_is_refused_with_what_to_do(
 ) -> None:
     def refusal(order: Receiving, kind: type[Exception], match: str) -> str:
         with pytest.raises(kind, match=match) as caught:
-            receive_log(order, archive, stop=threading.Event(), on_progress=print)
+            receive_to_its_end(order, archive)
         return str(getattr(caught.value, "hint", ""))
 
     hint = refusal(replace(order, create_slot=False), InvalidInputError, "has no slot")

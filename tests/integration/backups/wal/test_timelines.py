@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.check import check_cluster, useless_copies
 from squizzle.backups.wal.names import lsn_number, segment_name
-from squizzle.backups.wal.receiver import Receiving, receive_log
+from squizzle.backups.wal.receiver import Receiving
 from squizzle.backups.wal.transfer import archive_wal
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -27,7 +26,7 @@ from squizzle.postgres.embedded.settings import render_settings
 from tests.integration.backups.wal.conftest import Lab, is_promoted
 from tests.integration.conftest import access_to
 from tests.support.processes import wait_until
-from tests.support.receiving import receiving
+from tests.support.receiving import receive_to_its_end, receiving
 
 MB = 1 << 20
 
@@ -195,7 +194,7 @@ def test_an_old_primary_that_goes_on_is_refused_and_what_it_archived_by_itself_i
         fill(old, 7)
     assert name == segment_name(1, switched.fork, MB)
     with pytest.raises(RefusedError, match=r"this server was replaced: it is on timeline 1 at .*, and timeline 2 of"):
-        receive_log(switched.order, switched.archive, stop=threading.Event(), on_progress=print)
+        receive_to_its_end(switched.order, switched.archive)
 
     store = FolderArchive(tmp_path / "store")
     shutil.copytree(switched.archive.folder, store.folder)  # with its times
