@@ -25,6 +25,7 @@ from squizzle.backups.taking import take_backup as take
 from squizzle.backups.wal.check import archive_problems
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.backups.wal.retention import carry_out_log_pruning, plan_log_pruning
+from squizzle.backups.wal.server_side import look_at_server
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
@@ -103,8 +104,14 @@ def _looked_at(found: StoreCheck) -> str:
 
 
 @step("Read every file of every backup again", timeout=timedelta(hours=24), detail=_looked_at)
-def check_store(store: BackupFolder | BackupBucket, *, restore: bool) -> StoreCheck:
-    """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place."""
+def check_store(
+    store: BackupFolder | BackupBucket, *, restore: bool, database: PostgresDatabase | None = None, slot: str = ""
+) -> StoreCheck:
+    """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place.
+
+    With a database its server is asked, too, whether its log comes into the store: by itself, or by the receiver of a
+    slot.
+    """
     place = store.open()
     entries = read_catalogue(place)
     files = []
@@ -122,7 +129,11 @@ def check_store(store: BackupFolder | BackupBucket, *, restore: bool) -> StoreCh
         log_line(f"{backup.id}: restore {_verified(restored)}")
         restores.append(restored)
     problems = [text for entry in entries for text in entry.problems]
-    problems += archive_problems(archive_of(place), [known.backup for known in known_backups(entries)])
+    archive = archive_of(place)
+    problems += archive_problems(archive, [known.backup for known in known_backups(entries)])
+    if database is not None:
+        with connect(database.access(), database.target().database, purpose="wal", read_only=True) as connection:
+            problems += look_at_server(connection, archive, slot or None).problems
     return StoreCheck(
         store=place.address,
         files=tuple(files),

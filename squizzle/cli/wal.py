@@ -7,11 +7,12 @@ import os
 import click
 
 from squizzle.backups.catalogue import known_backups, read_catalogue
-from squizzle.backups.wal.archiver import Archiver, archiver_problems, read_archiver
+from squizzle.backups.wal.archive import WalArchive
 from squizzle.backups.wal.check import ClusterArchive, Run, Timeline, check_cluster, useless_copies
 from squizzle.backups.wal.names import lsn_text
 from squizzle.backups.wal.open_archive import open_archive
-from squizzle.backups.wal.slots import Slot, read_slot, receiver_problems, slot_problems
+from squizzle.backups.wal.server_side import ServerSide, look_at_server
+from squizzle.backups.wal.slots import Slot
 from squizzle.cli.backups import store_address, store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
@@ -36,41 +37,34 @@ def wal(invocation: Invocation, address: str | None, *, slot_name: str | None, c
       squizzle wal --store file:///var/backups/shop --check --env production
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     archive = open_archive(store_address(address, invocation.config))
-    archiver, slot = _server(invocation, slot_name)
-    clusters = (archiver.system_identifier,) if archiver else archive.clusters()
+    server = _server(invocation, archive, slot_name)
+    clusters = (server.archiver.system_identifier,) if server else archive.clusters()
     if not set(clusters) & set(archive.clusters()):
         raise InvalidInputError(
-            f"{archive.address} has no archive" + (f" of the cluster {clusters[0]}" if archiver else ""),
+            f"{archive.address} has no archive" + (f" of the cluster {clusters[0]}" if server else ""),
             hint="let the server fill it: archive_command = 'squizzle archive-wal %p %f --store …'",
         )
     found = [check_cluster(archive, one, read=check) for one in clusters]
     backups = [one.backup for one in known_backups(read_catalogue(store_of(address, invocation.config)))]
     useless = [text for one in found for text in useless_copies(one, backups)]
-    more: tuple[str, ...] = ()
-    if archiver:
-        more = archiver_problems(archiver, archive, is_received=slot is not None and slot.active_pid is not None)
-        if slot_name is not None:
-            more += slot_problems(slot, slot_name)
-        if slot is not None:
-            more += receiver_problems(slot, archive, archiver.system_identifier)
     document = {
         "archives": [_document(one) for one in found],
         "useless_copies": useless,
-        "server": {**_archiver_document(archiver, more), "slot": _slot_document(slot)} if archiver else None,
+        "server": _server_document(server) if server else None,
     }
-    problems = [*(problem for one in found for problem in one.problems), *useless, *more]
-    print_result(document, _text(found, archiver, slot, problems), as_json=invocation.as_json)
+    problems = [*(problem for one in found for problem in one.problems), *useless, *(server.problems if server else ())]
+    print_result(document, _text(found, server, problems), as_json=invocation.as_json)
     return BackupDamagedError.code if problems else 0
 
 
-def _server(invocation: Invocation, slot_name: str | None) -> tuple[Archiver | None, Slot | None]:
+def _server(invocation: Invocation, archive: WalArchive, slot_name: str | None) -> ServerSide | None:
     if not (invocation.environment or invocation.url or os.environ.get("DATABASE_URL")):
         if slot_name is not None:
             raise InvalidInputError("--slot names a slot of no server", hint="add --env NAME or --url URL")
-        return None, None
+        return None
     access, target = invocation.target()
     with connect(access, target.database, purpose="wal", read_only=True) as connection:
-        return read_archiver(connection), read_slot(connection, slot_name) if slot_name is not None else None
+        return look_at_server(connection, archive, slot_name)
 
 
 def _document(found: ClusterArchive) -> JsonDocument:
@@ -104,7 +98,8 @@ def _timeline_document(timeline: Timeline) -> JsonDocument:
     }
 
 
-def _archiver_document(archiver: Archiver, problems: tuple[str, ...]) -> JsonDocument:
+def _server_document(server: ServerSide) -> JsonDocument:
+    archiver = server.archiver
     return {
         "archive_mode": archiver.on,
         "archived": archiver.archived,
@@ -112,7 +107,8 @@ def _archiver_document(archiver: Archiver, problems: tuple[str, ...]) -> JsonDoc
         "failed": archiver.failed,
         "last_failed": archiver.last_failed,
         "waiting": archiver.waiting,
-        "problems": list(problems),
+        "slot": _slot_document(server.slot),
+        "problems": list(server.problems),
     }
 
 
@@ -129,7 +125,7 @@ def _slot_document(slot: Slot | None) -> JsonDocument | None:
     }
 
 
-def _text(found: list[ClusterArchive], archiver: Archiver | None, slot: Slot | None, problems: list[str]) -> str:
+def _text(found: list[ClusterArchive], server: ServerSide | None, problems: list[str]) -> str:
     rows = [
         (one.system_identifier, str(timeline.number), *_row(run))
         for one in found
@@ -137,9 +133,11 @@ def _text(found: list[ClusterArchive], archiver: Archiver | None, slot: Slot | N
         for run in timeline.runs
     ]
     lines = [table(("cluster", "timeline", "first", "last", "from", "to", "stored"), rows)] if rows else []
-    if archiver:
+    if server:
+        archiver = server.archiver
         waiting = "?" if archiver.waiting is None else archiver.waiting
         lines.append(f"server: last archived {archiver.last_archived or 'nothing'}, waiting {waiting}")
+    slot = server.slot if server else None
     if slot and slot.received_to is not None:
         lines.append(f"receiver: has the log up to {lsn_text(slot.received_to)}; {slot.words} ({slot.wal_status})")
     lines += [f"PROBLEM: {one}" for one in problems]

@@ -160,9 +160,11 @@ def test_a_store_is_checked_and_ends_completed_only_when_everything_passed(
         path = write_segment(tmp_path, number)
         archive_wal(archive, path, path.name, system_identifier=SYSTEM)
     (store_block.open().path_of(backup) / "dump" / "toc.dat").write_bytes(b"")
-    state = check_backups(store=store_block, restore=False, return_state=True)
+    state = check_backups(store=store_block, database=database, slot="gone", restore=False, return_state=True)
 
     assert state.is_failed()
     assert f"log of cluster {SYSTEM}: 000000010000000000000002 is missing" in (state.message or "")
     found = artifacts_of(state.state_details.flow_run_id)
-    assert "toc.dat has 0 bytes" in str(found["backups-checked"].data)
+    said = str(found["backups-checked"].data)
+    assert "toc.dat has 0 bytes" in said
+    assert "the server has no slot gone" in said

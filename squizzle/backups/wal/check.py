@@ -124,7 +124,7 @@ def check_cluster(archive: WalArchive, system_identifier: str, *, read: bool = F
     timelines = tuple(_timeline(number, stored, histories, segment_bytes) for number in numbers)
     problems += _gaps(timelines, segment_bytes)
     problems += _fork_problems(timelines, histories, segment_bytes)
-    problems += _divergences(stored, histories, segment_bytes)
+    problems += _divergences(stored, {file.name: file.stored_at for file in files}, histories, segment_bytes)
     return ClusterArchive(
         system_identifier=system_identifier,
         segment_bytes=segment_bytes,
@@ -284,11 +284,21 @@ def _fork_problems(
     return problems
 
 
-def _divergences(stored: Sequence[_Stored], histories: Mapping[int, Fork | None], segment_bytes: int) -> Iterator[str]:
+def _divergences(
+    stored: Sequence[_Stored],
+    times: Mapping[str, datetime],
+    histories: Mapping[int, Fork | None],
+    segment_bytes: int,
+) -> Iterator[str]:
     """Servers that went on writing after another one had been promoted.
 
     What a timeline has behind a fork and had before it is fine: that is what a recovery to an earlier moment leaves.
+    The time is that of the hash, which nobody touches later, not even whoever damages the file.
     """
+
+    def stored_at(some: _Stored) -> datetime:
+        return times.get(some.file.name + HASH, some.file.stored_at)
+
     for one in stored:
         fork = histories.get(one.name.timeline) if one.name.kind is WalKind.HISTORY else None
         if fork is None:
@@ -299,7 +309,7 @@ def _divergences(stored: Sequence[_Stored], histories: Mapping[int, Fork | None]
             if other.name.kind is WalKind.SEGMENT
             and other.name.timeline == fork.timeline
             and other.name.number(segment_bytes) >= fork.position // segment_bytes
-            and other.file.stored_at > one.file.stored_at
+            and stored_at(other) > stored_at(one)
         ]
         if late:
             yield (

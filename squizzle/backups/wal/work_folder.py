@@ -148,9 +148,9 @@ class WorkFolder:
         """
         for place in sorted(path for path in self.folder.iterdir() if path.name.isdecimal()):
             found = _received(place)
+            last = max((one.name.text for one in found if one.name.kind.has_header), default="")
             for one in found:
-                later = [other for other in found if other.name.text > one.name.text and other.name.kind.has_header]
-                if not _is_finished(one, later):
+                if not _is_finished(one, last):
                     continue
                 is_worth_it = one.name.kind is not WalKind.PARTIAL or not _has(archive, place.name, one.name.text)
                 if is_worth_it and not _is_empty(one):
@@ -171,13 +171,18 @@ def _received(place: Path) -> list[_Received]:
     return [_Received(path, name) for path, name in found if name is not None]
 
 
-def _is_finished(one: _Received, later: list[_Received]) -> bool:
-    """Whether nobody writes to it any more, and nobody needs it to find where to go on."""
+def _is_finished(one: _Received, last: str) -> bool:
+    """Whether nobody writes to it any more, and nobody needs it to find where to go on.
+
+    Args:
+        one: A file.
+        last: The name of the last file of the log in the same folder.
+    """
     if one.name.kind is WalKind.PARTIAL:
         # pg_receivewal leaves one behind when the server leaves its timeline in the middle of a segment.
-        return any(other.name.timeline > one.name.timeline for other in later)
+        return last[:8] > one.name.text[:8]
     if one.name.kind is WalKind.SEGMENT and _is_empty(one):
-        return bool(later)  # ours: see `put_before`
+        return last > one.name.text  # ours: see `put_before`
     return True
 
 
