@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupBucket, BackupFolder, RdsInstance
+from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
@@ -22,7 +22,9 @@ Looks whether the backups of a store are still what they were.
 
 1. reads every file of every backup again and compares it with its manifest; asks RDS for its snapshots
 2. restores the newest backup of each database and kind to a scratch place, and compares it row by row
-3. names damaged manifests, missing members of chains, and backups that were taken away
+3. names damaged manifests, missing members of chains, backups that were taken away, and what is missing from the
+   write-ahead log that lies in the same store
+4. with a database: asks its server whether that log is archived, or received by way of a slot, and what the slot keeps
 
 Results are kept beside each backup. Nothing is removed, and no database of yours is touched: the scratch place is a
 server of our own that goes away again. It ends *Completed* only when everything passed; an empty store is no pass.
@@ -36,23 +38,34 @@ Rds = Annotated[
     RdsInstance | None,
     Field(title="Instance of RDS", description="Whose account is asked for snapshots. Empty: the worker's own."),
 ]
+Log = Annotated[
+    PostgresDatabase | None,
+    Field(title="Database", description="Whose write-ahead log comes into this store; only its server is asked."),
+]
+Slot = Annotated[
+    str, Field(title="Slot", description="Of the receiver (squizzle receive-wal), if one fills the store.")
+]
 
 
 @flow(name="check-backups", flow_run_name="check backups", description=DESCRIPTION, persist_result=False)
-def check_backups(store: Store, *, restore: Restore = True, rds: Rds = None) -> StoreCheck:
+def check_backups(
+    store: Store, database: Log = None, slot: Slot = "", *, restore: Restore = True, rds: Rds = None
+) -> StoreCheck:
     """Look at every backup of a store.
 
     Args:
         store: Which.
+        database: Whose server is asked how its log comes into the store; None: none.
+        slot: The slot of the receiver that fills the store; empty: the server archives by itself.
         restore: Whether the newest ones are restored to a scratch place, too.
         rds: Whose account is asked for snapshots of RDS.
 
     Returns:
         What was found; inside a Failed state unless everything passed.
     """
-    refuse_inline(store, rds)
+    refuse_inline(store, database, rds)
     with keep_journal(progress_artifact("check-progress", total=STEPS, what="Progress of the check")):
-        check = check_store(store, restore=restore, rds=rds)
+        check = check_store(store, restore=restore, database=database, slot=slot, rds=rds)
         publish_store_check(check)
     if check.verdict is Verdict.PASS:
         return check

@@ -2,7 +2,7 @@
 
 The run pauses and does not suspend: the process that made the plan carries it out when it is approved, two seconds
 later, and a plan of the moment (whom to end, which tables to clean) would be another one in a run that begins anew. A
-process that dies while it waits has changed nothing; run the same again (docs/adr/0018).
+process that dies while it waits has changed nothing; run the same again (docs/adr/0023).
 """
 
 from __future__ import annotations

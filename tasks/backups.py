@@ -29,6 +29,10 @@ from squizzle.backups.s3.store import S3Store
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import take_backup as take
+from squizzle.backups.wal.check import archive_problems
+from squizzle.backups.wal.open_archive import archive_of
+from squizzle.backups.wal.retention import carry_out_log_pruning, plan_log_pruning
+from squizzle.backups.wal.server_side import look_at_server
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
@@ -140,8 +144,19 @@ def _looked_at(found: StoreCheck) -> str:
 
 
 @step("Read every file of every backup again", timeout=timedelta(hours=24), detail=_looked_at)
-def check_store(store: BackupFolder | BackupBucket, *, restore: bool, rds: RdsInstance | None = None) -> StoreCheck:
-    """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place."""
+def check_store(
+    store: BackupFolder | BackupBucket,
+    *,
+    restore: bool,
+    database: PostgresDatabase | None = None,
+    slot: str = "",
+    rds: RdsInstance | None = None,
+) -> StoreCheck:
+    """Look at everything in a store; the newest backup of each database and kind is restored to a scratch place.
+
+    With a database its server is asked, too, whether its log comes into the store: by itself, or by the receiver of a
+    slot.
+    """
     place = store.open()
     provider = _provider(rds)
     entries = read_catalogue(place)
@@ -160,6 +175,11 @@ def check_store(store: BackupFolder | BackupBucket, *, restore: bool, rds: RdsIn
         log_line(f"{backup.id}: restore {_verified(restored)}")
         restores.append(restored)
     problems = [text for entry in entries for text in entry.problems]
+    archive = archive_of(place)
+    problems += archive_problems(archive, [known.backup for known in known_backups(entries)])
+    if database is not None:
+        with connect(database.access(), database.target().database, purpose="wal", read_only=True) as connection:
+            problems += look_at_server(connection, archive, slot or None).problems
     return StoreCheck(
         store=place.address,
         files=tuple(files),
@@ -176,7 +196,7 @@ def _pruned(removed: tuple[str, ...]) -> str:
 def prune_backups(
     store: BackupFolder | BackupBucket, retention: Retention, *, rds: RdsInstance | None = None
 ) -> tuple[str, ...]:
-    """Remove what retention lets go; returns the ids.
+    """Remove what retention lets go, and the write-ahead log that no copy needs any more; returns the backups' ids.
 
     Raises:
         RefusedError: A manifest is damaged or missing: nothing is removed before that is understood.
@@ -186,6 +206,13 @@ def prune_backups(
     result = carry_out_pruning(place, plan, by=run_name(), reason="out of date", now=now(), provider=_provider(rds))
     for backup_id, reason in result.refused.items():
         log_line(f"{backup_id} was not removed: {reason}", logging.WARNING)
+    archive = archive_of(place)
+    for log in carry_out_log_pruning(archive, plan_log_pruning(archive, result)):
+        if log.why_not:
+            log_line(f"log of cluster {log.system_identifier}: nothing goes: {log.why_not}", logging.WARNING)
+        elif log.removed:
+            size = size_words(log.size_bytes)
+            log_line(f"log of cluster {log.system_identifier}: {log.segments} segments ({size}) removed")
     return result.removed
 
 

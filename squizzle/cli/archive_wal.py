@@ -17,7 +17,7 @@ from squizzle.cli.output import say
 @click.command("archive-wal")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("name")
-@click.option("--store", required=True, metavar="URL", help="file:///folder; the segment goes to wal/ in it.")
+@click.option("--store", required=True, metavar="URL", help="file:///folder or s3://…; the segment goes to wal/ in it.")
 @click.option("--compress", is_flag=True, help="Compress segments with zstd.")
 @click.option(
     "--key-file",

@@ -32,6 +32,8 @@ from squizzle.backups.retention import Choice
 from squizzle.backups.settings import Retention
 from squizzle.backups.space import size_words
 from squizzle.backups.store import BackupStore
+from squizzle.backups.wal.open_archive import archive_of
+from squizzle.backups.wal.retention import LogPruning, carry_out_log_pruning, plan_log_pruning
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, ToolError
@@ -247,10 +249,10 @@ def prune(
     config_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Show which backups may go, and remove them with --yes.
+    """Show which backups may go, and remove them with --yes; the write-ahead log that no copy needs goes with them.
 
     Never the newest of a database, the newest that was verified, one that is held or pinned, or one that a kept backup
-    needs; never anything while a gap in the chain is unexplained.
+    needs; never anything while a gap in the chain is unexplained; no log of a cluster whose copies are elsewhere.
     """
     config = load_config(config_file)
     store = store_of(address, config)
@@ -267,6 +269,10 @@ def prune(
         kept = f"{retention.daily} days, {retention.weekly} weeks, {retention.monthly} months are kept"
         result = carry_out_pruning(store, result, by=who_am_i(), reason=kept, now=now, provider=RdsProvider())
         leftovers = store.remove_leftovers()
+    archive = archive_of(store)
+    log = plan_log_pruning(archive, result)
+    if yes:
+        log = carry_out_log_pruning(archive, log)
     document = {
         "removed": list(result.removed),
         "would_remove": [
@@ -275,13 +281,35 @@ def prune(
         "kept": [{"id": one.backup.id, "reasons": list(one.reasons)} for one in result.choices if one.keeps],
         "refused": dict(result.refused),
         "leftovers": list(leftovers),
+        "log": [_log_document(one) for one in log],
         "problems": list(result.problems),
     }
-    print_result(document, _prune_text(result, yes=yes), as_json=as_json)
-    return ToolError.code if result.refused else 0
+    print_result(document, _prune_text(result, log, yes=yes), as_json=as_json)
+    return ToolError.code if result.refused or any(one.failed for one in log) else 0
 
 
-def _prune_text(result: Pruning, *, yes: bool) -> str:
+def _log_document(plan: LogPruning) -> dict[str, object]:
+    return {
+        "system_identifier": plan.system_identifier,
+        "segments": plan.segments,
+        "bytes": plan.size_bytes,
+        "removed": plan.removed,
+        "needed_from": {str(timeline): name for timeline, name in (plan.needed_from or {}).items()},
+        "needed_by": plan.needed_by or None,
+        "why_not": plan.why_not or None,
+    }
+
+
+def _log_text(plan: LogPruning) -> str:
+    begin = f"log of cluster {plan.system_identifier}: "
+    if plan.why_not:
+        return f"{begin}nothing goes: {plan.why_not}"
+    what = f"{plan.segments} segments, {size_words(plan.size_bytes)}" if plan.names else "nothing"
+    fate = "removed" if plan.removed else "would go" if plan.names else "is older than what is needed"
+    return f"{begin}{what} {fate}; {plan.needed_by} needs the rest"
+
+
+def _prune_text(result: Pruning, log: Sequence[LogPruning], *, yes: bool) -> str:
     def fate(choice: Choice) -> tuple[str, str]:
         if choice.keeps:
             return "keep", "; ".join(choice.reasons)
@@ -293,6 +321,7 @@ def _prune_text(result: Pruning, *, yes: bool) -> str:
 
     choices = result.choices
     lines = [table(("", "backup", "why"), [(fate(one)[0], one.backup.id, fate(one)[1]) for one in choices])]
+    lines += [_log_text(one) for one in log]
     lines += [f"PROBLEM {text}" for text in result.problems]
     going = sum(not one.keeps for one in choices)
     if not yes:

@@ -45,7 +45,7 @@ class _StopsRecovery(click.Command):
 @click.command("fetch-wal", cls=_StopsRecovery)
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--store", required=True, metavar="URL", help="file:///folder, as archive-wal was given it.")
+@click.option("--store", required=True, metavar="URL", help="file:///folder or s3://…, as archive-wal was given it.")
 @click.option(
     "--key-file",
     type=click.Path(path_type=Path),

@@ -36,6 +36,7 @@ _VERBS = {
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
     "queries": "squizzle.cli.queries",
+    "receive-wal": "squizzle.cli.receive_wal",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
     "salvage": "squizzle.cli.salvage",

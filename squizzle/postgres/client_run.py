@@ -49,7 +49,7 @@ def run_client(
         with GuardedProcess(command, environment=environment | {"LC_MESSAGES": "C"}, errors=stderr) as process:
             code = _wait(process, timeout, on_wait)
         if code != 0:
-            raise _failure(program.name, doing, code, _tail(stderr), timeout, database_state)
+            raise _failure(program.name, doing, code, tail_of(stderr), timeout, database_state)
 
 
 def _wait(process: GuardedProcess, timeout: timedelta, on_wait: Callable[[], None]) -> int | None:
@@ -61,7 +61,8 @@ def _wait(process: GuardedProcess, timeout: timedelta, on_wait: Callable[[], Non
     return None
 
 
-def _tail(stderr: IO[bytes]) -> str:
+def tail_of(stderr: IO[bytes]) -> str:
+    """The last lines of a file that a program wrote its errors into."""
     size = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, size - _TAIL_BYTES))
     lines = stderr.read().decode(errors="replace").strip().splitlines()

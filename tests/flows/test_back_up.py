@@ -19,8 +19,11 @@ from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.notes import read_notes
 from squizzle.backups.proofs import ProofKind, StoreCheck, Verdict
 from squizzle.backups.records import Backup
+from squizzle.backups.wal.archive import FolderArchive
+from squizzle.backups.wal.transfer import archive_wal
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
+from tests.support.wal import SYSTEM, write_segment
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -121,7 +124,7 @@ def test_a_block_given_inline_is_refused(database: PostgresDatabase, tmp_path: P
 
 
 def test_a_store_is_checked_and_ends_completed_only_when_everything_passed(
-    database: PostgresDatabase, store_block: BackupFolder
+    database: PostgresDatabase, store_block: BackupFolder, tmp_path: Path
 ) -> None:
     assert "could_not_verify: the store holds no backup" in str(
         check_backups(store=store_block, return_state=True).message
@@ -139,8 +142,16 @@ def test_a_store_is_checked_and_ends_completed_only_when_everything_passed(
     found = artifacts_of(state.state_details.flow_run_id)
     assert "1234" in str(found["backups-checked"].data)
 
+    archive = FolderArchive(store_block.open().folder)
+    for number in (1, 3):
+        path = write_segment(tmp_path, number)
+        archive_wal(archive, path, path.name, system_identifier=SYSTEM)
     (store_block.open().path_of(backup) / "dump" / "toc.dat").write_bytes(b"")
-    state = check_backups(store=store_block, restore=False, return_state=True)
+    state = check_backups(store=store_block, database=database, slot="gone", restore=False, return_state=True)
 
     assert state.is_failed()
-    assert "toc.dat has 0 bytes" in (state.message or "")
+    assert f"log of cluster {SYSTEM}: 000000010000000000000002 is missing" in (state.message or "")
+    found = artifacts_of(state.state_details.flow_run_id)
+    said = str(found["backups-checked"].data)
+    assert "toc.dat has 0 bytes" in said
+    assert "the server has no slot gone" in said

@@ -105,7 +105,7 @@ class EncryptedStore:
 
     def __init__(self, inner: BackupStore, keys: KeyRing) -> None:
         self.inner = inner
-        self._keys = keys
+        self.keys = keys
 
     @property
     def address(self) -> str:
@@ -124,7 +124,7 @@ class EncryptedStore:
         Raises:
             KeyNotUsableError: There is no master key to be had; nothing was begun.
         """
-        key = self._keys.new_data_key(backup_id)
+        key = self.keys.new_data_key(backup_id)
         with self.inner.receive(backup_id) as incoming, work_folder() as folder:
             yield EncryptedIncoming(incoming, backup_id, key, folder)
 
@@ -147,7 +147,7 @@ class EncryptedStore:
         if not header.encryption:
             return header
         source = f"{SEALED_MANIFEST} of backup {backup_id} in {self.address}"
-        key = self._keys.data_key(header.encryption, backup_id)
+        key = self.keys.data_key(header.encryption, backup_id)
         with self.inner.fetch_stored(header, only=(SEALED_MANIFEST,)) as folder:
             path = folder / SEALED_MANIFEST
             if not path.is_file():
@@ -175,7 +175,7 @@ class EncryptedStore:
             with self.inner.fetch(backup, only=only) as folder:
                 yield folder
             return
-        key = self._keys.data_key(backup.encryption, backup.id)
+        key = self.keys.data_key(backup.encryption, backup.id)
         wanted = [file for file in backup.files if only is None or file.path in only]
         with work_folder() as folder:
             refuse_without_local_room(f"backup {backup.id}", sum(file.size_bytes for file in wanted))

@@ -18,7 +18,8 @@ import psycopg
 
 from squizzle.backups.order import Order
 from squizzle.backups.physical.log_positions import Snapshot, position_of, read_commits, segment_of
-from squizzle.backups.wal.names import lsn_number, lsn_text, segment_name
+from squizzle.backups.wal.names import lsn_number, lsn_text
+from squizzle.backups.wal.work_folder import put_before
 from squizzle.errors import ProgramNotUsableError, ToolError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
@@ -68,9 +69,7 @@ class LogTail:
         self._start = (last + 1) * self._segment_bytes
         # The copy holds this one. pg_receivewal goes on behind the last segment in its folder, and begins where the
         # server is now when there is none: by then some would be missing.
-        self._held = folder / segment_name(timeline, last, self._segment_bytes)
-        with self._held.open("xb") as file:
-            file.truncate(self._segment_bytes)
+        self._held = put_before(folder, timeline, last + 1, self._segment_bytes)
 
     def close(self) -> None:
         """End the session."""

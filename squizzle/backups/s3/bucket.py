@@ -30,6 +30,7 @@ _DAMAGED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
 _DAMAGED_TRIES = 3
 _CHUNK = 1 << 20
 _MOST_DELETED_AT_ONCE = 1000  # DeleteObjects, Amazon S3 API Reference
+_UNTOLD = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,7 @@ class Held:
         size: In bytes.
         etag: The service's name for this very content.
         age: Since it was written, by the service's own clock.
+        modified_at: When it was written; only of a list.
         checksum: SHA-256 as S3 writes it, when it was asked for.
         locked_until: None without Object Lock, or when it was not asked for.
     """
@@ -49,6 +51,7 @@ class Held:
     size: int
     etag: str
     age: timedelta = timedelta()
+    modified_at: datetime = _UNTOLD
     checksum: str | None = None
     locked_until: datetime | None = None
 
@@ -265,13 +268,17 @@ class Bucket:
             now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
             for one in page.get("Contents", ()):
                 path = one["Key"].removeprefix(self._root)
-                yield Held(path=path, size=one["Size"], etag=one["ETag"], age=now - one["LastModified"])
+                modified_at = one["LastModified"]
+                yield Held(
+                    path=path, size=one["Size"], etag=one["ETag"], age=now - modified_at, modified_at=modified_at
+                )
 
-    def folders(self) -> tuple[str, ...]:
-        """The names directly below the prefix that have something below them."""
-        pages = self._pages("list_objects_v2", Prefix=self._root, Delimiter="/")
+    def folders(self, above: str = "") -> tuple[str, ...]:
+        """The names directly below the prefix, or a path below it that ends with `/`, that have something below."""
+        root = self._root + above
+        pages = self._pages("list_objects_v2", Prefix=root, Delimiter="/")
         found = (one["Prefix"] for page in pages for one in page.get("CommonPrefixes", ()))
-        return tuple(name.removeprefix(self._root).rstrip("/") for name in found)
+        return tuple(name.removeprefix(root).rstrip("/") for name in found)
 
     def unfinished_parts(self, beginning: str) -> Iterator[tuple[str, str]]:
         """Path and id of every object in parts that was not finished."""

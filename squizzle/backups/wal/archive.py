@@ -1,4 +1,4 @@
-"""Where archived files of the log lie: what any such place can do, and one that is a folder.
+"""Where archived files of the log lie: what any such place can do, and the one that is a folder.
 
 Imported for every segment that a server archives, so it imports next to nothing itself.
 """
@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,6 +74,13 @@ class WalArchive(Protocol):
 
     def clusters(self) -> tuple[str, ...]:
         """The system identifiers that there are files of."""
+
+    def remove(self, system_identifier: str, names: Sequence[str]) -> None:
+        """Remove files, one after the other in this order; those that are not there are passed over.
+
+        Raises:
+            ToolError: The store refuses (a lock, a right) or fails; those before were removed, the others not.
+        """
 
 
 class FolderArchive:
@@ -158,6 +165,20 @@ class FolderArchive:
             return tuple(sorted(path.name for path in place.iterdir() if path.is_dir())) if place.is_dir() else ()
         except OSError as exc:
             raise self._unreadable(place, exc) from exc
+
+    def remove(self, system_identifier: str, names: Sequence[str]) -> None:
+        """Remove files in this order; see `WalArchive.remove`."""
+        place = self._place(system_identifier)
+        try:
+            for name in names:
+                (place / name).unlink(missing_ok=True)
+            if names:
+                _sync(place)
+        except OSError as exc:
+            raise ToolError(
+                f"{exc.filename or place} could not be removed: {exc.strerror or exc}",
+                hint="check owner and mode of the folder, then run the same again",
+            ) from exc
 
     def _place(self, system_identifier: str) -> Path:
         return self.folder / WAL_FOLDER / system_identifier

@@ -72,15 +72,22 @@ def _waiting(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def archiver_problems(archiver: Archiver, archive: WalArchive) -> tuple[str, ...]:
+def archiver_problems(archiver: Archiver, archive: WalArchive, *, is_received: bool = False) -> tuple[str, ...]:
     """What is wrong between a server and the archive that it should fill; a sentence each.
+
+    Args:
+        archiver: What the server says.
+        archive: The archive.
+        is_received: Whether a receiver fills it, so that the server itself need not.
 
     Raises:
         ToolError: The archive cannot be read.
     """
     problems = []
-    if not archiver.on:
-        problems.append("the server archives nothing: archive_mode = off (a change needs a restart)")
+    if not archiver.on and not is_received:
+        problems.append(
+            "the server archives nothing: archive_mode = off (a change needs a restart), and nobody receives its log"
+        )
     if archiver.is_failing:
         problems.append(
             f"archiving fails since {archiver.last_failed} ({archiver.failed} failures, {_waiting_text(archiver)}); "

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import IO, cast
 
+from squizzle.backups.records import Backup
 from squizzle.backups.wal.archive import ArchivedFile, WalArchive
 from squizzle.backups.wal.header import HEADER_BYTES, header_problem, read_header
+from squizzle.backups.wal.history import Fork, read_forks
 from squizzle.backups.wal.names import (
     DEFAULT_SEGMENT_BYTES,
     WalKind,
@@ -109,7 +111,7 @@ def check_cluster(archive: WalArchive, system_identifier: str, *, read: bool = F
     """
     files = archive.files(system_identifier)
     stored, problems = _sort_out(files)
-    segment_bytes = _segment_bytes(archive, system_identifier, stored)
+    segment_bytes = segment_bytes_of(archive, system_identifier, files) or DEFAULT_SEGMENT_BYTES
     problems += _wrong_lengths(stored, segment_bytes)
     if read:
         problems += (found for one in stored if (found := _content_problem(archive, system_identifier, one)))
@@ -122,6 +124,7 @@ def check_cluster(archive: WalArchive, system_identifier: str, *, read: bool = F
     timelines = tuple(_timeline(number, stored, histories, segment_bytes) for number in numbers)
     problems += _gaps(timelines, segment_bytes)
     problems += _fork_problems(timelines, histories, segment_bytes)
+    problems += _divergences(stored, {file.name: file.stored_at for file in files}, histories, segment_bytes)
     return ClusterArchive(
         system_identifier=system_identifier,
         segment_bytes=segment_bytes,
@@ -152,16 +155,21 @@ def _sort_out(files: Sequence[ArchivedFile]) -> tuple[list[_Stored], list[str]]:
     return stored, problems
 
 
-def _segment_bytes(archive: WalArchive, system_identifier: str, stored: Sequence[_Stored]) -> int:
-    """How long segments are: what the first readable one says."""
-    for one in stored:
-        if one.name.kind is WalKind.SEGMENT:
+def segment_bytes_of(archive: WalArchive, system_identifier: str, files: Iterable[ArchivedFile]) -> int | None:
+    """How long segments are: what the first readable one says; None when there is none.
+
+    Raises:
+        ToolError: The archive cannot be read.
+    """
+    for file in files:
+        name = wal_name(file.name.removesuffix(COMPRESSED))
+        if name is not None and name.kind is WalKind.SEGMENT:
             try:
-                with archive.open(system_identifier, one.file.name) as file, plain(one.file.name, file) as content:
-                    return read_header(_beginning(content), source=one.file.name).segment_bytes
+                with archive.open(system_identifier, file.name) as stored, plain(file.name, stored) as content:
+                    return read_header(_beginning(content), source=file.name).segment_bytes
             except (BackupDamagedError, FileNotFoundError):
                 continue  # its own length or content is named elsewhere
-    return DEFAULT_SEGMENT_BYTES
+    return None
 
 
 def _beginning(content: IO[bytes]) -> bytes:
@@ -201,22 +209,18 @@ def _content_problem(archive: WalArchive, system_identifier: str, one: _Stored) 
     return f"{name}: {problem}" if problem else ""
 
 
-def _fork_of(archive: WalArchive, system_identifier: str, one: _Stored) -> tuple[int, int] | None:
-    """Parent and position of a history's last line (manual, "Timelines"); None when it cannot be read."""
+def _fork_of(archive: WalArchive, system_identifier: str, one: _Stored) -> Fork | None:
+    """The last line of a history; None when it cannot be read."""
     try:
         with archive.open(system_identifier, one.file.name) as file:
-            lines = file.read(_CHUNK).decode(errors="replace").splitlines()
+            forks = read_forks(file.read(_CHUNK).decode(errors="replace"))
     except FileNotFoundError:
         return None
-    for line in reversed(lines):
-        fields = line.split(maxsplit=2)
-        if len(fields) > 1 and fields[0].isdecimal() and (position := lsn_number(fields[1])) is not None:
-            return int(fields[0]), position
-    return None
+    return forks[-1] if forks else None
 
 
 def _timeline(
-    number: int, stored: Sequence[_Stored], histories: Mapping[int, tuple[int, int] | None], segment_bytes: int
+    number: int, stored: Sequence[_Stored], histories: Mapping[int, Fork | None], segment_bytes: int
 ) -> Timeline:
     mine = [one for one in stored if one.name.timeline == number]
     segments = {one.name.number(segment_bytes): one.file.stored_at for one in mine if one.name.kind is WalKind.SEGMENT}
@@ -224,8 +228,8 @@ def _timeline(
     fork = histories.get(number)
     return Timeline(
         number=number,
-        parent=fork[0] if fork else None,
-        fork_lsn=lsn_text(fork[1]) if fork else None,
+        parent=fork.timeline if fork else None,
+        fork_lsn=lsn_text(fork.position) if fork else None,
         runs=tuple(_runs(number, segments, segment_bytes)),
         partial=partial[-1] if partial else None,
     )
@@ -257,7 +261,7 @@ def _gaps(timelines: Sequence[Timeline], segment_bytes: int) -> list[str]:
 
 
 def _fork_problems(
-    timelines: Sequence[Timeline], histories: Mapping[int, tuple[int, int] | None], segment_bytes: int
+    timelines: Sequence[Timeline], histories: Mapping[int, Fork | None], segment_bytes: int
 ) -> list[str]:
     """What is missing where a timeline leaves its parent.
 
@@ -272,12 +276,101 @@ def _fork_problems(
         if fork is None:
             problems.append(f"{one.number:08X}.history is missing or damaged, so nothing can be recovered to it")
             continue
-        parent, place = by_number.get(fork[0]), fork[1] // segment_bytes
+        parent, place = by_number.get(fork.timeline), fork.position // segment_bytes
         if one.runs and (first := _number(one.runs[0].first, segment_bytes)) > place:
             problems.append(_missing(one.number, place, first, segment_bytes))
         if parent and parent.runs and (last := _number(parent.runs[-1].last, segment_bytes)) + 1 < place:
             problems.append(_missing(parent.number, last + 1, place, segment_bytes))
     return problems
+
+
+def _divergences(
+    stored: Sequence[_Stored],
+    times: Mapping[str, datetime],
+    histories: Mapping[int, Fork | None],
+    segment_bytes: int,
+) -> Iterator[str]:
+    """Servers that went on writing after another one had been promoted.
+
+    What a timeline has behind a fork and had before it is fine: that is what a recovery to an earlier moment leaves.
+    The time is that of the hash, which nobody touches later, not even whoever damages the file.
+    """
+
+    def stored_at(some: _Stored) -> datetime:
+        return times.get(some.file.name + HASH, some.file.stored_at)
+
+    for one in stored:
+        fork = histories.get(one.name.timeline) if one.name.kind is WalKind.HISTORY else None
+        if fork is None:
+            continue
+        late = [
+            other.name.text
+            for other in stored
+            if other.name.kind is WalKind.SEGMENT
+            and other.name.timeline == fork.timeline
+            and other.name.number(segment_bytes) >= fork.position // segment_bytes
+            and stored_at(other) > stored_at(one)
+        ]
+        if late:
+            yield (
+                f"{late[-1]} was stored after timeline {one.name.timeline} had left timeline {fork.timeline} at"
+                f" {lsn_text(fork.position)}: the old server went on ({len(late)} segments), and what it wrote is"
+                f" missing on timeline {one.name.timeline}"
+            )
+
+
+def useless_copies(found: ClusterArchive, backups: Iterable[Backup]) -> tuple[str, ...]:
+    """Copies of the cluster that cannot be brought forward, for the log behind their start is not there. Pure.
+
+    Args:
+        found: The archive of a cluster.
+        backups: Every backup of the store.
+
+    Returns:
+        A sentence for each.
+    """
+    return tuple(
+        f"{missing} is missing, so no moment behind the end of backup {one.id} can be recovered to from it"
+        for one in backups
+        if one.kind.is_cluster and one.system_identifier == found.system_identifier
+        for missing in _missing_start(found, one)
+    )
+
+
+def archive_problems(archive: WalArchive, backups: Sequence[Backup]) -> tuple[str, ...]:
+    """What is wrong with the log of every cluster of an archive, by names and lengths; a sentence each.
+
+    Args:
+        archive: Where to look.
+        backups: Every backup of the same store.
+
+    Raises:
+        ToolError: The archive cannot be read.
+    """
+    found = [check_cluster(archive, system) for system in archive.clusters()]
+    return tuple(
+        f"log of cluster {one.system_identifier}: {text}"
+        for one in found
+        for text in (*one.problems, *useless_copies(one, backups))
+    )
+
+
+def _missing_start(found: ClusterArchive, backup: Backup) -> Iterator[str]:
+    position = lsn_number(backup.lsn)
+    if position is None or backup.timeline is None:
+        return
+    size = found.segment_bytes
+    number = position // size
+    runs = [
+        (one.number, *(_number(name, size) for name in (run.first, run.last)))
+        for one in found.timelines
+        for run in one.runs
+    ]
+    if any(timeline == backup.timeline and first <= number <= last for timeline, first, last in runs):
+        return
+    # Without any later one, the archive only has not come as far yet.
+    if any(timeline >= backup.timeline and last > number for timeline, _, last in runs):
+        yield segment_name(backup.timeline, number, size)
 
 
 def _number(segment: str, segment_bytes: int) -> int:

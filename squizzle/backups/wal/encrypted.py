@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import IO, Any, cast
@@ -84,6 +84,10 @@ class EncryptedArchive:
         """The files whose names begin so, with the lengths of their contents; see `WalArchive.files`."""
         found = {one.name: one for one in map(_as_plain, self._inner.files(system_identifier, prefix))}
         return tuple(found[name] for name in sorted(found))
+
+    def remove(self, system_identifier: str, names: Sequence[str]) -> None:
+        """Remove files, encrypted or not, in this order; see `WalArchive.remove`."""
+        self._inner.remove(system_identifier, [form for name in names for form in (name + ENCRYPTED, name)])
 
     def clusters(self) -> tuple[str, ...]:
         """The system identifiers that there are files of."""

@@ -14,6 +14,8 @@ import psycopg
 
 from squizzle.backups.wal.archive import WalArchive
 from squizzle.backups.wal.archiver import read_archiver
+from squizzle.backups.wal.names import lsn_number
+from squizzle.backups.wal.slots import read_slot, slot_problems
 from squizzle.backups.wal.transfer import fetch_wal
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection
@@ -42,6 +44,7 @@ class RestorePoint:
         segment: The segment that holds it.
         made_by: The account.
         archived: Whether that segment was fetched back from an archive and is what its hash says.
+        received_by: The slot whose receiver has the log up to it on its disk; None when that is not known.
     """
 
     name: str | None
@@ -53,6 +56,7 @@ class RestorePoint:
     segment: str
     made_by: str
     archived: bool = False
+    received_by: str | None = None
 
 
 def make_restore_point(connection: Connection, label: str, *, suffix: str) -> RestorePoint:
@@ -156,6 +160,50 @@ def await_archived(
         target = Path(folder) / point.segment
         found = fetch_wal(archive, point.segment, target, system_identifier=point.system_identifier)
     return replace(point, archived=found)
+
+
+def await_received(
+    connection: Connection,
+    point: RestorePoint,
+    slot_name: str,
+    *,
+    patience: timedelta = DEFAULT_PATIENCE,
+    on_progress: Callable[[str], None] = lambda _text: None,
+) -> RestorePoint:
+    """Wait until the receiver of a slot says that it has the log up to a mark on its disk. No segment is closed.
+
+    Args:
+        connection: A session on the primary.
+        point: The mark.
+        slot_name: The receiver's slot.
+        patience: How long to wait.
+        on_progress: Told every few seconds what is waited for.
+
+    Returns:
+        The mark, known to be received.
+
+    Raises:
+        CouldNotVerifyError: Not received in time; says what is wrong with the slot.
+        DatabaseError: The session was lost.
+    """
+    wanted = lsn_number(point.lsn) or 0
+    begin = told = time.monotonic()
+    while True:
+        slot = read_slot(connection, slot_name)
+        if slot is not None and slot.wal_status != "lost" and (slot.received_to or 0) >= wanted:
+            return replace(point, received_by=slot_name)
+        waited = time.monotonic() - begin
+        state = "; ".join(slot_problems(slot, slot_name)) or (slot.words if slot else "")
+        if waited > patience.total_seconds():
+            raise CouldNotVerifyError(
+                f"the receiver of {slot_name} has not got the restore point {point.name or point.lsn} after"
+                f" {waited:.0f} s ({state})",
+                hint="the mark itself was made; is `squizzle receive-wal` running, and what does it say?",
+            )
+        if time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            on_progress(f"waiting for the receiver of {slot_name}: {state}")
+        time.sleep(_POLL_S)
 
 
 def _is_there(archive: WalArchive, point: RestorePoint) -> bool:

@@ -71,14 +71,22 @@ class Lab:
         return name
 
     @contextmanager
-    def recovered(self, store: Path, *, target: str | None, command: str | None = None) -> Iterator[Connection]:
-        """The base backup, recovered from an archive and promoted."""
+    def recovered(
+        self,
+        store: Path,
+        *,
+        target: str | None,
+        command: str | None = None,
+        timeline: str = "current",
+        tail: Path | None = None,
+    ) -> Iterator[Connection]:
+        """The base backup, recovered from an archive and promoted; the tail is put in as the log's last segment."""
         cluster = Cluster(self.runtime, f"wal-{os.getpid()}-{secrets.token_hex(3)}")
         restore_command = command or f"{self.program} fetch-wal %f %p --store {store}"
         settings = {
             "archive_mode": "off",
             "restore_command": restore_command,
-            "recovery_target_timeline": "current",
+            "recovery_target_timeline": timeline,
             "fsync": "off",
         }
         if target:
@@ -88,6 +96,8 @@ class Lab:
             shutil.copytree(self.base, data, dirs_exist_ok=True)
             (data / "postgresql.conf").write_text(render_settings(settings))
             (data / "recovery.signal").touch(mode=0o600)
+            if tail is not None:
+                shutil.copy(tail, data / "pg_wal" / tail.name.removesuffix(".partial"))
 
         try:
             cluster.restore(fill)
