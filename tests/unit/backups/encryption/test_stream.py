@@ -51,7 +51,7 @@ def test_a_file_comes_back_as_it_was_and_its_length_shows(size: int) -> None:
 
 
 def test_the_format_is_the_one_that_is_described() -> None:
-    """Written anew from docs/adr/0018, so that files of today can be read in ten years."""
+    """Written anew from docs/adr/0020, so that files of today can be read in ten years."""
     sealed = encrypt(CONTENT)
 
     salt, body = sealed[8:HEADER], sealed[HEADER:]
