@@ -1,0 +1,231 @@
+"""The fence of a database behind PgBouncer: PAUSE, so that its clients wait instead of failing.
+
+What PgBouncer's console does was measured with 1.18: PAUSE waits for what is under way, and may be repeated; a console
+that goes away meanwhile leaves the database paused; RESUME of what is not paused is an error; a PAUSE of everything is
+not shown by SHOW DATABASES. Names are quoted as in SQL. (Manual, "Admin console".)
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+from psycopg import sql
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.rows import dict_row
+
+from squizzle.errors import (
+    AuthenticationFailedError,
+    ConnectionFailedError,
+    FencingFailedError,
+    FencingUnavailableError,
+)
+from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.translation import server_words
+from squizzle.recovery.fences.book import FenceBook, Page, Step
+from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold, with_hold, without_hold
+from squizzle.recovery.fences.settings import CONSOLE, PgBouncerSettings
+
+_PAUSED = "paused"
+_RUNNING = "running"
+_LOOK_AGAIN_S = 0.005
+
+
+class PgBouncerFence:
+    """PAUSE and RESUME of one database, noted in the book: PgBouncer itself forgets when it restarts. A `Fence`.
+
+    Args:
+        settings: Which PgBouncer, and which database of it.
+        book: Where it is noted.
+    """
+
+    kind = FenceKind.PGBOUNCER
+
+    def __init__(self, settings: PgBouncerSettings, book: FenceBook) -> None:
+        self._settings = settings
+        self._book = book
+        self.name = f"pgbouncer {settings.access.where}/{settings.database}"
+
+    def look(self) -> FenceStatus:
+        """What it is like now."""
+        page = self._book.read(self.name)
+        with self._console() as console:
+            is_paused = self._is_paused(console)
+        detail = "" if is_paused or page is None else "it was resumed by hand or restarted: nobody waits"
+        return self._status(page.holds if page else (), detail, is_paused=is_paused)
+
+    def put_up(self, hold: Hold) -> FenceStatus:
+        """Let what is under way end, and whatever comes afterwards wait.
+
+        Raises:
+            FencingUnavailableError: It cannot be reached, and a connection that was lost meanwhile leaves the hold and
+                perhaps the pause; or transactions did not end in time, then it is resumed unless another holds it.
+            FencingFailedError: It refuses; nothing is paused.
+            DatabaseError: It cannot be noted; nothing is paused.
+        """
+        with self._book.alone_with(self.name), self._console() as console:
+            found = self._book.read(self.name)
+            others = without_hold(found.holds, hold.holder) if found else ()
+            page = found or Page(found=_PAUSED if self._is_paused(console) else _RUNNING)
+            page = replace(page, holds=with_hold(page.holds, hold), step=Step.CLOSED)
+            self._book.write(self.name, page)
+            try:
+                is_in_time = self._pause(console)
+            except FencingFailedError as exc:
+                if not exc.retryable:
+                    self._put_back(found)
+                raise
+            if not is_in_time:
+                raise self._give_up(console, page, others)
+            wait = self._wait_timeout(console)
+        return self._status(page.holds, f"clients wait{wait}", is_paused=True)
+
+    def take_down(self, holder: str | None) -> FenceStatus:
+        """Let go of a hold, and let those who wait go on when it was the last one.
+
+        Raises:
+            FencingUnavailableError: It cannot be reached; it is as it was.
+            FencingFailedError: It refuses; it is as it was.
+            DatabaseError: The notes cannot be read or changed.
+        """
+        with self._book.alone_with(self.name):
+            page = self._book.read(self.name)
+            rest = without_hold(page.holds, holder) if page else ()
+            if page and rest:
+                self._book.write(self.name, replace(page, holds=rest))
+                return self._status(rest, "others hold it", is_paused=True)
+            with self._console() as console:
+                if (holder is None or (page and page.found == _RUNNING)) and self._is_paused(console):
+                    self._tell(console, "RESUME")
+                is_paused = self._is_paused(console)
+            self._book.remove(self.name)
+        before = "it was paused before Squizzle fenced it" if page else "whoever paused it has left no note"
+        return self._status((), f"{before}, and stays so" if is_paused else "", is_paused=is_paused)
+
+    def _put_back(self, page: Page | None) -> None:
+        if page:
+            self._book.write(self.name, page)
+        else:
+            self._book.remove(self.name)
+
+    def _give_up(self, console: Connection, page: Page, others: tuple[Hold, ...]) -> FencingUnavailableError:
+        """Undo a PAUSE that takes too long, unless it is another's."""
+        if others:
+            self._book.write(self.name, replace(page, holds=others))
+            left = f"it stays paused, because {others[0]} holds it"
+        else:
+            self._tell(console, "RESUME")
+            self._book.remove(self.name)
+            left = "it was resumed: nobody waits, and nothing is fenced"
+        seconds = self._settings.patience.total_seconds()
+        return FencingUnavailableError(
+            f"{self.name}: what is under way did not end within {seconds:g} s, so {left}",
+            hint="end long transactions (SHOW SERVERS tells their pids), or give more patience; in a pool in session"
+            " mode PAUSE waits until clients disconnect",
+        )
+
+    @contextmanager
+    def _console(self) -> Iterator[Connection]:
+        """The admin console: it speaks the simple protocol only, and knows no transactions."""
+        try:
+            console = connect(self._settings.access, CONSOLE, purpose="fence")
+        except AuthenticationFailedError as exc:
+            raise FencingFailedError(
+                f"{self.name}: {exc.message}",
+                hint="the account must be one of PgBouncer's admin_users, and the password the one of its auth_file",
+            ) from exc
+        except ConnectionFailedError as exc:
+            raise FencingUnavailableError(f"{self.name}: {exc.message}", hint="check that PgBouncer runs") from exc
+        try:
+            yield console
+        finally:
+            console.close()
+
+    def _is_paused(self, console: Connection) -> bool:
+        try:
+            with console.cursor(row_factory=dict_row) as cursor:
+                rows = cursor.execute("SHOW DATABASES").fetchall()
+        except psycopg.Error as exc:
+            raise self._translated(exc, "SHOW DATABASES") from exc
+        return any(row["name"] == self._settings.database and row["paused"] for row in rows)
+
+    def _wait_timeout(self, console: Connection) -> str:
+        """For how long clients wait, as the end of a sentence."""
+        try:
+            rows: dict[str, str] = dict(row[:2] for row in console.execute("SHOW CONFIG"))
+        except psycopg.Error as exc:
+            raise self._translated(exc, "SHOW CONFIG") from exc
+        seconds = rows.get("query_wait_timeout") or "0"
+        return f" for up to {seconds} s (query_wait_timeout)" if seconds not in {"0", "0.0"} else ""
+
+    def _command(self, verb: str) -> sql.Composed:
+        return sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._settings.database))
+
+    def _tell(self, console: Connection, verb: str) -> None:
+        try:
+            console.execute(self._command(verb))
+        except psycopg.Error as exc:
+            raise self._translated(exc, verb) from exc
+
+    def _pause(self, console: Connection) -> bool:
+        """PAUSE on a session of its own; whether the last session on the server has gone in time."""
+        deadline = time.monotonic() + self._settings.patience.total_seconds()
+        with self._console() as own:
+            try:
+                own.pgconn.send_query(self._command("PAUSE").as_bytes(own))
+                if not _ends_before(own, deadline):
+                    return False
+            except psycopg.Error as exc:
+                raise self._translated(exc, "PAUSE") from exc
+        # PAUSE does not wait for sessions that are just logging in. One that a fence of the database ends then would
+        # make PgBouncer wait for server_login_retry (15 s) after RESUME.
+        while self._has_servers(console):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        return True
+
+    def _has_servers(self, console: Connection) -> bool:
+        try:
+            with console.cursor(row_factory=dict_row) as cursor:
+                rows = cursor.execute("SHOW SERVERS").fetchall()
+        except psycopg.Error as exc:
+            raise self._translated(exc, "SHOW SERVERS") from exc
+        return any(row["database"] == self._settings.database for row in rows)
+
+    def _translated(self, exc: psycopg.Error, command: str) -> FencingFailedError:
+        words = server_words(exc)
+        # Whatever PgBouncer says has the SQLSTATE of a protocol violation; a lost connection says nothing.
+        kind = FencingFailedError if exc.diag.message_primary else FencingUnavailableError
+        hint = "look at PgBouncer's log, then run the same again"
+        if "admin access needed" in words:
+            hint = "add the account to PgBouncer's admin_users"
+        elif "no such database" in words:
+            hint = "SHOW DATABASES on its console lists the names that it knows"
+        elif "already suspended/paused" in words:
+            hint = "somebody has paused the whole PgBouncer; RESUME on its console without a name lets all go on"
+        return kind(f"{self.name}: {command} failed: {words}", hint=hint)
+
+    def _status(self, holds: tuple[Hold, ...], detail: str, *, is_paused: bool) -> FenceStatus:
+        state = FenceState.FENCED if is_paused else FenceState.OPEN
+        return FenceStatus(kind=self.kind, name=self.name, state=state, holds=holds, detail=detail)
+
+
+def _ends_before(session: Connection, deadline: float) -> bool:
+    """Whether what was sent is answered in time; raises psycopg.Error when the answer is an error."""
+    pgconn = session.pgconn
+    while True:
+        while pgconn.is_busy():
+            if not select.select([pgconn.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+            pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            return True
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise error_from_result(result)
