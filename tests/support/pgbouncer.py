@@ -21,7 +21,7 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 # Everybody is let in as the server's superuser: its socket is private. Only who is known by name may use the console.
 SETTINGS = """
 [databases]
-* = host={host} port={port} user={user}
+* = host={host} port={port} user={user}{first}
 [pgbouncer]
 listen_addr =
 listen_port = {own_port}
@@ -36,7 +36,13 @@ default_pool_size = {servers}
 
 @contextlib.contextmanager
 def pgbouncer(
-    access: ServerAccess, mode: str, *, servers: int = 5, auth_type: str = "any", password: str = ""
+    access: ServerAccess,
+    mode: str,
+    *,
+    servers: int = 5,
+    auth_type: str = "any",
+    password: str = "",
+    connect_query: str = "",
 ) -> Iterator[ServerAccess]:
     """PgBouncer in front of a server; gives how clients reach it.
 
@@ -47,6 +53,7 @@ def pgbouncer(
         auth_type: `any` lets everybody in but nobody to the console; `trust` the server's superuser to both, and `md5` with
             this password.
         password: Of the superuser.
+        connect_query: What each session on the server begins with.
     """
     assert PROGRAM is not None
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
@@ -63,6 +70,7 @@ def pgbouncer(
             mode=mode,
             servers=servers,
             auth_type=auth_type,
+            first=f" connect_query='{connect_query}'" if connect_query else "",
             admin="" if auth_type == "any" else access.user,
         ),
         encoding="utf-8",

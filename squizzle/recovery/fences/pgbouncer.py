@@ -34,6 +34,8 @@ from squizzle.recovery.fences.settings import CONSOLE, PgBouncerSettings
 _PAUSED = "paused"
 _RUNNING = "running"
 _LOOK_AGAIN_S = 0.005
+# A login takes some milliseconds; of a server that does not answer it takes server_connect_timeout (15 s).
+_LOGIN_S = 2.0
 
 
 class PgBouncerFence:
@@ -173,30 +175,31 @@ class PgBouncerFence:
             raise self._translated(exc, verb) from exc
 
     def _pause(self, console: Connection) -> bool:
-        """PAUSE on a session of its own; whether the last session on the server has gone in time."""
+        """PAUSE on a session of its own; whether what is under way came to its end in time."""
         deadline = time.monotonic() + self._settings.patience.total_seconds()
         with self._console() as own:
+            self._let_logins_end(console, min(deadline, time.monotonic() + _LOGIN_S))
             try:
                 own.pgconn.send_query(self._command("PAUSE").as_bytes(own))
-                if not _ends_before(own, deadline):
-                    return False
+                return _ends_before(own, deadline)
             except psycopg.Error as exc:
                 raise self._translated(exc, "PAUSE") from exc
-        # PAUSE does not wait for sessions that are just logging in. One that a fence of the database ends then would
-        # make PgBouncer wait for server_login_retry (15 s) after RESUME.
-        while self._has_servers(console):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_LOOK_AGAIN_S)
-        return True
 
-    def _has_servers(self, console: Connection) -> bool:
-        try:
-            with console.cursor(row_factory=dict_row) as cursor:
-                rows = cursor.execute("SHOW SERVERS").fetchall()
-        except psycopg.Error as exc:
-            raise self._translated(exc, "SHOW SERVERS") from exc
-        return any(row["database"] == self._settings.database for row in rows)
+    def _let_logins_end(self, console: Connection, deadline: float) -> None:
+        """Wait while a session on the server is just beginning; after the deadline go on, for it may never get in.
+
+        PAUSE ends such a session, PgBouncer takes that for a failed login, and then opens none for server_login_retry:
+        clients would wait 15 s longer than the fence is up (measured).
+        """
+        while time.monotonic() < deadline:
+            try:
+                with console.cursor(row_factory=dict_row) as cursor:
+                    pools = cursor.execute("SHOW POOLS").fetchall()
+            except psycopg.Error as exc:
+                raise self._translated(exc, "SHOW POOLS") from exc
+            if not any(row["sv_login"] for row in pools if row["database"] == self._settings.database):
+                return
+            time.sleep(_LOOK_AGAIN_S)
 
     def _translated(self, exc: psycopg.Error, command: str) -> FencingFailedError:
         words = server_words(exc)

@@ -85,6 +85,13 @@ def test_a_status_that_says_zero_is_not_believed_while_pods_end(api: KubernetesA
     assert api.requests.count("GET pods") > 9
 
 
+def test_pods_that_a_controller_has_not_made_yet_are_waited_for_too(api: KubernetesApi, fence: KubernetesFence) -> None:
+    web = api.workload("web", 2, lag=3)
+    web.pods, web.generation = [], 2  # somebody has just scaled it up from 0
+    fence.put_up(hold())
+    assert web.observed == web.generation
+
+
 def test_pods_that_do_not_go_are_named_and_a_repetition_goes_on_waiting(
     api: KubernetesApi, settings: KubernetesSettings
 ) -> None:

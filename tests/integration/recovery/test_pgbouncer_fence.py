@@ -165,6 +165,21 @@ def test_a_transaction_that_does_not_end_is_told_and_nobody_is_left_waiting(
     assert fence.put_up(hold("other")).state is FenceState.FENCED
 
 
+def test_a_session_that_is_just_logging_in_is_let_in_first(
+    access: ServerAccess, control: Connection, database: str
+) -> None:
+    # PAUSE would end it, and PgBouncer would open none for the next 15 s: longer than this client has patience.
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
+    with pgbouncer(access, "transaction", auth_type="trust", connect_query="SELECT pg_sleep(0.3)") as reached:
+        client = threading.Thread(target=lambda: connect(reached, database, purpose="client").close())
+        client.start()
+        wait_until(lambda: control.execute(query, (database,)).fetchone() is not None, "a session logs in")
+        slow = PgBouncerFence(PgBouncerSettings(access=reached, database=database), FenceBook(control))
+        slow.put_up(hold())
+        slow.take_down("recovery")
+        client.join()
+
+
 def test_giving_up_leaves_it_paused_for_whoever_holds_it(
     settings: PgBouncerSettings, fence: PgBouncerFence, client: Connection, control: Connection
 ) -> None:
