@@ -2,7 +2,9 @@
 
 What PgBouncer's console does was measured with 1.18: PAUSE waits for what is under way, and may be repeated; a console
 that goes away meanwhile leaves the database paused; RESUME of what is not paused is an error; a PAUSE of everything is
-not shown by SHOW DATABASES. Names are quoted as in SQL. (Manual, "Admin console".)
+not shown by SHOW DATABASES; neither is a database of the entry `*` while it has no clients, although it stays paused;
+and somebody's WAIT_CLOSE can make PgBouncer answer a PAUSE too early. Names are quoted as in SQL. (Manual, "Admin
+console".)
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -33,6 +36,7 @@ from squizzle.recovery.fences.settings import CONSOLE, PgBouncerSettings
 
 _PAUSED = "paused"
 _RUNNING = "running"
+_STATES = {True: FenceState.FENCED, False: FenceState.OPEN, None: FenceState.UNKNOWN}
 _LOOK_AGAIN_S = 0.005
 # A login takes some milliseconds; of a server that does not answer it takes server_connect_timeout (15 s).
 _LOGIN_S = 2.0
@@ -59,6 +63,9 @@ class PgBouncerFence:
         with self._console() as console:
             is_paused = self._is_paused(console)
         detail = "" if is_paused or page is None else "it was resumed by hand or restarted: nobody waits"
+        if is_paused is None:
+            is_paused = None if page else False
+            detail = "PgBouncer does not say while it has no clients" if page else ""
         return self._status(page.holds if page else (), detail, is_paused=is_paused)
 
     def put_up(self, hold: Hold) -> FenceStatus:
@@ -73,7 +80,7 @@ class PgBouncerFence:
         with self._book.alone_with(self.name), self._console() as console:
             found = self._book.read(self.name)
             others = without_hold(found.holds, hold.holder) if found else ()
-            page = found or Page(found=_PAUSED if self._is_paused(console) else _RUNNING)
+            page = found or Page(found=self._found(console))
             page = replace(page, holds=with_hold(page.holds, hold), step=Step.CLOSED)
             self._book.write(self.name, page)
             try:
@@ -102,9 +109,12 @@ class PgBouncerFence:
                 self._book.write(self.name, replace(page, holds=rest))
                 return self._status(rest, "others hold it", is_paused=True)
             with self._console() as console:
-                if (holder is None or (page and page.found == _RUNNING)) and self._is_paused(console):
-                    self._tell(console, "RESUME")
-                is_paused = self._is_paused(console)
+                if holder is None or (page and page.found == _RUNNING):
+                    self._resume(console)
+                    is_paused = False
+                else:
+                    found = self._is_paused(console)
+                    is_paused = bool(page) if found is None else found
             self._book.remove(self.name)
         before = "it was paused before Squizzle fenced it" if page else "whoever paused it has left no note"
         return self._status((), f"{before}, and stays so" if is_paused else "", is_paused=is_paused)
@@ -121,7 +131,7 @@ class PgBouncerFence:
             self._book.write(self.name, replace(page, holds=others))
             left = f"it stays paused, because {others[0]} holds it"
         else:
-            self._tell(console, "RESUME")
+            self._resume(console)
             self._book.remove(self.name)
             left = "it was resumed: nobody waits, and nothing is fenced"
         seconds = self._settings.patience.total_seconds()
@@ -148,31 +158,45 @@ class PgBouncerFence:
         finally:
             console.close()
 
-    def _is_paused(self, console: Connection) -> bool:
+    def _is_paused(self, console: Connection) -> bool | None:
+        """Whether it is paused; None when it is not listed, which says nothing."""
+        for row in self._rows(console, "SHOW DATABASES"):
+            if row["name"] == self._settings.database:
+                return bool(row["paused"])
+        return None
+
+    def _found(self, console: Connection) -> str:
+        """What it is like before the first hold; what is not listed has no clients, whom a RESUME would let through."""
+        is_paused = self._is_paused(console)
+        if is_paused is None:
+            is_paused = self._resume(console)
+        return _PAUSED if is_paused else _RUNNING
+
+    def _rows(self, console: Connection, command: LiteralString) -> list[dict[str, Any]]:
         try:
             with console.cursor(row_factory=dict_row) as cursor:
-                rows = cursor.execute("SHOW DATABASES").fetchall()
+                return cursor.execute(command).fetchall()
         except psycopg.Error as exc:
-            raise self._translated(exc, "SHOW DATABASES") from exc
-        return any(row["name"] == self._settings.database and row["paused"] for row in rows)
+            raise self._translated(exc, command) from exc
 
     def _wait_timeout(self, console: Connection) -> str:
         """For how long clients wait, as the end of a sentence."""
-        try:
-            rows: dict[str, str] = dict(row[:2] for row in console.execute("SHOW CONFIG"))
-        except psycopg.Error as exc:
-            raise self._translated(exc, "SHOW CONFIG") from exc
+        rows = {row["key"]: row["value"] for row in self._rows(console, "SHOW CONFIG")}
         seconds = rows.get("query_wait_timeout") or "0"
         return f" for up to {seconds} s (query_wait_timeout)" if seconds not in {"0", "0.0"} else ""
 
     def _command(self, verb: str) -> sql.Composed:
         return sql.SQL("{} {}").format(sql.SQL(verb), sql.Identifier(self._settings.database))
 
-    def _tell(self, console: Connection, verb: str) -> None:
+    def _resume(self, console: Connection) -> bool:
+        """RESUME; whether it was paused."""
         try:
-            console.execute(self._command(verb))
+            console.execute(self._command("RESUME"))
         except psycopg.Error as exc:
-            raise self._translated(exc, verb) from exc
+            if any(words in server_words(exc) for words in ("is not paused", "no such database")):
+                return False
+            raise self._translated(exc, "RESUME") from exc
+        return True
 
     def _pause(self, console: Connection) -> bool:
         """PAUSE on a session of its own; whether what is under way came to its end in time."""
@@ -181,9 +205,16 @@ class PgBouncerFence:
             self._let_logins_end(console, min(deadline, time.monotonic() + _LOGIN_S))
             try:
                 own.pgconn.send_query(self._command("PAUSE").as_bytes(own))
-                return _ends_before(own, deadline)
+                if not _ends_before(own, deadline):
+                    return False
             except psycopg.Error as exc:
                 raise self._translated(exc, "PAUSE") from exc
+        # The answer alone is not believed: it may be somebody else's.
+        while any(row["database"] == self._settings.database for row in self._rows(console, "SHOW SERVERS")):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        return True
 
     def _let_logins_end(self, console: Connection, deadline: float) -> None:
         """Wait while a session on the server is just beginning; after the deadline go on, for it may never get in.
@@ -192,11 +223,7 @@ class PgBouncerFence:
         clients would wait 15 s longer than the fence is up (measured).
         """
         while time.monotonic() < deadline:
-            try:
-                with console.cursor(row_factory=dict_row) as cursor:
-                    pools = cursor.execute("SHOW POOLS").fetchall()
-            except psycopg.Error as exc:
-                raise self._translated(exc, "SHOW POOLS") from exc
+            pools = self._rows(console, "SHOW POOLS")
             if not any(row["sv_login"] for row in pools if row["database"] == self._settings.database):
                 return
             time.sleep(_LOOK_AGAIN_S)
@@ -214,8 +241,8 @@ class PgBouncerFence:
             hint = "somebody has paused the whole PgBouncer; RESUME on its console without a name lets all go on"
         return kind(f"{self.name}: {command} failed: {words}", hint=hint)
 
-    def _status(self, holds: tuple[Hold, ...], detail: str, *, is_paused: bool) -> FenceStatus:
-        state = FenceState.FENCED if is_paused else FenceState.OPEN
+    def _status(self, holds: tuple[Hold, ...], detail: str, *, is_paused: bool | None) -> FenceStatus:
+        state = _STATES[is_paused]
         return FenceStatus(kind=self.kind, name=self.name, state=state, holds=holds, detail=detail)
 
 

@@ -13,13 +13,20 @@ import pytest
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.recovery.fence import fence, is_fenced
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
-from squizzle.recovery.fences.records import Fence
-from squizzle.recovery.fences.settings import CommandSettings, KubernetesSettings
+from squizzle.recovery.fences.records import Fence, FenceState
+from squizzle.recovery.fences.settings import (
+    CONSOLE,
+    CommandSettings,
+    FenceSettings,
+    KubernetesSettings,
+    PgBouncerSettings,
+)
 from tests.integration.cli.conftest import Squizzle, started_with, url_of
 from tests.integration.migrations.conftest import Folder
 from tests.support.halfway import Halfway
 from tests.support.holds import hold
 from tests.support.kubernetes_api import NAMESPACE, KubernetesApi, Workload, kubernetes_api
+from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.processes import wait_until
 from tests.support.ready_command import ReadyCommand
 
@@ -50,14 +57,22 @@ class Place:
     database: str
     control: Connection
 
-    def fences(self, control: Connection) -> tuple[Fence, ...]:
-        """The same fences as in squizzle.toml."""
+    def fences(self, control: Connection, *more: FenceSettings) -> tuple[Fence, ...]:
+        """The same fences as in squizzle.toml, and more."""
         kubeconfig = self.squizzle.place / "kubeconfig"
         settings = (
             KubernetesSettings(namespace=NAMESPACE, name="web", kubeconfig=kubeconfig),
             CommandSettings(name="queue", close=("touch", str(self.queue)), open=("rm", "-f", str(self.queue))),
+            *more,
         )
         return make_fences(control, self.database, settings)
+
+    def add_pool(self, pool: ServerAccess) -> PgBouncerSettings:
+        """One more fence of the environment, the last before the database."""
+        config = self.squizzle.place / "squizzle.toml"
+        text = config.read_text(encoding="utf-8").replace('"queue"]', '"queue", "pool"]')
+        self.squizzle.configure(f'{text}\n[fences.pool]\nkind = "pgbouncer"\nurl = "{url_of(pool, CONSOLE)}"\n')
+        return PgBouncerSettings(access=pool, database=self.database)
 
     @property
     def is_shut(self) -> tuple[bool, bool, bool]:
@@ -239,24 +254,25 @@ def killed_everywhere(
             yield f"{kind} {step}"
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 @pytest.mark.parametrize("verb", ["fence", "unfence"])
 def test_killed_at_any_step_and_run_again_everything_is_as_promised(
     place: Place, ready: ReadyCommand, access: ServerAccess, tmp_path: Path, verb: str
 ) -> None:
-    fences = place.fences(place.control)
     kills = []
-    if verb == "unfence":
-        put_up_all(fences, hold())
-    for where in killed_everywhere(place, ready, access, tmp_path, verb):
-        kills.append(where)
-        if verb == "fence":
-            put_up_all(fences, hold())
-            assert place.is_shut == (True, True, True), where
-        take_down_all(fences, "recovery")
-        assert place.is_shut == (False, False, False), where
-        assert (place.web.replicas, place.web.annotations) == (REPLICAS, {}), where
-        assert [one.look().holds for one in fences] == [(), (), ()], where
+    with pgbouncer(access, "transaction", auth_type="trust") as pool:
+        fences = place.fences(place.control, place.add_pool(pool))
         if verb == "unfence":
             put_up_all(fences, hold())
-    take_down_all(fences, None)
-    assert len(kills) > 14, kills
+        for where in killed_everywhere(place, ready, access, tmp_path, verb):
+            kills.append(where)
+            if verb == "fence":
+                assert {one.state for one in put_up_all(fences, hold())} == {FenceState.FENCED}, where
+            take_down_all(fences, "recovery")
+            assert place.is_shut == (False, False, False), where
+            assert (place.web.replicas, place.web.annotations) == (REPLICAS, {}), where
+            assert {(one.look().state, one.look().holds) for one in fences} == {(FenceState.OPEN, ())}, where
+            if verb == "unfence":
+                put_up_all(fences, hold())
+        take_down_all(fences, None)
+    assert len(kills) > 17, kills

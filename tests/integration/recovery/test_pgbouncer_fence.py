@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Self
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -201,6 +202,41 @@ def test_giving_up_leaves_it_paused_for_whoever_holds_it(
 
 def _page_of(holder: str) -> Page:
     return Page(found="running", holds=(hold(holder),), step=Step.CLOSED)
+
+
+def test_a_database_without_clients_is_resumed_although_pgbouncer_hides_it(
+    fence: PgBouncerFence, settings: PgBouncerSettings
+) -> None:
+    with connect(settings.access, CONSOLE, purpose="test") as console:
+
+        def is_hidden() -> bool:
+            return all(settings.database not in row for row in console.execute("SHOW DATABASES").fetchall())
+
+        fence.put_up(hold())
+        wait_until(is_hidden, "PgBouncer hides it")
+        assert fence.look().state is FenceState.UNKNOWN
+        assert fence.take_down("recovery").state is FenceState.OPEN
+        with pytest.raises(psycopg.Error, match="is not paused"):
+            console.execute(f'RESUME "{settings.database}"'.encode())
+        # And what somebody else has paused is known in spite of that.
+        console.execute(f'PAUSE "{settings.database}"'.encode())
+        wait_until(is_hidden, "PgBouncer hides it")
+        fence.put_up(hold())
+        assert fence.take_down("recovery").state is FenceState.FENCED
+        assert console.execute(f'RESUME "{settings.database}"'.encode()).statusmessage == "RESUME"
+
+
+def test_an_answer_that_comes_too_early_is_not_believed(
+    fence: PgBouncerFence, settings: PgBouncerSettings, client: Connection, control: Connection
+) -> None:
+    hasty = PgBouncerFence(replace(settings, patience=timedelta(seconds=0.5)), FenceBook(control))
+    with client.transaction(), connect(settings.access, CONSOLE, purpose="test") as console:
+        client.execute("SELECT 1")
+        console.execute(f'WAIT_CLOSE "{settings.database}"'.encode())
+        with pytest.raises(FencingUnavailableError, match=r"did not end within 0\.5 s"):
+            hasty.put_up(hold())
+        client.execute("SELECT 2")
+    assert fence.put_up(hold()).state is FenceState.FENCED
 
 
 def test_what_somebody_has_paused_before_stays_paused(fence: PgBouncerFence, settings: PgBouncerSettings) -> None:
