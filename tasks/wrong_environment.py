@@ -11,7 +11,7 @@ from blocks import PostgresDatabase
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.reversal.requests import Live
 from squizzle.postgres.access import connect
-from squizzle.recovery.project import read_project
+from squizzle.project import read_project
 from squizzle.recovery.wrong_environment import (
     Forward,
     Mishap,

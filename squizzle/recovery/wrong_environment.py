@@ -14,6 +14,7 @@ from squizzle.migrations.history import read_history
 from squizzle.migrations.lineage import depend_on, full_version
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions
+from squizzle.migrations.project import Project
 from squizzle.migrations.records import Direction, HistoryRow, Migration
 from squizzle.migrations.reversal.generated_downs import with_generated_downs
 from squizzle.migrations.reversal.requests import Live, Means
@@ -23,7 +24,6 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Identity, Target
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_schema
-from squizzle.recovery.project import Project
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,9 +32,8 @@ from squizzle.errors import (
     ToolError,
 )
 from squizzle.postgres.access import APPLICATION_NAME, Connection, ServerAccess, client_environment, connect
-from squizzle.postgres.client_run import tail_of
 from squizzle.postgres.programs import find_programs
-from squizzle.processes import GuardedProcess
+from squizzle.processes import GuardedProcess, last_lines
 
 PURPOSE = "receive-wal"
 _POLL_S = 0.5
@@ -212,7 +211,7 @@ def _receive_once(watch: _Watch) -> None:
             code = _watch_over(watch, process)
         watch.publish()
         if code is not None:
-            tail = tail_of(errors)
+            tail = last_lines(errors)
             raise ToolError(
                 f"pg_receivewal ended with exit code {code}: {tail.splitlines()[-1] if tail else 'it said nothing'}",
                 command="pg_receivewal",

@@ -12,11 +12,12 @@ from psycopg import sql
 from squizzle.errors import IdentityMismatchError, InvalidInputError, RefusedError, VersionConflictError
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions
+from squizzle.migrations.project import Project
 from squizzle.migrations.reversal.requests import Live
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import ExpectedIdentity, Target
+from squizzle.project import read_project
 from squizzle.proof.digests import digest_database
-from squizzle.recovery.project import Project, read_project
 from squizzle.recovery.wrong_environment import (
     Mishap,
     WayBack,

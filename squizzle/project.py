@@ -1,34 +1,16 @@
-"""A project folder as the command sees it: its migrations, what it allows, and the books it keeps."""
+"""Reading a project folder: its migrations, what it allows, and the books it keeps."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from squizzle.config import CONFIG_NAME, load_config
 from squizzle.errors import InvalidInputError
-from squizzle.migrations.bookkeeping import ToolBooks, open_books
+from squizzle.migrations.bookkeeping import open_books
 from squizzle.migrations.layouts import detect_layout, read_migrations
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
-from squizzle.migrations.records import Migration, Policy
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Project:
-    """What a project folder holds.
-
-    Attributes:
-        migrations: What is on disk.
-        policy: What the project allows its migrations.
-        books: Another tool's that are kept in step; None for none.
-        programs: Folder of pg_dump; None to find it.
-    """
-
-    migrations: tuple[Migration, ...]
-    policy: Policy
-    books: ToolBooks | None
-    programs: Path | None
+from squizzle.migrations.project import Project
 
 
 def read_project(folder: Path) -> Project:
