@@ -20,6 +20,7 @@ from squizzle.backups.change_log.switching import enable as switch_on
 from squizzle.backups.change_log.switching import refuse_unfit_table
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
+from squizzle.cli.places import point_in_time, table_names
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
@@ -47,7 +48,7 @@ def changelog() -> None:
 def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
     """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about."""
     access, target = invocation.target()
-    names = _names(tables, target.schema)
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog enable") as connection:
         for schema, name in names:
             table_now = require_table(connection, schema, name)
@@ -65,7 +66,7 @@ def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
 def disable(invocation: Invocation, tables: tuple[str, ...]) -> None:
     """Log these tables no longer; what was logged stays."""
     access, target = invocation.target()
-    names = _names(tables, target.schema)
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog disable") as connection:
         _ask(invocation, f"log {', '.join(tables)} in {target.database} no longer")
         switch_off(connection, target, names, on_wait=say)
@@ -128,9 +129,9 @@ def _age(text: str) -> timedelta:
 def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
     """Show the changes of a table since a time, newest transaction first, each transaction whole."""
     access, target = invocation.target()
-    (place,) = _names((name,), target.schema)
+    (place,) = table_names((name,), target.schema)
     with connect(access, target.database, purpose="changelog show", read_only=True) as connection:
-        found = list(islice(changes_since(connection, place, _time(since, datetime.now(UTC))), limit + 1))
+        found = list(islice(changes_since(connection, place, point_in_time(since, datetime.now(UTC))), limit + 1))
     document = {"changes": [_change_document(one) for one in found[:limit]], "more": len(found) > limit}
     lines = [
         f"{one.logged_at:%Y-%m-%d %H:%M:%S %Z}  {one.xid}  {one.operation} {one.schema}.{one.table}"
@@ -142,22 +143,6 @@ def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
     )
     if len(found) > limit:
         say(f"there are more than {limit}; --limit shows them")
-
-
-def _time(text: str, now: datetime) -> datetime:
-    """A point in time: an ISO time with its offset, or how long ago."""
-    try:
-        if text[-1:] in {"s", "m", "h", "d"}:
-            return now - parse_duration(text)
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidInputError(
-            f"{text!r} is no time, or has no time zone",
-            hint="write 2025-03-01T12:00+00:00, or an age such as 30m, 2h, 1d",
-        )
-    return found
 
 
 def _change_document(one: Change) -> JsonDocument:
@@ -182,17 +167,6 @@ def _change_document(one: Change) -> JsonDocument:
         "old": json.loads(one.old) if one.old else None,
         "new": json.loads(one.new) if one.new else None,
     }
-
-
-def _names(tables: tuple[str, ...], schema: str) -> tuple[tuple[str, str], ...]:
-    """(schema, name) of each, without doubles; a name with a dot says its schema itself."""
-    found = []
-    for one in tables:
-        before, dot, after = one.partition(".")
-        if not before or (dot and not after):
-            raise InvalidInputError(f"{one!r} is no name of a table", hint="write TABLE or SCHEMA.TABLE")
-        found.append((before, after) if dot else (schema, one))
-    return tuple(dict.fromkeys(found))
 
 
 def _ask(invocation: Invocation, action: str) -> None:

@@ -38,6 +38,7 @@ _VERBS = {
     "rollback": "squizzle.cli.migrate",
     "salvage": "squizzle.cli.salvage",
     "status": "squizzle.cli.status",
+    "undo": "squizzle.cli.undo",
     "verify": "squizzle.cli.inspect",
     "verify-backup": "squizzle.cli.verify_backup",
     "wal": "squizzle.cli.wal",

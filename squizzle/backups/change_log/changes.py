@@ -120,7 +120,7 @@ def changes_since(connection: Connection, table: tuple[str, str], since: ChangeL
     if not entries:
         name = ".".join(table)
         raise InvalidInputError(f"{name} is not logged", hint=f"squizzle changelog enable --table {name}")
-    _refuse_gap(connection, entries, since)
+    refuse_gap(connection, entries, since)
     parameters = {
         "logged": [one.id for one in entries],
         "snapshot": since.snapshot if isinstance(since, ChangeLogMark) else None,
@@ -160,7 +160,17 @@ def _change(*row: Any) -> Change:
     )
 
 
-def _refuse_gap(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
+def refuse_gap(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
+    """Refuse a question about changes of a table since a point that the log does not reach back to.
+
+    Args:
+        connection: A session in the database.
+        entries: The table's, of those in `coverage` that count.
+        since: A mark or a time.
+
+    Raises:
+        CouldNotVerifyError: It was not logged then, changes since were pruned, or the mark is another cluster's.
+    """
     at = since.at if isinstance(since, ChangeLogMark) else since
     name = entries[0].name
     logging = [one for one in entries if one.since <= at and (one.until is None or one.until > at)]
