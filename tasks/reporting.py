@@ -23,9 +23,11 @@ from squizzle.errors import ToolError
 from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
+from squizzle.recovery.undo.records import UndoReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.recovery import recovery_markdown
+from squizzle.reports.undo import undo_markdown
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -114,6 +116,13 @@ def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
     summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
     create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
+
+
+@step("Write the report of the undo", timeout=timedelta(minutes=5))
+def publish_undo(report: UndoReport, database: str) -> None:
+    """Publish what would be, or was, undone as an artifact: numbers and keys, no values of rows."""
+    summary = f"{'Would undo' if report.dry_run else 'Undone'}: {report.changes:,} rows"
+    create_markdown_artifact(undo_markdown(report, database), key=f"undo-{artifact_key(database)}", description=summary)
 
 
 def artifact_key(name: str) -> str:

@@ -11,6 +11,7 @@ import click
 
 from squizzle.backups.change_log.changes import Change, changes_since
 from squizzle.backups.change_log.cost import measure_cost
+from squizzle.backups.change_log.names import table_names
 from squizzle.backups.change_log.pruning import find_prunable
 from squizzle.backups.change_log.pruning import prune as let_go
 from squizzle.backups.change_log.reading import coverage, read_log_status, require_table
@@ -20,7 +21,7 @@ from squizzle.backups.change_log.switching import enable as switch_on
 from squizzle.backups.change_log.switching import refuse_unfit_table
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
-from squizzle.cli.places import point_in_time, table_names
+from squizzle.cli.points import point_in_time
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect

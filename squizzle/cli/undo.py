@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import click
 
+from squizzle.backups.change_log.names import table_names
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
-from squizzle.cli.places import point_in_time, table_names
+from squizzle.cli.points import point_in_time
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import read_identity
