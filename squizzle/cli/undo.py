@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 
 import click
 
+from squizzle.backups.change_log.changes import ChangeLogMark
 from squizzle.backups.change_log.names import table_names
+from squizzle.backups.marks import log_mark_of
+from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.cli.points import point_in_time
@@ -24,6 +27,8 @@ from squizzle.recovery.undo.undo import DEFAULT_LIMIT, plan_undo, since_version,
 @click.option(
     "--since-version", "version", metavar="V", help="Since this version began to be applied, its own changes too."
 )
+@click.option("--since-mark", "mark", metavar="ID", help="Since a backup of kind mark: exactly what was not over then.")
+@click.option("--store", "address", metavar="URL", help="The store of the mark; without it: [backups] store.")
 @click.option(
     "--transaction", "transactions", type=int, multiple=True, metavar="XID", help="Only this one; may be repeated."
 )
@@ -48,12 +53,14 @@ from squizzle.recovery.undo.undo import DEFAULT_LIMIT, plan_undo, since_version,
 def undo(  # noqa: PLR0913 - one argument an option
     invocation: Invocation,
     tables: tuple[str, ...],
+    *,
     since: str | None,
     version: str | None,
+    mark: str | None,
+    address: str | None,
     transactions: tuple[int, ...],
     roles: tuple[str, ...],
     applications: tuple[str, ...],
-    *,
     dry_run: bool,
     digest: str | None,
     limit: int,
@@ -69,15 +76,17 @@ def undo(  # noqa: PLR0913 - one argument an option
       squizzle undo --table orders --since 30m --dry-run --env production
       squizzle undo --table orders --table order_lines --since-version 0042 --env production
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    if (since is None) == (version is None):
-        raise InvalidInputError("say since when", hint="give either --since TIME or --since-version V")
+    if sum(one is not None for one in (since, version, mark)) != 1:
+        raise InvalidInputError("say since when", hint="give one of --since TIME, --since-version V, --since-mark ID")
     access, target = invocation.target()
     with connect(access, target.database, purpose="undo") as connection:
-        begun = (
-            point_in_time(since, datetime.now(UTC))
-            if since is not None
-            else since_version(connection, target.schema, version or "")
-        )
+        begun: ChangeLogMark | datetime
+        if mark is not None:
+            begun = log_mark_of(store_of(address, invocation.config).read(mark))
+        elif since is not None:
+            begun = point_in_time(since, datetime.now(UTC))
+        else:
+            begun = since_version(connection, target.schema, version or "")
         request = UndoRequest(
             tables=table_names(tables, target.schema),
             since=begun,

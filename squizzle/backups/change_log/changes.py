@@ -32,6 +32,10 @@ class ChangeLogMark:
         lsn: Write-ahead log position (insert).
         at: The server's clock.
         system_identifier: Of the cluster; the snapshot means nothing in another one.
+        timeline: Of the write-ahead log; after a recovery to an earlier point ids are given out again.
+        database_oid: Of the database; in a restored copy numbers of changes are given out again.
+        position: The last number in the log. Transactions with later ids made later changes; a log that was restored
+            from elsewhere holds ids that only seem to be later.
     """
 
     snapshot: str
@@ -39,6 +43,9 @@ class ChangeLogMark:
     lsn: str
     at: datetime
     system_identifier: str
+    timeline: int
+    database_oid: int
+    position: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,19 +88,29 @@ class Change:
 def mark(connection: Connection) -> ChangeLogMark:
     """Where the database is now. Nothing is changed.
 
+    Args:
+        connection: A session outside a transaction, which would see an older state; of the owner of the log.
+
     Raises:
         DatabaseError: The session was lost, or this is a standby.
     """
     try:
+        # First, so that whoever made one of the changes up to here began before the snapshot.
+        row = connection.execute(
+            "SELECT coalesce(pg_sequence_last_value(to_regclass('squizzle_log.change_id_seq')), 0)"
+        ).fetchone()
         with connection.cursor(row_factory=class_row(ChangeLogMark)) as cursor:
             found = cursor.execute(
                 "SELECT s::text AS snapshot, pg_snapshot_xmax(s)::text::bigint AS xid,"
                 " pg_current_wal_insert_lsn()::text AS lsn, clock_timestamp() AS at,"
-                " (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier"
-                " FROM pg_current_snapshot() s"
+                " (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,"
+                " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,"
+                " (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,"
+                " %s::bigint AS position FROM pg_current_snapshot() s",
+                (row[0] if row else 0,),
             ).fetchone()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="mark where the change log is") from exc
+        raise translate_error(exc, doing="mark where the change log is", needs=NEEDS) from exc
     if found is None:
         raise AssertionError("a SELECT of one row returned none")
     return found
@@ -124,6 +141,7 @@ def changes_since(connection: Connection, table: tuple[str, str], since: ChangeL
     parameters = {
         "logged": [one.id for one in entries],
         "snapshot": since.snapshot if isinstance(since, ChangeLogMark) else None,
+        "position": since.position if isinstance(since, ChangeLogMark) else None,
         "at": None if isinstance(since, ChangeLogMark) else since,
     }
     return _read(connection, parameters)
@@ -183,9 +201,11 @@ def refuse_gap(connection: Connection, entries: list[LoggedTable], since: Change
     _refuse_pruned(connection, name, since)
     if isinstance(since, ChangeLogMark):
         now = mark(connection)
-        if now.system_identifier != since.system_identifier or now.xid < since.xid:
+        here = (now.system_identifier, now.timeline, now.database_oid)
+        if here != (since.system_identifier, since.timeline, since.database_oid) or now.xid < since.xid:
             raise CouldNotVerifyError(
-                "the mark was made in another cluster, whose transaction ids mean nothing here",
+                "the mark was made in another cluster or database, or before a recovery: its transaction ids mean"
+                " nothing here",
                 hint=f"ask by time: --since '{since.at.isoformat()}'",
             )
 

@@ -23,6 +23,14 @@ def is_installed(connection: Connection) -> bool:
     return connection.execute("SELECT to_regproc('squizzle_log.log_truncate') IS NOT NULL").fetchone() == (True,)
 
 
+def may_read(connection: Connection) -> bool:
+    """Whether this account may read the log."""
+    return connection.execute(
+        "SELECT has_schema_privilege('squizzle_log', 'USAGE') AND has_table_privilege('squizzle_log.change', 'SELECT')"
+        " AND has_sequence_privilege('squizzle_log.change_id_seq', 'SELECT')"
+    ).fetchone() == (True,)
+
+
 def read_table(connection: Connection, schema: str, name: str) -> TableState | None:
     """One table as it is now; None when nothing has that name.
 

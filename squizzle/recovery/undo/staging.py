@@ -84,7 +84,8 @@ def _choose_transactions(connection: Connection, group: Group, request: UndoRequ
             FROM squizzle_log.change c WHERE c.logged = ANY ({logged}::integer[])
             GROUP BY c.xid, c.began_at
             HAVING CASE WHEN {snapshot}::pg_snapshot IS NULL THEN max(c.logged_at) >= {at}::timestamptz
-                   ELSE NOT pg_visible_in_snapshot(c.xid, {snapshot}::pg_snapshot) END
+                   ELSE NOT pg_visible_in_snapshot(c.xid, {snapshot}::pg_snapshot)
+                       AND (c.xid < pg_snapshot_xmax({snapshot}::pg_snapshot) OR max(c.id) > {position}::bigint) END
             """
         ).format(
             TRANSACTIONS,
@@ -93,6 +94,7 @@ def _choose_transactions(connection: Connection, group: Group, request: UndoRequ
             applications=sql.Literal(list(request.applications)),
             logged=sql.Literal([one.logged.id for one in group.subjects]),
             snapshot=sql.Literal(since.snapshot if isinstance(since, ChangeLogMark) else None),
+            position=sql.Literal(since.position if isinstance(since, ChangeLogMark) else None),
             at=sql.Literal(None if isinstance(since, ChangeLogMark) else since),
         )
     )
