@@ -11,14 +11,16 @@ import click
 
 from squizzle.backups.change_log.changes import Change, changes_since
 from squizzle.backups.change_log.cost import measure_cost
+from squizzle.backups.change_log.judging import why_not
 from squizzle.backups.change_log.names import table_names
 from squizzle.backups.change_log.pruning import find_prunable
 from squizzle.backups.change_log.pruning import prune as let_go
-from squizzle.backups.change_log.reading import coverage, read_log_status, require_table
+from squizzle.backups.change_log.reading import coverage, list_tables, read_log_status, require_table
 from squizzle.backups.change_log.records import LoggedTable, LogStatus
 from squizzle.backups.change_log.switching import disable as switch_off
 from squizzle.backups.change_log.switching import enable as switch_on
 from squizzle.backups.change_log.switching import refuse_unfit_table
+from squizzle.backups.change_log.trust import refuse_stranger
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.cli.points import point_in_time
@@ -28,7 +30,7 @@ from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import check_identity, read_identity
 
 _TABLES = click.option(
-    "--table", "tables", multiple=True, required=True, metavar="T", help="A table, or schema.table; may be repeated."
+    "--table", "tables", multiple=True, metavar="T", help="A table, or schema.table; may be repeated."
 )
 
 
@@ -45,31 +47,42 @@ def changelog() -> None:
 
 @changelog.command()
 @_TABLES
+@click.option("--all", "every", is_flag=True, help="Every table of the schema that can be logged; says which cannot.")
 @common_options
-def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+def enable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
     """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about."""
     access, target = invocation.target()
+    _refuse_unclear(tables, every=every)
     names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog enable") as connection:
+        refuse_stranger(connection)
+        if every:
+            names = _fit_tables(connection, target.schema)
         for schema, name in names:
             table_now = require_table(connection, schema, name)
             refuse_unfit_table(table_now)
             if not invocation.yes:
                 say(f"{schema}.{name}: {measure_cost(connection, table_now).sentence()}")
-        _ask(invocation, f"log every change of {', '.join(tables)} in {target.database}")
+        _ask(invocation, f"log every change of {_listed(names)} in {target.database}")
         switch_on(connection, target, names, on_wait=say)
         _print_tables(connection, names, invocation, "logged")
 
 
 @changelog.command()
 @_TABLES
+@click.option("--all", "every", is_flag=True, help="Every table that is logged.")
 @common_options
-def disable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+def disable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
     """Log these tables no longer; what was logged stays."""
     access, target = invocation.target()
+    _refuse_unclear(tables, every=every)
     names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog disable") as connection:
-        _ask(invocation, f"log {', '.join(tables)} in {target.database} no longer")
+        if every:
+            names = tuple((one.schema, one.table) for one in coverage(connection) if one.until is None)
+            if not names:
+                raise InvalidInputError("no table is logged", hint="nothing is to be done")
+        _ask(invocation, f"log {_listed(names)} in {target.database} no longer")
         switch_off(connection, target, names, on_wait=say)
         _print_tables(connection, names, invocation, "no longer logged")
 
@@ -168,6 +181,29 @@ def _change_document(one: Change) -> JsonDocument:
         "old": json.loads(one.old) if one.old else None,
         "new": json.loads(one.new) if one.new else None,
     }
+
+
+def _refuse_unclear(tables: tuple[str, ...], *, every: bool) -> None:
+    if bool(tables) == every:
+        raise InvalidInputError("say which tables", hint="give --table T (it may be repeated), or --all")
+
+
+def _fit_tables(connection: Connection, schema: str) -> tuple[tuple[str, str], ...]:
+    """Every table of a schema that can be logged; each of the others is named with the reason."""
+    found = []
+    for one in list_tables(connection, schema):
+        reason = why_not(one)
+        if reason is None:
+            found.append((one.schema, one.name))
+        else:
+            say(f"not logged: {one.schema}.{one.name} {reason[0]}; {reason[1]}")
+    if not found:
+        raise InvalidInputError(f"no table of {schema} can be logged", hint="--schema says which schema is meant")
+    return tuple(found)
+
+
+def _listed(names: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(".".join(one) for one in names)
 
 
 def _ask(invocation: Invocation, action: str) -> None:

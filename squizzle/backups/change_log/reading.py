@@ -43,6 +43,17 @@ def read_table(connection: Connection, schema: str, name: str) -> TableState | N
         return cursor.execute(load_sql(_PACKAGE, "table_state"), {"schema": schema, "table": name}).fetchone()
 
 
+def list_tables(connection: Connection, schema: str) -> tuple[TableState, ...]:
+    """Every table of a schema that is not a partition, in the order of names, those that cannot be logged too."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
+        " AND relkind IN ('r', 'p') AND NOT relispartition AND NOT starts_with(relname, 'squizzle_history') ORDER BY 1",
+        (schema,),
+    ).fetchall()
+    found = (read_table(connection, schema, name) for (name,) in rows)
+    return tuple(one for one in found if one is not None)
+
+
 def require_table(connection: Connection, schema: str, name: str) -> TableState:
     """As `read_table`.
 

@@ -12,6 +12,7 @@ from psycopg import sql
 from squizzle.backups.change_log.changes import refuse_gap
 from squizzle.backups.change_log.reading import NEEDS, coverage, require_table
 from squizzle.backups.change_log.records import LoggedTable, TableState
+from squizzle.backups.change_log.trust import refuse_stranger
 from squizzle.errors import CouldNotVerifyError, DatabaseState, InvalidInputError, RefusedError
 from squizzle.migrations.history import read_history
 from squizzle.migrations.records import Timeouts
@@ -183,6 +184,7 @@ def _doing(request: UndoRequest) -> str:
 
 def _prepare(connection: Connection, request: UndoRequest) -> Group:
     """Refuse what cannot be undone, and stage the rest; inside a transaction."""
+    refuse_stranger(connection)
     entries = coverage(connection)
     logged: dict[int, LoggedTable] = {}
     for schema, name in dict.fromkeys(request.tables):
