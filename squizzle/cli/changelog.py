@@ -100,19 +100,25 @@ def status(invocation: Invocation) -> None:
 @changelog.command()
 @click.option("--keep", metavar="AGE", help="Changes older than this go: 12h, 30d.")
 @click.option("--max-mb", type=click.IntRange(min=1), help="The oldest go until the log has room in so many megabytes.")
+@_TABLES
 @common_options
-def prune(invocation: Invocation, keep: str | None, max_mb: int | None) -> None:
+def prune(invocation: Invocation, keep: str | None, max_mb: int | None, tables: tuple[str, ...]) -> None:
     """Show what would go from the log; with --yes, let it go. The space is used again by new changes."""
     if keep is None and max_mb is None:
         raise InvalidInputError("nothing says what may go", hint="give --keep AGE, --max-mb N, or both")
+    if max_mb is not None and tables:
+        raise InvalidInputError("--max-mb is about the whole log, not about --table", hint="give --keep AGE instead")
     age = _age(keep) if keep is not None else None
     access, target = invocation.target()
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog prune", read_only=not invocation.yes) as connection:
         check_identity(read_identity(connection), target.expected, database=target.database)
         found = find_prunable(
-            connection, now=datetime.now(UTC), keep=age, max_bytes=max_mb * 1_000_000 if max_mb else None
+            connection, now=datetime.now(UTC), keep=age, max_bytes=max_mb * 1_000_000 if max_mb else None, tables=names
         )
-        gone = let_go(connection, found.before) if invocation.yes and found.before and found.changes else 0
+        gone = (
+            let_go(connection, found.before, tables=names) if invocation.yes and found.before and found.changes else 0
+        )
     before = f" before {found.before:%Y-%m-%d %H:%M:%S %Z}" if found.before else ""
     human = f"{gone:,} changes{before} are gone" if invocation.yes else f"{found.changes:,} changes{before} would go"
     document = {

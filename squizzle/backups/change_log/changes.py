@@ -198,7 +198,7 @@ def refuse_gap(connection: Connection, entries: list[LoggedTable], since: Change
             f"{name} was not logged at {at:%Y-%m-%d %H:%M:%S %Z}; the log has it since {first:%Y-%m-%d %H:%M:%S %Z}",
             hint="ask for a later time, or restore a backup beside the database",
         )
-    _refuse_pruned(connection, name, since)
+    _refuse_pruned(connection, entries, since)
     if isinstance(since, ChangeLogMark):
         now = mark(connection)
         here = (now.system_identifier, now.timeline, now.database_oid)
@@ -210,13 +210,15 @@ def refuse_gap(connection: Connection, entries: list[LoggedTable], since: Change
             )
 
 
-def _refuse_pruned(connection: Connection, name: str, since: ChangeLogMark | datetime) -> None:
+def _refuse_pruned(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
     """By a mark, no pruned transaction may have been open then; by time, none can have changed anything since."""
+    name, logged = entries[0].name, [one.id for one in entries]
+    pruned = "SELECT max(before) FROM squizzle_log.pruned WHERE (logged IS NULL OR logged && %s::integer[]) AND"
     if isinstance(since, ChangeLogMark):
-        query = "SELECT max(before) FROM squizzle_log.pruned WHERE xid >= pg_snapshot_xmin(%s::pg_snapshot)"
-        row = connection.execute(query, (since.snapshot,)).fetchone()
+        query = f"{pruned} xid >= pg_snapshot_xmin(%s::pg_snapshot)"
+        row = connection.execute(query, (logged, since.snapshot)).fetchone()
     else:
-        row = connection.execute("SELECT max(before) FROM squizzle_log.pruned WHERE before > %s", (since,)).fetchone()
+        row = connection.execute(f"{pruned} before > %s", (logged, since)).fetchone()
     if row is not None and row[0] is not None:
         raise CouldNotVerifyError(
             f"changes of {name} before {row[0]:%Y-%m-%d %H:%M:%S %Z} were pruned",
