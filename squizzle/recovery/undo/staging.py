@@ -57,13 +57,19 @@ def stage(connection: Connection, group: Group, request: UndoRequest) -> None:
         connection.execute(sql.SQL("ANALYZE {}").format(subject.plan))
 
 
-def stage_own_changes(connection: Connection, group: Group) -> None:
-    """What this very transaction changed, as the log has it: one temporary table a table."""
+def stage_own_changes(connection: Connection, group: Group, *, after: int) -> None:
+    """What this very transaction changed, as the log has it: one temporary table a table.
+
+    Args:
+        connection: The session that writes.
+        group: The tables.
+        after: The last number in the log before it wrote.
+    """
     connection.execute(
         sql.SQL(
             "CREATE TEMP TABLE {} ON COMMIT DROP AS"
-            " SELECT pg_current_xact_id() AS xid, now() AS began_at, true AS undone"
-        ).format(_OWN)
+            " SELECT pg_current_xact_id() AS xid, now() AS began_at, true AS undone, {}::bigint AS first"
+        ).format(_OWN, sql.Literal(after + 1))
     )
     for subject in group.subjects:
         read_changes(connection, subject, transactions=_OWN, into=subject.own)
@@ -76,7 +82,7 @@ def _choose_transactions(connection: Connection, group: Group, request: UndoRequ
         sql.SQL(
             """
             CREATE TEMP TABLE {} ON COMMIT DROP AS
-            SELECT c.xid, c.began_at,
+            SELECT c.xid, c.began_at, min(c.id) AS first,
                    ({xids}::bigint[] = '{{}}' OR c.xid::text::bigint = ANY ({xids}::bigint[]))
                    AND ({roles}::text[] = '{{}}'
                         OR bool_or(c.role_name = ANY ({roles}) OR c.session_user_name = ANY ({roles})))
@@ -122,19 +128,24 @@ def read_changes(
             subject.row,
         )
     )
-    for place in _places(connection, subject, transactions):
-        connection.execute(_reading(subject, place, transactions, into))
+    row = connection.execute(sql.SQL("SELECT coalesce(min(first), 0) FROM {}").format(transactions)).fetchone()
+    # The log has no index but that of its numbers; what is older than all of this need not be read.
+    first = row[0] if row else 0
+    for place in _places(connection, subject, transactions, first):
+        connection.execute(_reading(subject, place, transactions, into, first))
     connection.execute(sql.SQL("ANALYZE {}").format(into))
 
 
-def _places(connection: Connection, subject: Subject, transactions: sql.Identifier) -> list[tuple[str, str]]:
+def _places(
+    connection: Connection, subject: Subject, transactions: sql.Identifier, first: int
+) -> list[tuple[str, str]]:
     """Where the rows were: the table, or its partitions."""
     found = connection.execute(
         sql.SQL(
             "SELECT DISTINCT c.on_schema, c.on_table,"
             " to_regclass(format('%I.%I', c.on_schema, c.on_table))::oid::bigint"
-            " FROM squizzle_log.change c JOIN {} t USING (xid, began_at) WHERE c.logged = {}"
-        ).format(transactions, sql.Literal(subject.logged.id))
+            " FROM squizzle_log.change c JOIN {} t USING (xid, began_at) WHERE c.logged = {} AND c.id >= {}"
+        ).format(transactions, sql.Literal(subject.logged.id), sql.Literal(first))
     ).fetchall()
     lost = sorted(f"{schema}.{table}" for schema, table, oid in found if oid not in subject.shape.members)
     if lost:
@@ -146,7 +157,7 @@ def _places(connection: Connection, subject: Subject, transactions: sql.Identifi
 
 
 def _reading(
-    subject: Subject, place: tuple[str, str], transactions: sql.Identifier, into: sql.Identifier
+    subject: Subject, place: tuple[str, str], transactions: sql.Identifier, into: sql.Identifier, first: int
 ) -> sql.Composed:
     keys = subject.shape.key_columns
     old, new = sql.SQL("(raw.o)"), sql.SQL("(raw.n)")
@@ -157,7 +168,8 @@ def _reading(
         FROM (SELECT c.id, t.undone, c.old IS NOT NULL AS had, c.new IS NOT NULL AS has,
                      {old_image} AS o, {new_image} AS n
               FROM squizzle_log.change c JOIN {transactions} t USING (xid, began_at)
-              WHERE c.logged = {logged} AND c.on_schema = {schema} AND c.on_table = {table} OFFSET 0) raw
+              WHERE c.id >= {first} AND c.logged = {logged} AND c.on_schema = {schema} AND c.on_table = {table}
+              OFFSET 0) raw
         CROSS JOIN LATERAL (
             SELECT {old_key}::text, {old_columns}, raw.o::text,
                    CASE WHEN raw.has AND {new_key}::text = {old_key}::text THEN raw.n::text END
@@ -169,6 +181,7 @@ def _reading(
         """
     ).format(
         into=into,
+        first=sql.Literal(first),
         transactions=transactions,
         logged=sql.Literal(subject.logged.id),
         schema=sql.Literal(place[0]),

@@ -38,6 +38,7 @@ def carry_out(connection: Connection, group: Group, *, path: str) -> tuple[str, 
         _switch(connection, sql.Identifier(trigger.schema, trigger.name), "DISABLE", trigger.trigger)
     for key in strict:
         _defer(connection, key, "DEFERRABLE INITIALLY DEFERRED")
+    position = _position(connection)
     connection.execute("SET CONSTRAINTS ALL DEFERRED")
     connection.execute("SELECT set_config('search_path', %s, true)", (path,))
     # First what ties rows together, or ON DELETE would take rows along that only have to be tied elsewhere again.
@@ -52,7 +53,7 @@ def carry_out(connection: Connection, group: Group, *, path: str) -> tuple[str, 
         connection.execute(_restoring(subject))
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     connection.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.SQL(OUR_PATH)))
-    _verify(connection, group)
+    _verify(connection, group, after=position)
     for key in strict:
         _defer(connection, key, "NOT DEFERRABLE")
     for trigger in group.quiet_triggers:
@@ -169,7 +170,12 @@ def _restoring(subject: Subject) -> sql.Composed:
     )
 
 
-def _verify(connection: Connection, group: Group) -> None:
+def _position(connection: Connection) -> int:
+    row = connection.execute("SELECT coalesce(pg_sequence_last_value('squizzle_log.change_id_seq'), 0)").fetchone()
+    return row[0] if row else 0
+
+
+def _verify(connection: Connection, group: Group, *, after: int) -> None:
     """Every row is as promised; of what this transaction changed, nothing was not promised. The log itself tells."""
     for subject in group.subjects:
         wrong = connection.execute(
@@ -183,12 +189,12 @@ def _verify(connection: Connection, group: Group) -> None:
     strays = connection.execute(
         "SELECT DISTINCT l.schema_name || '.' || l.table_name"
         " FROM squizzle_log.change c JOIN squizzle_log.logged_table l ON l.id = c.logged"
-        " WHERE c.xid = pg_current_xact_id() AND c.began_at = now() AND c.logged <> ALL (%s) ORDER BY 1",
-        ([subject.logged.id for subject in group.subjects],),
+        " WHERE c.id > %s AND c.xid = pg_current_xact_id() AND c.began_at = now() AND c.logged <> ALL (%s) ORDER BY 1",
+        (after, [subject.logged.id for subject in group.subjects]),
     ).fetchall()
     if strays:
         raise _broken(f"rows of {', '.join(name for (name,) in strays)} would have been changed along with it")
-    stage_own_changes(connection, group)
+    stage_own_changes(connection, group, after=after)
     for subject in group.subjects:
         more = connection.execute(
             sql.SQL(
