@@ -41,12 +41,19 @@ Store = Annotated[
     BackupFolder | BackupBucket, Field(title="Store", description="Where to. Not on the database's own disk.")
 ]
 Kind = Annotated[
-    Literal["full", "schema", "data", "globals", "physical", "incremental", "rds"],
+    Literal["full", "schema", "data", "globals", "physical", "incremental", "rds", "mark"],
     Field(
         title="Kind",
         description="full: the database. schema: definitions. data: rows. globals: roles and settings. physical: the"
         " whole cluster. incremental: what changed since the last copy of the cluster (PostgreSQL 17 and later). rds: a"
-        " snapshot of the instance of Amazon RDS.",
+        " snapshot of the instance of Amazon RDS. mark: no rows, a point to recover or to undo to.",
+    ),
+]
+OrMark = Annotated[
+    bool,
+    Field(
+        title="Or a mark",
+        description="A mark where the server makes no increments: before PostgreSQL 17, or with summarize_wal off.",
     ),
 ]
 Rds = Annotated[
@@ -62,12 +69,13 @@ Monthly = Annotated[int, Field(ge=0, le=3660, title="Keep monthly", description=
 @flow(
     name="back-up", flow_run_name="{kind} backup of {database.database}", description=DESCRIPTION, persist_result=False
 )
-def back_up(
+def back_up(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     store: Store,
     kind: Kind = "full",
     *,
     rds: Rds = None,
+    or_mark: OrMark = False,
     prune: Prune = False,
     keep_daily: Daily = 7,
     keep_weekly: Weekly = 4,
@@ -80,6 +88,7 @@ def back_up(
         store: Where to.
         kind: What to save.
         rds: The instance of RDS that the database is on; only for the kind rds, and to remove snapshots.
+        or_mark: Whether a mark is made where the server makes no increments.
         prune: Whether what is out of date is removed afterwards.
         keep_daily: Newest backups of so many days stay.
         keep_weekly: The same for weeks.
@@ -92,7 +101,7 @@ def back_up(
     if kind == "rds" and rds is None:
         raise InvalidInputError("no instance of RDS was chosen", hint="choose an RDS Instance block in the form")
     with keep_journal(progress_artifact("backup-progress", total=STEPS + prune, what="Progress of the backup")):
-        backup = take_backup(database, store, kind=BackupKind(kind), rds=rds)
+        backup = take_backup(database, store, kind=BackupKind(kind), rds=rds, or_mark=or_mark)
         proof = verify_backup(store, backup, rds=rds)
         removed: tuple[str, ...] = ()
         kept_because = ""

@@ -18,7 +18,7 @@ from squizzle.backups.catalogue import (
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
 from squizzle.backups.encryption.store import EncryptedStore
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.order import Order, Progress
+from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.rds.provider import RdsProvider
 from squizzle.backups.rds.records import SnapshotProgress
@@ -101,6 +101,7 @@ def take_backup(
     *,
     kind: BackupKind = BackupKind.FULL,
     rds: RdsInstance | None = None,
+    or_mark: bool = False,
 ) -> Backup:
     """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
@@ -113,6 +114,7 @@ def take_backup(
         programs=programs_for(access, target.database),
         options=DumpOptions(schema=target.schema),
         snapshots=_snapshots(rds),
+        copying=CopyOptions(or_mark=or_mark),
     )
     return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
 

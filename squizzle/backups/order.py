@@ -20,10 +20,12 @@ class CopyOptions:
     Attributes:
         max_rate_kb: Kilobytes a second that the server may send at most (32 to 1048576); None: as fast as it can.
         or_full: Where no increment is possible, a whole copy is taken instead.
+        or_mark: Where the server makes no increments at all, a mark is made instead.
     """
 
     max_rate_kb: int | None = None
     or_full: bool = False
+    or_mark: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from squizzle.backups.notes import Notes
 from squizzle.backups.proofs import ProofKind, Verdict
@@ -45,7 +45,7 @@ def choose_kept(known: Iterable[Known], retention: Retention, *, now: datetime) 
     newest one; the newest one that was verified, by a restore and by reading its files; what is held or pinned; what
     lies in the future, since a clock was wrong; and every backup that one of these needs. A copy of a cluster and a
     dump do not replace each other, so neither counts for the other; an increment counts with the full copy that it
-    builds on.
+    builds on. Marks cost next to nothing and are asked for by the hour: all of the days that are kept stay, older go.
 
     Args:
         known: Every readable backup of the store.
@@ -83,6 +83,11 @@ def _series_of(known: Iterable[Known]) -> Mapping[tuple[str, ...], list[Known]]:
 
 def _keep_series(series: list[Known], retention: Retention, now: datetime, reasons: dict[str, list[str]]) -> None:
     reasons[series[0].backup.id].append("the newest")
+    if series[0].backup.kind is BackupKind.MARK:
+        for one in series:
+            if one.backup.started_at > now - timedelta(days=retention.daily):
+                reasons[one.backup.id].append("a mark of these days")
+        return
     for kind, name in _VERIFIED.items():
         proven = next((one for one in series if _is_proven(one, kind)), None)
         if proven is not None:

@@ -55,7 +55,7 @@ def source_size(connection: Connection, kind: BackupKind) -> int:
     Raises:
         DatabaseError: The session was lost.
     """
-    if kind is BackupKind.GLOBALS:
+    if kind in {BackupKind.GLOBALS, BackupKind.MARK}:
         return 0
     # pg_table_size would wait behind an ACCESS EXCLUSIVE lock; these two do not.
     tables = (
@@ -78,6 +78,8 @@ def estimate_need(kind: BackupKind, source_bytes: int, earlier: Backup | None) -
         source_bytes: `source_size`.
         earlier: The last backup of the same kind and database.
     """
+    if kind is BackupKind.MARK:
+        return SpaceNeed(source_bytes=source_bytes, need_bytes=0, basis="a manifest")
     if kind in {BackupKind.SCHEMA, BackupKind.GLOBALS}:
         return SpaceNeed(source_bytes=source_bytes, need_bytes=_SCHEMA_BYTES, basis="definitions only")
     if kind is BackupKind.RDS:

@@ -12,7 +12,9 @@ import psycopg
 
 from squizzle.backups.dump import new_backup_id, take_dump
 from squizzle.backups.globals import take_globals
+from squizzle.backups.marks import take_mark
 from squizzle.backups.order import Order, Progress
+from squizzle.backups.physical.chain import makes_increments
 from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.snapshot.take import take_rds
@@ -58,6 +60,7 @@ TAKERS: Mapping[BackupKind, Taker] = {
     BackupKind.PHYSICAL: take_physical,
     BackupKind.INCREMENTAL: take_physical,
     BackupKind.RDS: take_rds,
+    BackupKind.MARK: take_mark,
 }
 """How each kind is taken."""
 
@@ -92,6 +95,8 @@ def take_backup(
         check_identity(read_identity(connection), order.target.expected, database=database)
         with _alone(connection, database):
             order.store.remove_leftovers()
+            if order.kind is BackupKind.INCREMENTAL and order.copying.or_mark and not makes_increments(connection):
+                order = replace(order, kind=BackupKind.MARK)
             size = source_size(connection, order.kind)
             need = with_local_need(estimate_need(order.kind, size, _earlier(order)), order.kind, connection)
             order = _with_details(order, {SIZE_DETAIL: str(size)})

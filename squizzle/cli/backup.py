@@ -40,6 +40,7 @@ _FILE_EVERY_S = 30.0
     help="physical, incremental: kilobytes a second that the server may send at most.",
 )
 @click.option("--or-full", is_flag=True, help="incremental: a whole copy where no increment is possible.")
+@click.option("--or-mark", is_flag=True, help="incremental: a mark where the server makes no increments.")
 @click.option("--instance", metavar="NAME", help="rds: the instance, where the host's name does not say it.")
 @click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room; the manifest says why.")
 @common_options
@@ -52,6 +53,7 @@ def backup(  # noqa: PLR0913 - one for each option
     no_role_passwords: bool,
     max_rate: int | None,
     or_full: bool,
+    or_mark: bool,
     instance: str | None,
     ignore_space: str | None,
 ) -> None:
@@ -65,6 +67,7 @@ def backup(  # noqa: PLR0913 - one for each option
     physical  the files of the whole cluster, proven for this database
     incremental   what changed since the last copy of the cluster (PostgreSQL 17 and later)
     rds       a snapshot of the whole instance of Amazon RDS; it stays there, the store holds its manifest
+    mark      no rows: a restore point, and a point in the change log to undo to
 
     \b
     Examples:
@@ -82,7 +85,7 @@ def backup(  # noqa: PLR0913 - one for each option
         kind=BackupKind(kind),
         programs=find_programs(explicit=invocation.config.programs, server_major=major),
         options=DumpOptions(jobs=jobs, schema=target.schema, role_passwords=not no_role_passwords),
-        copying=CopyOptions(max_rate_kb=max_rate, or_full=or_full),
+        copying=CopyOptions(max_rate_kb=max_rate, or_full=or_full, or_mark=or_mark),
         snapshots=snapshot_source(invocation, access, instance) if kind == BackupKind.RDS else None,
         ignore_space=ignore_space,
     )
@@ -102,6 +105,8 @@ def _text(made: Backup) -> str:
         f"  {made.kind} of {made.database}, version {made.migration_version or 'none'}, in {made.store}",
         f"  {size_words(made.size_bytes)} {_where(made)}, {seconds:.1f} s",
     ]
+    if made.kind is BackupKind.MARK:
+        lines[2] = f"  restore point {made.details['restore_point'] or 'without a name'} at {made.lsn}"
     if made.digest is not None:
         lines.append(f"  {made.rows:,} rows of {len(made.digest.tables)} tables were fingerprinted")
     lines.append("  not held or not proven: " + "; ".join(made.not_covered))

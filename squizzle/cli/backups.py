@@ -202,7 +202,7 @@ def _row(entry: Entry, now: datetime) -> tuple[str, ...]:
         kind,
         backup.database,
         words_for(now - backup.started_at),
-        size_words(backup.size_bytes),
+        size_words(backup.size_bytes) if backup.files else "",
         backup.migration_version or "",
         *looked,
         held,

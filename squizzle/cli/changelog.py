@@ -11,22 +11,26 @@ import click
 
 from squizzle.backups.change_log.changes import Change, changes_since
 from squizzle.backups.change_log.cost import measure_cost
+from squizzle.backups.change_log.judging import why_not
+from squizzle.backups.change_log.names import table_names
 from squizzle.backups.change_log.pruning import find_prunable
 from squizzle.backups.change_log.pruning import prune as let_go
-from squizzle.backups.change_log.reading import coverage, read_log_status, require_table
+from squizzle.backups.change_log.reading import coverage, list_tables, read_log_status, require_table
 from squizzle.backups.change_log.records import LoggedTable, LogStatus
 from squizzle.backups.change_log.switching import disable as switch_off
 from squizzle.backups.change_log.switching import enable as switch_on
 from squizzle.backups.change_log.switching import refuse_unfit_table
+from squizzle.backups.change_log.trust import refuse_stranger
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
+from squizzle.cli.points import point_in_time
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import check_identity, read_identity
 
 _TABLES = click.option(
-    "--table", "tables", multiple=True, required=True, metavar="T", help="A table, or schema.table; may be repeated."
+    "--table", "tables", multiple=True, metavar="T", help="A table, or schema.table; may be repeated."
 )
 
 
@@ -43,31 +47,42 @@ def changelog() -> None:
 
 @changelog.command()
 @_TABLES
+@click.option("--all", "every", is_flag=True, help="Every table of the schema that can be logged; says which cannot.")
 @common_options
-def enable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+def enable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
     """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about."""
     access, target = invocation.target()
-    names = _names(tables, target.schema)
+    _refuse_unclear(tables, every=every)
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog enable") as connection:
+        refuse_stranger(connection)
+        if every:
+            names = _fit_tables(connection, target.schema)
         for schema, name in names:
             table_now = require_table(connection, schema, name)
             refuse_unfit_table(table_now)
             if not invocation.yes:
                 say(f"{schema}.{name}: {measure_cost(connection, table_now).sentence()}")
-        _ask(invocation, f"log every change of {', '.join(tables)} in {target.database}")
+        _ask(invocation, f"log every change of {_listed(names)} in {target.database}")
         switch_on(connection, target, names, on_wait=say)
         _print_tables(connection, names, invocation, "logged")
 
 
 @changelog.command()
 @_TABLES
+@click.option("--all", "every", is_flag=True, help="Every table that is logged.")
 @common_options
-def disable(invocation: Invocation, tables: tuple[str, ...]) -> None:
+def disable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
     """Log these tables no longer; what was logged stays."""
     access, target = invocation.target()
-    names = _names(tables, target.schema)
+    _refuse_unclear(tables, every=every)
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog disable") as connection:
-        _ask(invocation, f"log {', '.join(tables)} in {target.database} no longer")
+        if every:
+            names = tuple((one.schema, one.table) for one in coverage(connection) if one.until is None)
+            if not names:
+                raise InvalidInputError("no table is logged", hint="nothing is to be done")
+        _ask(invocation, f"log {_listed(names)} in {target.database} no longer")
         switch_off(connection, target, names, on_wait=say)
         _print_tables(connection, names, invocation, "no longer logged")
 
@@ -85,19 +100,25 @@ def status(invocation: Invocation) -> None:
 @changelog.command()
 @click.option("--keep", metavar="AGE", help="Changes older than this go: 12h, 30d.")
 @click.option("--max-mb", type=click.IntRange(min=1), help="The oldest go until the log has room in so many megabytes.")
+@_TABLES
 @common_options
-def prune(invocation: Invocation, keep: str | None, max_mb: int | None) -> None:
+def prune(invocation: Invocation, keep: str | None, max_mb: int | None, tables: tuple[str, ...]) -> None:
     """Show what would go from the log; with --yes, let it go. The space is used again by new changes."""
     if keep is None and max_mb is None:
         raise InvalidInputError("nothing says what may go", hint="give --keep AGE, --max-mb N, or both")
+    if max_mb is not None and tables:
+        raise InvalidInputError("--max-mb is about the whole log, not about --table", hint="give --keep AGE instead")
     age = _age(keep) if keep is not None else None
     access, target = invocation.target()
+    names = table_names(tables, target.schema)
     with connect(access, target.database, purpose="changelog prune", read_only=not invocation.yes) as connection:
         check_identity(read_identity(connection), target.expected, database=target.database)
         found = find_prunable(
-            connection, now=datetime.now(UTC), keep=age, max_bytes=max_mb * 1_000_000 if max_mb else None
+            connection, now=datetime.now(UTC), keep=age, max_bytes=max_mb * 1_000_000 if max_mb else None, tables=names
         )
-        gone = let_go(connection, found.before) if invocation.yes and found.before and found.changes else 0
+        gone = (
+            let_go(connection, found.before, tables=names) if invocation.yes and found.before and found.changes else 0
+        )
     before = f" before {found.before:%Y-%m-%d %H:%M:%S %Z}" if found.before else ""
     human = f"{gone:,} changes{before} are gone" if invocation.yes else f"{found.changes:,} changes{before} would go"
     document = {
@@ -128,9 +149,9 @@ def _age(text: str) -> timedelta:
 def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
     """Show the changes of a table since a time, newest transaction first, each transaction whole."""
     access, target = invocation.target()
-    (place,) = _names((name,), target.schema)
+    (place,) = table_names((name,), target.schema)
     with connect(access, target.database, purpose="changelog show", read_only=True) as connection:
-        found = list(islice(changes_since(connection, place, _time(since, datetime.now(UTC))), limit + 1))
+        found = list(islice(changes_since(connection, place, point_in_time(since, datetime.now(UTC))), limit + 1))
     document = {"changes": [_change_document(one) for one in found[:limit]], "more": len(found) > limit}
     lines = [
         f"{one.logged_at:%Y-%m-%d %H:%M:%S %Z}  {one.xid}  {one.operation} {one.schema}.{one.table}"
@@ -142,22 +163,6 @@ def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
     )
     if len(found) > limit:
         say(f"there are more than {limit}; --limit shows them")
-
-
-def _time(text: str, now: datetime) -> datetime:
-    """A point in time: an ISO time with its offset, or how long ago."""
-    try:
-        if text[-1:] in {"s", "m", "h", "d"}:
-            return now - parse_duration(text)
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidInputError(
-            f"{text!r} is no time, or has no time zone",
-            hint="write 2025-03-01T12:00+00:00, or an age such as 30m, 2h, 1d",
-        )
-    return found
 
 
 def _change_document(one: Change) -> JsonDocument:
@@ -184,15 +189,27 @@ def _change_document(one: Change) -> JsonDocument:
     }
 
 
-def _names(tables: tuple[str, ...], schema: str) -> tuple[tuple[str, str], ...]:
-    """(schema, name) of each, without doubles; a name with a dot says its schema itself."""
+def _refuse_unclear(tables: tuple[str, ...], *, every: bool) -> None:
+    if bool(tables) == every:
+        raise InvalidInputError("say which tables", hint="give --table T (it may be repeated), or --all")
+
+
+def _fit_tables(connection: Connection, schema: str) -> tuple[tuple[str, str], ...]:
+    """Every table of a schema that can be logged; each of the others is named with the reason."""
     found = []
-    for one in tables:
-        before, dot, after = one.partition(".")
-        if not before or (dot and not after):
-            raise InvalidInputError(f"{one!r} is no name of a table", hint="write TABLE or SCHEMA.TABLE")
-        found.append((before, after) if dot else (schema, one))
-    return tuple(dict.fromkeys(found))
+    for one in list_tables(connection, schema):
+        reason = why_not(one)
+        if reason is None:
+            found.append((one.schema, one.name))
+        else:
+            say(f"not logged: {one.schema}.{one.name} {reason[0]}; {reason[1]}")
+    if not found:
+        raise InvalidInputError(f"no table of {schema} can be logged", hint="--schema says which schema is meant")
+    return tuple(found)
+
+
+def _listed(names: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(".".join(one) for one in names)
 
 
 def _ask(invocation: Invocation, action: str) -> None:

@@ -44,6 +44,7 @@ _VERBS = {
     "status": "squizzle.cli.status",
     "terminate": "squizzle.cli.fence",
     "unfence": "squizzle.cli.fence",
+    "undo": "squizzle.cli.undo",
     "verify": "squizzle.cli.inspect",
     "verify-backup": "squizzle.cli.verify_backup",
     "wal": "squizzle.cli.wal",

@@ -91,14 +91,18 @@ class Invocation:
         policy = self.config.policy
         return replace(policy, save_rows=True) if save_rows else policy
 
+    def must_confirm(self, target: Target, identity: Identity | None) -> bool:
+        """Whether a change is asked about first: in production, unless it was answered already."""
+        environments = {target.environment, identity.environment if identity else None}
+        return PRODUCTION in environments and not self.yes
+
     def confirm(self, action: str, target: Target, identity: Identity | None) -> None:
         """Ask before a change in production; anywhere else say nothing.
 
         Raises:
             RefusedError: Nobody is there to ask, or the answer was no.
         """
-        environments = {target.environment, identity.environment if identity else None}
-        if PRODUCTION not in environments or self.yes:
+        if not self.must_confirm(target, identity):
             return
         if not sys.stdin.isatty():
             raise RefusedError(f"{action} in production needs a yes", hint="run it at a terminal, or add --yes")

@@ -63,21 +63,31 @@ def _facts(backup: Backup, proof: Proof) -> str:
         ("Kind", backup.kind.value),
         ("Snapshot", f"{backup.started_at:%Y-%m-%d %H:%M:%S %Z}, LSN {backup.lsn}"),
         ("Migrations", backup.migration_version or "none"),
-        ("Size", f"{size_words(backup.size_bytes)} in {len(backup.files)} files"),
-        ("Taken in", f"{backup.duration.total_seconds():.1f} s"),
-        ("Read again in", f"{proof.duration.total_seconds():.1f} s: every file has the SHA-256 of the manifest"),
         ("Server", f"{backup.server_version // 10000}.{backup.server_version % 10000}"),
-        ("Restore tested", f"not yet: `squizzle verify-backup {backup.id} --restore`"),
+        *(_point(backup) if backup.kind is BackupKind.MARK else _copy(backup, proof)),
     ]
-    if backup.kind is BackupKind.RDS:
-        rows[3] = ("Size", f"{size_words(backup.size_bytes)} of storage at RDS: `{backup.details.get('snapshot', '')}`")
-        rows[5] = ("Looked at in", f"{proof.duration.total_seconds():.1f} s: RDS has the snapshot of the manifest")
-        rows[7] = ("Restore tested", "no: RDS alone can restore it, to an instance of its own")
-    if proof.verdict is not Verdict.PASS:
-        rows[5] = ("Read again", "see above: do not rely on this backup")
     if backup.chain:
         rows.append(("Builds on", ", ".join(f"`{one}`" for one in backup.chain)))
     return table(("", ""), rows)
+
+
+def _point(backup: Backup) -> list[tuple[str, str]]:
+    name = backup.details["restore_point"]
+    return [("Restore point", f"`{name}`" if name else f"without a name, at LSN {backup.lsn}")]
+
+
+def _copy(backup: Backup, proof: Proof) -> list[tuple[str, str]]:
+    took = f"{proof.duration.total_seconds():.1f} s"
+    size = ("Size", f"{size_words(backup.size_bytes)} in {len(backup.files)} files")
+    looked = ("Read again in", f"{took}: every file has the SHA-256 of the manifest")
+    tested = ("Restore tested", f"not yet: `squizzle verify-backup {backup.id} --restore`")
+    if backup.kind is BackupKind.RDS:
+        size = ("Size", f"{size_words(backup.size_bytes)} of storage at RDS: `{backup.details.get('snapshot', '')}`")
+        looked = ("Looked at in", f"{took}: RDS has the snapshot of the manifest")
+        tested = ("Restore tested", "no: RDS alone can restore it, to an instance of its own")
+    if proof.verdict is not Verdict.PASS:
+        looked = ("Read again", "see above: do not rely on this backup")
+    return [size, ("Taken in", f"{backup.duration.total_seconds():.1f} s"), looked, tested]
 
 
 def _tables(backup: Backup) -> str:

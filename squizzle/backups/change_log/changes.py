@@ -32,6 +32,10 @@ class ChangeLogMark:
         lsn: Write-ahead log position (insert).
         at: The server's clock.
         system_identifier: Of the cluster; the snapshot means nothing in another one.
+        timeline: Of the write-ahead log; after a recovery to an earlier point ids are given out again.
+        database_oid: Of the database; in a restored copy numbers of changes are given out again.
+        position: The last number in the log. Transactions with later ids made later changes; a log that was restored
+            from elsewhere holds ids that only seem to be later.
     """
 
     snapshot: str
@@ -39,6 +43,9 @@ class ChangeLogMark:
     lsn: str
     at: datetime
     system_identifier: str
+    timeline: int
+    database_oid: int
+    position: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,19 +88,29 @@ class Change:
 def mark(connection: Connection) -> ChangeLogMark:
     """Where the database is now. Nothing is changed.
 
+    Args:
+        connection: A session outside a transaction, which would see an older state; of the owner of the log.
+
     Raises:
         DatabaseError: The session was lost, or this is a standby.
     """
     try:
+        # First, so that whoever made one of the changes up to here began before the snapshot.
+        row = connection.execute(
+            "SELECT coalesce(pg_sequence_last_value(to_regclass('squizzle_log.change_id_seq')), 0)"
+        ).fetchone()
         with connection.cursor(row_factory=class_row(ChangeLogMark)) as cursor:
             found = cursor.execute(
                 "SELECT s::text AS snapshot, pg_snapshot_xmax(s)::text::bigint AS xid,"
                 " pg_current_wal_insert_lsn()::text AS lsn, clock_timestamp() AS at,"
-                " (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier"
-                " FROM pg_current_snapshot() s"
+                " (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,"
+                " ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,"
+                " (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS database_oid,"
+                " %s::bigint AS position FROM pg_current_snapshot() s",
+                (row[0] if row else 0,),
             ).fetchone()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="mark where the change log is") from exc
+        raise translate_error(exc, doing="mark where the change log is", needs=NEEDS) from exc
     if found is None:
         raise AssertionError("a SELECT of one row returned none")
     return found
@@ -120,10 +137,11 @@ def changes_since(connection: Connection, table: tuple[str, str], since: ChangeL
     if not entries:
         name = ".".join(table)
         raise InvalidInputError(f"{name} is not logged", hint=f"squizzle changelog enable --table {name}")
-    _refuse_gap(connection, entries, since)
+    refuse_gap(connection, entries, since)
     parameters = {
         "logged": [one.id for one in entries],
         "snapshot": since.snapshot if isinstance(since, ChangeLogMark) else None,
+        "position": since.position if isinstance(since, ChangeLogMark) else None,
         "at": None if isinstance(since, ChangeLogMark) else since,
     }
     return _read(connection, parameters)
@@ -160,7 +178,17 @@ def _change(*row: Any) -> Change:
     )
 
 
-def _refuse_gap(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
+def refuse_gap(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
+    """Refuse a question about changes of a table since a point that the log does not reach back to.
+
+    Args:
+        connection: A session in the database.
+        entries: The table's, of those in `coverage` that count.
+        since: A mark or a time.
+
+    Raises:
+        CouldNotVerifyError: It was not logged then, changes since were pruned, or the mark is another cluster's.
+    """
     at = since.at if isinstance(since, ChangeLogMark) else since
     name = entries[0].name
     logging = [one for one in entries if one.since <= at and (one.until is None or one.until > at)]
@@ -170,23 +198,27 @@ def _refuse_gap(connection: Connection, entries: list[LoggedTable], since: Chang
             f"{name} was not logged at {at:%Y-%m-%d %H:%M:%S %Z}; the log has it since {first:%Y-%m-%d %H:%M:%S %Z}",
             hint="ask for a later time, or restore a backup beside the database",
         )
-    _refuse_pruned(connection, name, since)
+    _refuse_pruned(connection, entries, since)
     if isinstance(since, ChangeLogMark):
         now = mark(connection)
-        if now.system_identifier != since.system_identifier or now.xid < since.xid:
+        here = (now.system_identifier, now.timeline, now.database_oid)
+        if here != (since.system_identifier, since.timeline, since.database_oid) or now.xid < since.xid:
             raise CouldNotVerifyError(
-                "the mark was made in another cluster, whose transaction ids mean nothing here",
+                "the mark was made in another cluster or database, or before a recovery: its transaction ids mean"
+                " nothing here",
                 hint=f"ask by time: --since '{since.at.isoformat()}'",
             )
 
 
-def _refuse_pruned(connection: Connection, name: str, since: ChangeLogMark | datetime) -> None:
+def _refuse_pruned(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
     """By a mark, no pruned transaction may have been open then; by time, none can have changed anything since."""
+    name, logged = entries[0].name, [one.id for one in entries]
+    pruned = "SELECT max(before) FROM squizzle_log.pruned WHERE (logged IS NULL OR logged && %s::integer[]) AND"
     if isinstance(since, ChangeLogMark):
-        query = "SELECT max(before) FROM squizzle_log.pruned WHERE xid >= pg_snapshot_xmin(%s::pg_snapshot)"
-        row = connection.execute(query, (since.snapshot,)).fetchone()
+        query = f"{pruned} xid >= pg_snapshot_xmin(%s::pg_snapshot)"
+        row = connection.execute(query, (logged, since.snapshot)).fetchone()
     else:
-        row = connection.execute("SELECT max(before) FROM squizzle_log.pruned WHERE before > %s", (since,)).fetchone()
+        row = connection.execute(f"{pruned} before > %s", (logged, since)).fetchone()
     if row is not None and row[0] is not None:
         raise CouldNotVerifyError(
             f"changes of {name} before {row[0]:%Y-%m-%d %H:%M:%S %Z} were pruned",

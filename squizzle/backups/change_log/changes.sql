@@ -3,7 +3,8 @@ WITH wanted AS (
     SELECT DISTINCT xid, began_at FROM squizzle_log.change
     WHERE logged = ANY (%(logged)s)
       AND CASE WHEN %(snapshot)s::pg_snapshot IS NULL THEN logged_at >= %(at)s::timestamptz
-               ELSE NOT pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot) END
+               ELSE NOT pg_visible_in_snapshot(xid, %(snapshot)s::pg_snapshot)
+                   AND (xid < pg_snapshot_xmax(%(snapshot)s::pg_snapshot) OR id > %(position)s::bigint) END
 ), placed AS (
     SELECT xid, began_at, max(id) AS last FROM squizzle_log.change JOIN wanted USING (xid, began_at)
     GROUP BY xid, began_at

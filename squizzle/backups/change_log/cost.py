@@ -10,6 +10,7 @@ from psycopg import sql
 
 from squizzle.backups.change_log.records import TableState
 from squizzle.backups.change_log.switching import install
+from squizzle.backups.space import size_words
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import translate_error
@@ -31,6 +32,7 @@ class LogCost:
         logged_ms: Likewise, with it.
         plain_wal_bytes: Write-ahead log per 1,000 updated rows, without the log.
         logged_wal_bytes: Likewise, with it.
+        truncate_bytes: What TRUNCATE of the table as it is now would copy into the log, told from the same rows.
     """
 
     rows: int
@@ -38,6 +40,7 @@ class LogCost:
     logged_ms: float = 0.0
     plain_wal_bytes: int = 0
     logged_wal_bytes: int = 0
+    truncate_bytes: int = 0
 
     def sentence(self) -> str:
         """What was measured, on what, for a person."""
@@ -47,7 +50,8 @@ class LogCost:
             f"1,000 updates took {self.plain_ms:.1f} ms and {self.plain_wal_bytes / 1e3:,.0f} kB of write-ahead log,"
             f" with the log {self.logged_ms:.1f} ms and {self.logged_wal_bytes / 1e3:,.0f} kB (the best of"
             f" {_ROUNDS} rounds over a copy of {self.rows:,} rows, rolled back;"
-            " it has the table's indexes, not its triggers)"
+            " it has the table's indexes, not its triggers); TRUNCATE of it would first copy about"
+            f" {size_words(self.truncate_bytes)} into the log"
         )
 
 
@@ -83,6 +87,7 @@ def measure_cost(connection: Connection, table: TableState) -> LogCost:
                 ).format(_TRIAL, exact)
             )
             logged = _best(connection, table, rows)
+            truncate = _truncate_bytes(connection, table)
     except psycopg.Error as exc:
         raise translate_error(
             exc,
@@ -90,7 +95,12 @@ def measure_cost(connection: Connection, table: TableState) -> LogCost:
             needs="SELECT on the table, and CREATE on the database or ownership of squizzle_log",
         ) from exc
     return LogCost(
-        rows=rows, plain_ms=plain[0], logged_ms=logged[0], plain_wal_bytes=plain[1], logged_wal_bytes=logged[1]
+        rows=rows,
+        plain_ms=plain[0],
+        logged_ms=logged[0],
+        plain_wal_bytes=plain[1],
+        logged_wal_bytes=logged[1],
+        truncate_bytes=truncate,
     )
 
 
@@ -107,6 +117,19 @@ def _copy(connection: Connection, table: TableState) -> int:
     return connection.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} LIMIT {}").format(_TRIAL, columns, columns, place, _ROWS)
     ).rowcount
+
+
+def _truncate_bytes(connection: Connection, table: TableState) -> int:
+    """The table's size, times how much longer its rows are as text with the names of their columns."""
+    text = "octet_length(row_to_json(t)::text)" + (" + octet_length(t::text)" if table.needs_exact else "")
+    row = connection.execute(
+        sql.SQL(
+            "SELECT ((SELECT sum({text}) / sum(pg_column_size(t.*))::numeric FROM {trial} t)"
+            " * (SELECT sum(pg_table_size(m.relid)) FROM"
+            " (SELECT {id}::oid AS relid UNION SELECT relid FROM pg_partition_tree({id}::oid)) m))::bigint"
+        ).format(text=sql.SQL(text), trial=_TRIAL, id=sql.Literal(table.id))
+    ).fetchone()
+    return row[0] if row and row[0] else 0
 
 
 def _best(connection: Connection, table: TableState, rows: int) -> tuple[float, int]:

@@ -40,7 +40,8 @@ CREATE INDEX IF NOT EXISTS change_logged_at ON squizzle_log.change USING brin (l
 CREATE TABLE IF NOT EXISTS squizzle_log.pruned (
     id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     before timestamptz NOT NULL,
-    xid xid8
+    xid xid8,
+    logged integer[]                    -- of these entries of logged_table only; NULL: of all
 );
 
 -- AFTER each row, so that nothing it returns can matter. SECURITY DEFINER: who writes to the table needs no right here.

@@ -23,6 +23,14 @@ def is_installed(connection: Connection) -> bool:
     return connection.execute("SELECT to_regproc('squizzle_log.log_truncate') IS NOT NULL").fetchone() == (True,)
 
 
+def may_read(connection: Connection) -> bool:
+    """Whether this account may read the log."""
+    return connection.execute(
+        "SELECT has_schema_privilege('squizzle_log', 'USAGE') AND has_table_privilege('squizzle_log.change', 'SELECT')"
+        " AND has_sequence_privilege('squizzle_log.change_id_seq', 'SELECT')"
+    ).fetchone() == (True,)
+
+
 def read_table(connection: Connection, schema: str, name: str) -> TableState | None:
     """One table as it is now; None when nothing has that name.
 
@@ -33,6 +41,17 @@ def read_table(connection: Connection, schema: str, name: str) -> TableState | N
     """
     with connection.cursor(row_factory=class_row(TableState)) as cursor:
         return cursor.execute(load_sql(_PACKAGE, "table_state"), {"schema": schema, "table": name}).fetchone()
+
+
+def list_tables(connection: Connection, schema: str) -> tuple[TableState, ...]:
+    """Every table of a schema that is not a partition, in the order of names, those that cannot be logged too."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s))"
+        " AND relkind IN ('r', 'p') AND NOT relispartition AND NOT starts_with(relname, 'squizzle_history') ORDER BY 1",
+        (schema,),
+    ).fetchall()
+    found = (read_table(connection, schema, name) for (name,) in rows)
+    return tuple(one for one in found if one is not None)
 
 
 def require_table(connection: Connection, schema: str, name: str) -> TableState:

@@ -10,6 +10,7 @@ from psycopg import sql
 from squizzle.backups.change_log.judging import why_not
 from squizzle.backups.change_log.reading import is_installed, read_table, read_triggers, require_table
 from squizzle.backups.change_log.records import TableState, Trigger
+from squizzle.backups.change_log.trust import is_as_installed, refuse_stranger
 from squizzle.errors import DatabaseState, InvalidInputError, RefusedError
 from squizzle.migrations.records import Timeouts
 from squizzle.migrations.session import exclusive, prepare_session, set_lock_timeout
@@ -56,6 +57,7 @@ def enable(
         LockTimeoutError, DatabaseError: As their `database_state` says.
     """
     with exclusive(connection, target):
+        refuse_stranger(connection)
         for schema, name in tables:
             refuse_unfit_table(require_table(connection, schema, name))
         _each(connection, target, tables, _enable_one, on_wait, timeouts or Timeouts())
@@ -96,13 +98,18 @@ def refuse_unfit_table(table: TableState) -> None:
 
 
 def install(connection: Connection) -> None:
-    """Make the schema squizzle_log with what belongs into it, where it is not there. Inside the caller's transaction.
+    """Make the schema squizzle_log with what belongs into it, or what is missing or not this version's of it.
+
+    Inside the caller's transaction.
 
     Raises:
+        RefusedError: A part of it is a stranger's.
         psycopg.Error: No right to.
     """
-    if not is_installed(connection):
+    refuse_stranger(connection)
+    if not is_as_installed(connection):
         connection.execute(load_sql("squizzle.backups.change_log", "install"))
+        refuse_stranger(connection)
 
 
 def _each(

@@ -53,6 +53,15 @@ def refuse_without_summaries(connection: Connection) -> None:
         )
 
 
+def makes_increments(connection: Connection) -> bool:
+    """Whether the server could make increments at all, had they a copy to build on."""
+    try:
+        refuse_without_summaries(connection)
+    except InvalidInputError:
+        return False
+    return True
+
+
 def find_base(store: BackupStore, source: Source, database: str) -> Backup:
     """The newest copy of the same cluster, whole or an increment, with its chain complete.
 

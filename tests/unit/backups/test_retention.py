@@ -221,3 +221,12 @@ def test_keeping_more_never_removes_what_fewer_kept(known: list[Known], more: in
     many = Retention(daily=1 + more, weekly=1 + more, monthly=1 + more)
 
     assert kept(known, few) <= kept(known, many)
+
+
+def test_every_mark_of_the_days_that_are_kept_stays_and_older_ones_go() -> None:
+    marks = [made(timedelta(hours=hours), number=hours, kind=BackupKind.MARK) for hours in (1, 2, 3, 47, 49, 24 * 8)]
+
+    kept = choose_kept(marks, Retention(daily=2, weekly=4, monthly=4), now=NOW)
+
+    assert [one.keeps for one in kept] == [True, True, True, True, False, False]
+    assert [one.keeps for one in choose_kept(marks, NONE, now=NOW)] == [True, False, False, False, False, False]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
-from squizzle.backups.records import Backup
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.reports.backup import BackupReport, backup_markdown, trend_frame, trend_picture, trend_table
 
 
@@ -68,3 +68,14 @@ def test_the_trend_has_the_newest_first_and_the_change_of_size(backup: Backup) -
 
 def test_the_trend_is_a_picture_even_of_one_backup(backup: Backup) -> None:
     assert trend_picture(trend_frame([backup]), "full backups of shop").startswith(b"\x89PNG")
+
+
+def test_a_mark_names_its_restore_point_and_no_test_that_it_cannot_have(backup: Backup) -> None:
+    mark = replace(backup, kind=BackupKind.MARK, files=(), digest=None, details={"restore_point": "mark-shop-1"})
+    trend = trend_frame([mark, replace(mark, id="later")])
+
+    text = backup_markdown(BackupReport(backup=mark, proof=proof(mark, Verdict.PASS)), trend)
+
+    assert "| Restore point | `mark-shop-1` |" in text
+    assert "Restore tested" not in text
+    assert trend_picture(trend, "marks").startswith(b"\x89PNG")

@@ -24,6 +24,8 @@ def test_enable_measures_says_and_asks_before_it_changes_anything(
     assert figures is not None, said
     assert float(figures[3]) > float(figures[1])
     assert int(figures[4]) > int(figures[2]) > 50
+    truncate = re.search(r"TRUNCATE of it would first copy about ([\d.]+) (kB|MB) into the log", said)
+    assert truncate is not None, said
     assert connection.execute("SELECT to_regnamespace('squizzle_log')").fetchone() == (None,)
     assert run(["changelog", "enable", "--url", url, "--table", "goods", "--yes"]) == 0
     connection.execute("UPDATE goods SET name = 'x' WHERE id = 1")

@@ -49,6 +49,19 @@ def test_a_transaction_goes_whole_or_stays_and_what_is_gone_is_refused(
         with pytest.raises(CouldNotVerifyError, match="were pruned"):
             changes_since(connection, goods, since)
     assert list(changes_since(connection, goods, last)) == []
+    # One table's changes may go by themselves; the other's log reaches as far back as before.
+    connection.execute("CREATE TABLE others (id int PRIMARY KEY)")
+    enable(connection, Target(database=database), (("public", "others"),), on_wait=print)
+    begun = mark(connection)
+    connection.execute("INSERT INTO others VALUES (1)")
+    of_one = ["changelog", "prune", "--url", url, "--keep", "0s", "--table"]
+    assert run([*of_one, "nothing"]) == run([*of_one, "others", "--max-mb", "1"]) == 2
+    capsys.readouterr()
+    assert run([*of_one, "others", "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pruned"] == 1
+    with pytest.raises(CouldNotVerifyError, match=r"others before .* were pruned"):
+        changes_since(connection, ("public", "others"), begun)
+    assert len(list(changes_since(connection, goods, middle))) == 3
     assert find_prunable(connection, now=last.at, keep=None, max_bytes=1).before is not None
     assert run(["changelog", "prune", "--url", url, "--keep", "0s", "--yes"]) == 0
     assert connection.execute("SELECT count(*) FROM squizzle_log.change").fetchone() == (0,)

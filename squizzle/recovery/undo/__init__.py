@@ -1,0 +1,1 @@
+"""Row-level undo: what chosen transactions did to logged tables is taken back, later writes of others stay."""
