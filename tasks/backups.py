@@ -16,7 +16,7 @@ from squizzle.backups.catalogue import (
     verify_files,
 )
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
-from squizzle.backups.order import Order, Progress
+from squizzle.backups.order import CopyOptions, Order, Progress
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.rds.provider import RdsProvider
 from squizzle.backups.rds.records import SnapshotProgress
@@ -30,6 +30,8 @@ from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
 from squizzle.recovery.restore_proof import RESTORERS, ScratchPlace, prove_by_restore
 from tasks.steps import log_line, now, run_name, step
+
+AS_FAST_AS_IT_CAN = CopyOptions()
 
 # A line in the log whenever so much more was written, so that a long backup is seen to move.
 _LOG_EVERY_BYTES = 1_000_000_000
@@ -93,6 +95,7 @@ def take_backup(
     *,
     kind: BackupKind = BackupKind.FULL,
     rds: RdsInstance | None = None,
+    copying: CopyOptions = AS_FAST_AS_IT_CAN,
 ) -> Backup:
     """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
@@ -105,6 +108,7 @@ def take_backup(
         programs=programs_for(access, target.database),
         options=DumpOptions(schema=target.schema),
         snapshots=_snapshots(rds),
+        copying=copying,
     )
     return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,6 +65,17 @@ def restore_beside(
         RecoveryError: A database of that name exists and is no leftover of ours.
         ToolError: pg_restore failed; the half-restored new database was dropped.
     """
+    _refuse_unfit(control, backup, folder, programs)
+    _make_empty(control, backup, into=into, like=like)
+    with _dropped_on_failure(control, into):
+        _drop_what_was_not_saved(access, backup, into)
+        _run_restore(access, programs, backup, _restore_arguments(folder, into, elsewhere=elsewhere), into=into)
+        with connect(access, into, purpose="analyze") as connection:
+            _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
+
+
+def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: ClientPrograms) -> None:
+    """Everything that can be asked before a database is made."""
     if not backup.kind.is_dump or backup.kind is BackupKind.DATA:
         raise InvalidInputError(
             f"backup {backup.id} ({backup.kind}) holds no whole database",
@@ -71,27 +84,40 @@ def restore_beside(
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
     refuse_missing_roles(control, backup, folder)
+
+
+def _make_empty(control: Connection, backup: Backup, *, into: str, like: DatabaseProperties) -> None:
+    """A new database, marked as ours for as long as nobody gave it another comment."""
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
-    try:
+    with _dropped_on_failure(control, into):
         _execute(control, _mark_command(into, backup), doing=f"mark {into}")
-        _drop_what_was_not_saved(access, backup, into)
-        run_client(
-            programs.path("pg_restore"),
-            _restore_arguments(folder, into, elsewhere=elsewhere),
-            access=access,
-            database=into,
-            doing=f"restore backup {backup.id} into {into}",
-            timeout=_TIMEOUT,
-        )
-        with connect(access, into, purpose="analyze") as connection:
-            _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
+
+
+@contextmanager
+def _dropped_on_failure(control: Connection, into: str) -> Iterator[None]:
+    """Whatever goes wrong in the block, half a database does not stay; the first error stays the error."""
+    try:
+        yield
     except BaseException as exc:
         try:
             drop_database(control, into)
         except SquizzleError as second:
             exc.add_note(f"Also, {into} could not be dropped: {second.message}")
         raise
+
+
+def _run_restore(
+    access: ServerAccess, programs: ClientPrograms, backup: Backup, arguments: list[str], *, into: str
+) -> None:
+    run_client(
+        programs.path("pg_restore"),
+        arguments,
+        access=access,
+        database=into,
+        doing=f"restore backup {backup.id} into {into}",
+        timeout=_TIMEOUT,
+    )
 
 
 # template0 has them, and a dump does not say that they were dropped.
