@@ -90,10 +90,11 @@ def take_dump(
     with (
         connect(access, database, purpose="backup", read_only=True) as connection,
         store.receive(backup_id) as incoming,
-        read_snapshot(connection) as snapshot_id,
     ):
-        source = read_source(connection, options.schema)
-        digest = _save_database(dump, connection, snapshot_id, incoming.folder, on_progress)
+        # Only for as long as it is read: a snapshot keeps VACUUM from its work, and publishing may take its time.
+        with read_snapshot(connection) as snapshot_id:
+            source = read_source(connection, options.schema)
+            digest = _save_database(dump, connection, snapshot_id, incoming.folder, on_progress)
         missing = _save_globals(dump, connection, incoming.folder)
         draft = draft_backup(
             store,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from squizzle.backups.files import MANIFEST_NAME, NOTES_FOLDER, describe_file, paths_of
+from squizzle.backups.locked_folder import scratch_folder
 from squizzle.backups.manifest import from_json, to_json
 from squizzle.backups.records import Backup, BackupFile
 from squizzle.backups.s3.bucket import NOT_PUBLISHED, Bucket, Held
@@ -138,8 +138,8 @@ class S3Store:
         lease = self._lease(backup_id)
         is_done = False
         try:
-            with tempfile.TemporaryDirectory(prefix="squizzle-") as folder, Uploads(self.bucket) as uploads:
-                incoming = S3Incoming(self.bucket, backup_id, Path(folder), lease, uploads)
+            with scratch_folder() as folder, Uploads(self.bucket) as uploads:
+                incoming = S3Incoming(self.bucket, backup_id, folder, lease, uploads)
                 if self.bucket.look(manifest_of(backup_id)) is not None:
                     raise ToolError(
                         f"there is a backup {backup_id} in {self.address} already; {NOT_PUBLISHED}",
@@ -175,16 +175,16 @@ class S3Store:
         """
         files = [held for held in self.bucket.list(f"{backup.id}/") if _is_file(held.path)]
         needed = sum(held.size for held in files)
-        with tempfile.TemporaryDirectory(prefix="squizzle-") as name:
-            free = shutil.disk_usage(name).free
+        with scratch_folder() as folder:
+            free = shutil.disk_usage(folder).free
             if free < needed:
                 raise ToolError(
-                    f"backup {backup.id} has {needed:,} bytes, but {free:,} are free in {tempfile.gettempdir()}",
+                    f"backup {backup.id} has {needed:,} bytes, but {free:,} are free in {folder.parent}",
                     hint="free space there, or set TMPDIR to a folder with room",
                 )
             with ThreadPoolExecutor(_WORKERS) as threads:
-                list(threads.map(lambda held: self._fetch(held, Path(name), backup.id), files))
-            yield Path(name)
+                list(threads.map(lambda held: self._fetch(held, folder, backup.id), files))
+            yield folder
 
     def _fetch(self, held: Held, folder: Path, backup_id: str) -> None:
         path = held.path.removeprefix(f"{backup_id}/")

@@ -1,0 +1,83 @@
+"""Folders that belong to their maker while he lives: they are locked, and the kernel lets go of a lock however he ends.
+
+Who cleans takes the lock first. So what a killed run left can be told from what a living one is writing, by any process
+that sees the file system, whatever its process ids mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCRATCH = "squizzle-store-"
+
+
+def make_locked(path: Path) -> int:
+    """Make a folder, readable for us alone, and lock it.
+
+    Returns:
+        The descriptor that holds the lock; whoever closes it gives the folder up.
+
+    Raises:
+        OSError: It cannot be made, or is there already.
+    """
+    while True:
+        path.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):  # a cleaner took it for a leftover before it was locked
+            lock = os.open(path, os.O_RDONLY)
+            # A cleaner that has the lock is removing it: wait, look, and make it anew.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                is_ours = os.path.samestat(os.fstat(lock), path.stat())
+            except FileNotFoundError:
+                is_ours = False
+            if is_ours:
+                return lock
+            os.close(lock)
+
+
+def remove_abandoned(path: Path) -> bool:
+    """Remove a folder unless somebody holds its lock; whether it was removed."""
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # its owner was faster
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+    except (BlockingIOError, FileNotFoundError):  # somebody writes it; or another cleaner was faster
+        return False
+    else:
+        return True
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of our own in `TMPDIR`, gone after the block; what killed runs left of theirs is removed first.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    place = Path(tempfile.gettempdir())
+    for path in place.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(FileNotFoundError):  # another one cleaned
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                remove_abandoned(path)
+    folder = place / f"{_SCRATCH}{secrets.token_hex(8)}"
+    lock = make_locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(lock)
