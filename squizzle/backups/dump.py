@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from squizzle.errors import InvalidInputError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.programs import ClientPrograms, can_compress
+from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_in_snapshot, read_sequences, read_snapshot
 from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
@@ -31,6 +33,15 @@ _ZSTD = "zstd:3"
 _CANCEL_S = 5.0
 # It is asked again until it has: between two queries there is none to stop.
 _CANCEL_AGAIN_S = 0.5
+
+
+VIEWS_DETAIL = "materialized_views"
+"""Of a data backup: the materialized views that had rows, a JSON list of SQL names. No dump of rows refreshes them."""
+
+_FILLED_VIEWS = """
+    SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +105,7 @@ def take_dump(
         # Only for as long as it is read: a snapshot keeps VACUUM from its work, and publishing may take its time.
         with read_snapshot(connection) as snapshot_id:
             source = read_source(connection, options.schema)
+            views = _filled_views(connection) if kind is BackupKind.DATA else {}
             digest = _save_database(dump, connection, snapshot_id, incoming.folder, on_progress)
         missing = _save_globals(dump, connection, incoming.folder)
         draft = draft_backup(
@@ -109,7 +121,7 @@ def take_dump(
         backup = replace(
             draft,
             digest=digest,
-            details=dict(options.details),
+            details={**options.details, **views},
             not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )
         incoming.publish(backup)
@@ -134,6 +146,14 @@ class _Dump:
     programs: ClientPrograms
     kind: BackupKind
     options: DumpOptions
+
+
+def _filled_views(connection: Connection) -> dict[str, str]:
+    try:
+        names = [name for (name,) in connection.execute(_FILLED_VIEWS)]
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="list the materialized views") from exc
+    return {VIEWS_DETAIL: json.dumps(names, ensure_ascii=False)} if names else {}
 
 
 def _save_database(

@@ -44,16 +44,35 @@ def make_locked(path: Path) -> int:
             os.close(lock)
 
 
-def remove_abandoned(path: Path) -> bool:
-    """Remove a folder unless somebody holds its lock; whether it was removed."""
+def take_abandoned(path: Path) -> int | None:
+    """Lock a folder that nobody holds any more.
+
+    Returns:
+        The descriptor that holds the lock; None when its maker lives, or there is no such folder.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
     try:
         lock = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # its owner was faster
-        return False
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def remove_abandoned(path: Path) -> bool:
+    """Remove a folder unless somebody holds its lock; whether it was removed."""
+    lock = take_abandoned(path)
+    if lock is None:
+        return False
+    try:
         shutil.rmtree(path)
-    except (BlockingIOError, FileNotFoundError):  # somebody writes it; or another cleaner was faster
+    except FileNotFoundError:  # its maker, or another cleaner, was faster
         return False
     else:
         return True

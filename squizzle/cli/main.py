@@ -34,6 +34,7 @@ _VERBS = {
     "lint": "squizzle.cli.lint",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
+    "restore": "squizzle.cli.restore",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
     "salvage": "squizzle.cli.salvage",
