@@ -234,8 +234,8 @@ def _folder_text(done: RestoredCluster, begun: float) -> str:
         [
             f"{done.folder} is the cluster, every file compared ({time.monotonic() - begun:.1f} s); nothing runs yet",
             f"  start it: {done.start}",
-            f"  it recovers to {done.recovers_to}, archives nothing, and can be reached from this machine alone",
-            f"  then look: {done.connect}",
+            f"  it recovers to {done.recovers_to}; {done.folder / 'startup.log'} says how far it is",
+            f"  then look: {done.connect}  (from this machine alone; it archives nothing)",
             f"  the source's settings are in {', '.join(done.saved) or 'no file of the copy: they lay elsewhere'}",
         ]
     )

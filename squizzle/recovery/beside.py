@@ -58,11 +58,11 @@ def restore_database(order: RestoreOrder, *, keep_closed: bool = False) -> Compa
 
     Args:
         order: What, where.
-        keep_closed: Nobody is let in afterwards either: it is going to be swapped in.
+        keep_closed: Nobody is let in, and the mark stays: it is going to be swapped in.
 
     Returns:
-        The comparison. When it `is_equal`, the database has the saved owner, privileges, settings and comment. When it
-        is not, nobody is let in, and the next restore under this name replaces it.
+        The comparison. When it `is_equal`, the database gets the saved owner, privileges, settings and comment, and is
+        open. When it is not, nobody is let in, and the next restore under this name replaces it.
 
     Raises:
         InvalidInputError: The backup is none of a single database, or rows come without definitions. Nothing was made.
@@ -76,10 +76,8 @@ def restore_database(order: RestoreOrder, *, keep_closed: bool = False) -> Compa
         fence(control, order.into)
         with session_through_fence(order.access, order.into, purpose="verify") as copy:
             comparison = verify_copy(copy, order.backup)
-        if comparison.is_equal:
-            _give(control, order.into, properties)
-            if not keep_closed:
-                unfence(control, order.into)
+        if comparison.is_equal and not keep_closed:
+            _hand_over(control, order.into, properties)
     return comparison
 
 
@@ -145,12 +143,13 @@ def _saved_properties(control: Connection, folder: Path, *, elsewhere: bool) -> 
     return replace(saved.properties, tablespace=_DEFAULT_TABLESPACE) if elsewhere else saved.properties
 
 
-def _give(control: Connection, database: str, properties: DatabaseProperties) -> None:
-    """Owner, privileges, settings, and the comment, which takes the mark of a restore away."""
+def _hand_over(control: Connection, database: str, properties: DatabaseProperties) -> None:
+    """Owner, privileges, settings, the comment, which takes our mark away, and open doors: all of it or nothing."""
     try:
         with control.transaction():
             for command in apply_commands(properties, database):
                 control.execute(command)
+            unfence(control, database)
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"give {database} its owner, privileges and settings") from exc
 

@@ -21,6 +21,8 @@ from squizzle.recovery.cluster_folder import SAVED
 from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.cli.test_restore import PROMISED
 from tests.integration.conftest import access_to
+from tests.support.names import lets_in
+from tests.support.processes import wait_until
 from tests.support.scratch import new_database
 
 FILL = "CREATE TABLE people AS SELECT n AS id, 'person ' || n AS name FROM generate_series(1, 300) n"
@@ -103,6 +105,7 @@ def test_a_cluster_comes_back_as_a_folder_that_starts_with_every_row(
 
     subprocess.run(document["start"], shell=True, check=True, stdout=subprocess.DEVNULL, timeout=60)  # noqa: S602 - as printed
     restored = ServerAccess(host=str(place), port=5432, user=access.user)
+    wait_until(lambda: lets_in(restored), "it has recovered")
     with connect(restored, people, purpose="look") as session:
         assert compare_digests(increment.fingerprint, digest_database(session, bookkeeping=True)).sentences() == ()
         assert session.execute("SHOW archive_mode").fetchone() == ("off",)
