@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
 from squizzle.recovery.beside import RestoreOrder, kept_name, refuse_another_database, restore_database, swap_in
 from squizzle.recovery.cluster_folder import ArchiveUse, RestoredCluster, restore_cluster
+from squizzle.recovery.cluster_roles import RestoredRoles, restore_roles
 from squizzle.recovery.recovery_target import RecoveryTarget, parse_target
 
 _FOLDER_ONLY = ("archive", "to_time", "to_lsn", "to_name", "to_latest", "timeline", "ignore_space")
@@ -52,6 +54,7 @@ def _options_of_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
     "--into-folder", type=click.Path(path_type=Path), metavar="DIR", help="physical, incremental: an empty folder."
 )
 @click.option("--definitions", metavar="ID", help="data: the schema backup whose tables the rows are put into.")
+@click.option("--roles", is_flag=True, help="globals, full: make the roles that the server of --env lacks.")
 @click.option("--switch-over", is_flag=True, help="Put the new database in the place of the one that --env names.")
 @_options_of_folders
 @common_options
@@ -63,6 +66,7 @@ def restore(
     into: str | None,
     into_folder: Path | None,
     definitions: str | None,
+    roles: bool,
     switch_over: bool,
     **of_folders: Any,
 ) -> int:
@@ -72,6 +76,7 @@ def restore(
     backup's fingerprints before anybody is let in. With --switch-over it then takes the place of the database of
     --env or --url, which is kept under another name. --into-folder makes the data folder of a cluster, checked file by
     file, and says how to start it: it recovers to the moment of its fingerprints, or by the archived log to a point.
+    --roles makes the roles that a server lacks, with all that they had; those that are there are not touched.
 
     Exit codes: 0; 7 when the backup is damaged, or the restored database is not what was saved: then it stays closed,
     and nothing is switched over.
@@ -82,14 +87,21 @@ def restore(
       squizzle restore 20270131T020000Z-shop-1a2b3c --into shop_restored --env production --switch-over
       squizzle restore 20270131T020000Z-shop-4d5e6f --into-folder /srv/restored --to-name before-0042-1f2e3d4c
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    if (into is None) == (into_folder is None):
+    if sum((into is not None, into_folder is not None, roles)) != 1:
         raise InvalidInputError(
-            "say where to restore to: --into NAME for a database, or --into-folder DIR for a cluster",
+            "say what to restore: --into NAME a database, --into-folder DIR a cluster, --roles its roles",
             hint="`squizzle backups` says of each backup what it is",
         )
     store = store_of(address, invocation.config)
     backup = store.read(backup_id)
     begun = time.monotonic()
+    if roles:
+        _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
+        _refuse_options({name: of_folders[name] for name in _FOLDER_ONLY}, "--into-folder DIR")
+        found = _roles(invocation, store, backup)
+        document = {**_document(backup.database, None, begun), **asdict(found)}
+        print_result(document, _roles_text(found, backup), as_json=invocation.as_json)
+        return 0
     if into_folder is not None:
         _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
         done = _into_folder(invocation, address, store, backup, into_folder, of_folders)
@@ -178,6 +190,27 @@ def _database_text(document: dict[str, Any], backup: Backup) -> str:
             f"{document['database']} is what backup {backup.id} was, {backup.rows:,} rows compared ({took})",
             "  --switch-over would put it in the place of the damaged one",
         ]
+    return "\n".join(lines)
+
+
+# Roles
+
+
+def _roles(invocation: Invocation, store: BackupStore, backup: Backup) -> RestoredRoles:
+    access, target = invocation.target()
+    with connect(access, CONTROL_DATABASE, purpose="restore roles") as control, store.fetch(backup) as folder:
+        invocation.confirm(f"make the roles of {backup.id} that are missing", target, None)
+        return restore_roles(control, backup, folder)
+
+
+def _roles_text(found: RestoredRoles, backup: Backup) -> str:
+    without = [clause for clause in backup.not_covered if clause.startswith("passwords")]
+    lines = [f"made: {', '.join(found.made) or 'none'}"]
+    if found.kept:
+        lines.append(f"  there already, not touched: {', '.join(found.kept)}")
+    lines += [f"  left out: {clause}" for clause in (*without, *found.left_out)]
+    if without and found.made:
+        lines.append("  give them passwords: \\password ROLE in psql")
     return "\n".join(lines)
 
 

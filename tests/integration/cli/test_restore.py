@@ -181,8 +181,8 @@ def test_options_that_do_not_go_together_are_named(squizzle: Squizzle, take: Tak
     backup = take("schema")
     command = ("restore", backup, "--store", store.address, "--json")
     for options, said in [
-        ((), "say where to restore to"),
-        (("--into", "x", "--into-folder", "y"), "say where to restore to"),
+        ((), "say what to restore"),
+        (("--into", "x", "--into-folder", "y"), "say what to restore"),
         (("--into", "x", "--to-name", "y"), "--to-name is only for --into-folder DIR"),
         (("--into-folder", "y", "--switch-over"), "--switch-over is only for --into NAME"),
         (("--into-folder", "y", "--timeline", "latest"), "--timeline is only for a point"),
