@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -145,5 +146,7 @@ def _alone(connection: Connection, database: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
-            connection.close()  # gives the lock back, even when the server is gone
+        # A session that is closed is gone for the server a moment later only, and the next backup may ask before that.
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", _LOCK)
+        connection.close()  # gives the lock back, even when the server is gone

@@ -19,7 +19,7 @@ from squizzle.backups.s3 import lease, uploads
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.store import S3Store
 from squizzle.backups.settings import Retention
-from squizzle.backups.store import BackupStore
+from squizzle.backups.store import BackupStore, previous_backup
 from squizzle.backups.taking import take_backup
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
@@ -58,7 +58,9 @@ def _publish(store: BackupStore, manifest: str, backup_id: str, size: int) -> No
         (incoming.folder / "dump" / "toc.dat").write_text("rows")
         (incoming.folder / "globals.sql").write_text("roles")
         incoming.stream("cluster.tar", io.BytesIO(bytes(size)))
-        incoming.publish(replace(draft, id=backup_id, location=backup_id, files=incoming.describe()))
+        previous = previous_backup(store, draft.database, draft.system_identifier)
+        files = incoming.describe()
+        incoming.publish(replace(draft, id=backup_id, location=backup_id, files=files, previous=previous))
 
 
 def prune(begin: Callable[[], None], *, place: Mapping[str, Any], manifest: str) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hypothesis import strategies as st
-
 
 class Damage(Protocol):
     """One way to lose a file's content."""
@@ -47,12 +45,23 @@ class Removed:
         """Nothing is left."""
 
 
-def damages(size: int) -> st.SearchStrategy[Damage]:
-    """Damages of a file of so many bytes; Hypothesis chooses the place. Flips are most of them."""
-    if not size:
-        return st.just(Removed())
-    flips = st.builds(Flipped, st.integers(0, size - 1), st.integers(1, 255))
-    return st.one_of(flips, flips, flips, st.builds(Cut, st.integers(0, size - 1)), st.just(Removed()))
+WAYS = ("flip", "flip", "flip", "cut", "remove")
+"""To choose from; most of them flips."""
+
+
+def damage_of(way: str, size: int, *, place: float, mask: int) -> Damage:
+    """A damage of a file of so many bytes.
+
+    Args:
+        way: One of `WAYS`.
+        size: The file's, in bytes.
+        place: Where in it, from 0 to below 1.
+        mask: Which bits of a byte change, 1 to 255.
+    """
+    if way == "remove" or not size:
+        return Removed()
+    at = int(place * size)
+    return Cut(at) if way == "cut" else Flipped(at, mask)
 
 
 @contextmanager

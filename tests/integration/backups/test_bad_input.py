@@ -26,7 +26,7 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.restore import restore_beside, verify_copy
 from tests.integration.conftest import access_to
-from tests.support.damage import Damage, Flipped, damaged, damages
+from tests.support.damage import WAYS, Flipped, damage_of, damaged
 from tests.support.scratch import drop_databases
 
 KINDS = tuple(kind for kind in BackupKind if kind.is_dump or kind.is_cluster or kind is BackupKind.GLOBALS)
@@ -97,11 +97,20 @@ def test_every_kind_of_file_is_among_what_is_damaged(stock: Stock) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(draw=st.data())
-def test_whatever_happens_to_a_file_is_found_and_named_or_changes_nothing(stock: Stock, draw: st.DataObject) -> None:
-    backup = stock.backups[draw.draw(st.sampled_from(KINDS))]
-    victim = draw.draw(st.sampled_from(stock.files_of(backup)))
-    damage: Damage = draw.draw(damages(victim.stat().st_size))
+@given(
+    kind=st.sampled_from(KINDS),
+    which=st.integers(0, 99),
+    way=st.sampled_from(WAYS),
+    place=st.floats(0, 1, exclude_max=True),
+    mask=st.integers(1, 255),
+)
+def test_whatever_happens_to_a_file_is_found_and_named_or_changes_nothing(
+    stock: Stock, kind: BackupKind, which: int, way: str, place: float, mask: int
+) -> None:
+    backup = stock.backups[kind]
+    files = stock.files_of(backup)
+    victim = files[which % len(files)]
+    damage = damage_of(way, victim.stat().st_size, place=place, mask=mask)
     event(f"{type(damage).__name__} {victim.name if victim.suffix != '.gz' else 'rows'}")
 
     with damaged(victim, damage, stock.aside):
