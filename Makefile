@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup drill test test-slowest test-quick check format docs lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos check format docs lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test-slowest: $(STAMP)  ## Run all tests and list the slowest (tests/README.md).
 
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit
+
+chaos: $(STAMP)  ## Kill backups before every single step of theirs: minutes (tests/README.md).
+	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration
 
 check: $(STAMP)  ## ruff, mypy, import-linter, codespell.
 	@$(BIN)/ruff check .

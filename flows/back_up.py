@@ -10,6 +10,7 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
+from squizzle.backups.order import CopyOptions
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import Retention
@@ -60,6 +61,18 @@ Rds = Annotated[
     RdsInstance | None,
     Field(title="Instance of RDS", description="Where the database is; for rds, and to remove old snapshots."),
 ]
+MaxRate = Annotated[
+    int | None,
+    Field(
+        ge=32,
+        le=1024 * 1024,
+        title="Max rate",
+        description="physical, incremental: kilobytes a second that the server may send at most. Empty: no limit.",
+    ),
+]
+OrFull = Annotated[
+    bool, Field(title="Or full", description="incremental: a whole copy where no increment is possible.")
+]
 Prune = Annotated[bool, Field(title="Prune", description="Remove what is out of date after a verified backup.")]
 Daily = Annotated[int, Field(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]
 Weekly = Annotated[int, Field(ge=0, le=3660, title="Keep weekly", description="Newest backups of so many weeks.")]
@@ -76,6 +89,8 @@ def back_up(  # noqa: PLR0913 - one argument a field of the form
     *,
     rds: Rds = None,
     or_mark: OrMark = False,
+    max_rate_kb: MaxRate = None,
+    or_full: OrFull = False,
     prune: Prune = False,
     keep_daily: Daily = 7,
     keep_weekly: Weekly = 4,
@@ -89,6 +104,8 @@ def back_up(  # noqa: PLR0913 - one argument a field of the form
         kind: What to save.
         rds: The instance of RDS that the database is on; only for the kind rds, and to remove snapshots.
         or_mark: Whether a mark is made where the server makes no increments.
+        max_rate_kb: Kilobytes a second that the server may send at most while the cluster is copied; None for no limit.
+        or_full: Where no increment is possible, a whole copy is taken instead.
         prune: Whether what is out of date is removed afterwards.
         keep_daily: Newest backups of so many days stay.
         keep_weekly: The same for weeks.
@@ -101,7 +118,8 @@ def back_up(  # noqa: PLR0913 - one argument a field of the form
     if kind == "rds" and rds is None:
         raise InvalidInputError("no instance of RDS was chosen", hint="choose an RDS Instance block in the form")
     with keep_journal(progress_artifact("backup-progress", total=STEPS + prune, what="Progress of the backup")):
-        backup = take_backup(database, store, kind=BackupKind(kind), rds=rds, or_mark=or_mark)
+        copying = CopyOptions(max_rate_kb=max_rate_kb, or_full=or_full, or_mark=or_mark)
+        backup = take_backup(database, store, kind=BackupKind(kind), copying=copying, rds=rds)
         proof = verify_backup(store, backup, rds=rds)
         removed: tuple[str, ...] = ()
         kept_because = ""

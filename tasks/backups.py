@@ -39,6 +39,8 @@ from squizzle.recovery.disasters import flip_byte
 from squizzle.recovery.restore_proof import RESTORERS, ScratchPlace, prove_by_restore
 from tasks.steps import log_line, now, run_name, step
 
+AS_FAST_AS_IT_CAN = CopyOptions()
+
 # A line in the log whenever so much more was written, so that a long backup is seen to move.
 _LOG_EVERY_BYTES = 1_000_000_000
 
@@ -101,7 +103,7 @@ def take_backup(
     *,
     kind: BackupKind = BackupKind.FULL,
     rds: RdsInstance | None = None,
-    or_mark: bool = False,
+    copying: CopyOptions = AS_FAST_AS_IT_CAN,
 ) -> Backup:
     """Save under one snapshot with its fingerprints; publish only with a manifest. The database is only read."""
     target = database.target()
@@ -114,7 +116,7 @@ def take_backup(
         programs=programs_for(access, target.database),
         options=DumpOptions(schema=target.schema),
         snapshots=_snapshots(rds),
-        copying=CopyOptions(or_mark=or_mark),
+        copying=copying,
     )
     return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
 

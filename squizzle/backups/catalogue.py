@@ -325,6 +325,7 @@ def carry_out_pruning(
             f"nothing is removed while the store has a problem: {plan.problems[0]}",
             hint="`squizzle backups` lists all of them; what is missing may be needed",
         )
+    store.remove_leftovers()  # of a run that was killed while it removed: disks are pruned when they are full
     removed: list[str] = []
     refused: dict[str, str] = {}
     for choice in plan.choices:

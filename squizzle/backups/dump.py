@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from squizzle.errors import InvalidInputError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.programs import ClientPrograms, can_compress
+from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_in_snapshot, read_sequences, read_snapshot
 from squizzle.proof.records import NOT_COVERED, DatabaseDigest
 
@@ -31,6 +33,15 @@ _ZSTD = "zstd:3"
 _CANCEL_S = 5.0
 # It is asked again until it has: between two queries there is none to stop.
 _CANCEL_AGAIN_S = 0.5
+
+
+VIEWS_DETAIL = "materialized_views"
+"""Of a data backup: the materialized views that had rows, a JSON list of SQL names. No dump of rows refreshes them."""
+
+_FILLED_VIEWS = """
+    SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'm' AND c.relispopulated ORDER BY c.oid
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,35 +96,18 @@ def take_dump(
     """
     if not kind.is_dump:
         raise InvalidInputError(f"a dump is full, schema or data, not {kind}", hint="see `squizzle backup --help`")
+    dump = _Dump(access=access, database=database, programs=programs, kind=kind, options=options)
     started = time.monotonic()
     with (
         connect(access, database, purpose="backup", read_only=True) as connection,
         store.receive(backup_id) as incoming,
-        read_snapshot(connection) as snapshot_id,
     ):
-        source = read_source(connection, options.schema)
-        # They follow no snapshot, so they are read before pg_dump reads them: the copy may stand higher, never lower.
-        sequences = {} if kind is BackupKind.SCHEMA else read_sequences(connection)
-        write_surroundings(read_surroundings(connection, database), incoming.folder)
-        dump = _Dump(
-            program=programs.path("pg_dump"),
-            arguments=_dump_arguments(incoming.folder, snapshot_id, kind, options.jobs, compression_of(programs)),
-            access=access,
-            database=database,
-            timeout=options.timeout,
-        )
-        fingerprint = _Fingerprint(connection, rows=kind is not BackupKind.SCHEMA)
-        digest = _dump_and_fingerprint(dump, fingerprint, lambda: on_progress(_written(incoming.folder)))
-        missing: tuple[str, ...] = ()
-        if kind is BackupKind.FULL:
-            missing = dump_globals(
-                access,
-                connection,
-                incoming.folder,
-                programs,
-                timeout=options.timeout,
-                role_passwords=options.role_passwords,
-            )
+        # Only for as long as it is read: a snapshot keeps VACUUM from its work, and publishing may take its time.
+        with read_snapshot(connection) as snapshot_id:
+            source = read_source(connection, options.schema)
+            views = _filled_views(connection) if kind is BackupKind.DATA else {}
+            digest = _save_database(dump, connection, snapshot_id, incoming.folder, on_progress)
+        missing = _save_globals(dump, connection, incoming.folder)
         draft = draft_backup(
             store,
             incoming,
@@ -126,8 +120,8 @@ def take_dump(
         )
         backup = replace(
             draft,
-            digest=replace(digest, sequences=sequences),
-            details=dict(options.details),
+            digest=digest,
+            details={**options.details, **views},
             not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
         )
         return incoming.publish(backup)
@@ -144,16 +138,53 @@ _PARTS = {BackupKind.FULL: (), BackupKind.SCHEMA: ("--schema-only",), BackupKind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Dump:
-    """One call of pg_dump."""
+    """What is dumped, by what, and how."""
 
-    program: Path
-    arguments: list[str]
     access: ServerAccess
     database: str
-    timeout: timedelta
+    programs: ClientPrograms
+    kind: BackupKind
+    options: DumpOptions
 
 
-def _dump_and_fingerprint(dump: _Dump, fingerprint: _Fingerprint, on_wait: Callable[[], None]) -> DatabaseDigest:
+def _filled_views(connection: Connection) -> dict[str, str]:
+    try:
+        names = [name for (name,) in connection.execute(_FILLED_VIEWS)]
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="list the materialized views") from exc
+    return {VIEWS_DETAIL: json.dumps(names, ensure_ascii=False)} if names else {}
+
+
+def _save_database(
+    dump: _Dump, connection: Connection, snapshot_id: str, folder: Path, on_progress: Callable[[int], None]
+) -> DatabaseDigest:
+    """Write the dump and the database's own properties; returns the fingerprints of the same snapshot."""
+    has_rows = dump.kind is not BackupKind.SCHEMA
+    # They follow no snapshot, so they are read before pg_dump reads them: the copy may stand higher, never lower.
+    sequences = read_sequences(connection) if has_rows else {}
+    write_surroundings(read_surroundings(connection, dump.database), folder)
+    fingerprint = _Fingerprint(connection, rows=has_rows)
+    digest = _dump_and_fingerprint(dump, snapshot_id, folder, fingerprint, lambda: on_progress(_written(folder)))
+    return replace(digest, sequences=sequences)
+
+
+def _save_globals(dump: _Dump, connection: Connection, folder: Path) -> tuple[str, ...]:
+    """Write the cluster's roles and tablespaces beside a full dump; returns what they leave out."""
+    if dump.kind is not BackupKind.FULL:
+        return ()
+    return dump_globals(
+        dump.access,
+        connection,
+        folder,
+        dump.programs,
+        timeout=dump.options.timeout,
+        role_passwords=dump.options.role_passwords,
+    )
+
+
+def _dump_and_fingerprint(
+    dump: _Dump, snapshot_id: str, folder: Path, fingerprint: _Fingerprint, on_wait: Callable[[], None]
+) -> DatabaseDigest:
     """Dump while the exporting session takes the fingerprints; if one of the two fails, the other is stopped."""
     fingerprint.start()
 
@@ -163,12 +194,12 @@ def _dump_and_fingerprint(dump: _Dump, fingerprint: _Fingerprint, on_wait: Calla
 
     try:
         run_client(
-            dump.program,
-            dump.arguments,
+            dump.programs.path("pg_dump"),
+            _dump_arguments(dump, snapshot_id, folder),
             access=dump.access,
             database=dump.database,
             doing=f"dump {dump.database}",
-            timeout=dump.timeout,
+            timeout=dump.options.timeout,
             on_wait=watch,
         )
         fingerprint.join()
@@ -192,14 +223,14 @@ def new_backup_id(database: str, *, now: datetime, suffix: str) -> str:
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{safe_name(database)}-{suffix}"
 
 
-def _dump_arguments(folder: Path, snapshot_id: str, kind: BackupKind, jobs: int, compression: str) -> list[str]:
+def _dump_arguments(dump: _Dump, snapshot_id: str, folder: Path) -> list[str]:
     return [
-        *_PARTS[kind],
+        *_PARTS[dump.kind],
         "--format=directory",
         f"--file={folder / DUMP_FOLDER}",
-        f"--jobs={jobs}",
+        f"--jobs={dump.options.jobs}",
         f"--snapshot={snapshot_id}",
-        f"--compress={compression}",
+        f"--compress={compression_of(dump.programs)}",
         "--no-sync",  # the store makes files durable when it publishes them
         "--no-password",
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from squizzle.backups.files import MANIFEST_NAME, describe_file, paths_of
+from squizzle.backups.locked_folder import make_locked, remove_abandoned
 from squizzle.backups.manifest import from_json, to_json
 from squizzle.backups.records import Backup, BackupFile
 from squizzle.backups.store import refuse_sealed
@@ -110,15 +109,13 @@ class FolderStore:
         unfinished = self.folder / f"{_UNFINISHED}{backup_id}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            unfinished.mkdir(mode=0o700)
+            lock = make_locked(unfinished)
         except OSError as exc:
             raise InvalidInputError(
                 f"the backup folder {self.folder} cannot be written: {exc.strerror}",
                 hint="check owner, mode and free space, or name another folder",
             ) from exc
-        lock = os.open(unfinished, os.O_RDONLY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield FolderIncoming(self, unfinished)
         finally:
             if unfinished.exists():
@@ -197,7 +194,7 @@ class FolderStore:
         try:
             (self.folder / backup_id).rename(removed)
             _sync(self.folder)
-            shutil.rmtree(removed)
+            remove_abandoned(removed)
         except OSError as exc:
             raise ToolError(
                 f"backup {backup_id} could not be removed from {self.folder}: {exc.strerror}",
@@ -208,20 +205,8 @@ class FolderStore:
         """Remove what killed runs left: hidden folders that nobody holds a lock on."""
         if not self.folder.is_dir():
             return ()
-        gone = []
-        for path in sorted((*self.folder.glob(f"{_UNFINISHED}*"), *self.folder.glob(f"{_REMOVED}*"))):
-            with contextlib.suppress(FileNotFoundError):  # its writer was faster
-                lock = os.open(path, os.O_RDONLY)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                else:
-                    shutil.rmtree(path)
-                    gone.append(path.name)
-                finally:
-                    os.close(lock)
-        return tuple(gone)
+        found = sorted((*self.folder.glob(f"{_UNFINISHED}*"), *self.folder.glob(f"{_REMOVED}*")))
+        return tuple(path.name for path in found if remove_abandoned(path))
 
     def free_bytes(self) -> int:
         """Bytes free for us on the file system of the folder, or of the nearest folder above that is there."""

@@ -112,7 +112,12 @@ def take_backup(
                 on_progress(Progress(written_bytes=written, expected_bytes=need.need_bytes))
 
             backup_id = new_backup_id(database, now=clock(), suffix=suffix)
-            return TAKERS[order.kind](order, backup_id, tell)
+            try:
+                return TAKERS[order.kind](order, backup_id, tell)
+            except psycopg.Error as exc:  # a server can be lost at any question
+                error = translate_error(exc, doing=f"save {database} (nothing was published)")
+                error.hint = error.hint or "run the same again when the server answers; older backups are untouched"
+                raise error from exc
 
 
 def _with_details(order: Order, more: Mapping[str, str]) -> Order:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from squizzle.backups.locked_folder import make_locked, take_abandoned
 from squizzle.errors import ToolError
 
 PUBLISHING = "publishing.json"
@@ -37,7 +38,8 @@ def work_folder() -> Iterator[Path]:
         ToolError: It cannot be made.
     """
     try:
-        folder, lock = _locked_folder()
+        folder = work_place() / f"{_PREFIX}{secrets.token_hex(8)}"
+        lock = make_locked(folder)
     except OSError as exc:
         raise ToolError(
             f"no folder could be made in {work_place()}: {exc.strerror}",
@@ -48,17 +50,6 @@ def work_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder)
         os.close(lock)
-
-
-def _locked_folder() -> tuple[Path, int]:
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        with contextlib.suppress(FileNotFoundError):  # taken for a leftover before it was locked
-            lock = os.open(folder, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
 
 
 def may_go(folder: Path) -> bool:
@@ -80,14 +71,13 @@ def sweep_work_folders(use: Callable[[Path], bool] = may_go) -> tuple[str, ...]:
         with contextlib.suppress(FileNotFoundError, PermissionError):  # its owner was faster, or is somebody else
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            lock = take_abandoned(folder)
+            if lock is None:
+                continue
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if use(folder):
                     shutil.rmtree(folder)
                     gone.append(folder.name)
-            except BlockingIOError:
-                continue
             finally:
                 os.close(lock)
     return tuple(gone)

@@ -38,6 +38,7 @@ _VERBS = {
     "plan": "squizzle.cli.plan",
     "queries": "squizzle.cli.queries",
     "receive-wal": "squizzle.cli.receive_wal",
+    "restore": "squizzle.cli.restore",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
     "salvage": "squizzle.cli.salvage",

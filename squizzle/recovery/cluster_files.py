@@ -43,10 +43,26 @@ _FIRST_WITH_LINKS = 18
 
 
 def rebuild(runtime: Runtime, store: BackupStore, backup: Backup, data: Path) -> None:
-    """Check and unpack every member of the chain, put them together, check the result, and make it harmless.
+    """Check and unpack every member of the chain, put them together, check the result, and make it harmless."""
+    assemble(runtime, store, backup, data)
+    make_harmless(runtime, data, backup)
+
+
+def assemble(runtime: Runtime, store: BackupStore, backup: Backup, data: Path) -> None:
+    """Check and unpack every member of the chain, put them together, and check the result, with its own settings.
 
     Every member is checked before they are put together: pg_combinebackup takes damaged blocks as they are, and writes
     a manifest in which they are right (measured on 17.10 and 18.6).
+
+    Args:
+        runtime: Server programs of the backup's major version.
+        store: Where the backup and its chain lie.
+        backup: A copy of a cluster.
+        data: An empty folder of ours.
+
+    Raises:
+        BackupDamagedError: A member is missing, foreign, or not what its manifests say; what was unpacked stays.
+        ToolError: There is no room, or a program failed; the same.
     """
     if not backup.chain:
         _unpack_checked(runtime, store, backup, data)
@@ -67,7 +83,6 @@ def rebuild(runtime: Runtime, store: BackupStore, backup: Backup, data: Path) ->
             shutil.rmtree(place, ignore_errors=True)
         verify_with_server_manifest(runtime, data, backup)
     _add_log(store, backup, data)
-    make_harmless(runtime, data, backup)
 
 
 def _combine(runtime: Runtime, folders: Sequence[str], data: Path, backup: Backup) -> None:
@@ -211,33 +226,57 @@ def _run(runtime: Runtime, program: str, arguments: list[str]) -> str:
     return replace(runtime, runs_as_other=False).run([runtime.bin_folder / program, *arguments], patience=PATIENCE)
 
 
+HARMLESS = {
+    "archive_mode": "off",
+    "shared_preload_libraries": "",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "max_logical_replication_workers": "0",
+    "hot_standby": "off",  # nobody is to see it before it has arrived
+    "recovery_target_action": "promote",
+    "wal_level": "replica",
+}
+"""Settings with which a copy writes into nobody's archive, and runs nobody's jobs and libraries."""
+
+CONFIGURATION = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf")
+
+
 def make_harmless(runtime: Runtime, data: Path, backup: Backup) -> None:
     """Replace what the copy's files say about the world by what a copy may do: be recovered, and be read by us."""
-    controlled = _control_data(_run(runtime, "pg_controldata", [str(data)]))
     settings = {
-        **{name: controlled[label] for name, label in _AS_THE_SOURCE.items() if label in controlled},
-        "archive_mode": "off",
-        "shared_preload_libraries": "",
-        "session_preload_libraries": "",
-        "local_preload_libraries": "",
-        "max_logical_replication_workers": "0",
-        "hot_standby": "off",  # nobody is to see it before it has arrived
-        "fsync": "off",
+        **HARMLESS,
+        **settings_of_source(runtime, data),
+        **recovery_settings(backup),
+        "fsync": "off",  # it goes away again
         "restore_command": "false",  # everything that it needs is in the copy
-        **_target_of(backup),
-        # Its tablespaces are folders inside it, which a server otherwise takes for leftovers and refuses.
-        **({"allow_in_place_tablespaces": "on"} if any((data / "pg_tblspc").iterdir()) else {}),
-        "recovery_target_timeline": "current",
-        "recovery_target_action": "promote",
-        "wal_level": "replica",
     }
-    for name in ("pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"):
-        (data / name).write_text(_ONLY_US if name == "pg_hba.conf" else "", encoding="utf-8")
-    (data / "postgresql.conf").write_text(render_settings(settings), encoding="utf-8")
+    configure(data, render_settings(settings))
+
+
+def configure(data: Path, settings: str) -> None:
+    """Give a copy its settings, let only sockets in, and make it recover when it starts."""
+    contents = {"postgresql.conf": settings, "pg_hba.conf": _ONLY_US}
+    for name in CONFIGURATION:
+        (data / name).write_text(contents.get(name, ""), encoding="utf-8")
     # Without it the server takes the tablespaces as they lie in the copy, instead of linking to where they once were.
     (data / "tablespace_map").unlink(missing_ok=True)
     (data / "standby.signal").unlink(missing_ok=True)
     (data / "recovery.signal").touch(mode=0o600)
+
+
+def settings_of_source(runtime: Runtime, data: Path) -> dict[str, str]:
+    """What the server must have as much of as the source had, and what its tablespaces need."""
+    controlled = _control_data(_run(runtime, "pg_controldata", [str(data)]))
+    settings = {name: controlled[label] for name, label in _AS_THE_SOURCE.items() if label in controlled}
+    if any((data / "pg_tblspc").iterdir()):
+        # They are folders inside it, which a server otherwise takes for leftovers and refuses.
+        settings["allow_in_place_tablespaces"] = "on"
+    return settings
+
+
+def recovery_settings(backup: Backup) -> dict[str, str]:
+    """To recover to the fingerprints: everything for that is in the copy."""
+    return {**_target_of(backup), "recovery_target_timeline": "current"}
 
 
 def _target_of(backup: Backup) -> dict[str, str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from squizzle.backups.dump import DUMP_FOLDER
+from squizzle.backups.dump import DUMP_FOLDER, VIEWS_DETAIL
 from squizzle.backups.files import check_files
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
@@ -66,32 +69,165 @@ def restore_beside(
     if not backup.kind.is_dump or backup.kind is BackupKind.DATA:
         raise InvalidInputError(
             f"backup {backup.id} ({backup.kind}) holds no whole database",
-            hint="name a full backup, or one of the schema",
+            hint="name a full backup, or one of the schema; rows are restored together with their definitions:"
+            " squizzle restore ID --definitions SCHEMA_ID --into NAME"
+            if backup.kind is BackupKind.DATA
+            else "name a full backup, or one of the schema",
         )
+    _refuse_unfit(control, backup, folder, programs)
+    _make_empty(control, backup, into=into, like=like)
+    with _dropped_on_failure(control, into):
+        _drop_what_was_not_saved(access, backup, into)
+        _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere)
+        _analyze(access, into)
+
+
+def restore_rows_beside(
+    access: ServerAccess,
+    control: Connection,
+    definitions: tuple[Backup, Path],
+    rows: tuple[Backup, Path],
+    *,
+    programs: ClientPrograms,
+    into: str,
+    like: DatabaseProperties,
+    elsewhere: bool = False,
+) -> None:
+    """Restore the definitions of one backup and the rows of another into a new database; see `restore_beside`.
+
+    Tables first, then their rows, then what watches over rows (indexes, foreign keys, triggers): so no trigger runs for
+    a row that is restored, and the order of tables does not matter (manual, "pg_dump", `--data-only`).
+
+    Args:
+        access: Server and account.
+        control: A session in another database of the same cluster.
+        definitions: A schema backup, and where it lies.
+        rows: A data backup of a database with the same definitions, and where it lies.
+        programs: pg_restore of the server's major version or newer.
+        into: The new database's name.
+        like: Encoding, locale and tablespace to use.
+        elsewhere: The server does not have the tablespaces: everything goes to the default one.
+
+    Raises:
+        InvalidInputError: They are no schema and no data backup, or the definitions are not those that the rows had; no
+            database was made.
+        RecoveryError, BackupDamagedError, ProgramNotUsableError, ToolError: As `restore_beside`.
+    """
+    schema, data = definitions[0], rows[0]
+    refuse_unlike_definitions(schema, data)
+    for backup, folder in (definitions, rows):
+        _refuse_unfit(control, backup, folder, programs)
+    _make_empty(control, data, into=into, like=like)
+    with _dropped_on_failure(control, into):
+        _drop_what_was_not_saved(access, schema, into)
+        # Of rows, `pre-data` makes the large objects (PostgreSQL 15 and 16).
+        for (backup, folder), sections in (
+            (definitions, ("pre-data",)),
+            (rows, ("pre-data", "data")),
+            (definitions, ("post-data",)),
+        ):
+            _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere, sections=sections)
+        _refresh(access, data, into)
+        _analyze(access, into)
+
+
+def refuse_unlike_definitions(schema: Backup, data: Backup) -> None:
+    """Rows fit only into the definitions that they were saved from. Pure.
+
+    Raises:
+        InvalidInputError: They do not fit, or are not backups of these kinds.
+    """
+    if (schema.kind, data.kind) != (BackupKind.SCHEMA, BackupKind.DATA):
+        raise InvalidInputError(
+            f"the definitions of backup {schema.id} ({schema.kind}) and the rows of {data.id} ({data.kind})"
+            " cannot be put together",
+            hint="name a data backup, and behind --definitions a schema backup; a full one needs no other",
+        )
+    if schema.fingerprint.schema.logical != data.fingerprint.schema.logical:
+        raise InvalidInputError(
+            f"the rows of backup {data.id} (version {data.migration_version or 'none'}) had other definitions than"
+            f" backup {schema.id} holds (version {schema.migration_version or 'none'})",
+            hint="name the schema backup that was taken beside it; `squizzle backups` lists them with their versions",
+        )
+
+
+def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: ClientPrograms) -> None:
+    """Everything that can be asked before a database is made."""
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
     refuse_missing_roles(control, backup, folder)
+
+
+def _make_empty(control: Connection, backup: Backup, *, into: str, like: DatabaseProperties) -> None:
+    """A new database, marked as ours for as long as nobody gave it another comment."""
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
-    try:
+    with _dropped_on_failure(control, into):
         _execute(control, _mark_command(into, backup), doing=f"mark {into}")
-        _drop_what_was_not_saved(access, backup, into)
-        run_client(
-            programs.path("pg_restore"),
-            _restore_arguments(folder, into, elsewhere=elsewhere),
-            access=access,
-            database=into,
-            doing=f"restore backup {backup.id} into {into}",
-            timeout=_TIMEOUT,
-        )
-        with connect(access, into, purpose="analyze") as connection:
-            _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
+
+
+@contextmanager
+def _dropped_on_failure(control: Connection, into: str) -> Iterator[None]:
+    """Whatever goes wrong in the block, half a database does not stay; the first error stays the error."""
+    try:
+        yield
     except BaseException as exc:
         try:
             drop_database(control, into)
         except SquizzleError as second:
             exc.add_note(f"Also, {into} could not be dropped: {second.message}")
         raise
+
+
+def _run_restore(
+    access: ServerAccess,
+    programs: ClientPrograms,
+    backup: Backup,
+    folder: Path,
+    *,
+    into: str,
+    elsewhere: bool,
+    sections: tuple[str, ...] = (),
+) -> None:
+    run_client(
+        programs.path("pg_restore"),
+        [*(f"--section={section}" for section in sections), *_restore_arguments(folder, into, elsewhere=elsewhere)],
+        access=access,
+        database=into,
+        doing=f"restore backup {backup.id} into {into}",
+        timeout=_TIMEOUT,
+    )
+
+
+def _refresh(access: ServerAccess, data: Backup, into: str) -> None:
+    """Fill the materialized views that were filled; one that reads another has to wait for that one."""
+    waiting = [sql.SQL(name) for name in json.loads(data.details.get(VIEWS_DETAIL, "[]"))]
+    if not waiting:
+        return
+    with connect(access, into, purpose="restore") as connection:
+        while waiting:
+            unfilled = [name for name in waiting if not _is_refreshed(connection, name)]
+            if unfilled == waiting:
+                names = ", ".join(name.as_string() for name in waiting)
+                raise RecoveryError(
+                    f"the materialized views {names} of {into} wait for each other", hint="use a full backup"
+                )
+            waiting = unfilled
+
+
+def _is_refreshed(connection: Connection, name: sql.SQL) -> bool:
+    try:
+        connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(name))
+    except psycopg.errors.ObjectNotInPrerequisiteState:
+        return False
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"refresh {name.as_string()}") from exc
+    return True
+
+
+def _analyze(access: ServerAccess, into: str) -> None:
+    with connect(access, into, purpose="analyze") as connection:
+        _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
 
 
 # template0 has them, and a dump does not say that they were dropped.

@@ -11,6 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from prefect.exceptions import ParameterTypeError
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.back_up import back_up
@@ -18,7 +19,7 @@ from flows.check_backups import check_backups
 from squizzle.backups.files import MANIFEST_NAME, check_files
 from squizzle.backups.notes import read_notes
 from squizzle.backups.proofs import ProofKind, StoreCheck, Verdict
-from squizzle.backups.records import Backup
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.transfer import archive_wal
 from squizzle.errors import RefusedError
@@ -95,6 +96,16 @@ def test_a_bucket_chosen_by_reference_takes_an_encrypted_backup(
     assert store.list_ids() == (backup.id,)
     assert store.read(backup.id).encryption == backup.encryption != {}
     assert read_notes(store, backup.id).last(ProofKind.FILES) is not None
+
+
+def test_where_no_increment_is_possible_the_form_can_ask_for_a_whole_copy(
+    database: PostgresDatabase, store_block: BackupFolder
+) -> None:
+    whole = back_up(database=database, store=store_block, kind="incremental", or_full=True, max_rate_kb=1024 * 1024)
+
+    assert (whole.kind, whole.chain) == (BackupKind.PHYSICAL, ())
+    with pytest.raises(ParameterTypeError, match="greater than or equal to 32"):
+        back_up(database=database, store=store_block, kind="physical", max_rate_kb=31)
 
 
 def test_old_backups_go_only_after_a_verified_one_and_never_when_the_store_has_a_hole(

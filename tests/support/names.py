@@ -1,8 +1,18 @@
-"""What a server has, by name."""
+"""What a server has, by name; and whether it lets anybody look."""
 
 from __future__ import annotations
 
-from squizzle.postgres.access import Connection
+from squizzle.errors import ConnectionFailedError
+from squizzle.postgres.access import Connection, ServerAccess, connect
+
+
+def lets_in(access: ServerAccess) -> bool:
+    """Whether a server that was started is there for clients, or still recovers."""
+    try:
+        connect(access, "postgres", purpose="look").close()
+    except ConnectionFailedError:
+        return False
+    return True
 
 
 def databases(control: Connection, prefix: str = "") -> set[str]:

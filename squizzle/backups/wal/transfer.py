@@ -246,10 +246,18 @@ def _refuse_hole(archive: WalArchive, name: WalName, system_identifier: str) -> 
     """Tell the end of the log from a hole in it: PostgreSQL would end recovery at both, and go into service."""
     if name.kind is not WalKind.SEGMENT:
         return
-    for one in archive.files(system_identifier, name.text[:8]):
+    files = archive.files(system_identifier, name.text[:8])
+    for one in files:
         later = one.name.removesuffix(COMPRESSED)
         if len(later) == len(name.text) and later > name.text:
             raise BackupDamagedError(
                 f"{name.text} is missing from {archive.address}, which has {one.name} after it",
+                hint="find it (the server's pg_wal, another copy), or recover to a point before it",
+            )
+    hashes = {name.text + HASH, name.text + COMPRESSED + HASH}
+    for one in files:
+        if one.name in hashes:  # written last, so there was a segment
+            raise BackupDamagedError(
+                f"{name.text} is missing from {archive.address}, which still has its hash {one.name}",
                 hint="find it (the server's pg_wal, another copy), or recover to a point before it",
             )

@@ -92,7 +92,21 @@ def render_settings(settings: Mapping[str, str]) -> str:
     """
     for name, value in settings.items():
         _refuse_unusable(name, value)
-    return "".join(f"{name} = {_quoted(value)}\n" for name, value in {**_BASE_SETTINGS, **settings}.items())
+    return render_lines({**_BASE_SETTINGS, **settings})
+
+
+def render_lines(settings: Mapping[str, str]) -> str:
+    """Renders settings as lines of postgresql.conf, whatever they are and for whatever server.
+
+    Args:
+        settings: Values by name, unquoted.
+
+    Raises:
+        InvalidInputError: A value has control characters.
+    """
+    for name, value in settings.items():
+        _refuse_control_characters(name, value)
+    return "".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
 
 
 def _refuse_unusable(name: str, value: str) -> None:
@@ -100,6 +114,10 @@ def _refuse_unusable(name: str, value: str) -> None:
         raise InvalidInputError(f"{name!r} is not the name of a PostgreSQL setting")
     if name.lower() in _SET_BY_THE_CLUSTER:
         raise InvalidInputError(f"the setting {name} is chosen by the embedded cluster and cannot be given")
+    _refuse_control_characters(name, value)
+
+
+def _refuse_control_characters(name: str, value: str) -> None:
     if not value.isprintable():
         raise InvalidInputError(f"the value of the setting {name} has control characters")
 

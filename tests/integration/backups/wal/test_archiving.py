@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.order import Order
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.taking import take_backup
 from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.archiver import archiver_problems, read_archiver
 from squizzle.backups.wal.check import check_cluster
@@ -21,9 +27,14 @@ from squizzle.backups.wal.transfer import archive_wal
 from squizzle.cli.main import run
 from squizzle.errors import EmbeddedServerError, ToolError
 from squizzle.postgres.access import connect
+from squizzle.postgres.identity import Target
+from squizzle.postgres.programs import find_programs
+from squizzle.recovery.cluster_folder import ArchiveUse, restore_cluster
+from squizzle.recovery.recovery_target import parse_target
 from tests.integration.backups.wal.conftest import PROGRAM, Lab
 from tests.integration.conftest import SERVERS
 from tests.support.mounts import PAGE_BYTES, small_disk
+from tests.support.names import lets_in
 from tests.support.processes import wait_until
 from tests.support.wal import SEGMENT_BYTES, SYSTEM, write_segment
 
@@ -55,6 +66,64 @@ def test_a_copy_is_recovered_from_our_archive_to_a_mark(lab: Lab, steps: dict[st
     assert {path: path.stat().st_mtime_ns for path in lab.store.rglob("*")} == before
     with connect(lab.access, "postgres", purpose="test") as session:
         assert session.execute("SELECT failed_count FROM pg_stat_archiver").fetchone() == (0,)
+
+
+@pytest.fixture
+def place(lab: Lab) -> Iterator[Path]:
+    """An empty folder of the account that servers run under."""
+    folder = Path(tempfile.mkdtemp(prefix="sqz-"))
+    lab.runtime.hand_over(folder)
+    yield folder
+    if (folder / "postmaster.pid").exists():
+        lab.runtime.run([lab.runtime.bin_folder / "pg_ctl", f"--pgdata={folder}", "--mode=immediate", "stop"])
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("lab", SERVERS[:1], indirect=True)
+@pytest.mark.parametrize(("to", "rows"), [("name", 20), ("lsn", 20), ("latest", 30)])
+def test_a_backup_becomes_a_folder_that_recovers_to_a_point_and_leaves_the_archive_alone(
+    lab: Lab, marked: tuple[FolderStore, Backup, RestorePoint], place: Path, to: str, rows: int
+) -> None:
+    store, backup, point = marked
+    target = parse_target(**{f"to_{to}": {"name": point.name, "lsn": point.lsn, "latest": True}[to]})
+    assert target is not None
+    before = {path: path.stat().st_mtime_ns for path in lab.store.rglob("*")}
+
+    done = restore_cluster(
+        store, backup, place, log=ArchiveUse(archive=FolderArchive(lab.store), program=lab.program, target=target)
+    )
+    subprocess.run(done.start, shell=True, check=True, stdout=subprocess.DEVNULL, timeout=60)  # noqa: S602 - as printed
+
+    copy = replace(lab.access, host=str(place), port=5432)
+    wait_until(lambda: lets_in(copy), "it has recovered")
+    with connect(copy, "postgres", purpose="look") as session:
+        assert session.execute("SELECT count(*) FROM marked").fetchone() == (rows,)
+        session.execute("SELECT pg_switch_wal()")
+        assert session.execute("SELECT archived_count FROM pg_stat_archiver").fetchone() == (0,)
+    assert {path: path.stat().st_mtime_ns for path in lab.store.rglob("*")} == before
+
+
+@pytest.fixture(scope="module")
+def marked(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> tuple[FolderStore, Backup, RestorePoint]:
+    """A backup with ten rows, a mark behind the next ten, and ten more in the archive."""
+    store = FolderStore(tmp_path_factory.mktemp("marked"))
+    insert = "INSERT INTO marked SELECT n FROM generate_series(1, 10) n"
+    with connect(lab.access, "postgres", purpose="test") as session:
+        session.execute("CREATE TABLE marked (n int)")
+        session.execute(insert)
+        order = Order(
+            access=lab.access,
+            target=Target(database="postgres", schema="public"),
+            store=store,
+            kind=BackupKind.PHYSICAL,
+            programs=find_programs(explicit=None, server_major=lab.runtime.major),
+        )
+        backup = take_backup(order, suffix="aaaaaa")
+        session.execute(insert)
+        point = make_restore_point(session, "marked", suffix="aaaaaa")
+        session.execute(insert)
+        lab.switch_and_wait(session)
+    return store, backup, point
 
 
 @pytest.mark.parametrize("lab", SERVERS[:1], indirect=True)

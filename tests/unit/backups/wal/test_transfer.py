@@ -159,6 +159,26 @@ def test_one_flipped_bit_anywhere_is_found(
     assert not (folder / "x.fetching").exists()
 
 
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("left", [0.0, 0.5, None])
+def test_a_cut_or_a_missing_file_is_not_the_end_of_the_log(
+    archive: FolderArchive, tmp_path: Path, *, compress: bool, beside: bool, left: float | None
+) -> None:
+    """The last segment: behind it there is none that would show the hole."""
+    stored = place_of(archive) / put(archive, write_segment(tmp_path, 1), compress=compress).name
+    victim = stored.with_name(stored.name + ".sha256") if beside else stored
+    content = victim.read_bytes()
+    victim.unlink()
+    if left is not None:
+        victim.write_bytes(content[: int(left * len(content))])
+
+    with pytest.raises(BackupDamagedError, match=ONE):
+        get(archive, ONE, tmp_path / "x")
+
+    assert not (tmp_path / "x").exists()
+
+
 def test_the_end_of_the_log_is_told_from_a_hole_and_from_a_store_that_is_not_there(
     archive: FolderArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
