@@ -18,6 +18,7 @@ from squizzle.analysis.batch_mark import LARGEST_SIZE
 from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.fence_settings import NamedFence, read_fence, variable_of
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
@@ -64,6 +65,7 @@ class Environment:
         database_id: The id in `squizzle.identity`, to be sure that it is this one.
         rds_instance: The instance of Amazon RDS that it is on, where the host's name does not say so.
         rds_region: The Region of that instance.
+        fences: What is shut before the database itself, in this order; names of `[fences]`.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Environment:
     database_id: UUID | None = None
     rds_instance: str | None = None
     rds_region: str | None = None
+    fences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +111,7 @@ class Config:
         backups: Where backups lie (`[backups]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
+        fences: What can be shut before a database is (`[fences.NAME]`), by name.
     """
 
     project: str = ""
@@ -120,6 +124,7 @@ class Config:
     backups: BackupSettings = field(default_factory=BackupSettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
+    fences: Mapping[str, NamedFence] = field(default_factory=dict)
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -167,6 +172,7 @@ class _Reader:
         postgres = self.section(top.pop("postgres", {}), "postgres")
         environments = self.section(top.pop("environments", {}), "environments")
         programs = self.text(postgres, "postgres", "programs")
+        fences = self.section(top.pop("fences", {}), "fences")
         config = Config(
             project=self.text(project, "project", "name") or "",
             migrations=folder / (self.text(project, "project", "migrations") or "migrations"),
@@ -184,7 +190,12 @@ class _Reader:
             backups=self.backups(top.pop("backups", {}), folder),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
+            fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},
         )
+        for environment in config.environments.values():
+            for name in environment.fences:
+                if name not in config.fences:
+                    self.complain(f"environments.{environment.name}.fences", f"has {name!r}, and no [fences.{name}]")
         sections = {
             "": top,
             "project": project,
@@ -211,6 +222,7 @@ class _Reader:
             database_id=self.parsed(identifier, UUID, f"{where}.database_id", "a UUID") if identifier else None,
             rds_instance=self.text(section, where, "rds_instance"),
             rds_region=self.text(section, where, "rds_region"),
+            fences=self.texts(section, where, "fences"),
         )
         self.nothing_left(section, where)
         if (environment.url is None) == (environment.url_env is None):
@@ -321,6 +333,12 @@ class _Reader:
             self.complain(f"{where}.{name}", "must be a text that is not empty")
         return value
 
+    def texts(self, section: dict[str, object], where: str, name: str) -> tuple[str, ...]:
+        value = section.pop(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+            self.complain(f"{where}.{name}", "must be a list of texts that are not empty")
+        return tuple(value)
+
     def yes_or_no(self, section: dict[str, object], where: str, name: str, *, default: bool) -> bool:
         value = section.pop(name, default)
         if not isinstance(value, bool):
@@ -350,26 +368,18 @@ def resolve_environment(
         raise InvalidInputError(
             f"there is no environment {name!r}; known: {known}", hint=f"add [environments.{name}] to {CONFIG_NAME}"
         )
-    url = environment.url or _variable(environment.url_env or "", name, environ)
+    url = environment.url or variable_of(environment.url_env or "", f"environment {name!r}", environ)
     access, database = parse_url(url)
     if environment.url is not None and access.password is not None:
         raise InvalidInputError(
             f"the url of environment {name!r} holds a password", hint="remove it and name password_env instead"
         )
     if environment.password_env is not None:
-        access = replace(access, password=Secret(_variable(environment.password_env, name, environ)))
+        needs = f"environment {name!r}"
+        access = replace(access, password=Secret(variable_of(environment.password_env, needs, environ)))
     expected = ExpectedIdentity(environment=name, fleet=environment.fleet, id=environment.database_id)
     chosen = schema or environment.schema or config.schema
     return access, Target(database=database, schema=chosen, expected=expected)
-
-
-def _variable(variable: str, environment: str, environ: Mapping[str, str]) -> str:
-    value = environ.get(variable)
-    if not value:
-        raise InvalidInputError(
-            f"environment {environment!r} needs the variable {variable}, which is not set", hint=f"export {variable}=…"
-        )
-    return value
 
 
 def resolve_url(config: Config, url: str, *, schema: str | None) -> tuple[ServerAccess, Target]:

@@ -23,6 +23,8 @@ The tree::
     │   └── CloudUnavailableError       1  it is busy or out of reach; worth another try
     └── RecoveryError                   7  a way back failed
         ├── RollbackFailedError         7  a down script is missing or failed
+        ├── FencingFailedError          7  something could not be shut, or not be opened again
+        │   └── FencingUnavailableError 7  it is busy or out of reach; worth another try
         └── BackupDamagedError          7  a backup is not what its manifest says
 
 The number is the exit code of the command (CLI contract). Every constructor argument has a default, so that every
@@ -219,6 +221,16 @@ class RecoveryError(SquizzleError):
 
 class RollbackFailedError(RecoveryError):
     """A down script is missing, or a statement of it failed; a failed one was rolled back as a whole."""
+
+
+class FencingFailedError(RecoveryError):
+    """A fence could not be put up or taken down; the message says how it was left."""
+
+
+class FencingUnavailableError(FencingFailedError):
+    """What should be fenced is busy or out of reach. Worth another try; the message says how it was left."""
+
+    retryable = True
 
 
 class BackupDamagedError(RecoveryError):

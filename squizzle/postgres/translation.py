@@ -127,7 +127,7 @@ def translate_connect_error(exc: psycopg.Error, *, where: str, database: str, us
     if "not currently accepting connections" in words:
         return ConnectionFailedError(
             f"database {database!r} on {where} is fenced: it accepts no connections",
-            hint="a recovery may be working on it; `ALTER DATABASE … ALLOW_CONNECTIONS true` lifts the fence",
+            hint="a recovery may be working on it: `squizzle fence --show` says whose, `squizzle unfence` opens it",
         )
     return ConnectionFailedError(
         f"no connection to database {database!r} on {where}{account}: {_last_fatal(words)}",

@@ -112,6 +112,32 @@ def terminate_sessions(control: Connection, database: str, *, keep_pid: int = 0)
     )
 
 
+def end_sessions(control: Connection, database: str) -> int:
+    """End the sessions that are in a database now, once; those who come back meanwhile stay.
+
+    Args:
+        control: A session in any database of the cluster; it is left alone.
+        database: Whose sessions.
+
+    Returns:
+        How many clients were ended; autovacuum and other workers of the server end, too, and do not count.
+
+    Raises:
+        ConnectionFailedError: There is no such database.
+        RecoveryError: Some would not end within 5 seconds; the message names them.
+        DatabaseError: Not allowed to end a session (another superuser's, for one who is none).
+    """
+    is_fenced(control, database)  # says so when there is none
+    rows = _rows(control, _TERMINATE, (_TERMINATE_MS, database, 0), doing=f"end the sessions in {database}")
+    left = ", ".join(f"{pid} ({name or kind})" for pid, name, kind, gone in rows if not gone)
+    if left:
+        raise RecoveryError(
+            f"sessions in {database} do not end: {left}",
+            hint="run the same again; where it does not help, end their processes on the server",
+        )
+    return sum(1 for _pid, _name, kind, _gone in rows if kind == "client backend")
+
+
 _TERMINATE = (
     "SELECT pid, application_name, backend_type, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
     " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"

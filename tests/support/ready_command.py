@@ -13,12 +13,15 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+
+from tests.support.processes import descendants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("squizzle")
@@ -28,14 +31,19 @@ PATIENCE_S = 60.0
 
 
 class ReadyCommand:
-    """The process from its user's side; one run at a time."""
+    """The process from its user's side; one run at a time.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    Args:
+        environment: That it is started with.
+        also: Modules that it loads, too, because a verb would need long for it.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *, also: Sequence[str] = ()) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE_S)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.ready_command"],
+                [sys.executable, "-m", "tests.support.ready_command", *also],
                 cwd=ROOT,
                 env=environment,
                 stdin=theirs,
@@ -53,6 +61,11 @@ class ReadyCommand:
             raise AssertionError(f"the process that runs the command ended: {self._process.wait()}")
         return int(answer)
 
+    def kill_run(self) -> None:
+        """`kill -9` the run that is on its way, from another thread than the one that waits for it."""
+        for pid in descendants_of(self._process.pid):
+            os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         """End the process, and the run that is on its way."""
         self._socket.close()
@@ -67,7 +80,7 @@ def main() -> None:
     """Load the command; then fork for each request. Returns only in the children, which run the command."""
     from squizzle.cli import main as command  # noqa: PLC0415 - only the process itself loads it
 
-    for module in sorted({*command._VERBS.values()}):
+    for module in (*sorted({*command._VERBS.values()}), *sys.argv[1:]):
         import_module(module)
     # What is loaded is never garbage; looking at it would copy every page of it into each child.
     gc.freeze()

@@ -28,6 +28,8 @@ CONTRACT = {
     "RecoveryError": 7,
     "RollbackFailedError": 7,
     "BackupDamagedError": 7,
+    "FencingFailedError": 7,
+    "FencingUnavailableError": 7,
     "LockTimeoutError": 8,
     "StandbyBehindError": 8,
     "RefusedError": 9,
@@ -41,7 +43,13 @@ CONTRACT = {
     "CloudUnavailableError": 1,
 }
 
-WORTH_ANOTHER_TRY = {"CloudUnavailableError", "ConnectionFailedError", "LockTimeoutError", "StandbyBehindError"}
+WORTH_ANOTHER_TRY = {
+    "CloudUnavailableError",
+    "ConnectionFailedError",
+    "FencingUnavailableError",
+    "LockTimeoutError",
+    "StandbyBehindError",
+}
 
 # A value for every argument that any of them takes, none of them a default.
 GIVEN = {
