@@ -2,7 +2,18 @@
 
 from blocks.backup_bucket import BackupBucket
 from blocks.backup_folder import BackupFolder
+from blocks.command_fence import CommandFence
+from blocks.kubernetes_application import KubernetesApplication
+from blocks.pg_bouncer import PgBouncer
 from blocks.postgres_database import PostgresDatabase
 from blocks.rds_instance import RdsInstance
 
-__all__ = ["BackupBucket", "BackupFolder", "PostgresDatabase", "RdsInstance"]
+__all__ = [
+    "BackupBucket",
+    "BackupFolder",
+    "CommandFence",
+    "KubernetesApplication",
+    "PgBouncer",
+    "PostgresDatabase",
+    "RdsInstance",
+]

@@ -10,7 +10,15 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from pydantic import SecretStr
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
+from blocks import (
+    BackupBucket,
+    BackupFolder,
+    CommandFence,
+    KubernetesApplication,
+    PgBouncer,
+    PostgresDatabase,
+    RdsInstance,
+)
 from sandbox.stack import POOL, STATE_VARIABLE, Stack
 
 NAME = "sandbox"
@@ -18,7 +26,15 @@ NAME = "sandbox"
 
 def register(stack: Stack) -> None:
     """Make Prefect know our block types and where the sandbox is."""
-    for block in (PostgresDatabase, BackupFolder, BackupBucket, RdsInstance):
+    for block in (
+        PostgresDatabase,
+        BackupFolder,
+        BackupBucket,
+        RdsInstance,
+        KubernetesApplication,
+        PgBouncer,
+        CommandFence,
+    ):
         block.register_type_and_schema()
     target = stack.target()
     PostgresDatabase(
