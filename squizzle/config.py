@@ -18,12 +18,12 @@ from squizzle.analysis.batch_mark import LARGEST_SIZE
 from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.fence_settings import NamedFence, read_fence, variable_of
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
-from squizzle.recovery.fences.reading import NamedFence, read_fence, variable_of
 
 SEVERITIES = ("error", "warning", "info", "off")
 CONFIG_NAME = "squizzle.toml"

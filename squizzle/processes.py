@@ -36,8 +36,6 @@ exit "$code"
 """
 # Time for a program that was told to stop to remove its own files and close its sessions.
 _STOP_PATIENCE_S = 10.0
-_TAIL_LINES = 12
-_TAIL_BYTES = 8192
 
 
 class GuardedProcess:
@@ -99,11 +97,3 @@ class GuardedProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def last_lines(output: IO[bytes]) -> str:
-    """The last lines that a program has written into a file."""
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - _TAIL_BYTES))
-    lines = output.read().decode(errors="replace").strip().splitlines()
-    return "\n".join(lines[-_TAIL_LINES:])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 from squizzle.errors import DatabaseState, ToolError
 from squizzle.postgres.access import ServerAccess, client_environment
-from squizzle.processes import GuardedProcess, last_lines
+from squizzle.processes import GuardedProcess
 
+_TAIL_LINES = 12
+_TAIL_BYTES = 8192
 _POLL_S = 0.2
 
 
@@ -45,7 +49,7 @@ def run_client(
         with GuardedProcess(command, environment=environment | {"LC_MESSAGES": "C"}, errors=stderr) as process:
             code = _wait(process, timeout, on_wait)
         if code != 0:
-            raise _failure(program.name, doing, code, last_lines(stderr), timeout, database_state)
+            raise _failure(program.name, doing, code, tail_of(stderr), timeout, database_state)
 
 
 def _wait(process: GuardedProcess, timeout: timedelta, on_wait: Callable[[], None]) -> int | None:
@@ -55,6 +59,14 @@ def _wait(process: GuardedProcess, timeout: timedelta, on_wait: Callable[[], Non
             return code
         on_wait()
     return None
+
+
+def tail_of(stderr: IO[bytes]) -> str:
+    """The last lines of a file that a program wrote its errors into."""
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - _TAIL_BYTES))
+    lines = stderr.read().decode(errors="replace").strip().splitlines()
+    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def _failure(

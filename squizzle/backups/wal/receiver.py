@@ -32,8 +32,9 @@ from squizzle.errors import (
     ToolError,
 )
 from squizzle.postgres.access import APPLICATION_NAME, Connection, ServerAccess, client_environment, connect
+from squizzle.postgres.client_run import tail_of
 from squizzle.postgres.programs import find_programs
-from squizzle.processes import GuardedProcess, last_lines
+from squizzle.processes import GuardedProcess
 
 PURPOSE = "receive-wal"
 _POLL_S = 0.5
@@ -211,7 +212,7 @@ def _receive_once(watch: _Watch) -> None:
             code = _watch_over(watch, process)
         watch.publish()
         if code is not None:
-            tail = last_lines(errors)
+            tail = tail_of(errors)
             raise ToolError(
                 f"pg_receivewal ended with exit code {code}: {tail.splitlines()[-1] if tail else 'it said nothing'}",
                 command="pg_receivewal",

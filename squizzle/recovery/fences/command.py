@@ -8,10 +8,11 @@ import tempfile
 from dataclasses import replace
 
 from squizzle.errors import FencingFailedError
-from squizzle.processes import GuardedProcess, last_lines
+from squizzle.fence_settings import CommandSettings
+from squizzle.postgres.client_run import tail_of
+from squizzle.processes import GuardedProcess
 from squizzle.recovery.fences.book import FenceBook, Page, Step
 from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold, with_hold, without_hold
-from squizzle.recovery.fences.settings import CommandSettings
 
 _STATES = {Step.CLOSING: FenceState.UNKNOWN, Step.CLOSED: FenceState.FENCED, Step.OPENING: FenceState.UNKNOWN}
 _MASK = "********"
@@ -92,7 +93,7 @@ class CommandFence:
                 (program, *command[1:]), environment=os.environ | added, output=output, errors=output
             ) as process:
                 code = process.wait(timeout.total_seconds())
-            said = self._masked(last_lines(output))
+            said = self._masked(tail_of(output))
         if code != 0:
             how = f"took longer than {timeout}" if code is None else f"ended with exit code {code}"
             words = f"it said: {said}" if said else "it said nothing"

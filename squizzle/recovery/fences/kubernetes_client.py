@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError, InvalidInputError
-from squizzle.recovery.fences.settings import KubernetesSettings
+from squizzle.fence_settings import KubernetesSettings
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

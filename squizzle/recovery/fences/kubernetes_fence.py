@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError
+from squizzle.fence_settings import KubernetesSettings
 from squizzle.recovery.fences.kubernetes_client import Cluster, StaleError, Workload, open_cluster
 from squizzle.recovery.fences.records import (
     FenceKind,
@@ -23,7 +24,6 @@ from squizzle.recovery.fences.records import (
     with_hold,
     without_hold,
 )
-from squizzle.recovery.fences.settings import KubernetesSettings
 
 FORMER = "squizzle/former-replicas"
 HOLDS = "squizzle/fenced-by"

@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError
+from squizzle.fence_settings import CONSOLE, PgBouncerSettings
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.secret import Secret
@@ -21,7 +22,6 @@ from squizzle.recovery.fences.book import FenceBook, Page, Step
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.pgbouncer import PgBouncerFence
 from squizzle.recovery.fences.records import FenceState
-from squizzle.recovery.fences.settings import CONSOLE, PgBouncerSettings
 from squizzle.recovery.switch_over import switch_over
 from tests.support.holds import hold
 from tests.support.pgbouncer import PROGRAM, pgbouncer

@@ -9,9 +9,8 @@ import pytest
 
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
+from squizzle.fence_settings import CommandSettings, KubernetesSettings, PgBouncerSettings, resolve_fence
 from squizzle.postgres.secret import Secret
-from squizzle.recovery.fences.reading import resolve_fence
-from squizzle.recovery.fences.settings import CommandSettings, KubernetesSettings, PgBouncerSettings
 
 WHOLE = """
 [fences.app]
