@@ -138,6 +138,12 @@ def end_sessions(control: Connection, database: str) -> int:
     return sum(1 for _pid, _name, kind, _gone in rows if kind == "client backend")
 
 
+def terminate_once(control: Connection, database: str) -> int:
+    """End the sessions that are in a database at this moment; others may come. Returns how many clients were ended."""
+    rows = _rows(control, _TERMINATE, (0, database, 0), doing=f"end the sessions in {database}")
+    return sum(kind == "client backend" for _pid, _name, kind, _gone in rows)
+
+
 _TERMINATE = (
     "SELECT pid, application_name, backend_type, pg_terminate_backend(pid, %s) FROM pg_stat_activity"
     " WHERE datname = %s AND pid NOT IN (%s, pg_backend_pid())"

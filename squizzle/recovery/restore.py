@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from squizzle.backups.dump import DUMP_FOLDER
 from squizzle.backups.files import check_files
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
-from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError
+from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties, create_like
@@ -71,6 +72,29 @@ def restore_beside(
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
     refuse_missing_roles(control, backup, folder)
+    restore = partial(_restore_once, access, control, backup, programs=programs, into=into, like=like)
+    try:
+        restore(_restore_arguments(folder, into, elsewhere=elsewhere))
+    except ToolError as exc:
+        if _DEADLOCK not in exc.message:
+            raise
+        # Jobs of pg_restore lock indexes of partitions in different orders, and may meet; one alone cannot.
+        restore(_restore_arguments(folder, into, elsewhere=elsewhere, jobs=1))
+
+
+_DEADLOCK = "deadlock detected"
+
+
+def _restore_once(
+    access: ServerAccess,
+    control: Connection,
+    backup: Backup,
+    arguments: list[str],
+    *,
+    programs: ClientPrograms,
+    into: str,
+    like: DatabaseProperties,
+) -> None:
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
     try:
@@ -78,7 +102,7 @@ def restore_beside(
         _drop_what_was_not_saved(access, backup, into)
         run_client(
             programs.path("pg_restore"),
-            _restore_arguments(folder, into, elsewhere=elsewhere),
+            arguments,
             access=access,
             database=into,
             doing=f"restore backup {backup.id} into {into}",
@@ -194,10 +218,10 @@ def drop_database(control: Connection, name: str) -> None:
     _execute(control, command, doing=f"drop {name}")
 
 
-def _restore_arguments(folder: Path, into: str, *, elsewhere: bool) -> list[str]:
+def _restore_arguments(folder: Path, into: str, *, elsewhere: bool, jobs: int | None = None) -> list[str]:
     return [
         *(["--no-tablespaces"] if elsewhere else []),
-        f"--jobs={max(2, os.cpu_count() or 2)}",
+        f"--jobs={jobs or max(2, os.cpu_count() or 2)}",
         "--exit-on-error",  # by default pg_restore goes on and only counts errors
         "--no-password",
         f"--dbname={conninfo_database(into)}",

@@ -42,6 +42,40 @@ def test_copy_is_analyzed_and_marked_as_ours(
         assert copy.execute("SELECT reltuples FROM pg_class WHERE relname = 't'").fetchone() == (500,)
 
 
+def test_jobs_that_block_each_other_for_ever_are_followed_by_one_alone(
+    access: ServerAccess,
+    control: Connection,
+    connection: Connection,
+    database: str,
+    programs: ClientPrograms,
+    take: Take,
+    store: FolderStore,
+    tmp_path: Path,
+) -> None:
+    connection.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 500) n")
+    backup = take(database)
+    tried = tmp_path / "tried"
+    program = tmp_path / "pg_restore"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case " $* " in *" --jobs=1 "*) exec {programs.path("pg_restore")} "$@";; esac\n'
+        f"echo once >> {tried}; echo 'ERROR:  deadlock detected' >&2; exit 1\n"
+    )
+    program.chmod(0o755)
+    restore_beside(
+        access,
+        control,
+        backup,
+        store.path_of(backup),
+        programs=replace(programs, folder=tmp_path),
+        into=f"{database}_r",
+        like=read_properties(control, database),
+    )
+    assert tried.read_text() == "once\n"
+    with connect(access, f"{database}_r", purpose="test") as copy:
+        assert copy.execute("SELECT count(*) FROM t").fetchone() == (500,)
+
+
 def test_leftover_of_a_killed_restore_is_replaced(
     access: ServerAccess, control: Connection, connection: Connection, database: str, take: Take, restore: Restore
 ) -> None:
