@@ -125,16 +125,16 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     """Recover a database by the cheapest way that works; the damaged one is kept.
 
     Args:
-        database: Which database.
+        database: The damaged one. Not the maintenance database postgres.
         store: Where its backups are.
-        what_happened: Whether there is damage for sure.
-        dry_run: Change nothing, only say what would be done.
-        may_lose_data: Whether a way that loses data may be taken.
-        lose_at_most_minutes: How much it may lose at most.
-        damaged_since: When the disaster began.
-        backup_id: The backup to compare with; empty for the newest from before.
-        migrations: The folder with the down scripts; empty for none.
-        keep_lost_rows: Whether rows that only the damaged database has are found and kept.
+        what_happened: find_out does nothing where nothing is missing; damaged when somebody knows that rows are wrong.
+        dry_run: Change nothing and fence nothing, only say what is damaged and what would be done. Begin with this.
+        may_lose_data: Yes to a way that loses what was written since the backup. Else the run ends, clients kept out.
+        lose_at_most_minutes: No way that loses more than this is taken; None for any.
+        damaged_since: When the disaster began, if it is known: backups and copies from then on are not used.
+        backup_id: The backup to compare with; empty for the newest from before the disaster.
+        migrations: The folder with the down scripts, as the worker sees it; empty for none.
+        keep_lost_rows: Find the rows that only the damaged database has, and keep them for `squizzle salvage merge`.
 
     Returns:
         The report; inside a Failed state when the database is not recovered.
@@ -188,7 +188,7 @@ def _recover(case: RecoveryCase, book: EvidenceBook, *, backup_id: str, since: d
         unfence_database(case.database)
         book.note(recovered_at=now() if plan.is_needed else None)
     except SquizzleError as exc:
-        book.note(error=exc.message)
+        book.note(error=f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message)
         return fenced
     return False
 

@@ -200,7 +200,7 @@ def test_what_would_lose_data_waits_for_a_yes_and_keeps_clients_out(
     assert state.is_failed()
     report = report_of(state)
     assert report.outcome is RecoveryOutcome.FAILED
-    assert "nobody said that it may" in report.reasons[0]
+    assert "nobody said that it may. Next: start the recovery again with 'May lose data'" in report.reasons[0]
     assert report.fenced
     with control_session(access, purpose="test") as control:
         assert is_fenced(control, shop)
