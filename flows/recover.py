@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -14,13 +15,13 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, RefusedError, SquizzleError
+from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery
 from squizzle.recovery.evidence import EvidenceBook
 from squizzle.recovery.recovery import (
     RecoveryOutcome,
     RecoveryReport,
-    judge_recovery,
     recovery_names,
 )
 from squizzle.recovery.ways import Means, RecoveryPlan, RecoveryPolicy, Way, WayBack
@@ -30,9 +31,11 @@ from tasks.recovery import (
     assess_damage,
     compare_copy,
     compare_properties,
+    compare_with_copy,
     fence_database,
     find_backup,
     look_for_means,
+    make_report,
     move_sequences,
     note_activity,
     note_properties,
@@ -122,16 +125,16 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     """Recover a database by the cheapest way that works; the damaged one is kept.
 
     Args:
-        database: Which database.
+        database: The damaged one. Not the maintenance database postgres.
         store: Where its backups are.
-        what_happened: Whether there is damage for sure.
-        dry_run: Change nothing, only say what would be done.
-        may_lose_data: Whether a way that loses data may be taken.
-        lose_at_most_minutes: How much it may lose at most.
-        damaged_since: When the disaster began.
-        backup_id: The backup to compare with; empty for the newest from before.
-        migrations: The folder with the down scripts; empty for none.
-        keep_lost_rows: Whether rows that only the damaged database has are found and kept.
+        what_happened: find_out does nothing where nothing is missing; damaged when somebody knows that rows are wrong.
+        dry_run: Change nothing and fence nothing, only say what is damaged and what would be done. Begin with this.
+        may_lose_data: Yes to a way that loses what was written since the backup. Else the run ends, clients kept out.
+        lose_at_most_minutes: No way that loses more than this is taken; None for any.
+        damaged_since: When the disaster began, if it is known: backups and copies from then on are not used.
+        backup_id: The backup to compare with; empty for the newest from before the disaster.
+        migrations: The folder with the down scripts, as the worker sees it; empty for none.
+        keep_lost_rows: Find the rows that only the damaged database has, and keep them for `squizzle salvage merge`.
 
     Returns:
         The report; inside a Failed state when the database is not recovered.
@@ -149,22 +152,14 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     )
     book = EvidenceBook()
     with keep_journal(progress_artifact("recovery-progress", total=STEPS, what="Progress of the recovery")) as journal:
-        with one_recovery(database):
+        # A dry run changes nothing, and need not wait for anybody.
+        with nullcontext() if dry_run else one_recovery(database):
             fenced = _recover(case, book, backup_id=backup_id, since=damaged_since, dry_run=dry_run)
             if keep_lost_rows and book.evidence.kept_as and not fenced:
                 _salvage(case, book, started_at)
-        outcome, reasons = judge_recovery(book.evidence, dry_run=dry_run)
-        report = RecoveryReport(
-            database=database.database,
-            environment=database.environment,
-            outcome=outcome,
-            reasons=reasons,
-            fenced=fenced,
-            started_at=started_at,
-            steps=journal.steps,
-            evidence=book.evidence,
-        )
+        report = make_report(case, book.evidence, started_at, journal.steps, fenced=fenced, dry_run=dry_run)
         publish_recovery(report)
+    outcome, reasons = report.outcome, report.reasons
     if outcome in {RecoveryOutcome.RECOVERED, RecoveryOutcome.NOTHING_TO_DO, RecoveryOutcome.PLANNED}:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
@@ -193,7 +188,7 @@ def _recover(case: RecoveryCase, book: EvidenceBook, *, backup_id: str, since: d
         unfence_database(case.database)
         book.note(recovered_at=now() if plan.is_needed else None)
     except SquizzleError as exc:
-        book.note(error=exc.message)
+        book.note(error=f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message)
         return fenced
     return False
 
@@ -247,8 +242,34 @@ def _roll_back(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessmen
     book.note(rollback=attempt)
     if attempt.why_not:
         return attempt.why_not
-    book.note(verified=f"nothing that backup {backup.id} has is missing")
+    if not attempt.doubtful:
+        book.note(verified=f"every table has the rows of backup {backup.id}")
+        return ""
+    return _compare_row_by_row(case, book, backup)
+
+
+def _compare_row_by_row(case: RecoveryCase, book: EvidenceBook, backup: Backup) -> str:
+    """The count is right and the fingerprint is not: only the backup itself can tell whether its rows are back."""
+    _restore_beside(case, book, backup)
+    tables = compare_with_copy(case.database, copy=case.names.restored)
+    for table in tables:
+        if table.gone or table.changed or table.note:
+            return (
+                f"{table.table}: {table.gone:,} rows of the backup are gone, {table.changed:,} are others"
+                f" (clients may have written them){f'; {table.note}' if table.note else ''}"
+            )
+    added = sum(table.added for table in tables)
+    book.note(verified=f"every row of backup {backup.id} is there as it was, {added:,} were written since")
     return ""
+
+
+def _restore_beside(case: RecoveryCase, book: EvidenceBook, backup: Backup) -> DatabaseProperties:
+    properties = note_properties(case.database)
+    restore_copy(case.database, case.store, backup, into=case.names.restored, like=properties)
+    copy = compare_copy(case.database, backup, copy=case.names.restored)
+    book.note(copy=copy)
+    refuse_different(copy, what="the restored copy")
+    return properties
 
 
 def _swap(case: RecoveryCase, book: EvidenceBook, copy: str) -> str:
@@ -270,11 +291,7 @@ def _swap(case: RecoveryCase, book: EvidenceBook, copy: str) -> str:
 
 def _restore(case: RecoveryCase, book: EvidenceBook, backup_id: str) -> str:
     backup = find_backup(case.database, case.store, backup_id=backup_id, before=None)
-    properties = note_properties(case.database)
-    restore_copy(case.database, case.store, backup, into=case.names.restored, like=properties)
-    copy = compare_copy(case.database, backup, copy=case.names.restored)
-    book.note(copy=copy)
-    refuse_different(copy, what="the restored copy")
+    properties = _restore_beside(case, book, backup)
     switch_databases(case.database, restored=case.names.restored, keep_as=case.names.kept, properties=properties)
     try:
         final = verify_database(case.database, backup)

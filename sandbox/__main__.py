@@ -42,6 +42,7 @@ Prefect's UI        {address}
 Start a drill       {address}/deployments  ->  drill  ->  Run
 Its report          open the run, then its Artifacts tab
 PostgreSQL          block "sandbox" of type "PostgreSQL Database"
+To recover          block "playground": break that database, then start the deployment recover
 Try migrations      export DATABASE_URL='{stack.playground_url()}'
 Logs                {stack.records.folder}
 Stop everything     make down""")

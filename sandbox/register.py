@@ -19,7 +19,8 @@ from blocks import (
     PostgresDatabase,
     RdsInstance,
 )
-from sandbox.stack import POOL, STATE_VARIABLE, Stack
+from sandbox.stack import PLAYGROUND, POOL, STATE_VARIABLE, Stack
+from squizzle.postgres.access import CONTROL_DATABASE
 
 NAME = "sandbox"
 
@@ -37,14 +38,16 @@ def register(stack: Stack) -> None:
     ):
         block.register_type_and_schema()
     target = stack.target()
-    PostgresDatabase(
-        host=target.host,
-        port=target.port,
-        database="postgres",
-        user=target.user,
-        password=SecretStr(target.read_password()),
-        environment=NAME,
-    ).save(NAME, overwrite=True)
+    # The server, to play drills on, and a database of its own, to break and to recover.
+    for name, database in ((NAME, CONTROL_DATABASE), (PLAYGROUND, PLAYGROUND)):
+        PostgresDatabase(
+            host=target.host,
+            port=target.port,
+            database=database,
+            user=target.user,
+            password=SecretStr(target.read_password()),
+            environment=NAME,
+        ).save(name, overwrite=True)
     BackupFolder(path=stack.state / "backups").save(NAME, overwrite=True)
     with get_client(sync_client=True) as client:
         try:

@@ -73,5 +73,5 @@ def try_down_scripts(
                 done.append(version)
         except SquizzleError as exc:
             return RollbackAttempt(versions=tuple(done), error=exc.message, remaining=())
-        remaining = assess_damage(connection, backup, schema=target.schema).damage
-    return RollbackAttempt(versions=tuple(done), error="", remaining=remaining)
+        found = assess_damage(connection, backup, schema=target.schema)
+    return RollbackAttempt(versions=tuple(done), error="", remaining=found.damage, doubtful=found.changed_tables)

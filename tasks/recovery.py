@@ -20,13 +20,14 @@ from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
 from squizzle.recovery.assess import Activity, Assessment, read_activity
 from squizzle.recovery.assess import assess_damage as assess
+from squizzle.recovery.evidence import Evidence, Step
 from squizzle.recovery.fence import control_session, fence, session_through_fence, unfence
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
 from squizzle.recovery.prepared_copy import forget_fingerprint, verify_copy_unchanged
-from squizzle.recovery.recovery import RecoveryNames
-from squizzle.recovery.restore import restore_beside, verify_copy
-from squizzle.recovery.salvage.keeping import take_salvage
-from squizzle.recovery.salvage.records import Salvage
+from squizzle.recovery.recovery import RecoveryNames, RecoveryReport, judge_recovery
+from squizzle.recovery.restore import drop_unfinished, restore_beside, verify_copy
+from squizzle.recovery.salvage.keeping import compare_rows, take_salvage
+from squizzle.recovery.salvage.records import Salvage, TableSalvage
 from squizzle.recovery.sequences import SequenceMove, carry_sequences
 from squizzle.recovery.single_flight import recovering_alone
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
@@ -57,6 +58,29 @@ class RecoveryCase:
     names: RecoveryNames
     policy: RecoveryPolicy
     insist: bool = False
+
+
+def make_report(
+    case: RecoveryCase,
+    evidence: Evidence,
+    started_at: datetime,
+    steps: tuple[Step, ...],
+    *,
+    fenced: bool,
+    dry_run: bool,
+) -> RecoveryReport:
+    """The report of a recovery, with its verdict. No task: it only puts together."""
+    outcome, reasons = judge_recovery(evidence, dry_run=dry_run)
+    return RecoveryReport(
+        database=case.database.database,
+        environment=case.database.environment,
+        outcome=outcome,
+        reasons=reasons,
+        fenced=fenced,
+        started_at=started_at,
+        steps=steps,
+        evidence=evidence,
+    )
 
 
 @step("See what is going on", timeout=timedelta(minutes=1), detail=lambda found: found.sentence)
@@ -199,6 +223,20 @@ def one_recovery(database: PostgresDatabase) -> Iterator[None]:
         if dropped:
             log_line(f"dropped what killed recoveries left: {', '.join(dropped)}")
         yield
+
+
+def _row_by_row(found: tuple[TableSalvage, ...]) -> str:
+    lost = sum(one.gone + one.changed for one in found)
+    return f"{lost:,} rows of the backup are gone or others, {sum(one.added for one in found):,} came since"
+
+
+@step("Compare every row with the restored backup", timeout=timedelta(hours=12), detail=_row_by_row)
+def compare_with_copy(database: PostgresDatabase, *, copy: str) -> tuple[TableSalvage, ...]:
+    """Compare the database with a restored backup row by row, by key; then drop the restored one."""
+    found = compare_rows(database.access(), database.database, copy)
+    with control_session(database.access(), purpose="recovery") as control:
+        drop_unfinished(control, copy)
+    return found
 
 
 @step("Verify the prepared copy", timeout=timedelta(hours=12), detail=lambda found: found[0] if found else "as it was")

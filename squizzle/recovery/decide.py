@@ -25,11 +25,14 @@ class RollbackAttempt:
         versions: What was to be rolled back, newest first.
         error: Why it failed; empty when every script ran.
         remaining: Damage that is still there afterwards.
+        doubtful: Tables that miss no row and whose rows are still others than in the backup: clients wrote them, or the
+            script brought back something else. Only a comparison row by row can tell.
     """
 
     versions: tuple[str, ...]
     error: str
     remaining: tuple[str, ...]
+    doubtful: tuple[str, ...] = ()
 
     @property
     def brought_back(self) -> bool:
@@ -68,7 +71,8 @@ def decide_recovery(
     ways = tuple(_judged(way, policy, tried) for way in _ways(assessment, means, now))
     # Sorting keeps the order of the enumeration where all else is equal.
     ordered = tuple(sorted(ways, key=_preference))
-    is_needed = insist or bool(assessment.damage or assessment.applied_since)
+    # A version that was applied since the backup and did no damage is what migrations are for.
+    is_needed = insist or bool(assessment.damage)
     chosen = next((way for way in ordered if way.possible), None) if is_needed else None
     approval = ""
     if chosen is not None and chosen.loses_data and not policy.may_lose_data:

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from squizzle.errors import ConnectionFailedError, RecoveryError
+from squizzle.errors import ConnectionFailedError, RecoveryError, RefusedError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect, server_pid
 from squizzle.postgres.translation import translate_error
 
@@ -68,7 +68,17 @@ def is_fenced(control: Connection, database: str) -> bool:
 
 
 def set_allow_connections(control: Connection, database: str, *, allow: bool) -> None:
-    """Open or close a database for new sessions; takes effect at once and needs no empty database."""
+    """Open or close a database for new sessions; takes effect at once and needs no empty database.
+
+    Raises:
+        RefusedError: It is the maintenance database, from where every other one is fenced; nothing was changed.
+        DatabaseError: Not the owner, or no such database; nothing was changed.
+    """
+    if database == CONTROL_DATABASE:
+        raise RefusedError(
+            f"{database} is the maintenance database, from where others are fenced: it cannot be fenced itself",
+            hint="name the database of your application; one that is called postgres has to be renamed first",
+        )
     command = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
         sql.Identifier(database), sql.SQL("true" if allow else "false")
     )
@@ -136,6 +146,12 @@ def end_sessions(control: Connection, database: str) -> int:
             hint="run the same again; where it does not help, end their processes on the server",
         )
     return sum(1 for _pid, _name, kind, _gone in rows if kind == "client backend")
+
+
+def terminate_once(control: Connection, database: str) -> int:
+    """End the sessions that are in a database at this moment; others may come. Returns how many clients were ended."""
+    rows = _rows(control, _TERMINATE, (0, database, 0), doing=f"end the sessions in {database}")
+    return sum(kind == "client backend" for _pid, _name, kind, _gone in rows)
 
 
 _TERMINATE = (

@@ -43,12 +43,15 @@ def find_means(
         DatabaseError, ToolError: The server or the store cannot be read.
     """
     database = connection.info.dbname
-    return Means(
-        scripts=_scripts(connection, schema, migrations),
-        undo=_undo(connection),
-        copies=tuple(CopyMeans(name=one.name, made_at=one.made_at) for one in list_copies(control, database)),
-        backups=find_backups(store, database, system_identifier=system_identifier(control)),
-    )
+    try:
+        return Means(
+            scripts=_scripts(connection, schema, migrations),
+            undo=_undo(connection),
+            copies=tuple(CopyMeans(name=one.name, made_at=one.made_at) for one in list_copies(control, database)),
+            backups=find_backups(store, database, system_identifier=system_identifier(control)),
+        )
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"see what there is to recover {database} with") from exc
 
 
 def system_identifier(control: Connection) -> str:

@@ -22,7 +22,7 @@ from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
-from squizzle.recovery.fence import control_session, session_through_fence, terminate_sessions
+from squizzle.recovery.fence import control_session, session_through_fence, terminate_once
 from squizzle.recovery.restore import drop_database
 
 _MARK = "squizzle: prepared copy "
@@ -155,8 +155,10 @@ def _create(access: ServerAccess, control: Connection, database: str, name: str)
         try:
             while copying.is_alive() and helper.execute(_HELD, (database, row[0] if row else 0)).fetchone() != (True,):
                 time.sleep(_LOOK_AGAIN_S)
-            if copying.is_alive():
-                ended = terminate_sessions(helper, database)
+            # Until it has them all: whoever comes now waits. When it is done they may come, and must not be ended.
+            while copying.is_alive():
+                ended += terminate_once(helper, database)
+                copying.join(_LOOK_AGAIN_S)
         finally:
             copying.join()
     if copying.error is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from squizzle.backups.dump import DUMP_FOLDER, VIEWS_DETAIL
 from squizzle.backups.files import check_files
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
-from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError
+from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties, create_like
@@ -75,11 +75,13 @@ def restore_beside(
             else "name a full backup, or one of the schema",
         )
     _refuse_unfit(control, backup, folder, programs)
-    _make_empty(control, backup, into=into, like=like)
-    with _dropped_on_failure(control, into):
-        _drop_what_was_not_saved(access, backup, into)
-        _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere)
-        _analyze(access, into)
+
+    def restore(jobs: int) -> None:
+        with _new_database(access, control, backup, into=into, like=like):
+            _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere, jobs=jobs)
+            _analyze(access, into)
+
+    _with_one_job_if_need_be(restore)
 
 
 def restore_rows_beside(
@@ -117,18 +119,19 @@ def restore_rows_beside(
     refuse_unlike_definitions(schema, data)
     for backup, folder in (definitions, rows):
         _refuse_unfit(control, backup, folder, programs)
-    _make_empty(control, data, into=into, like=like)
-    with _dropped_on_failure(control, into):
-        _drop_what_was_not_saved(access, schema, into)
-        # Of rows, `pre-data` makes the large objects (PostgreSQL 15 and 16).
-        for (backup, folder), sections in (
-            (definitions, ("pre-data",)),
-            (rows, ("pre-data", "data")),
-            (definitions, ("post-data",)),
-        ):
-            _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere, sections=sections)
-        _refresh(access, data, into)
-        _analyze(access, into)
+    # Of rows, `pre-data` makes the large objects (PostgreSQL 15 and 16).
+    steps = ((definitions, ("pre-data",)), (rows, ("pre-data", "data")), (definitions, ("post-data",)))
+
+    def restore(jobs: int) -> None:
+        with _new_database(access, control, schema, into=into, like=like):
+            for (backup, folder), sections in steps:
+                _run_restore(
+                    access, programs, backup, folder, into=into, elsewhere=elsewhere, jobs=jobs, sections=sections
+                )
+            _refresh(access, data, into)
+            _analyze(access, into)
+
+    _with_one_job_if_need_be(restore)
 
 
 def refuse_unlike_definitions(schema: Backup, data: Backup) -> None:
@@ -158,18 +161,19 @@ def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: C
     refuse_missing_roles(control, backup, folder)
 
 
-def _make_empty(control: Connection, backup: Backup, *, into: str, like: DatabaseProperties) -> None:
-    """A new database, marked as ours for as long as nobody gave it another comment."""
+@contextmanager
+def _new_database(
+    access: ServerAccess, control: Connection, backup: Backup, *, into: str, like: DatabaseProperties
+) -> Iterator[None]:
+    """An empty database, marked as ours; whatever goes wrong in the block, half a database does not stay.
+
+    The first error stays the error.
+    """
     _drop_leftover(control, into)
     _execute(control, create_like(like, into), doing=f"create {into}")
-    with _dropped_on_failure(control, into):
-        _execute(control, _mark_command(into, backup), doing=f"mark {into}")
-
-
-@contextmanager
-def _dropped_on_failure(control: Connection, into: str) -> Iterator[None]:
-    """Whatever goes wrong in the block, half a database does not stay; the first error stays the error."""
     try:
+        _execute(control, _mark_command(into, backup), doing=f"mark {into}")
+        _drop_what_was_not_saved(access, backup, into)
         yield
     except BaseException as exc:
         try:
@@ -177,6 +181,19 @@ def _dropped_on_failure(control: Connection, into: str) -> Iterator[None]:
         except SquizzleError as second:
             exc.add_note(f"Also, {into} could not be dropped: {second.message}")
         raise
+
+
+_DEADLOCK = "deadlock detected"
+
+
+def _with_one_job_if_need_be(restore: Callable[[int], None]) -> None:
+    """Jobs of pg_restore lock indexes of partitions in different orders, and may meet; one alone cannot."""
+    try:
+        restore(max(2, os.cpu_count() or 2))
+    except ToolError as exc:
+        if _DEADLOCK not in exc.message:
+            raise
+        restore(1)
 
 
 def _run_restore(
@@ -187,11 +204,13 @@ def _run_restore(
     *,
     into: str,
     elsewhere: bool,
+    jobs: int,
     sections: tuple[str, ...] = (),
 ) -> None:
+    parts = [f"--section={section}" for section in sections]
     run_client(
         programs.path("pg_restore"),
-        [*(f"--section={section}" for section in sections), *_restore_arguments(folder, into, elsewhere=elsewhere)],
+        [*parts, *_restore_arguments(folder, into, elsewhere=elsewhere, jobs=jobs)],
         access=access,
         database=into,
         doing=f"restore backup {backup.id} into {into}",
@@ -330,10 +349,10 @@ def drop_database(control: Connection, name: str) -> None:
     _execute(control, command, doing=f"drop {name}")
 
 
-def _restore_arguments(folder: Path, into: str, *, elsewhere: bool) -> list[str]:
+def _restore_arguments(folder: Path, into: str, *, elsewhere: bool, jobs: int) -> list[str]:
     return [
         *(["--no-tablespaces"] if elsewhere else []),
-        f"--jobs={max(2, os.cpu_count() or 2)}",
+        f"--jobs={jobs}",
         "--exit-on-error",  # by default pg_restore goes on and only counts errors
         "--no-password",
         f"--dbname={conninfo_database(into)}",

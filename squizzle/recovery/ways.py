@@ -201,7 +201,7 @@ class RecoveryPlan:
     def reason(self) -> str:
         """Why this and no other, in a sentence."""
         if not self.is_needed:
-            return "the database is as the backup says"
+            return "nothing that the backup has is missing"
         if self.chosen is None:
             return "no way back is left: " + "; ".join(f"{one.way.value}: {one.why}" for one in self.ways)
         return self.chosen.why

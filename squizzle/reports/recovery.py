@@ -9,7 +9,7 @@ from squizzle.proof.records import NOT_COVERED
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.records import Salvage
-from squizzle.recovery.ways import RecoveryPlan, WayBack
+from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.reports.markdown import bullets, compared, seconds, table, timeline
 
 _OUTCOMES = {
@@ -118,21 +118,35 @@ def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
     if plan is None:
         return
     yield "## The ways back, the best first"
-    yield table(("way", "with", "possible", "takes", "loses", "last proven", "why"), [_way(one) for one in plan.ways])
+    possible = [one for one in plan.ways if one.possible]
+    if possible:
+        yield table(("way", "with", "takes", "loses", "last proven"), [_way(one) for one in possible])
+    # Sentences, since the end of a wide table is outside of the page.
+    yield bullets([f"{_words(one.way)}: {one.why}" for one in possible])
+    yield "Not possible:"
+    yield bullets(
+        [
+            f"{_words(one.way)}{f' (`{one.name}`)' if one.name else ''}: {one.why}"
+            for one in plan.ways
+            if not one.possible
+        ]
+    )
     if plan.approval:
         yield f"**A person must agree**: {plan.approval}."
 
 
 def _way(way: WayBack) -> tuple[str, ...]:
     return (
-        way.way.value.replace("_", " "),
+        _words(way.way),
         f"`{way.name}`" if way.name else "",
-        "yes" if way.possible else "no",
-        ("not measured" if way.rto is None else words(way.rto)) if way.possible else "",
-        (f"what was written in {words(way.rpo)}" if way.loses_data else "nothing") if way.possible else "",
-        (f"{way.proven_at:%Y-%m-%d %H:%M} UTC" if way.proven_at else "never") if way.possible else "",
-        way.why,
+        "not measured" if way.rto is None else words(way.rto),
+        f"writes of {words(way.rpo)}" if way.loses_data else "nothing",
+        f"{way.proven_at:%Y-%m-%d %H:%M} UTC" if way.proven_at else "never",
     )
+
+
+def _words(way: Way) -> str:
+    return way.value.replace("_", " ")
 
 
 def _kept(report: RecoveryReport) -> Iterator[str]:

@@ -136,8 +136,30 @@ def test_a_down_script_that_brings_everything_back_loses_nothing(
 
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
     assert report.evidence.decisions[-1].way is Way.ROLL_BACK
+    assert "is there as it was, 1 were written since" in report.reasons[0]
+    with control_session(access, purpose="test") as control:
+        assert databases(control, shop) == {shop}
     assert (report.evidence.kept_as, report.fenced) == ("", False)
     assert rows(access, shop) == (1001, 1001)
+
+
+def test_a_down_script_that_brings_back_other_rows_is_no_success(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, migrations: Path
+) -> None:
+    shop = database.database
+    back_up(database=database, store=store_block)
+    other = BRINGS_BACK.replace("'o' || n", "'somebody else'")
+    apply_disaster(access, shop, migrations, up=DROPS, down=other)
+
+    report = report_of(
+        recover(database=database, store=store_block, migrations=str(migrations), may_lose_data=True, return_state=True)
+    )
+
+    assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
+    assert [one.way for one in report.evidence.decisions] == [Way.ROLL_BACK, Way.RESTORE_BESIDE]
+    assert "0 rows of the backup are gone, 400 are others" in report.evidence.failed[0]
+    with connect(access, shop, purpose="test") as session:
+        assert session.execute("SELECT count(*) FROM account WHERE owner = 'o' || id").fetchone() == (1000,)
 
 
 def test_a_prepared_copy_is_swapped_in_before_a_backup_is_restored(
@@ -178,7 +200,7 @@ def test_what_would_lose_data_waits_for_a_yes_and_keeps_clients_out(
     assert state.is_failed()
     report = report_of(state)
     assert report.outcome is RecoveryOutcome.FAILED
-    assert "nobody said that it may" in report.reasons[0]
+    assert "nobody said that it may. Next: start the recovery again with 'May lose data'" in report.reasons[0]
     assert report.fenced
     with control_session(access, purpose="test") as control:
         assert is_fenced(control, shop)

@@ -16,7 +16,7 @@ class Cutter:
 
     Args:
         access: The server; it must ask for no password.
-        after: A statement of the client's that must have been seen.
+        after: A statement that must have been seen in the same session: others of ours commit, too.
         at: The first statement behind that which begins like this is the one at which the connection is lost.
         arrives: Whether that one still reaches the server and is carried out; its answer never comes back.
     """
@@ -26,7 +26,6 @@ class Cutter:
         self._after = re.compile(after.encode())
         self._at = at.encode()
         self._arrives = arrives
-        self._armed = False
         self.has_cut = threading.Event()
 
     def serve(self, client: socket.socket) -> None:
@@ -35,7 +34,9 @@ class Cutter:
             answers = threading.Thread(target=self._pass_back, args=(server, client), daemon=True)
             message = receive(client, first=True)
             answers.start()
-            while message is not None and not self._is_the_one(message):
+            armed = False
+            while message is not None and not (armed and self._is_the_one(message)):
+                armed = armed or self._after.search(message.body) is not None
                 server.sendall(message.wire)
                 message = receive(client)
             while message is not None and self._arrives:
@@ -48,14 +49,11 @@ class Cutter:
             answers.join()
 
     def _is_the_one(self, message: Message) -> bool:
-        if self.has_cut.is_set():
-            return False
         # In front of a statement that is sent in parts stands its name, which is empty.
-        if self._armed and message.body.lstrip(b"\0").startswith(self._at):
-            self.has_cut.set()
-            return True
-        self._armed = self._armed or self._after.search(message.body) is not None
-        return False
+        if self.has_cut.is_set() or not message.body.lstrip(b"\0").startswith(self._at):
+            return False
+        self.has_cut.set()
+        return True
 
     @staticmethod
     def _pass_back(server: socket.socket, client: socket.socket) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import IO, Any
@@ -64,11 +64,29 @@ def take_salvage(
     ):
         keeper = _Keeper(spool=spool, limit=limit)
         with read_snapshot(left), read_snapshot(right):
-            tables = tuple(_compared(left, right, keeper))
+            tables = tuple(_compared(left, right, keeper.keep))
         salvage = Salvage(id=salvage_id, taken_at=now, damaged=damaged, backup_id=backup_id, tables=tables)
         if tables:
             _write(right, salvage, spool)
     return salvage
+
+
+def compare_rows(access: ServerAccess, damaged: str, recovered: str) -> tuple[TableSalvage, ...]:
+    """Compare two databases row by row, as `take_salvage` does, and keep nothing. Both are only read.
+
+    Returns:
+        The tables that differ, or could not be compared whole.
+
+    Raises:
+        ConnectionFailedError, DatabaseError: A database cannot be read.
+    """
+    with (
+        session_through_fence(access, damaged, purpose="compare rows") as left,
+        session_through_fence(access, recovered, purpose="compare rows") as right,
+        read_snapshot(left),
+        read_snapshot(right),
+    ):
+        return tuple(_compared(left, right, lambda _difference: False))
 
 
 @dataclass(kw_only=True)
@@ -88,10 +106,10 @@ class _Keeper:
         return True
 
 
-def _compared(left: Connection, right: Connection, keeper: _Keeper) -> Iterator[TableSalvage]:
+def _compared(left: Connection, right: Connection, keep: Callable[[Difference], bool]) -> Iterator[TableSalvage]:
     ours, theirs = read_layouts(left), read_layouts(right)
     for table in sorted(ours.keys() | theirs.keys()):
-        found = compare_table(left, right, (ours.get(table), theirs.get(table)), keep=keeper.keep)
+        found = compare_table(left, right, (ours.get(table), theirs.get(table)), keep=keep)
         if not found.is_equal:
             yield found
 

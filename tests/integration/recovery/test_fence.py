@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from squizzle.errors import ConnectionFailedError, DatabaseError, RecoveryError
+from squizzle.errors import ConnectionFailedError, DatabaseError, RecoveryError, RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.recovery import fence as fence_module
 from squizzle.recovery.fence import (
@@ -111,6 +111,12 @@ def test_workers_of_the_server_end_too_and_are_no_clients(
     assert fence(control, database) == 1
     sleeper.join(5)
     assert len(errors) == 1
+
+
+def test_the_maintenance_database_is_refused_by_name(control: Connection) -> None:
+    with pytest.raises(RefusedError, match="cannot be fenced itself"):
+        fence(control, "postgres")
+    assert not is_fenced(control, "postgres")
 
 
 def test_fence_waits_for_a_session_that_was_let_in_and_cannot_be_seen_yet(

@@ -212,7 +212,9 @@ def test_a_good_database_is_left_alone_unless_somebody_insists(equal_comparison:
         since="b", since_version="0012", current="0012", applied_since=(), failed=(), comparison=equal_comparison
     )
     plan = decide(good, everything(backup))
-    assert (plan.is_needed, plan.chosen, plan.reason) == (False, None, "the database is as the backup says")
+    assert (plan.is_needed, plan.chosen, plan.reason) == (False, None, "nothing that the backup has is missing")
+    migrated = replace(good, current="0013", applied_since=("0013",))
+    assert decide(migrated, everything(backup)).chosen is None
     insisted = decide(good, everything(backup), insist=True)
     assert insisted.is_needed
     assert insisted.chosen is not None
