@@ -214,12 +214,19 @@ def _receive_once(watch: _Watch) -> None:
         if code is not None:
             tail = tail_of(errors)
             raise ToolError(
-                f"pg_receivewal ended with exit code {code}: {tail.splitlines()[-1] if tail else 'it said nothing'}",
+                f"pg_receivewal ended with exit code {code}: {_why(tail)}",
                 command="pg_receivewal",
                 exit_code=code,
                 stderr_tail=tail,
                 hint="mend what it complains about, then run the same again; the server keeps its log meanwhile",
             )
+
+
+def _why(tail: str) -> str:
+    """The last thing that it said which is a reason: `disconnected` comes behind a full disk, too (measured)."""
+    lines = tail.splitlines()
+    reasons = [line for line in lines if not line.endswith("error: disconnected")]
+    return (reasons or lines or ["it said nothing"])[-1]
 
 
 def _slot_for(watch: _Watch, session: Connection, upstream: Upstream) -> Slot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -28,6 +29,7 @@ from squizzle.errors import InvalidInputError, LockTimeoutError, RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from tests.integration.conftest import SERVERS, SYSTEM_FOLDERS, access_to
+from tests.support.mounts import PAGE_BYTES, small_disk, small_real_disk
 from tests.support.processes import wait_until
 from tests.support.ready_command import COMMAND
 from tests.support.receiving import receive_to_its_end, receiving
@@ -226,6 +228,44 @@ def test_killed_at_any_instant_it_goes_on_without_a_gap(
     assert run.first <= begun
     assert run.last == last
     wait_until(lambda: upstream.same_as_archived(archive) == run.segments, "the server has archived them, too")
+
+
+@pytest.mark.parametrize("upstream", SERVERS[:1], indirect=True)
+def test_a_full_disk_of_the_archive_or_of_the_receiver_stops_nothing_for_good(
+    upstream: Upstream, session: Connection, order: Receiving, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", pages=(4 << 20) // PAGE_BYTES) as disk:
+        full = FolderArchive(disk / "store")
+        with receiving(order, full) as running:
+            wait_until(lambda: not slot_is_free(session, order.slot), "it receives")
+            arrives(full, upstream, upstream.write(session))
+            (disk / "ballast").write_bytes(b"\0" * ((5 << 20) // 2))
+            names = [upstream.write(session) for _ in range(2)]
+            wait_until(lambda: any("segments wait in" in text for text in running.said), "it says that it keeps them")
+            (disk / "ballast").unlink()
+        assert running.done is not None
+        assert (running.done.last, running.done.waiting) == (names[-1], 0)
+        assert check_cluster(full, upstream.system_identifier, read=True).problems == ()
+
+    archive = FolderArchive(tmp_path / "store")
+    with (
+        small_real_disk(tmp_path / "small", megabytes=8) as disk,
+        receiving(replace(order, folder=disk / "received"), archive) as running,
+    ):
+        wait_until(lambda: not slot_is_free(session, order.slot), "it receives")
+        arrives(archive, upstream, upstream.write(session))
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb") as file:
+            while True:
+                file.write(b"\0" * 65536)
+                file.flush()
+        names = [upstream.write(session) for _ in range(2)]
+        wait_until(lambda: any("No space left on device" in text for text in running.said), "it says why it stopped")
+        ballast.unlink()
+        for name in names:
+            arrives(archive, upstream, name)
+    assert check_cluster(archive, upstream.system_identifier, read=True).problems == ()
+    wait_until(lambda: upstream.same_as_archived(archive) >= 3, "the server has archived them, too")
 
 
 @pytest.mark.parametrize("upstream", SERVERS[:1], indirect=True)
