@@ -99,6 +99,11 @@ class FolderStore:
         """Files are written where they stay."""
         return
 
+    @property
+    def work_copies(self) -> int:
+        """There is no work folder."""
+        return 0
+
     @contextmanager
     def receive(self, backup_id: str) -> Iterator[FolderIncoming]:
         """A hidden folder to write a backup into; removed again unless it was published.

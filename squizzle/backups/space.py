@@ -119,8 +119,11 @@ def refuse_without_room(store: BackupStore, need: SpaceNeed) -> None:
     _refuse(need.need_bytes, store.free_bytes(), store.address, need.basis, hint)
     if store.work_folder is not None and need.local_bytes:
         hint = "free space there, set TMPDIR to a folder with room, or say why with --ignore-space REASON"
-        where = f"{store.work_folder}, where it lies before it is sent to {store.address}"
-        _refuse(need.local_bytes, _free(store.work_folder), where, need.basis, hint)
+        # A file is encrypted beside itself, and in the worst case there is only one.
+        copies = store.work_copies
+        encrypted = ", and encrypted once more," if copies > 1 else ""
+        where = f"{store.work_folder}, where it lies{encrypted} before it is sent to {store.address}"
+        _refuse(copies * need.local_bytes, _free(store.work_folder), where, need.basis, hint)
 
 
 def _refuse(need: int, free: int | None, where: str, basis: str, hint: str) -> None:

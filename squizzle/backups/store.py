@@ -56,6 +56,10 @@ class BackupStore(Protocol):
     def work_folder(self) -> Path | None:
         """Where `Incoming.folder` takes room until a backup is published; None when that is the store itself."""
 
+    @property
+    def work_copies(self) -> int:
+        """How often a file may lie in the work folder at one time."""
+
     def receive(self, backup_id: str) -> AbstractContextManager[Incoming]:
         """Begin a backup; what was not published at the end is removed.
 

@@ -60,7 +60,9 @@ class EncryptedIncoming:
                 f"{path} could not be written: File exists; nothing was published",
                 hint="a kind of backup wrote the same file twice: report it",
             )
-        self._streamed[path] = self._encrypt(path, source)
+        stream = self._encrypting(path, source)
+        self._inner.stream(path + ENCRYPTED, cast("IO[bytes]", stream))
+        self._streamed[path] = BackupFile(path=path, size_bytes=stream.size_bytes, sha256=stream.sha256)
         return self._streamed[path]
 
     def describe(self) -> tuple[BackupFile, ...]:
@@ -69,30 +71,46 @@ class EncryptedIncoming:
         return tuple(sorted((*found, *self._streamed.values()), key=lambda file: PurePosixPath(file.path)))
 
     def publish(self, backup: Backup) -> Backup:
-        """Encrypt the files of the folder and the manifest, and publish what comes out; see `Incoming.publish`."""
+        """Encrypt the files of the folder and the manifest, and publish what comes out; see `Incoming.publish`.
+
+        What comes out lies whole in the other store's folder before anything is sent, so that a killed run is finished
+        as one without encryption is. Each plain file goes as soon as it is encrypted.
+        """
         with ThreadPoolExecutor(_WORKERS) as threads:
-            sent = tuple(threads.map(self._send, paths_of(self._folder)))
+            sent = tuple(threads.map(self._replace_plain, paths_of(self._folder)))
         if {*sent, *self._streamed.values()} != set(backup.files):
             raise ToolError(
                 f"the files of backup {backup.id} changed while they were encrypted; nothing was published",
                 hint=f"find out who else writes to {self._folder}, then run the same again",
             )
         opened = replace(backup, encryption=self._key.for_manifest)
-        text = io.BytesIO(to_json(opened).encode())
-        sealed = EncryptingStream(text, self._key.plain, place=_place(self._id, SEALED_MANIFEST))
-        self._inner.stream(SEALED_MANIFEST, cast("IO[bytes]", sealed))
+        self._write(SEALED_MANIFEST, self._encrypting(SEALED_MANIFEST, io.BytesIO(to_json(opened).encode())))
         opened = replace(opened, stored_files=self._inner.describe())
         self._inner.publish(opened.as_stored)
         return opened
 
-    def _send(self, path: Path) -> BackupFile:
+    def _replace_plain(self, path: Path) -> BackupFile:
+        name = path.relative_to(self._folder).as_posix()
         with path.open("rb") as file:
-            return self._encrypt(path.relative_to(self._folder).as_posix(), file)
+            stream = self._encrypting(name, file)
+            self._write(name + ENCRYPTED, stream)
+        path.unlink()
+        return BackupFile(path=name, size_bytes=stream.size_bytes, sha256=stream.sha256)
 
-    def _encrypt(self, path: str, source: IO[bytes]) -> BackupFile:
-        stream = EncryptingStream(source, self._key.plain, place=_place(self._id, path))
-        self._inner.stream(path + ENCRYPTED, cast("IO[bytes]", stream))
-        return BackupFile(path=path, size_bytes=stream.size_bytes, sha256=stream.sha256)
+    def _write(self, path: str, stream: EncryptingStream) -> None:
+        target = self._inner.folder / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                shutil.copyfileobj(cast("IO[bytes]", stream), file, _COPY_BYTES)
+        except OSError as exc:
+            raise ToolError(
+                f"{path} could not be encrypted to {self._inner.folder}: {exc.strerror}; nothing was published",
+                hint="check the disk, or set TMPDIR to a folder with room, then run the same again",
+            ) from exc
+
+    def _encrypting(self, path: str, source: IO[bytes]) -> EncryptingStream:
+        return EncryptingStream(source, self._key.plain, place=_place(self._id, path))
 
 
 class EncryptedStore:
@@ -116,6 +134,11 @@ class EncryptedStore:
     def work_folder(self) -> Path:
         """Where programs write (`TMPDIR`): nothing that is not encrypted reaches the store, not for a moment."""
         return work_place()
+
+    @property
+    def work_copies(self) -> int:
+        """As files, and encrypted unless the other store is a folder."""
+        return 1 + self.inner.work_copies
 
     @contextmanager
     def receive(self, backup_id: str) -> Iterator[EncryptedIncoming]:

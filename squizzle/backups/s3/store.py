@@ -57,6 +57,11 @@ class S3Store:
         """Where programs write (`TMPDIR`)."""
         return work_place()
 
+    @property
+    def work_copies(self) -> int:
+        """As files."""
+        return 1
+
     @contextmanager
     def receive(self, backup_id: str) -> Iterator[S3Incoming]:
         """A local folder and a way into the bucket; what was sent is removed again unless it was published.

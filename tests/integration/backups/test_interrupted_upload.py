@@ -15,15 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from squizzle.backups.encryption.store import ENCRYPTED, EncryptedStore
 from squizzle.backups.files import check_files
 from squizzle.backups.manifest import to_json
 from squizzle.backups.records import Backup
 from squizzle.backups.s3 import uploads
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.store import S3Store
+from squizzle.backups.store import BackupStore
 from squizzle.backups.work_folder import PUBLISHING
 from tests.support.buckets import paths_in, place_in
 from tests.support.faulty import Fault, Faults, faulty
+from tests.support.keys import random_key, ring_of
 from tests.support.processes import wait_until
 
 PART = 5 << 20
@@ -35,10 +38,13 @@ from squizzle.backups.manifest import from_json
 from squizzle.backups.s3 import uploads
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.backups.s3.store import S3Store
-settings, manifest = json.load(sys.stdin)
+from squizzle.backups.encryption.store import EncryptedStore
+from tests.support.keys import ring_of
+settings, manifest, key = json.load(sys.stdin)
 uploads._GROWS_AFTER = ((uploads.MOST_PARTS, 5 << 20),)
 backup = from_json(manifest, source="the test")
-with S3Store(S3Settings(**settings)).receive(backup.id) as incoming:
+store = S3Store(S3Settings(**settings))
+with (EncryptedStore(store, ring_of(key)) if key else store).receive(backup.id) as incoming:
     (incoming.folder / "dump").mkdir()
     for name in ("a", "z"):
         (incoming.folder / "dump" / name).write_text(name)
@@ -64,12 +70,12 @@ def faults(s3_endpoint: str) -> Iterator[Faults]:
 
 
 @contextmanager
-def writing(settings: S3Settings, backup: Backup) -> Iterator[subprocess.Popen[str]]:
+def writing(settings: S3Settings, backup: Backup, key: str) -> Iterator[subprocess.Popen[str]]:
     """A run that publishes, killed at the end of the block."""
     with subprocess.Popen([sys.executable, "-c", WRITER], stdin=subprocess.PIPE, text=True) as writer:
         try:
             assert writer.stdin is not None
-            writer.stdin.write(json.dumps([asdict(settings), to_json(backup)]))
+            writer.stdin.write(json.dumps([asdict(settings), to_json(backup), key]))
             writer.stdin.close()
             yield writer
         finally:
@@ -81,15 +87,16 @@ def place(bucket: S3Settings, faults: Faults) -> S3Settings:
     return place_in(bucket, endpoint=faults.endpoint, read_timeout_s=60)
 
 
-def kill_in_the_middle(place: S3Settings, backup: Backup, faults: Faults) -> S3Store:
+def kill_in_the_middle(place: S3Settings, backup: Backup, faults: Faults, key: str = "") -> S3Store:
     """Two parts of four arrive, the third never does; then the run is killed."""
     store = S3Store(place)
+    large = f"{backup.id}/dump/large{ENCRYPTED if key else ''}"
     faults.plan(Fault.SILENCE, "PUT", "partNumber=3", times=1)
-    with writing(place, backup) as writer:
+    with writing(place, backup, key) as writer:
 
         def there() -> bool:
             assert writer.poll() is None
-            found = store.bucket.parts_of(f"{backup.id}/dump/large")
+            found = store.bucket.parts_of(large)
             return faults.met == 1 and found is not None and {1, 2} <= set(found[1])
 
         wait_until(there, "two parts are there", seconds=60)
@@ -98,10 +105,12 @@ def kill_in_the_middle(place: S3Settings, backup: Backup, faults: Faults) -> S3S
     return store
 
 
+@pytest.mark.parametrize("key", ["", random_key()], ids=["plain", "encrypted"])
 def test_the_next_run_sends_the_rest_and_only_the_rest(
-    place: S3Settings, backup: Backup, faults: Faults, here: Path
+    place: S3Settings, backup: Backup, faults: Faults, here: Path, key: str
 ) -> None:
-    store = kill_in_the_middle(place, backup, faults)
+    bucket = kill_in_the_middle(place, backup, faults, key)
+    store: BackupStore = EncryptedStore(bucket, ring_of(key)) if key else bucket
 
     store.remove_leftovers()
 
@@ -116,10 +125,10 @@ def test_the_next_run_sends_the_rest_and_only_the_rest(
     assert "1" not in sent
     assert "2" not in sent
     assert "3" in sent
-    assert paths_in(store) == {
-        f"{backup.id}/{name}" for name in ("manifest.json", *(file.path for file in found.files))
+    assert paths_in(bucket) == {
+        f"{backup.id}/{name}" for name in ("manifest.json", *(file.path for file in found.as_stored.files))
     }
-    assert list(store.bucket.unfinished_parts("")) == []
+    assert list(bucket.bucket.unfinished_parts("")) == []
     assert list(here.iterdir()) == []
 
 
