@@ -12,11 +12,12 @@ from typing import IO, Self
 
 # The program runs beside a reader of a pipe whose other end is ours: the kernel closes our end however we end, kill -9
 # included, and then the program is told to stop. (Linux's parent-death signal fires when a *thread* ends.)
+# The watcher has no output of the program's: whoever reads that sees its end when the program ends. It begins before
+# the trap is set, because a shell that was just forked may lose a signal for which its parent had one.
 _GUARD = r"""
 exec 3<&0 </dev/null
 "$@" 3<&- &
 program=$!
-trap 'kill -TERM "$program" 2>/dev/null' HUP INT TERM
 {
     read -r _ <&3
     kill -TERM "$program"
@@ -26,8 +27,9 @@ trap 'kill -TERM "$program" 2>/dev/null' HUP INT TERM
         patience=$((patience - 1))
     done
     kill -KILL "$program"
-} 2>/dev/null &
+} >/dev/null 2>&1 &
 watcher=$!
+trap 'kill -TERM "$program" 2>/dev/null' HUP INT TERM
 exec 3<&-
 wait "$program"
 code=$?

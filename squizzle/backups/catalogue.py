@@ -286,12 +286,14 @@ class Pruning:
         problems: Damaged or missing manifests, one sentence each: while there is one, nothing is removed.
         removed: Ids of what went.
         refused: What could not be removed, with the reason, by id.
+        leftovers: What killed runs had left, by its name in the store.
     """
 
     choices: tuple[Choice, ...]
     problems: tuple[str, ...]
     removed: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    leftovers: tuple[str, ...] = ()
 
 
 def plan_pruning(store: BackupStore, retention: Retention, *, now: datetime) -> Pruning:
@@ -325,7 +327,8 @@ def carry_out_pruning(
             f"nothing is removed while the store has a problem: {plan.problems[0]}",
             hint="`squizzle backups` lists all of them; what is missing may be needed",
         )
-    store.remove_leftovers()  # of a run that was killed while it removed: disks are pruned when they are full
+    # First, because a run that was killed while it removed left room to be had: disks are pruned when they are full.
+    leftovers = store.remove_leftovers()
     removed: list[str] = []
     refused: dict[str, str] = {}
     for choice in plan.choices:
@@ -337,4 +340,4 @@ def carry_out_pruning(
             refused[choice.backup.id] = exc.message
         else:
             removed.append(choice.backup.id)
-    return replace(plan, removed=tuple(removed), refused=refused)
+    return replace(plan, removed=tuple(removed), refused=refused, leftovers=leftovers)

@@ -264,11 +264,9 @@ def prune(
     )
     now = datetime.now(UTC)
     result = plan_pruning(store, retention, now=now)
-    leftovers: tuple[str, ...] = ()
     if yes:
         kept = f"{retention.daily} days, {retention.weekly} weeks, {retention.monthly} months are kept"
         result = carry_out_pruning(store, result, by=who_am_i(), reason=kept, now=now, provider=RdsProvider())
-        leftovers = store.remove_leftovers()
     archive = archive_of(store)
     log = plan_log_pruning(archive, result)
     if yes:
@@ -280,7 +278,7 @@ def prune(
         ],
         "kept": [{"id": one.backup.id, "reasons": list(one.reasons)} for one in result.choices if one.keeps],
         "refused": dict(result.refused),
-        "leftovers": list(leftovers),
+        "leftovers": list(result.leftovers),
         "log": [_log_document(one) for one in log],
         "problems": list(result.problems),
     }

@@ -22,6 +22,7 @@ from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess,
 from squizzle.postgres.translation import translate_error
 
 # pg_terminate_backend waits that long for one session; a session in a C function that ignores interrupts takes longer.
+# A look in between, so that those who come meanwhile are ended, too.
 _TERMINATE_MS = 5000
 _TERMINATE_DEADLINE = timedelta(seconds=30)
 # A session starts within milliseconds.
@@ -134,11 +135,12 @@ def end_sessions(control: Connection, database: str) -> int:
 
     Raises:
         ConnectionFailedError: There is no such database.
-        RecoveryError: Some would not end within 5 seconds; the message names them.
+        RecoveryError: Some would not end within 30 seconds; the message names them.
         DatabaseError: Not allowed to end a session (another superuser's, for one who is none).
     """
     is_fenced(control, database)  # says so when there is none
-    rows = _rows(control, _TERMINATE, (_TERMINATE_MS, database, 0), doing=f"end the sessions in {database}")
+    patience_ms = round(_TERMINATE_DEADLINE.total_seconds() * 1000)
+    rows = _rows(control, _TERMINATE, (patience_ms, database, 0), doing=f"end the sessions in {database}")
     left = ", ".join(f"{pid} ({name or kind})" for pid, name, kind, gone in rows if not gone)
     if left:
         raise RecoveryError(
