@@ -176,7 +176,7 @@ def _recover(case: RecoveryCase, book: EvidenceBook, *, backup_id: str, since: d
         if not dry_run:
             fence_database(case.database)
             fenced = True
-        assessment = assess_damage(case.database, backup, *case.folders, activity=activity)
+        assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=since)
         book.note(assessment=assessment)
         means = look_for_means(case.database, case.store, *case.folders)
         plan = decide_recovery(assessment, means, now=now(), policy=case.policy, insist=case.insist)

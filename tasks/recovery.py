@@ -120,13 +120,17 @@ def _damage(assessment: Assessment) -> str:
 
 @step("Assess the damage", timeout=timedelta(hours=12), detail=_damage)
 def assess_damage(
-    database: PostgresDatabase, backup: Backup, *folders: Path, activity: Activity = NOTHING_SEEN
+    database: PostgresDatabase,
+    backup: Backup,
+    *folders: Path,
+    activity: Activity = NOTHING_SEEN,
+    since: datetime | None = None,
 ) -> Assessment:
     """Compare the database with the backup's fingerprints, behind the fence if there is one."""
     target = database.target()
     known = frozenset(one.version for one in read_folders(*folders)) if folders else None
     with session_through_fence(database.access(), target.database, purpose="assess") as connection:
-        return assess(connection, backup, schema=target.schema, known_versions=known, activity=activity)
+        return assess(connection, backup, schema=target.schema, known_versions=known, activity=activity, since=since)
 
 
 def _ways(means: Means) -> str:

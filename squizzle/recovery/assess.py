@@ -69,7 +69,8 @@ class Assessment:
         failed: Versions whose last run failed.
         comparison: Every difference from the backup; changes that clients made since count, too.
         running: Versions whose run has not ended, or died.
-        disaster_at: When the first of `applied_since` was applied; None when nothing was.
+        disaster_at: Since when it is damaged: as somebody said, else when the first of `applied_since` was applied;
+            None when nobody knows.
         foreign: Versions in the history that the migrations folder does not have.
         activity: What was going on before the fence.
     """
@@ -165,6 +166,7 @@ def assess_damage(
     schema: str = "public",
     known_versions: frozenset[str] | None = None,
     activity: Activity = Activity(),
+    since: datetime | None = None,
 ) -> Assessment:
     """Compare a database with the fingerprints of a backup. Nothing is changed.
 
@@ -174,19 +176,20 @@ def assess_damage(
         schema: Where the migration history is.
         known_versions: The versions of the migrations folder; None when that is not known here.
         activity: What was seen before the fence.
+        since: When the damage began, where somebody knows.
     """
     history = read_history(connection, schema)
-    since = _applied_since(history, backup.migration_version)
+    applied_since = _applied_since(history, backup.migration_version)
     rows = history.applied()
     return Assessment(
         since=backup.id,
         since_version=backup.migration_version,
         current=history.current,
-        applied_since=since,
+        applied_since=applied_since,
         failed=history.in_state(RowState.FAILED),
         comparison=compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True)),
         running=history.in_state(RowState.RUNNING),
-        disaster_at=min((rows[version].applied_at for version in since), default=None),
+        disaster_at=since or min((rows[version].applied_at for version in applied_since), default=None),
         foreign=() if known_versions is None else tuple(version for version in rows if version not in known_versions),
         activity=activity,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from squizzle.durations import words
 from squizzle.proof.records import NOT_COVERED
 from squizzle.recovery.assess import Assessment
+from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.records import Salvage
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
@@ -50,7 +51,7 @@ def recovery_json(report: RecoveryReport) -> dict[str, object]:
         "damage": damage_json(evidence.assessment),
         "disasters": [one.value for one in evidence.assessment.disasters] if evidence.assessment else [],
         "ways": ways_json(evidence.plan),
-        "chosen": evidence.decisions[-1].way.value if evidence.decisions else None,
+        "chosen": _chosen(evidence),
         "result": report.outcome.value,
         "reasons": list(report.reasons),
         "fenced": report.fenced,
@@ -60,19 +61,26 @@ def recovery_json(report: RecoveryReport) -> dict[str, object]:
     }
 
 
+def _chosen(evidence: Evidence) -> str | None:
+    """The way that was taken last, else the one that would be taken."""
+    if evidence.decisions:
+        return evidence.decisions[-1].way.value
+    return evidence.plan.chosen.way.value if evidence.plan and evidence.plan.chosen else None
+
+
 def recovery_markdown(report: RecoveryReport) -> str:
     """The whole report as Markdown; no row data and no secrets."""
     evidence = report.evidence
+    where = f" in {report.environment}" if report.environment else ""
     parts = [
-        f"# Recovery of {report.database} in {report.environment}: {_OUTCOMES[report.outcome]}",
+        f"# Recovery of {report.database}{where}: {_OUTCOMES[report.outcome]}",
         bullets(report.reasons),
         "**Clients are kept out of the database.** `squizzle unfence` lets them in." if report.fenced else "",
         _costs(report),
         *_damage(evidence.assessment),
         *_ways(evidence.plan),
         "## What did not work\n\n" + bullets(evidence.failed) if evidence.failed else "",
-        "## What was done",
-        timeline(report.steps),
+        *(("## What was done", timeline(report.steps)) if report.steps else ()),
         *_kept(report),
     ]
     final = evidence.final or evidence.copy

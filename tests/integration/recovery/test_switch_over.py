@@ -182,10 +182,12 @@ def test_everything_that_belongs_to_the_database_itself_is_carried_over(
     switch(control, own_pair)
     assert changed_properties(control, own_pair.database, before) == ()
     assert read_properties(control, own_pair.database) == before
-    assert read_properties(control, own_pair.keep_as) == before
+    kept = read_properties(control, own_pair.keep_as)
+    assert replace(kept, comment=before.comment) == before
+    assert (kept.comment or "").startswith(f'squizzle: kept {{"of": "{own_pair.database}", "replaced_by": ')
     raw = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = %s"
-    kept, new = ({tuple(sorted(row[0])) for row in control.execute(raw, (name,))} for name in own_pair.after)
-    assert kept == new
+    old, new = ({tuple(sorted(row[0])) for row in control.execute(raw, (name,))} for name in own_pair.after)
+    assert old == new
 
 
 def test_settings_work_for_the_application_afterwards(
