@@ -11,64 +11,48 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, CommandFence, KubernetesApplication, PgBouncer, PostgresDatabase
 from blocks.references import refuse_inline
-from squizzle.backups.records import Backup
-from squizzle.errors import RecoveryError, RefusedError, SquizzleError
-from squizzle.postgres.database_properties import DatabaseProperties
+from flows.ways_back import WAYS, take_ways_back
+from squizzle.errors import FencingFailedError, SquizzleError
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery
 from squizzle.recovery.evidence import EvidenceBook
-from squizzle.recovery.recovery import (
-    RecoveryOutcome,
-    RecoveryReport,
-    recovery_names,
-)
-from squizzle.recovery.ways import Means, RecoveryPlan, RecoveryPolicy, Way, WayBack
-from tasks.migrations import try_down_scripts
+from squizzle.recovery.fences.records import FenceState
+from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery_names
+from squizzle.recovery.switch_over import KeptDatabase
+from squizzle.recovery.ways import RecoveryPolicy
+from tasks.fencing import look_at_fences, put_up_fences, take_down_fences
 from tasks.recovery import (
-    RecoveryCase,
     assess_damage,
-    compare_copy,
-    compare_properties,
-    compare_with_copy,
-    fence_database,
     find_backup,
+    find_switch_over,
     look_for_means,
-    make_report,
     move_sequences,
     note_activity,
-    note_properties,
     one_recovery,
-    refuse_different,
-    restore_copy,
     salvage_rows,
-    switch_back,
-    switch_databases,
-    unfence_database,
-    verify_database,
-    verify_prepared,
     verify_swapped,
 )
+from tasks.recovery_case import RecoveryCase, held_since, make_report
 from tasks.reporting import progress_artifact, publish_recovery
-from tasks.steps import keep_journal, now
+from tasks.steps import keep_journal, now, run_name
 
-STEPS = 15
-
-# Those that this flow can carry out by itself.
-WAYS = frozenset({Way.ROLL_BACK, Way.SWAP, Way.RESTORE_BESIDE})
+STEPS = 17
+GOOD = frozenset({RecoveryOutcome.RECOVERED, RecoveryOutcome.NOTHING_TO_DO, RecoveryOutcome.PLANNED})
 
 DESCRIPTION = """\
 Gets a damaged database back, by the cheapest way that works, and says success only after the data was compared.
 
-1. fences the database: nobody new gets in, sessions are ended
+1. shuts the applications that are chosen, then the database: nobody new gets in, sessions are ended
 2. compares it with the newest backup from before the disaster: what is missing, changed, failed
 3. lists the ways back with what each takes and loses, as it was measured: down scripts, a prepared copy, backups
-4. takes the first; when it fails, the next. A way that **loses data** needs *May lose data*
+4. takes the first; when it fails, the next. Before a way that **loses data** the run pauses and asks
 5. compares again, lets clients in, and keeps the rows that only the damaged database has
 
-Nothing is dropped: the damaged database stays as `<name>__old_<time>`. When no way is left, the database **stays
-fenced** and the report says so. With *Dry run* nothing is fenced or changed; it ends after 3.
+Nothing is dropped: the damaged database stays as `<name>__old_<time>`. When no way is left, or somebody says no,
+everything **stays shut** and the report says what opens it. It begins as a *dry run*: nothing is shut or changed, and
+it ends after 3. A run that was killed is started again with the same fields: it finds what that one did, and goes on.
 """
 
 Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database is damaged.")]
@@ -92,10 +76,34 @@ Moment = Annotated[
     Field(title="Damaged since", description="Backups and copies from then on are not used. Empty: find out."),
 ]
 LoseData = Annotated[
-    bool, Field(title="May lose data", description="Yes to a way that loses what was written since the backup.")
+    bool,
+    Field(title="May lose data", description="A yes beforehand to what was written since the backup being lost."),
 ]
 MostLost = Annotated[
     int | None, Field(ge=0, title="Lose at most (minutes)", description="No way that loses more. Empty: any.")
+]
+MostTime = Annotated[
+    int | None,
+    Field(ge=1, title="Take at most (minutes)", description="No way that is known to take longer. Empty: any."),
+]
+Kubernetes = Annotated[
+    list[KubernetesApplication],
+    Field(title="Kubernetes applications", description="Scaled to 0 before the database is shut, in this order."),
+]
+Poolers = Annotated[
+    list[PgBouncer], Field(title="PgBouncers", description="Paused after that, so that their clients wait.")
+]
+Commands = Annotated[
+    list[CommandFence], Field(title="Command fences", description="Programs that shut what else writes to it; last.")
+]
+Patience = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=1440,
+        title="Approval minutes",
+        description="After so long without an answer the run ends, clients kept out.",
+    ),
 ]
 DryRun = Annotated[bool, Field(title="Dry run", description="Only say what is damaged and what would be done.")]
 Salvage = Annotated[
@@ -114,12 +122,17 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     store: Store,
     what_happened: Suspicion = "find_out",
     *,
-    dry_run: DryRun = False,
+    dry_run: DryRun = True,
     may_lose_data: LoseData = False,
     lose_at_most_minutes: MostLost = None,
+    take_at_most_minutes: MostTime = None,
     damaged_since: Moment = None,
     backup_id: BackupId = "",
     migrations: Migrations = "",
+    kubernetes: Kubernetes = [],  # noqa: B006 - a form needs a default; nobody changes it
+    pgbouncers: Poolers = [],  # noqa: B006 - same
+    commands: Commands = [],  # noqa: B006 - same
+    approval_minutes: Patience = 60,
     keep_lost_rows: Salvage = True,
 ) -> RecoveryReport:
     """Recover a database by the cheapest way that works; the damaged one is kept.
@@ -128,183 +141,134 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         database: The damaged one. Not the maintenance database postgres.
         store: Where its backups are.
         what_happened: find_out does nothing where nothing is missing; damaged when somebody knows that rows are wrong.
-        dry_run: Change nothing and fence nothing, only say what is damaged and what would be done. Begin with this.
-        may_lose_data: Yes to a way that loses what was written since the backup. Else the run ends, clients kept out.
+        dry_run: Change nothing and shut nothing, only say what is damaged and what would be done. Begin with this.
+        may_lose_data: Yes beforehand to losing what was written since the backup. Without it the run pauses and asks.
         lose_at_most_minutes: No way that loses more than this is taken; None for any.
+        take_at_most_minutes: No way that is known to take longer is taken; None for any.
         damaged_since: When the disaster began, if it is known: backups and copies from then on are not used.
         backup_id: The backup to compare with; empty for the newest from before the disaster.
         migrations: The folder with the down scripts, as the worker sees it; empty for none.
+        kubernetes: Applications that are scaled to 0 first, and back to what they were last.
+        pgbouncers: PgBouncers that are paused then; they resume before the applications.
+        commands: Programs that shut what else writes to the database.
+        approval_minutes: How long to wait for an answer.
         keep_lost_rows: Find the rows that only the damaged database has, and keep them for `squizzle salvage merge`.
 
     Returns:
         The report; inside a Failed state when the database is not recovered.
     """
-    refuse_inline(database, store)
+    refuse_inline(database, store, *kubernetes, *pgbouncers, *commands)
     started_at = now()
-    most = None if lose_at_most_minutes is None else timedelta(minutes=lose_at_most_minutes)
     case = RecoveryCase(
         database=database,
         store=store,
         folders=(Path(migrations),) if migrations else (),
         names=recovery_names(database.database, started_at),
-        policy=RecoveryPolicy(may_lose_data=may_lose_data, max_rpo=most, ways=WAYS),
+        policy=RecoveryPolicy(
+            may_lose_data=may_lose_data,
+            max_rpo=_minutes(lose_at_most_minutes),
+            max_rto=_minutes(take_at_most_minutes),
+            ways=WAYS,
+        ),
         insist=what_happened == "damaged",
+        applications=(*kubernetes, *pgbouncers, *commands),
+        backup_id=backup_id,
+        since=damaged_since,
+        dry_run=dry_run,
+        keep_lost_rows=keep_lost_rows,
+        patience=timedelta(minutes=approval_minutes),
     )
+    return carry_out_recovery(case, started_at)
+
+
+def _minutes(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(minutes=number)
+
+
+def carry_out_recovery(case: RecoveryCase, started_at: datetime) -> RecoveryReport:
+    """The whole procedure, inside a flow; the report comes in a Failed state when the database is not recovered."""
     book = EvidenceBook()
     with keep_journal(progress_artifact("recovery-progress", total=STEPS, what="Progress of the recovery")) as journal:
         # A dry run changes nothing, and need not wait for anybody.
-        with nullcontext() if dry_run else one_recovery(database):
-            fenced = _recover(case, book, backup_id=backup_id, since=damaged_since, dry_run=dry_run)
-            if keep_lost_rows and book.evidence.kept_as and not fenced:
+        with nullcontext() if case.dry_run else one_recovery(case.database):
+            is_open = _recover(case, book)
+            if case.keep_lost_rows and book.evidence.kept_as and is_open:
                 _salvage(case, book, started_at)
-        report = make_report(case, book.evidence, started_at, journal.steps, fenced=fenced, dry_run=dry_run)
+        report = make_report(case, book.evidence, started_at, journal.steps)
         publish_recovery(report)
-    outcome, reasons = report.outcome, report.reasons
-    if outcome in {RecoveryOutcome.RECOVERED, RecoveryOutcome.NOTHING_TO_DO, RecoveryOutcome.PLANNED}:
+    if report.outcome in GOOD:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RecoveryReport", Failed(message=f"{outcome.value}: {reasons[0]}", data=report))
+    return cast("RecoveryReport", Failed(message=f"{report.outcome.value}: {report.reasons[0]}", data=report))
 
 
-def _recover(case: RecoveryCase, book: EvidenceBook, *, backup_id: str, since: datetime | None, dry_run: bool) -> bool:
-    """Everything up to letting clients in again; returns whether they are kept out at the end."""
-    fenced = False
+def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
+    """Everything up to letting clients in again; returns whether that was reached."""
     try:
         activity = note_activity(case.database)
-        backup = find_backup(case.database, case.store, backup_id=backup_id, before=since)
+        backup = find_backup(case.database, case.store, backup_id=case.backup_id, before=case.since)
         book.note(backup=backup, noticed_at=now())
-        if not dry_run:
-            fence_database(case.database)
-            fenced = True
-        assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=since)
+        earlier = None if case.dry_run else _shut(case, book)
+        assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=case.since)
         book.note(assessment=assessment)
         means = look_for_means(case.database, case.store, *case.folders)
         plan = decide_recovery(assessment, means, now=now(), policy=case.policy, insist=case.insist)
         book.note(plan=plan)
-        if dry_run:
+        if case.dry_run:
             return False
         if plan.is_needed:
             take_ways_back(case, book, backup, assessment, means)
-        unfence_database(case.database)
-        book.note(recovered_at=now() if plan.is_needed else None)
+        elif earlier is not None:
+            _finish(case, book, earlier, assessment)
+        fences = take_down_fences(case.database, case.applications, holder=case.holder)
+        book.note(fences=fences, recovered_at=now() if book.evidence.verified else None)
     except SquizzleError as exc:
         book.note(error=f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message)
-        return fenced
-    return False
+        _look_again(case, book)
+        return False
+    return True
 
 
-def take_ways_back(
-    case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, means: Means
-) -> RecoveryPlan:
-    """Take the best way; when it fails, the next one, until one is verified.
+def _shut(case: RecoveryCase, book: EvidenceBook) -> KeptDatabase | None:
+    """Put up every fence; returns what an earlier run of this recovery swapped in and did not come to verify.
+
+    An application that cannot be shut does not end the recovery as long as the database itself is: nobody writes then.
+    """
+    try:
+        fences = put_up_fences(case.database, case.applications, holder=case.holder, reason=run_name())
+    except FencingFailedError as exc:
+        fences = look_at_fences(case.database, case.applications)
+        if fences[-1].state is not FenceState.FENCED or held_since(fences, case.holder) is None:
+            raise
+        book.note_failure(f"not every application is shut, though the database is: {exc.message}")
+    book.note(fences=fences)
+    since = held_since(fences, case.holder)
+    return None if since is None else find_switch_over(case.database, since=since)
+
+
+def _finish(case: RecoveryCase, book: EvidenceBook, earlier: KeptDatabase, assessment: Assessment) -> None:
+    """What a killed run had still to do after its switch-over: compare, and let sequences go on.
 
     Raises:
-        RefusedError: The next way loses data, and nobody said that it may.
-        RecoveryError: No way is left.
+        CouldNotVerifyError, RecoveryError: It is not what was swapped in; clients stay out.
     """
-    tried: dict[tuple[Way, str], str] = {}
-    while True:
-        plan = decide_recovery(assessment, means, now=now(), policy=case.policy, tried=tried, insist=case.insist)
-        way = plan.chosen
-        if way is None:
-            raise RecoveryError(plan.reason, hint="clients stay out; `squizzle unfence` lets them in as it is")
-        if plan.approval:
-            raise RefusedError(
-                f"{plan.approval}; nobody said that it may",
-                hint="start the recovery again with 'May lose data', or lower what may be lost",
-            )
-        book.note(decisions=(*book.evidence.decisions, way))
-        try:
-            failure = _take(case, book, backup, assessment, way)
-        except SquizzleError as exc:
-            failure = exc.message
-        if not failure:
-            return plan
-        tried[way.way, way.name] = failure
-        book.note_failure(f"{way.way.value} ({way.name}): {failure}")
-
-
-def _take(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, way: WayBack) -> str:
-    """Carry one way out; returns why it did not bring everything back, empty when it did."""
-    match way.way:
-        case Way.ROLL_BACK:
-            return _roll_back(case, book, backup, assessment)
-        case Way.SWAP:
-            return _swap(case, book, way.name)
-        case Way.RESTORE_BESIDE:
-            return _restore(case, book, way.name)
-        case _:
-            raise AssertionError(f"{way.way} is not among the ways that this flow takes")
-
-
-def _roll_back(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment) -> str:
-    attempt = try_down_scripts(case.database, backup, assessment.applied_since, *case.folders)
-    book.note(rollback=attempt)
-    if attempt.why_not:
-        return attempt.why_not
-    if not attempt.doubtful:
-        book.note(verified=f"every table has the rows of backup {backup.id}")
-        return ""
-    return _compare_row_by_row(case, book, backup)
-
-
-def _compare_row_by_row(case: RecoveryCase, book: EvidenceBook, backup: Backup) -> str:
-    """The count is right and the fingerprint is not: only the backup itself can tell whether its rows are back."""
-    _restore_beside(case, book, backup)
-    tables = compare_with_copy(case.database, copy=case.names.restored)
-    for table in tables:
-        if table.gone or table.changed or table.note:
-            return (
-                f"{table.table}: {table.gone:,} rows of the backup are gone, {table.changed:,} are others"
-                f" (clients may have written them){f'; {table.note}' if table.note else ''}"
-            )
-    added = sum(table.added for table in tables)
-    book.note(verified=f"every row of backup {backup.id} is there as it was, {added:,} were written since")
-    return ""
-
-
-def _restore_beside(case: RecoveryCase, book: EvidenceBook, backup: Backup) -> DatabaseProperties:
-    properties = note_properties(case.database)
-    restore_copy(case.database, case.store, backup, into=case.names.restored, like=properties)
-    copy = compare_copy(case.database, backup, copy=case.names.restored)
-    book.note(copy=copy)
-    refuse_different(copy, what="the restored copy")
-    return properties
-
-
-def _swap(case: RecoveryCase, book: EvidenceBook, copy: str) -> str:
-    properties = note_properties(case.database)
-    differences = verify_prepared(case.database, copy=copy)
-    if differences:
-        return f"the copy is not as it was made: {differences[0]}"
-    switch_databases(case.database, restored=copy, keep_as=case.names.kept, properties=properties)
-    try:
+    book.note(kept_as=earlier.name)
+    if assessment.comparison.is_equal:
+        verified = f"every table has the rows of backup {assessment.since}"
+    else:
         verify_swapped(case.database)
-    except SquizzleError:
-        switch_back(case.database, damaged=case.names.kept, refused=copy, properties=properties)
-        raise
-    book.note(kept_as=case.names.kept, verified=f"every row is as it was when {copy} was made")
-    book.note(changed_properties=compare_properties(case.database, properties))
-    book.note(sequences=move_sequences(case.database, damaged=case.names.kept))
-    return ""
+        verified = f"every row is as it was when {earlier.replaced_by} was made"
+    book.note(sequences=move_sequences(case.database, damaged=earlier.name), verified=verified)
 
 
-def _restore(case: RecoveryCase, book: EvidenceBook, backup_id: str) -> str:
-    backup = find_backup(case.database, case.store, backup_id=backup_id, before=None)
-    properties = _restore_beside(case, book, backup)
-    switch_databases(case.database, restored=case.names.restored, keep_as=case.names.kept, properties=properties)
+def _look_again(case: RecoveryCase, book: EvidenceBook) -> None:
+    """After an error: what is shut now, so that the report says nothing else."""
+    if case.dry_run:
+        return
     try:
-        final = verify_database(case.database, backup)
-        refuse_different(final, what="the recovered database")
-    except SquizzleError:
-        restored = case.names.restored
-        switch_back(case.database, damaged=case.names.kept, refused=restored, properties=properties)
-        raise
-    book.note(backup=backup, kept_as=case.names.kept, final=final)
-    book.note(verified=f"every table has the rows of backup {backup.id}")
-    book.note(changed_properties=compare_properties(case.database, properties))
-    book.note(sequences=move_sequences(case.database, damaged=case.names.kept))
-    return ""
+        book.note(fences=look_at_fences(case.database, case.applications))
+    except SquizzleError as exc:
+        book.note_failure(f"what is shut now could not be seen: {exc.message}")
 
 
 def _salvage(case: RecoveryCase, book: EvidenceBook, started_at: datetime) -> None:
@@ -313,7 +277,7 @@ def _salvage(case: RecoveryCase, book: EvidenceBook, started_at: datetime) -> No
     try:
         found = salvage_rows(
             case.database,
-            damaged=case.names.kept,
+            damaged=book.evidence.kept_as,
             salvage_id=f"{started_at:%Y%m%dt%H%M%S}",
             backup_id=backup.id if backup else "",
         )

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
-from flows.recover import WAYS, take_ways_back
+from flows.ways_back import WAYS, take_ways_back
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, judge_drill
@@ -22,7 +22,6 @@ from squizzle.recovery.ways import RecoveryPolicy
 from tasks.backups import damage_backup, take_backup
 from tasks.migrations import apply_migrations, play_data_loss
 from tasks.recovery import (
-    RecoveryCase,
     assess_damage,
     fence_database,
     look_for_means,
@@ -30,6 +29,7 @@ from tasks.recovery import (
     unfence_database,
     verify_database,
 )
+from tasks.recovery_case import RecoveryCase
 from tasks.reporting import progress_artifact, publish_report
 from tasks.scratch import (
     EXAMPLE,

@@ -7,6 +7,9 @@ process that dies while it waits has changed nothing; run the same again (docs/a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Literal
 
@@ -18,10 +21,10 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from blocks import PostgresDatabase
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import connect
 from squizzle.postgres.decisions import Answer, DecisionRow, Question, find_decision, record_decision
+from tasks.sources import DatabaseSource
 from tasks.steps import log_line, run_name, step
 
 # A read of one run's state; shorter gains nothing that a person would notice.
@@ -37,12 +40,31 @@ class Approval(RunInput):
     comment: str = Field(default="", title="Comment", max_length=2000, description="Why; it is recorded, too.")
 
 
-def gate(question: Question, *, database: PostgresDatabase, timeout: timedelta) -> DecisionRow:
+# Somebody who is there and is asked instead of Prefect's UI: a person at a terminal, for one.
+Asker = Callable[[Question], Approval]
+_asker: ContextVar[Asker | None] = ContextVar("squizzle_asker", default=None)
+
+
+@contextmanager
+def answered_by(asker: Asker) -> Iterator[None]:
+    """Ask somebody who is there about what comes up inside, instead of pausing the run.
+
+    Args:
+        asker: Gives the answer, or raises RefusedError where nobody can be asked.
+    """
+    token = _asker.set(asker)
+    try:
+        yield
+    finally:
+        _asker.reset(token)
+
+
+def gate(question: Question, *, database: DatabaseSource, timeout: timedelta) -> DecisionRow:
     """Let a flow go on only when a person approved this very plan; call it in a flow, outside of tasks.
 
     Args:
         question: What is asked.
-        database: Where decisions are recorded: the database that the plan is about.
+        database: Where decisions are recorded: the database that the plan is about, or one that stays when that goes.
         timeout: After that the run ends, and nothing was done.
 
     Returns:
@@ -54,8 +76,10 @@ def gate(question: Question, *, database: PostgresDatabase, timeout: timedelta) 
     """
     found = look_for_decision(database, question)
     if found is None:
-        ask(question, timeout)
-        answer = _wait(question, timeout)
+        asker = _asker.get()
+        if asker is None:
+            ask(question, timeout)
+        answer = _wait(question, timeout) if asker is None else asker(question)
         found = keep_decision(database, question, answer)
     if not found.is_approved:
         raise RefusedError(
@@ -91,7 +115,7 @@ def _found(row: DecisionRow | None) -> str:
 
 
 @step("Look for a recorded decision", timeout=timedelta(minutes=1), detail=_found)
-def look_for_decision(database: PostgresDatabase, question: Question) -> DecisionRow | None:
+def look_for_decision(database: DatabaseSource, question: Question) -> DecisionRow | None:
     """The decision that is valid for this plan, from an earlier run."""
     with connect(database.access(), database.database, purpose="decision", read_only=True) as connection:
         return find_decision(connection, question)
@@ -111,7 +135,7 @@ def ask(question: Question, timeout: timedelta) -> None:
 
 
 @step("Record the decision", timeout=timedelta(minutes=1), detail=lambda row: row.sentence())
-def keep_decision(database: PostgresDatabase, question: Question, answer: Approval) -> DecisionRow:
+def keep_decision(database: DatabaseSource, question: Question, answer: Approval) -> DecisionRow:
     """Write it before it is acted on; where another run was answered first, that answer counts."""
     with connect(database.access(), database.database, purpose="decision") as connection:
         return record_decision(

@@ -7,13 +7,11 @@ from datetime import timedelta
 
 from prefect.runtime import flow_run
 
-from blocks import CommandFence, KubernetesApplication, PgBouncer, PostgresDatabase
 from squizzle.recovery.fence import control_session
-from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
+from squizzle.recovery.fences.order import look_at_all, make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import FenceStatus, Hold
+from tasks.sources import DatabaseSource, FenceSource
 from tasks.steps import now, run_name, step
-
-Application = KubernetesApplication | PgBouncer | CommandFence
 
 
 def _told(statuses: tuple[FenceStatus, ...]) -> str:
@@ -22,7 +20,7 @@ def _told(statuses: tuple[FenceStatus, ...]) -> str:
 
 @step("Fence applications and database", timeout=timedelta(hours=1), detail=_told)
 def put_up_fences(
-    database: PostgresDatabase, applications: Sequence[Application], *, holder: str, reason: str
+    database: DatabaseSource, applications: Sequence[FenceSource], *, holder: str, reason: str
 ) -> tuple[FenceStatus, ...]:
     """Shut the applications in this order, then the database; everything is tried, whatever fails before.
 
@@ -42,7 +40,7 @@ def put_up_fences(
 
 @step("Unfence database and applications", timeout=timedelta(hours=1), detail=_told)
 def take_down_fences(
-    database: PostgresDatabase, applications: Sequence[Application], *, holder: str
+    database: DatabaseSource, applications: Sequence[FenceSource], *, holder: str
 ) -> tuple[FenceStatus, ...]:
     """Let go of this recovery's hold, the database first; what nobody else holds is as it was before.
 
@@ -52,3 +50,10 @@ def take_down_fences(
     with control_session(database.access(), purpose="unfence") as control:
         fences = make_fences(control, database.database, [one.settings() for one in applications])
         return take_down_all(fences, holder)
+
+
+@step("See what is shut", timeout=timedelta(minutes=10), detail=_told)
+def look_at_fences(database: DatabaseSource, applications: Sequence[FenceSource]) -> tuple[FenceStatus, ...]:
+    """What each of them is like now, the database last; one that cannot be asked is `unknown`. Nothing is changed."""
+    with control_session(database.access(), purpose="fence") as control:
+        return look_at_all(make_fences(control, database.database, [one.settings() for one in applications]))

@@ -17,7 +17,8 @@ from squizzle.postgres.access import connect
 from squizzle.recovery.assess import assess_damage
 from squizzle.recovery.decide import RollbackAttempt
 from squizzle.recovery.fence import session_through_fence
-from tasks.folders import read_folders
+from tasks.folders import Folder, read_folders
+from tasks.sources import DatabaseSource
 from tasks.steps import log_line, step
 
 # Who blocks, and how far a long statement is, belongs into the log of the run that waits.
@@ -57,7 +58,7 @@ def _attempt(attempt: RollbackAttempt) -> str:
 
 @step("Try the down script", timeout=timedelta(hours=1), detail=_attempt)
 def try_down_scripts(
-    database: PostgresDatabase, backup: Backup, versions: tuple[str, ...], *folders: Path
+    database: DatabaseSource, backup: Backup, versions: tuple[str, ...], *folders: Folder
 ) -> RollbackAttempt:
     """Roll these versions back, the newest first, behind the fence; then look whether that brought everything back.
 

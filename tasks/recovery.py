@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from psycopg import sql
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError
 from squizzle.postgres.access import connect
@@ -20,71 +17,25 @@ from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
 from squizzle.recovery.assess import Activity, Assessment, read_activity
 from squizzle.recovery.assess import assess_damage as assess
-from squizzle.recovery.evidence import Evidence, Step
 from squizzle.recovery.fence import control_session, fence, session_through_fence, unfence
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
 from squizzle.recovery.prepared_copy import forget_fingerprint, verify_copy_unchanged
-from squizzle.recovery.recovery import RecoveryNames, RecoveryReport, judge_recovery
 from squizzle.recovery.restore import drop_unfinished, restore_beside, verify_copy
 from squizzle.recovery.salvage.keeping import compare_rows, take_salvage
 from squizzle.recovery.salvage.records import Salvage, TableSalvage
 from squizzle.recovery.sequences import SequenceMove, carry_sequences
 from squizzle.recovery.single_flight import recovering_alone
-from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
-from squizzle.recovery.ways import Means, RecoveryPolicy
-from tasks.folders import read_folders
+from squizzle.recovery.switch_over import KeptDatabase, SwitchOver, changed_properties, list_kept, switch_over
+from squizzle.recovery.ways import Means
+from tasks.folders import Folder, read_folders
+from tasks.sources import DatabaseSource, StoreSource
 from tasks.steps import log_line, now, step
 
-Store = BackupFolder | BackupBucket
 NOTHING_SEEN = Activity()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecoveryCase:
-    """What is to be recovered, with what.
-
-    Attributes:
-        database: The damaged one.
-        store: Where its backups are.
-        folders: Migrations, for the down scripts.
-        names: What databases that are made or kept are called.
-        policy: What is allowed.
-        insist: Somebody says that there is damage, though none may be found.
-    """
-
-    database: PostgresDatabase
-    store: Store
-    folders: tuple[Path, ...]
-    names: RecoveryNames
-    policy: RecoveryPolicy
-    insist: bool = False
-
-
-def make_report(
-    case: RecoveryCase,
-    evidence: Evidence,
-    started_at: datetime,
-    steps: tuple[Step, ...],
-    *,
-    fenced: bool,
-    dry_run: bool,
-) -> RecoveryReport:
-    """The report of a recovery, with its verdict. No task: it only puts together."""
-    outcome, reasons = judge_recovery(evidence, dry_run=dry_run)
-    return RecoveryReport(
-        database=case.database.database,
-        environment=case.database.environment,
-        outcome=outcome,
-        reasons=reasons,
-        fenced=fenced,
-        started_at=started_at,
-        steps=steps,
-        evidence=evidence,
-    )
-
-
 @step("See what is going on", timeout=timedelta(minutes=1), detail=lambda found: found.sentence)
-def note_activity(database: PostgresDatabase) -> Activity:
+def note_activity(database: DatabaseSource) -> Activity:
     """What can be seen while clients are still in; the identity is compared where anybody is let in at all."""
     target = database.target()
     access = database.access()
@@ -96,7 +47,7 @@ def note_activity(database: PostgresDatabase) -> Activity:
 
 
 @step("Find the backup to compare with", timeout=timedelta(minutes=10), detail=lambda backup: backup.id)
-def find_backup(database: PostgresDatabase, store: Store, *, backup_id: str, before: datetime | None) -> Backup:
+def find_backup(database: DatabaseSource, store: StoreSource, *, backup_id: str, before: datetime | None) -> Backup:
     """The one that was named, else the newest whole one from before the disaster."""
     opened = store.open()
     if backup_id:
@@ -107,7 +58,7 @@ def find_backup(database: PostgresDatabase, store: Store, *, backup_id: str, bef
 
 
 @step("Fence the database", timeout=timedelta(minutes=5), detail=lambda ended: f"{ended} sessions ended")
-def fence_database(database: PostgresDatabase) -> int:
+def fence_database(database: DatabaseSource) -> int:
     """Let nobody new in and end the sessions that are in; returns how many."""
     with control_session(database.access(), purpose="fence") as control:
         return fence(control, database.database)
@@ -120,9 +71,9 @@ def _damage(assessment: Assessment) -> str:
 
 @step("Assess the damage", timeout=timedelta(hours=12), detail=_damage)
 def assess_damage(
-    database: PostgresDatabase,
+    database: DatabaseSource,
     backup: Backup,
-    *folders: Path,
+    *folders: Folder,
     activity: Activity = NOTHING_SEEN,
     since: datetime | None = None,
 ) -> Assessment:
@@ -138,7 +89,7 @@ def _ways(means: Means) -> str:
 
 
 @step("See what there is to recover with", timeout=timedelta(minutes=30), detail=_ways)
-def look_for_means(database: PostgresDatabase, store: Store, *folders: Path) -> Means:
+def look_for_means(database: DatabaseSource, store: StoreSource, *folders: Folder) -> Means:
     """Down scripts and their times, change log, prepared copies, backups with their proofs."""
     target = database.target()
     access = database.access()
@@ -151,7 +102,7 @@ def look_for_means(database: PostgresDatabase, store: Store, *folders: Path) -> 
 
 
 @step("Note owner, privileges and settings", timeout=timedelta(minutes=1))
-def note_properties(database: PostgresDatabase) -> DatabaseProperties:
+def note_properties(database: DatabaseSource) -> DatabaseProperties:
     """What belongs to the database itself and must be carried over."""
     with control_session(database.access(), purpose="recovery") as control:
         return read_properties(control, database.database)
@@ -159,7 +110,7 @@ def note_properties(database: PostgresDatabase) -> DatabaseProperties:
 
 @step("Restore the backup beside it", timeout=timedelta(hours=24))
 def restore_copy(
-    database: PostgresDatabase, store: Store, backup: Backup, *, into: str, like: DatabaseProperties
+    database: DatabaseSource, store: StoreSource, backup: Backup, *, into: str, like: DatabaseProperties
 ) -> None:
     """Check every file of the backup, then restore it into a new database; the damaged one is not touched."""
     place = store.open()
@@ -179,7 +130,7 @@ def _compared(comparison: Comparison) -> str:
 
 
 @step("Compare the copy with the backup", timeout=timedelta(hours=12), detail=_compared)
-def compare_copy(database: PostgresDatabase, backup: Backup, *, copy: str) -> Comparison:
+def compare_copy(database: DatabaseSource, backup: Backup, *, copy: str) -> Comparison:
     """Fingerprint the restored copy and compare it with the manifest, table by table."""
     with connect(database.access(), copy, purpose="verify", read_only=True) as connection:
         return verify_copy(connection, backup)
@@ -200,7 +151,7 @@ def refuse_different(comparison: Comparison, *, what: str) -> None:
 
 @step("Switch over", timeout=timedelta(minutes=10), detail=lambda done: f"the damaged one is kept as {done.kept_as}")
 def switch_databases(
-    database: PostgresDatabase, *, restored: str, keep_as: str, properties: DatabaseProperties
+    database: DatabaseSource, *, restored: str, keep_as: str, properties: DatabaseProperties
 ) -> SwitchOver:
     """Swap the names in one transaction and carry the properties over; both stay fenced."""
     with control_session(database.access(), purpose="switch-over") as control:
@@ -210,14 +161,38 @@ def switch_databases(
 
 
 @step("Bring the damaged one back to its name", timeout=timedelta(minutes=10))
-def switch_back(database: PostgresDatabase, *, damaged: str, refused: str, properties: DatabaseProperties) -> None:
+def switch_back(database: DatabaseSource, *, damaged: str, refused: str, properties: DatabaseProperties) -> None:
     """Undo a switch-over whose result could not be verified; both stay fenced."""
     with control_session(database.access(), purpose="switch-over") as control:
-        switch_over(control, database=database.database, restored=damaged, keep_as=refused, properties=properties)
+        switch_over(
+            control,
+            database=database.database,
+            restored=damaged,
+            keep_as=refused,
+            properties=properties,
+            is_undo=True,
+        )
+
+
+def _switched(found: KeptDatabase | None) -> str:
+    return f"{found.replaced_by} was swapped in at {found.kept_at:%H:%M:%S} UTC" if found else "none"
+
+
+@step("Look for a switch-over of an earlier run", timeout=timedelta(minutes=1), detail=_switched)
+def find_switch_over(database: DatabaseSource, *, since: datetime) -> KeptDatabase | None:
+    """What a run of this recovery put aside and did not come to finish; None when there is nothing.
+
+    Args:
+        database: Which.
+        since: When this recovery fenced it; every run of it has the same fence.
+    """
+    with control_session(database.access(), purpose="assess") as control:
+        last = next(iter(list_kept(control, database.database)), None)
+    return last if last is not None and last.kept_at >= since and not last.is_undone else None
 
 
 @contextmanager
-def one_recovery(database: PostgresDatabase) -> Iterator[None]:
+def one_recovery(database: DatabaseSource) -> Iterator[None]:
     """Hold the database's recovery lock for the length of a flow. No task: it must be there between tasks, too.
 
     Raises:
@@ -235,7 +210,7 @@ def _row_by_row(found: tuple[TableSalvage, ...]) -> str:
 
 
 @step("Compare every row with the restored backup", timeout=timedelta(hours=12), detail=_row_by_row)
-def compare_with_copy(database: PostgresDatabase, *, copy: str) -> tuple[TableSalvage, ...]:
+def compare_with_copy(database: DatabaseSource, *, copy: str) -> tuple[TableSalvage, ...]:
     """Compare the database with a restored backup row by row, by key; then drop the restored one."""
     found = compare_rows(database.access(), database.database, copy)
     with control_session(database.access(), purpose="recovery") as control:
@@ -244,14 +219,14 @@ def compare_with_copy(database: PostgresDatabase, *, copy: str) -> tuple[TableSa
 
 
 @step("Verify the prepared copy", timeout=timedelta(hours=12), detail=lambda found: found[0] if found else "as it was")
-def verify_prepared(database: PostgresDatabase, *, copy: str) -> tuple[str, ...]:
+def verify_prepared(database: DatabaseSource, *, copy: str) -> tuple[str, ...]:
     """Compare a prepared copy with the fingerprint of when it was made; returns every difference."""
     with session_through_fence(database.access(), copy, purpose="verify") as connection:
         return verify_copy_unchanged(connection)
 
 
 @step("Verify that the prepared copy is in its place", timeout=timedelta(hours=12))
-def verify_swapped(database: PostgresDatabase) -> None:
+def verify_swapped(database: DatabaseSource) -> None:
     """The copy under the database's name is as it was; then it is an ordinary database.
 
     Raises:
@@ -272,7 +247,7 @@ def _moved(moves: tuple[SequenceMove, ...]) -> str:
 
 
 @step("Let sequences go on where they stopped", timeout=timedelta(minutes=10), detail=_moved)
-def move_sequences(database: PostgresDatabase, *, damaged: str) -> tuple[SequenceMove, ...]:
+def move_sequences(database: DatabaseSource, *, damaged: str) -> tuple[SequenceMove, ...]:
     """Move sequences of the recovered database on to where the damaged one's stand: no number is given out twice."""
     access = database.access()
     with (
@@ -287,7 +262,7 @@ def _salvaged(found: Salvage) -> str:
 
 
 @step("Keep what only the damaged database has", timeout=timedelta(hours=12), detail=_salvaged)
-def salvage_rows(database: PostgresDatabase, *, damaged: str, salvage_id: str, backup_id: str) -> Salvage:
+def salvage_rows(database: DatabaseSource, *, damaged: str, salvage_id: str, backup_id: str) -> Salvage:
     """Compare both databases row by row; what was written after the backup is kept for `squizzle salvage merge`."""
     return take_salvage(
         database.access(), damaged, database.database, salvage_id=salvage_id, backup_id=backup_id, now=now()
@@ -295,7 +270,7 @@ def salvage_rows(database: PostgresDatabase, *, damaged: str, salvage_id: str, b
 
 
 @step("Verify the recovered database", timeout=timedelta(hours=12), detail=_compared)
-def verify_database(database: PostgresDatabase, backup: Backup) -> Comparison:
+def verify_database(database: DatabaseSource, backup: Backup) -> Comparison:
     """Compare the database under its own name with the backup, behind the fence."""
     with session_through_fence(database.access(), database.database, purpose="verify") as connection:
         return verify_copy(connection, backup)
@@ -306,21 +281,21 @@ def verify_database(database: PostgresDatabase, backup: Backup) -> Comparison:
     timeout=timedelta(minutes=1),
     detail=lambda changed: "; ".join(changed) or "all carried over",
 )
-def compare_properties(database: PostgresDatabase, expected: DatabaseProperties) -> tuple[str, ...]:
+def compare_properties(database: DatabaseSource, expected: DatabaseProperties) -> tuple[str, ...]:
     """In which properties the recovered database differs from the damaged one."""
     with control_session(database.access(), purpose="verify") as control:
         return changed_properties(control, database.database, expected)
 
 
 @step("Let clients in again", timeout=timedelta(minutes=1))
-def unfence_database(database: PostgresDatabase) -> None:
+def unfence_database(database: DatabaseSource) -> None:
     """Lift the fence."""
     with control_session(database.access(), purpose="unfence") as control:
         unfence(control, database.database)
 
 
 @step("Read as the application", timeout=timedelta(minutes=5), detail=str)
-def read_as_application(database: PostgresDatabase, *, role: str, table: str) -> str:
+def read_as_application(database: DatabaseSource, *, role: str, table: str) -> str:
     """Read a table with the application's own rights; returns what it saw, as the end of a sentence."""
     with connect(database.access(), database.database, purpose="application check", read_only=True) as connection:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))

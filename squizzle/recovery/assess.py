@@ -102,6 +102,15 @@ class Assessment:
         return tuple(table for table in self.comparison.tables if table.missing_rows)
 
     @property
+    def added_rows(self) -> tuple[tuple[str, int], ...]:
+        """Tables that have more rows than the backup, with how many more: the least that was written since."""
+        return tuple(
+            (table.table, more)
+            for table in self.comparison.tables
+            if not _is_bookkeeping(table.table) and (more := (table.found_rows or 0) - (table.expected_rows or 0)) > 0
+        )
+
+    @property
     def schema_damage(self) -> tuple[str, ...]:
         """Definitions that are gone, or are others than in the backup."""
         gone = (f"missing: {label}" for label in self.comparison.missing)

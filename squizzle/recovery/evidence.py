@@ -10,6 +10,7 @@ from squizzle.backups.records import Backup
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import RollbackAttempt
+from squizzle.recovery.fences.records import FenceStatus
 from squizzle.recovery.salvage.records import Salvage
 from squizzle.recovery.sequences import SequenceMove
 from squizzle.recovery.ways import RecoveryPlan, WayBack
@@ -66,6 +67,9 @@ class Evidence:
         kept_as: The name that the damaged database is kept under; empty when it was not exchanged.
         sequences: Those that were moved on to where the damaged ones stood.
         salvage: Rows that only the damaged database has; None when that was not looked at.
+        fences: What was shut, as it was last seen, the database last; empty where nothing was.
+        refused: Who said no to what, or that nobody said yes; empty when nobody was asked or the answer was yes.
+        notes: What else a person should know, a sentence each.
     """
 
     backup: Backup | None = None
@@ -87,6 +91,9 @@ class Evidence:
     kept_as: str = ""
     sequences: tuple[SequenceMove, ...] = ()
     salvage: Salvage | None = None
+    fences: tuple[FenceStatus, ...] = ()
+    refused: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def rto(self) -> timedelta | None:
@@ -116,6 +123,10 @@ class EvidenceBook:
     def note(self, **found: object) -> None:
         """Add or replace fields of the evidence."""
         self.evidence = replace(self.evidence, **found)  # type: ignore[arg-type]
+
+    def add_note(self, text: str) -> None:
+        """Add what a person should know besides."""
+        self.evidence = replace(self.evidence, notes=(*self.evidence.notes, text))
 
     def note_failure(self, text: str) -> None:
         """Add what came of a way that did not work."""

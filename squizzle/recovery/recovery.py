@@ -15,6 +15,7 @@ class RecoveryOutcome(StrEnum):
     NOTHING_TO_DO = "nothing_to_do"
     PLANNED = "planned"
     RECOVERED = "recovered"
+    REFUSED = "refused"
     FAILED = "failed"
     COULD_NOT_VERIFY = "could_not_verify"
 
@@ -30,6 +31,10 @@ class RecoveryNames:
 
     restored: str
     kept: str
+
+    def restored_again(self, number: int) -> str:
+        """The name of the n-th backup that is restored: an earlier one may be kept under the name of its own."""
+        return self.restored if number <= 1 else _short(self.restored, f"_{number}")
 
 
 def recovery_names(database: str, started_at: datetime) -> RecoveryNames:
@@ -57,10 +62,11 @@ class RecoveryReport:
         environment: Where.
         outcome: How it ended.
         reasons: Why, a sentence each.
-        fenced: Whether clients are kept out of the database now.
+        fenced: Whether clients are kept out now: of the database, or because an application of it is shut.
         started_at: When it began.
         steps: What was done, in order.
         evidence: What was found.
+        holder: Whose the fences of this recovery are.
     """
 
     database: str
@@ -71,20 +77,30 @@ class RecoveryReport:
     started_at: datetime
     steps: tuple[Step, ...]
     evidence: Evidence
+    holder: str = ""
 
 
 def judge_recovery(evidence: Evidence, *, dry_run: bool) -> tuple[RecoveryOutcome, tuple[str, ...]]:
     """How a recovery ended, and why. Success needs a comparison that was made and found no difference. Pure."""
     plan = evidence.plan
-    if evidence.error:
-        return RecoveryOutcome.FAILED, (evidence.error, *evidence.failed)
+    if evidence.refused or evidence.error:
+        return _judge_break(evidence)
     if plan is None or evidence.assessment is None:
         return RecoveryOutcome.COULD_NOT_VERIFY, ("the damage was not assessed",)
-    if not plan.is_needed:
-        return RecoveryOutcome.NOTHING_TO_DO, (plan.reason,)
-    if dry_run:
+    if plan.is_needed and not dry_run:
+        return _judge_result(evidence)
+    if plan.is_needed:
         return RecoveryOutcome.PLANNED, (plan.reason, *((plan.approval,) if plan.approval else ()))
-    return _judge_result(evidence)
+    if evidence.verified:
+        return RecoveryOutcome.RECOVERED, (f"by an earlier run of this recovery: {evidence.verified}", *evidence.failed)
+    return RecoveryOutcome.NOTHING_TO_DO, (plan.reason, *evidence.failed)
+
+
+def _judge_break(evidence: Evidence) -> tuple[RecoveryOutcome, tuple[str, ...]]:
+    if evidence.refused:
+        return RecoveryOutcome.REFUSED, (evidence.refused, *evidence.failed)
+    done = () if evidence.verified is None else (f"what was recovered: {evidence.verified}",)
+    return RecoveryOutcome.FAILED, (evidence.error, *done, *evidence.failed)
 
 
 def _judge_result(evidence: Evidence) -> tuple[RecoveryOutcome, tuple[str, ...]]:

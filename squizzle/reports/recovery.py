@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from squizzle.durations import words
 from squizzle.proof.records import NOT_COVERED
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.evidence import Evidence
+from squizzle.recovery.fences.records import FenceKind, FenceState
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.records import Salvage
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
@@ -17,6 +19,7 @@ _OUTCOMES = {
     RecoveryOutcome.NOTHING_TO_DO: "nothing to do",
     RecoveryOutcome.PLANNED: "planned, nothing was changed",
     RecoveryOutcome.RECOVERED: "RECOVERED",
+    RecoveryOutcome.REFUSED: "NOT DONE, nobody agreed",
     RecoveryOutcome.FAILED: "FAILED",
     RecoveryOutcome.COULD_NOT_VERIFY: "COULD NOT VERIFY",
 }
@@ -55,6 +58,16 @@ def recovery_json(report: RecoveryReport) -> dict[str, object]:
         "result": report.outcome.value,
         "reasons": list(report.reasons),
         "fenced": report.fenced,
+        "fences": [
+            {
+                "kind": one.kind.value,
+                "name": one.name,
+                "state": one.state.value,
+                "detail": one.detail,
+                "held_by": [hold.holder for hold in one.holds],
+            }
+            for one in evidence.fences
+        ],
         "kept_as": evidence.kept_as or None,
         "rto_ms": None if evidence.rto is None else round(evidence.rto.total_seconds() * 1000),
         "rows_at_risk": evidence.salvage.rows_at_risk if evidence.salvage else None,
@@ -75,11 +88,12 @@ def recovery_markdown(report: RecoveryReport) -> str:
     parts = [
         f"# Recovery of {report.database}{where}: {_OUTCOMES[report.outcome]}",
         bullets(report.reasons),
-        "**Clients are kept out of the database.** `squizzle unfence` lets them in." if report.fenced else "",
+        *_shut(report),
         _costs(report),
         *_damage(evidence.assessment),
         *_ways(evidence.plan),
         "## What did not work\n\n" + bullets(evidence.failed) if evidence.failed else "",
+        "## What else was decided or found\n\n" + bullets(evidence.notes) if evidence.notes else "",
         *(("## What was done", timeline(report.steps)) if report.steps else ()),
         *_kept(report),
     ]
@@ -90,10 +104,53 @@ def recovery_markdown(report: RecoveryReport) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _shut(report: RecoveryReport) -> Iterator[str]:
+    """What is shut now, by whom, and what opens it."""
+    if not report.fenced:
+        return
+    yield "**Clients are kept out.** What is shut now:"
+    shut = [one for one in report.evidence.fences if one.state is not FenceState.OPEN]
+    yield bullets(
+        [
+            f"{one.name} is {one.state.value}{f' ({one.detail})' if one.detail else ''}"
+            + (f", held by {'; '.join(str(hold) for hold in one.holds)}" if one.holds else ", held by nobody")
+            for one in shut
+        ]
+    )
+    yield "What opens it:"
+    yield bullets(lifting_commands(report))
+
+
+def lifting_commands(report: RecoveryReport) -> tuple[str, ...]:
+    """What a person does about each thing that is still shut, in the order in which it should be thought of."""
+    shut = [one for one in report.evidence.fences if one.state is not FenceState.OPEN]
+    holders = dict.fromkeys(hold.holder for one in shut for hold in one.holds)
+    place = f" --env {shlex.quote(report.environment)}" if report.environment else ""
+    return (
+        *(
+            ["start the same recovery again: it finds its fences, and lifts them when the data is back"]
+            if report.holder in holders
+            else []
+        ),
+        *(
+            f"`squizzle unfence{place} --as {shlex.quote(holder)}` lets go of what {holder!r} holds:"
+            " the database, and the fences that squizzle.toml names for it"
+            for holder in holders
+        ),
+        *(
+            f"{one.name} is held by nobody: `squizzle unfence{place} --all` opens it whatever it was before"
+            for one in shut
+            if not one.holds and one.kind is FenceKind.DATABASE
+        ),
+    )
+
+
 def _costs(report: RecoveryReport) -> str:
     evidence = report.evidence
     if report.outcome is not RecoveryOutcome.RECOVERED:
         return ""
+    if not evidence.decisions:
+        return "An earlier run had swapped it in and was killed; this one compared it and let clients in."
     way = evidence.decisions[-1]
     rows = [
         ("Way back", f"{way.way.value}: {way.name}"),
@@ -109,8 +166,12 @@ def _damage(assessment: Assessment | None) -> Iterator[str]:
     yield f"## What is damaged, against backup {assessment.since}"
     looks_like = ", ".join(one.value.replace("_", " ") for one in assessment.disasters)
     yield f"It looks like: **{looks_like}**." if looks_like else "It looks like no disaster that we know."
-    yield bullets(assessment.damage) or "Nothing that the backup has is missing."
-    yield bullets(
+    yield damage_markdown(assessment)
+
+
+def damage_markdown(assessment: Assessment) -> str:
+    """What is damaged, and what else is known of it, as lists."""
+    more = bullets(
         (
             *(f"applied since: {version}" for version in assessment.applied_since),
             *(f"failed: {row.version} ({row.direction.value}): {row.error}" for row in assessment.failed),
@@ -120,6 +181,7 @@ def _damage(assessment: Assessment | None) -> Iterator[str]:
             assessment.activity.sentence,
         )
     )
+    return f"{bullets(assessment.damage) or 'Nothing that the backup has is missing.'}\n\n{more}"
 
 
 def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
@@ -130,11 +192,11 @@ def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
     if possible:
         yield table(("way", "with", "takes", "loses", "last proven"), [_way(one) for one in possible])
     # Sentences, since the end of a wide table is outside of the page.
-    yield bullets([f"{_words(one.way)}: {one.why}" for one in possible])
+    yield bullets([f"{way_words(one.way)}: {one.why}" for one in possible])
     yield "Not possible:"
     yield bullets(
         [
-            f"{_words(one.way)}{f' (`{one.name}`)' if one.name else ''}: {one.why}"
+            f"{way_words(one.way)}{f' (`{one.name}`)' if one.name else ''}: {one.why}"
             for one in plan.ways
             if not one.possible
         ]
@@ -145,7 +207,7 @@ def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
 
 def _way(way: WayBack) -> tuple[str, ...]:
     return (
-        _words(way.way),
+        way_words(way.way),
         f"`{way.name}`" if way.name else "",
         "not measured" if way.rto is None else words(way.rto),
         f"writes of {words(way.rpo)}" if way.loses_data else "nothing",
@@ -153,7 +215,8 @@ def _way(way: WayBack) -> tuple[str, ...]:
     )
 
 
-def _words(way: Way) -> str:
+def way_words(way: Way) -> str:
+    """A way back in words."""
     return way.value.replace("_", " ")
 
 

@@ -16,11 +16,13 @@ from blocks import CommandFence, KubernetesApplication, PgBouncer, PostgresDatab
 from squizzle.postgres.access import ServerAccess
 from squizzle.recovery.drill import Step
 from squizzle.recovery.fence import control_session, is_fenced
-from tasks.fencing import Application, put_up_fences, take_down_fences
+from tasks.fencing import put_up_fences, take_down_fences
 from tasks.steps import keep_journal
 from tests.support.kubernetes_api import NAMESPACE, TOKEN, kubernetes_api
 from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.scratch import new_database
+
+Application = KubernetesApplication | PgBouncer | CommandFence
 
 
 @flow(persist_result=False)

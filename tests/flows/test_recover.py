@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from psycopg import sql
 
-from blocks import BackupFolder, PostgresDatabase
+from blocks import BackupFolder, CommandFence, PostgresDatabase
 from flows.back_up import back_up
 from flows.recover import recover
 from squizzle.errors import LockTimeoutError
@@ -26,13 +31,31 @@ from squizzle.recovery.salvage.merging import merge_rows
 from squizzle.recovery.single_flight import recovering_alone
 from squizzle.recovery.ways import Way
 from tasks.steps import now
+from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.support.names import databases
 from tests.support.scratch import drop_databases
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("quick_gate")]
 
+YES = {"decision": "approve", "approver": "anna", "comment": "go"}
+NO = {"decision": "reject", "approver": "ben", "comment": "ask the owner first"}
 DROPS = "DELETE FROM account WHERE id <= 400"
 BRINGS_BACK = "INSERT INTO account (id, owner) SELECT n, 'o' || n FROM generate_series(1, 400) AS n"
+
+
+KILLED = """
+import os, sys
+import flows.recover, flows.ways_back
+from blocks import BackupFolder, CommandFence, PostgresDatabase
+flows.ways_back.verify_swapped = lambda *_: os.kill(os.getpid(), 9)
+flows.recover.recover(
+    database=PostgresDatabase.load(sys.argv[1]),
+    store=BackupFolder.load(sys.argv[2]),
+    commands=[CommandFence.load(sys.argv[3])],
+    dry_run=False,
+    may_lose_data=True,
+)
+"""
 
 
 @pytest.fixture
@@ -95,11 +118,18 @@ def test_down_scripts_are_tried_first_and_a_restore_follows_when_they_do_not_bri
         session.execute("INSERT INTO account (owner) VALUES ('after the backup'), ('and another')")
     apply_disaster(access, shop, migrations, up=DROPS, down="SELECT 1")
 
-    state = recover(
-        database=database, store=store_block, migrations=str(migrations), may_lose_data=True, return_state=True
-    )
+    with somebody_answers(f"recover {shop} in testing", YES):
+        state = recover(
+            database=database, store=store_block, dry_run=False, migrations=str(migrations), return_state=True
+        )
 
     assert state.is_completed(), state.message
+    done = [step.title for step in report_of(state).steps]
+    assert done.index("Verify the recovered database") < done.index("Unfence database and applications")
+    asked = str(artifacts_of(state.state_details.flow_run_id)["approval-recover"].data)
+    assert f"restore beside, `{backup.id}`" in asked
+    assert "- public.account: 398 of 1,000 rows are gone" in asked
+    assert "roll back (`0001`) is not possible: it was tried: the down script ran and did not bring" in asked
     report = report_of(state)
     evidence = report.evidence
     assert report.outcome is RecoveryOutcome.RECOVERED
@@ -132,7 +162,9 @@ def test_a_down_script_that_brings_everything_back_loses_nothing(
         session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
     apply_disaster(access, shop, migrations, up=DROPS, down=BRINGS_BACK)
 
-    report = report_of(recover(database=database, store=store_block, migrations=str(migrations), return_state=True))
+    report = report_of(
+        recover(database=database, store=store_block, dry_run=False, migrations=str(migrations), return_state=True)
+    )
 
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
     assert report.evidence.decisions[-1].way is Way.ROLL_BACK
@@ -152,7 +184,14 @@ def test_a_down_script_that_brings_back_other_rows_is_no_success(
     apply_disaster(access, shop, migrations, up=DROPS, down=other)
 
     report = report_of(
-        recover(database=database, store=store_block, migrations=str(migrations), may_lose_data=True, return_state=True)
+        recover(
+            database=database,
+            store=store_block,
+            dry_run=False,
+            migrations=str(migrations),
+            may_lose_data=True,
+            return_state=True,
+        )
     )
 
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
@@ -162,52 +201,81 @@ def test_a_down_script_that_brings_back_other_rows_is_no_success(
         assert session.execute("SELECT count(*) FROM account WHERE owner = 'o' || id").fetchone() == (1000,)
 
 
-def test_a_prepared_copy_is_swapped_in_before_a_backup_is_restored(
-    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+def test_a_run_killed_after_the_swap_of_a_prepared_copy_is_finished_by_the_next(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, tmp_path: Path, project_root: Path
 ) -> None:
-    shop = database.database
+    shop, queue = database.database, tmp_path / "queue is stopped"
+    fence = CommandFence(thing=f"queue of {shop}", close=["touch", str(queue)], reopen=["rm", str(queue)])
+    fence.save(f"queue-{secrets.token_hex(3)}")
     back_up(database=database, store=store_block)
-    copy = make_copy(access, shop, now=now()).copy
     with connect(access, shop, purpose="test") as session:
+        session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
+        copy = make_copy(access, shop, now=now()).copy
+    with connect(access, shop, purpose="test") as session:
+        session.execute("SELECT nextval('account_id_seq')")
         session.execute("TRUNCATE account")
-
-    report = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
-
-    assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
-    assert report.evidence.decisions[-1].way is Way.SWAP
-    assert rows(access, shop) == (1000, 1000)
+    names = [one._block_document_name or "" for one in (database, store_block, fence)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *names],
+        cwd=project_root,
+        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == -9, done.stderr.decode()
     with control_session(access, purpose="test") as control:
+        assert (is_fenced(control, shop), queue.exists()) == (True, True)
         assert copy.name not in databases(control, shop)
-    assert report.evidence.changed_properties == ()
+
+        run = partial(recover, database=database, store=store_block, commands=[fence], dry_run=False)
+        report = report_of(run(return_state=True))
+
+        assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
+        assert report.reasons[0].startswith("by an earlier run of this recovery: every row is as it was when ")
+        assert databases(control, shop) == {shop, report.evidence.kept_as}
+        assert (is_fenced(control, shop), queue.exists()) == (False, False)
+    assert rows(access, shop) == (1001, 1001)
+    assert [one.after for one in report.evidence.sequences] == [1002]
+    with connect(access, shop, purpose="test") as session:
+        assert session.execute("SELECT to_regclass('squizzle.prepared_copy') IS NULL").fetchone() == (True,)
 
 
-def test_what_would_lose_data_waits_for_a_yes_and_keeps_clients_out(
-    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder
+def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
+    access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, tmp_path: Path, reports_folder: Path
 ) -> None:
-    shop = database.database
+    shop, queue = database.database, tmp_path / "queue is stopped"
+    fence = CommandFence(thing=f"queue of {shop}", close=["touch", str(queue)], reopen=["rm", str(queue)])
+    fence.save(f"queue-{secrets.token_hex(3)}")
     back_up(database=database, store=store_block)
     with connect(access, shop, purpose="test") as session:
         session.execute("TRUNCATE account")
+    run = partial(recover, database=database, store=store_block, commands=[fence], return_state=True)
 
-    planned = report_of(recover(database=database, store=store_block, dry_run=True, return_state=True))
+    planned = report_of(run())
     assert planned.outcome is RecoveryOutcome.PLANNED
     assert any("restore_beside loses what was written" in one for one in planned.reasons)
     with control_session(access, purpose="test") as control:
-        assert not is_fenced(control, shop)
+        assert (is_fenced(control, shop), queue.exists()) == (False, False)
 
-    state = recover(database=database, store=store_block, return_state=True)
+        with somebody_answers(f"recover {shop} in testing", NO):
+            state = run(dry_run=False)
+        # The no stands for this way of this recovery: nobody is asked again.
+        again = run(dry_run=False, approval_minutes=1)
 
-    assert state.is_failed()
-    report = report_of(state)
-    assert report.outcome is RecoveryOutcome.FAILED
-    assert "nobody said that it may. Next: start the recovery again with 'May lose data'" in report.reasons[0]
-    assert report.fenced
-    with control_session(access, purpose="test") as control:
-        assert is_fenced(control, shop)
-        assert databases(control, shop) == {shop}
-    again = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
-    assert again.outcome is RecoveryOutcome.RECOVERED
-    assert not again.fenced
+        for one in (state, again):
+            assert one.is_failed()
+            report = report_of(one)
+            assert report.outcome is RecoveryOutcome.REFUSED
+            assert "rejected by ben at " in report.reasons[0]
+            assert report.reasons[0].endswith(": ask the owner first")
+            assert (report.fenced, is_fenced(control, shop), queue.exists()) == (True, True, True)
+            assert databases(control, shop) == {shop}
+        text = max(reports_folder.glob("recovery-*.md")).read_text()
+        assert f"- command queue of {shop} is fenced, held by 'recovery of {shop} in testing' since " in text
+        assert f"`squizzle unfence --env testing --as 'recovery of {shop} in testing'`" in text
+        last = report_of(run(dry_run=False, may_lose_data=True))
+        assert last.outcome is RecoveryOutcome.RECOVERED, last.reasons
+        assert (last.fenced, is_fenced(control, shop), queue.exists()) == (False, False, False)
 
 
 def test_with_only_a_broken_backup_nothing_is_exchanged_and_clients_stay_out(
@@ -219,7 +287,9 @@ def test_with_only_a_broken_backup_nothing_is_exchanged_and_clients_stay_out(
     with connect(access, shop, purpose="test") as session:
         session.execute("TRUNCATE account")
 
-    report = report_of(recover(database=database, store=store_block, may_lose_data=True, return_state=True))
+    report = report_of(
+        recover(database=database, store=store_block, dry_run=False, may_lose_data=True, return_state=True)
+    )
 
     assert report.outcome is RecoveryOutcome.FAILED
     assert "no way back is left" in report.reasons[0]
@@ -237,7 +307,7 @@ def test_a_good_database_is_let_alone_and_let_in_again(
     with connect(access, database.database, purpose="test") as session:
         session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
 
-    state = recover(database=database, store=store_block, may_lose_data=True, return_state=True)
+    state = recover(database=database, store=store_block, dry_run=False, may_lose_data=True, return_state=True)
 
     assert state.is_completed()
     assert report_of(state).outcome is RecoveryOutcome.NOTHING_TO_DO
@@ -257,7 +327,7 @@ def test_two_recoveries_of_one_database_exclude_each_other_and_a_dead_ones_lefto
         control.execute(sql.SQL("COMMENT ON DATABASE {} IS 'squizzle: being restored'").format(sql.Identifier(left)))
         with recovering_alone(access, shop) as dropped:
             assert dropped == (left,)
-            state = recover(database=database, store=store_block, return_state=True)
+            state = recover(database=database, store=store_block, dry_run=False, return_state=True)
             error = state.result(raise_on_failure=False)
             assert isinstance(error, LockTimeoutError)
             assert not is_fenced(control, shop)

@@ -16,7 +16,7 @@ from squizzle.recovery.fences.command import CommandFence
 from squizzle.recovery.fences.database import DatabaseFence
 from squizzle.recovery.fences.kubernetes_fence import KubernetesFence
 from squizzle.recovery.fences.pgbouncer import PgBouncerFence
-from squizzle.recovery.fences.records import Fence, FenceStatus, Hold
+from squizzle.recovery.fences.records import Fence, FenceState, FenceStatus, Hold
 
 
 def make_fences(control: Connection, database: str, settings: Sequence[FenceSettings]) -> tuple[Fence, ...]:
@@ -63,6 +63,18 @@ def take_down_all(fences: Sequence[Fence], holder: str | None) -> tuple[FenceSta
             Retryable when another try may help with all of them.
     """
     return tuple(reversed(_try_all(fences[::-1], lambda fence: fence.take_down(holder), "taken down")))
+
+
+def look_at_all(fences: Sequence[Fence]) -> tuple[FenceStatus, ...]:
+    """What every fence is like now; one that cannot be asked is unknown, with the reason. Nothing is changed."""
+    return tuple(_look(one) for one in fences)
+
+
+def _look(fence: Fence) -> FenceStatus:
+    try:
+        return fence.look()
+    except SquizzleError as exc:
+        return FenceStatus(kind=fence.kind, name=fence.name, state=FenceState.UNKNOWN, detail=exc.message)
 
 
 def _try_all(fences: Sequence[Fence], act: Callable[[Fence], FenceStatus], done: str) -> tuple[FenceStatus, ...]:
