@@ -13,7 +13,7 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, CommandFence, KubernetesApplication, PgBouncer, PostgresDatabase
 from blocks.references import refuse_inline
-from flows.ways_back import WAYS, take_ways_back
+from flows.ways_back import take_ways_back
 from squizzle.errors import FencingFailedError, SquizzleError
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery
@@ -34,7 +34,7 @@ from tasks.recovery import (
     salvage_rows,
     verify_swapped,
 )
-from tasks.recovery_case import RecoveryCase, held_since, make_report
+from tasks.recovery_case import WAYS, RecoveryCase, held_since, make_report
 from tasks.reporting import progress_artifact, publish_recovery
 from tasks.steps import keep_journal, now, run_name
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
-from flows.ways_back import WAYS, take_ways_back
+from flows.ways_back import take_ways_back
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict, judge_drill
@@ -29,7 +29,7 @@ from tasks.recovery import (
     unfence_database,
     verify_database,
 )
-from tasks.recovery_case import RecoveryCase
+from tasks.recovery_case import WAYS, RecoveryCase
 from tasks.reporting import progress_artifact, publish_report
 from tasks.scratch import (
     EXAMPLE,

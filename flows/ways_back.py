@@ -33,9 +33,6 @@ from tasks.recovery import (
 from tasks.recovery_case import RecoveryCase, decisions_of, held_since
 from tasks.steps import now
 
-# Those that can be carried out here.
-WAYS = frozenset({Way.ROLL_BACK, Way.SWAP, Way.RESTORE_BESIDE})
-
 
 def take_ways_back(
     case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, means: Means

@@ -11,9 +11,12 @@ from squizzle.postgres.identity import Target
 from squizzle.recovery.evidence import Evidence, Step
 from squizzle.recovery.fences.records import FenceState, FenceStatus
 from squizzle.recovery.recovery import RecoveryNames, RecoveryReport, judge_recovery
-from squizzle.recovery.ways import RecoveryPolicy
+from squizzle.recovery.ways import RecoveryPolicy, Way
 from tasks.folders import Folder
 from tasks.sources import DatabaseSource, FenceSource, NamedDatabase, StoreSource
+
+# Those that `take_ways_back` can carry out.
+WAYS = frozenset({Way.ROLL_BACK, Way.SWAP, Way.RESTORE_BESIDE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

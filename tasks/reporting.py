@@ -109,7 +109,7 @@ def publish_recovery(report: RecoveryReport) -> Path:
     """
     text = recovery_markdown(report)
     slug = artifact_key(report.database)
-    path = _folder() / f"recovery-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
+    path = recovery_path(report)
     _write(text, path)
     outcome = report.outcome.value.replace("_", " ")
     create_markdown_artifact(text, key=f"recovery-{slug}", description=f"Recovery of {report.database}: {outcome}")
@@ -162,6 +162,11 @@ def path_of(report: DrillReport) -> Path:
     """Where a report is written: `.squizzle/reports` where we are, or the folder that SQUIZZLE_REPORTS names."""
     slug = report.scenario.value.replace("_", "-")
     return _folder() / f"drill-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}-{report.run_id}.md"
+
+
+def recovery_path(report: RecoveryReport) -> Path:
+    """Where the report of a recovery is written; see `path_of`."""
+    return _folder() / f"recovery-{artifact_key(report.database)}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
 
 
 def _folder() -> Path:

@@ -115,8 +115,9 @@ def assess(invocation: Invocation, options: DamageOptions) -> None:
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     store = store_of(options.address, invocation.config)
+    migrations = invocation.migrations() if has_migrations(invocation) else None
     started_at = datetime.now(UTC)
-    evidence, fenced = _look(access, target, store, migrations_of(invocation), options)
+    evidence, fenced = _look(access, target, store, migrations, options)
     outcome, reasons = judge_recovery(evidence, dry_run=True)
     report = RecoveryReport(
         database=target.database,
@@ -131,16 +132,12 @@ def assess(invocation: Invocation, options: DamageOptions) -> None:
     print_result(recovery_json(report), recovery_markdown(report), as_json=invocation.as_json)
 
 
-def migrations_of(invocation: Invocation) -> tuple[Migration, ...] | None:
-    """The migrations folder for the down scripts; None, which is said, where nobody named one and there is none.
-
-    Raises:
-        InvalidInputError, VersionConflictError: See `read_migrations`.
-    """
+def has_migrations(invocation: Invocation) -> bool:
+    """Whether there is a migrations folder for down scripts; that there is none is said, unless one was named."""
     if invocation.migrations_folder is None and not invocation.folder.is_dir():
         say(f"note: there is no folder {invocation.folder}, so no down scripts; --migrations names one")
-        return None
-    return invocation.migrations()
+        return False
+    return True
 
 
 def _look(

@@ -19,14 +19,14 @@ from squizzle.postgres.identity import Identity, Target, check_identity, read_id
 from squizzle.recovery.fence import control_session, end_sessions, is_fenced, session_through_fence
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import Fence, FenceState, FenceStatus, Hold
+from squizzle.recovery.fences.settings import FenceSettings
 
 _OPEN = "let clients in"
 
 
-def fence_options(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what is fenced, and as who."""
+def which_fences(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what is fenced besides the database."""
     for option in (
-        click.option("--as", "holder", metavar="NAME", help="Whose hold it is; default: account@host."),
         click.option("--only-database", is_flag=True, help="Leave the environment's other fences alone."),
         click.option(
             "--fence", "names", multiple=True, metavar="NAME", help="One of [fences]; instead of the environment's."
@@ -34,6 +34,13 @@ def fence_options(verb: Callable[..., Any]) -> Callable[..., Any]:
     ):
         verb = option(verb)
     return verb
+
+
+def fence_options(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what is fenced, and as who."""
+    return which_fences(
+        click.option("--as", "holder", metavar="NAME", help="Whose hold it is; default: account@host.")(verb)
+    )
 
 
 @click.command()
@@ -122,6 +129,18 @@ def _fences(
     invocation: Invocation, control: Connection, target: Target, names: Sequence[str], *, only_database: bool
 ) -> tuple[Fence, ...]:
     """The fences that are meant, the database's last."""
+    settings = fence_settings(invocation, target, names, only_database=only_database)
+    return make_fences(control, target.database, settings)
+
+
+def fence_settings(
+    invocation: Invocation, target: Target, names: Sequence[str], *, only_database: bool
+) -> tuple[FenceSettings, ...]:
+    """What is shut before the database: what --fence names, else the fences of the environment.
+
+    Raises:
+        InvalidInputError: There is no fence of that name, a variable is not set, or the options contradict each other.
+    """
     config = invocation.config
     if names and only_database:
         raise InvalidInputError("--fence and --only-database contradict each other", hint="give one of them")
@@ -133,8 +152,7 @@ def _fences(
         raise InvalidInputError(
             f"there is no fence {unknown[0]!r}; known: {known}", hint=f"add [fences.{unknown[0]}] to squizzle.toml"
         )
-    settings = [resolve_fence(config.fences[name], target.database, environ=os.environ) for name in chosen]
-    return make_fences(control, target.database, settings)
+    return tuple(resolve_fence(config.fences[name], target.database, environ=os.environ) for name in chosen)
 
 
 def _ask_first(invocation: Invocation, action: str, access: ServerAccess, target: Target, control: Connection) -> None:

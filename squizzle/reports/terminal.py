@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -51,6 +53,17 @@ class StepView:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Keep still while somebody is asked something; afterwards all steps are shown again."""
+        if self._live is not None:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._live is not None:
+                self._live.start()
+
     def __call__(self, steps: tuple[Step, ...]) -> None:
         """Show these steps."""
         self._steps = steps
@@ -86,9 +99,9 @@ class StepView:
         return f"{time.monotonic() - self._changed_at:.1f} s"
 
 
-def print_markdown(text: str) -> None:
-    """Print a report on standard output: formatted on a terminal, as it is anywhere else."""
-    console = Console()
+def print_markdown(text: str, console: Console | None = None) -> None:
+    """Print a report, on standard output if nothing else is said: formatted on a terminal, as it is anywhere else."""
+    console = console or Console()
     if console.is_terminal:
         console.print(Markdown(text))
     else:

@@ -21,6 +21,7 @@ class Machine:
 
     folder: Path
     environment: dict[str, str]
+    state_home: Path
 
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("squizzle")), *arguments]
@@ -81,5 +82,5 @@ def machine(state_home: Path) -> Iterator[Machine]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PG"))}
     environment |= {"TMPDIR": str(folder), "SQUIZZLE_REPORTS": str(folder / "reports")}
     environment["XDG_STATE_HOME"] = str(state_home)
-    yield Machine(folder=folder, environment=environment)
+    yield Machine(folder=folder, environment=environment, state_home=state_home)
     shutil.rmtree(folder)

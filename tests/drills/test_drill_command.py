@@ -1,14 +1,22 @@
-"""`squizzle drill`: passes, refuses a broken backup, and leaves nothing behind however it ends."""
+"""The verbs that run a flow in their own process: `squizzle drill` and `squizzle recover`.
+
+The drill passes, refuses a broken backup, and leaves nothing behind however it ends; the recovery asks at the terminal.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import time
 
+from squizzle.postgres.access import connect
+from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from tests.drills.conftest import Machine
+from tests.integration.conftest import access_to
 
 SMALL = ("--scale", "0.02")
 
@@ -89,3 +97,55 @@ def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     assert process.returncode == 130
     assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
     assert machine.clusters() == []
+
+
+def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine: Machine) -> None:
+    queue = machine.folder / "queue is stopped"
+    runtime = find_runtime()
+    with throwaway_cluster(
+        "recover", settings=drill_settings(runtime.major, throwaway=True), runtime=runtime
+    ) as running:
+        access = access_to(running)
+        with connect(access, "postgres", purpose="test") as session:
+            session.execute("CREATE DATABASE shop")
+        with connect(access, "shop", purpose="test") as session:
+            session.execute("CREATE TABLE account AS SELECT n AS id FROM generate_series(1, 100) AS n")
+        password = running.read_password()
+        url = f"postgresql://{running.user}:{password}@{running.host}:{running.port}/shop"
+        machine.environment["SHOP_URL"] = url
+        (machine.folder / "squizzle.toml").write_text(
+            f'[backups]\nstore = "{machine.folder}/store"\n\n[environments.testing]\nurl_env = "SHOP_URL"\nfences = ["queue"]\n'
+            f'\n[fences.queue]\nkind = "command"\nclose = ["touch", "{queue}"]\nopen = ["rm", "{queue}"]\n'
+        )
+        assert machine.run("backup", "full", "--env", "testing").returncode == 0
+        with connect(access, "shop", purpose="test") as session:
+            session.execute("TRUNCATE account")
+        ours, theirs = pty.openpty()
+        os.write(ours, b"approve\n")
+
+        done = subprocess.run(
+            machine.command("recover", "--env", "testing", "--no-salvage", "--json"),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            env=machine.environment,
+            cwd=machine.folder,
+            check=False,
+        )
+
+        os.close(ours)
+        os.close(theirs)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["result"], found["chosen"], found["fenced"]) == ("recovered", "restore_beside", False)
+        assert re.search(r"# Recover shop in testing and lose what was written in the last [0-9.]+ s\n", done.stderr)
+        assert not queue.exists()
+        with connect(access, "shop", purpose="test") as session:
+            assert session.execute("SELECT count(*) FROM account").fetchone() == (100,)
+        with connect(access, "postgres", purpose="test") as session:
+            answers = session.execute("SELECT gate, answer, run FROM squizzle.decision").fetchall()
+    assert answers == [("recover", "approve", answers[0][2])]
+    places = [path for path in (machine.folder, machine.state_home) for path in path.rglob("*") if path.is_file()]
+    assert [path for path in places if password.encode() in path.read_bytes()] == []
+    assert password not in done.stdout + done.stderr
+    assert wait_until_nothing_runs(machine, 3) == []

@@ -15,9 +15,11 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL
 
 from blocks import PostgresDatabase
+from flows.verbs import _ask
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.decisions import Answer, Question, find_decision, record_decision
+from squizzle.reports.terminal import StepView
 from tasks.approval import gate
 from tests.flows.conftest import somebody_answers
 
@@ -148,3 +150,8 @@ def test_the_first_answer_stands(connection: Connection) -> None:
     assert not second.is_approved
     with pytest.raises(RefusedError, match="without the name"):
         record_decision(connection, question("plan g"), Answer.APPROVE, decided_by=" ", comment="", run="one")
+
+
+def test_where_nobody_is_at_a_terminal_a_loss_is_refused() -> None:
+    with pytest.raises(RefusedError, match="Drop the users: nobody is at a terminal to agree"):
+        _ask(StepView("test"), question("plan h"))
