@@ -20,12 +20,12 @@ from squizzle.cli.fence import fence_settings, which_fences
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import CouldNotVerifyError, RecoveryError, RefusedError
+from squizzle.fence_settings import FenceSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.postgres.decisions import Question
 from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.recovery.drill import ALL_SCENARIOS, SCENARIO_TITLES, DrillReport, DrillScenario, DrillVerdict
 from squizzle.recovery.fence import session_through_fence
-from squizzle.recovery.fences.settings import FenceSettings
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
 from squizzle.reports.drill import drill_json, drill_markdown

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from squizzle.backups.store import BackupStore
+from squizzle.fence_settings import FenceSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
-from squizzle.recovery.fences.settings import FenceSettings
 
 
 class DatabaseSource(Protocol):
