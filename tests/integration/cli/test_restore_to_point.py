@@ -17,8 +17,6 @@ from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
-from squizzle.backups.wal.archive import FolderArchive
-from squizzle.backups.wal.transfer import archive_wal
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from squizzle.postgres.embedded.data_folder import append_settings
@@ -30,6 +28,7 @@ from tests.integration.cli.conftest import Done, Squizzle, url_of
 from tests.integration.conftest import SYSTEM_FOLDERS, access_to
 from tests.support.names import databases
 from tests.support.processes import wait_until
+from tests.support.wal import take_over
 
 SHOP = """
     CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
@@ -100,9 +99,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
             assert last is not None
         archived = cluster.layout.archive
         wait_until((archived / last[0]).exists, "the log is archived")
-        names = sorted(path.name for path in archived.iterdir() if len(path.name) == 24)
-        for name in names:
-            archive_wal(FolderArchive(store.folder), archived / name, name, system_identifier=copy.system_identifier)
+        names = take_over(archived, store.folder, copy.system_identifier)
         yield Past(access=access, store=store, copy=copy, mark=mark, lsn=row[0], time=row[1], segments=names)
     finally:
         cluster.destroy()
