@@ -25,12 +25,14 @@ from squizzle.health.relief import Relief
 from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
+from squizzle.recovery.restore_run import RestoreReport
 from squizzle.recovery.undo.records import UndoReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.relief import relief_markdown, relief_question
+from squizzle.reports.restore import restore_markdown, restore_summary
 from squizzle.reports.undo import undo_markdown
 from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
 from tasks.steps import step
@@ -151,6 +153,13 @@ def publish_undo(report: UndoReport, database: str) -> None:
     """Publish what would be, or was, undone as an artifact: numbers and keys, no values of rows."""
     summary = f"{'Would undo' if report.dry_run else 'Undone'}: {report.changes:,} rows"
     create_markdown_artifact(undo_markdown(report, database), key=f"undo-{artifact_key(database)}", description=summary)
+
+
+@step("Write the report of the restore", timeout=timedelta(minutes=5))
+def publish_restore(report: RestoreReport) -> None:
+    """Publish what was restored, from what, and how it compares, as an artifact."""
+    key = f"restore-{artifact_key(report.plan.database)}"
+    create_markdown_artifact(restore_markdown(report), key=key, description=restore_summary(report))
 
 
 def artifact_key(name: str) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 import click
 
 from squizzle.backups.encryption.open_keys import open_keys
-from squizzle.backups.records import Backup
+from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import KeySettings
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.open_archive import open_archive
 from squizzle.cli.backups import store_address, store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
+from squizzle.cli.restore_to_point import order_of, restore_at_point, timeline_of
 from squizzle.errors import InvalidInputError, RecoveryError
 from squizzle.postgres.access import CONTROL_DATABASE, connect
 from squizzle.postgres.programs import find_programs
@@ -31,11 +32,12 @@ from squizzle.recovery.cluster_folder import ArchiveUse, RestoredCluster, restor
 from squizzle.recovery.cluster_roles import RestoredRoles, restore_roles
 from squizzle.recovery.recovery_target import RecoveryTarget, parse_target
 
-_FOLDER_ONLY = ("archive", "to_time", "to_lsn", "to_name", "to_latest", "timeline", "ignore_space")
+_POINTS = ("to_time", "to_lsn", "to_name", "to_latest")
 
 
-def _options_of_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
+def _options_of_points(verb: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
+        click.option("--table", "tables", multiple=True, metavar="S.T", help="With a point: only this one's rows."),
         click.option("--ignore-space", metavar="REASON", help="Begin though there may be no room."),
         click.option("--timeline", metavar="ID", help="Of the log: `latest` or a number; without it: the copy's own."),
         click.option("--to-latest", is_flag=True, help="Recover to the end of the archived log."),
@@ -49,20 +51,20 @@ def _options_of_folders(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("backup_id", metavar="ID")
+@click.argument("backup_id", metavar="ID", required=False)
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
-@click.option("--into", metavar="NAME", help="full, schema, data: a new database of this name.")
+@click.option("--into", metavar="NAME", help="full, schema, data, or with a point: a new database of this name.")
 @click.option(
     "--into-folder", type=click.Path(path_type=Path), metavar="DIR", help="physical, incremental: an empty folder."
 )
 @click.option("--definitions", metavar="ID", help="data: the schema backup whose tables the rows are put into.")
 @click.option("--roles", is_flag=True, help="globals, full: make the roles that the server of --env lacks.")
 @click.option("--switch-over", is_flag=True, help="Put the new database in the place of the one that --env names.")
-@_options_of_folders
+@_options_of_points
 @common_options
 def restore(
     invocation: Invocation,
-    backup_id: str,
+    backup_id: str | None,
     address: str | None,
     *,
     into: str | None,
@@ -70,15 +72,21 @@ def restore(
     definitions: str | None,
     roles: bool,
     switch_over: bool,
-    **of_folders: Any,
+    **of_points: Any,
 ) -> int:
     """Bring a backup back, checked before and compared after; nothing that is there is touched.
 
     --into restores beside the databases of the server that --env or --url names, and compares every table with the
     backup's fingerprints before anybody is let in. With --switch-over it then takes the place of the database of
-    --env or --url, which is kept under another name. --into-folder makes the data folder of a cluster, checked file by
-    file, and says how to start it: it recovers to the moment of its fingerprints, or by the archived log to a point.
-    --roles makes the roles that a server lacks, with all that they had; those that are there are not touched.
+    --env or --url, which is kept under another name.
+
+    --into with a point (--to-name, --to-lsn, --to-time, or the ID of a mark) recovers a copy of the cluster on a
+    scratch cluster by the archived log, and brings the database of --env or --url over as it was then. ID is the copy
+    to begin with; without it, the newest that ends before the point.
+
+    --into-folder makes the data folder of a cluster, checked file by file, and says how to start it: it recovers to the
+    moment of its fingerprints, or by the archived log to a point. --roles makes the roles that a server lacks, with all
+    that they had; those that are there are not touched.
 
     Exit codes: 0; 7 when the backup is damaged, or the restored database is not what was saved: then it stays closed,
     and nothing is switched over.
@@ -87,6 +95,8 @@ def restore(
     Examples:
       squizzle restore 20270131T020000Z-shop-1a2b3c --into shop_restored --env production
       squizzle restore 20270131T020000Z-shop-1a2b3c --into shop_restored --env production --switch-over
+      squizzle restore --to-name before-0042-1f2e3d4c --into shop_before --env production
+      squizzle restore --to-time 2027-01-31T13:59:00+01:00 --table public.orders --into shop_orders --env production
       squizzle restore 20270131T020000Z-shop-4d5e6f --into-folder /srv/restored --to-name before-0042-1f2e3d4c
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if sum((into is not None, into_folder is not None, roles)) != 1:
@@ -95,26 +105,46 @@ def restore(
             hint="`squizzle backups` says of each backup what it is",
         )
     store = store_of(address, invocation.config)
-    backup = store.read(backup_id)
+    has_point = any(of_points[name] for name in _POINTS)
+    if backup_id is None and not (into and has_point):
+        raise InvalidInputError(
+            "no backup named", hint="only with --into and a point (--to-name …) the newest copy that fits is taken"
+        )
+    backup = store.read(backup_id) if backup_id else None
+    if into and (backup is None or has_point or backup.kind is BackupKind.MARK):
+        _refuse_options({"definitions": definitions}, "a data backup without a point")
+        url = store_address(address, invocation.config)
+        order = order_of(invocation, store, url, backup, into, of_points)
+        document, text = restore_at_point(invocation, order, switch_over=switch_over)
+        print_result(document, text, as_json=invocation.as_json)
+        return 0 if document["verified"] else RecoveryError.code
+    if backup is None:
+        raise AssertionError("without an id only a point is restored")
     begun = time.monotonic()
     if roles:
         _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
-        _refuse_options({name: of_folders[name] for name in _FOLDER_ONLY}, "--into-folder DIR")
+        _refuse_options(_about_points(of_points), "a point (--into NAME, --into-folder DIR)")
         found = _roles(invocation, store, backup)
         document = {**_document(backup.database, None, begun), **asdict(found)}
         print_result(document, _roles_text(found, backup), as_json=invocation.as_json)
         return 0
     if into_folder is not None:
         _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
-        done = _into_folder(invocation, address, store, backup, into_folder, of_folders)
+        _refuse_options({"table": of_points["tables"]}, "--into NAME with a point")
+        done = _into_folder(invocation, address, store, backup, into_folder, of_points)
         document = {**_document(backup.database, None, begun), **_folder_document(backup, done)}
         print_result(document, _folder_text(done, begun), as_json=invocation.as_json)
         return 0
-    _refuse_options({name: of_folders[name] for name in _FOLDER_ONLY}, "--into-folder DIR")
+    _refuse_options(_about_points(of_points), "a point (--to-name …)")
     other = store.read(definitions) if definitions else None
     document = _into_database(invocation, store, backup, other, str(into), begun, switch_over=switch_over)
     print_result(document, _database_text(document, backup), as_json=invocation.as_json)
     return 0 if document["verified"] else RecoveryError.code
+
+
+def _about_points(given: dict[str, Any]) -> dict[str, Any]:
+    """What was said about points, by the names of the options."""
+    return {"table" if name == "tables" else name: value for name, value in given.items()}
 
 
 def _refuse_options(given: dict[str, Any], only: str) -> None:
@@ -245,14 +275,11 @@ def _archive_use(address: str, target: RecoveryTarget, timeline: str | None, key
         raise InvalidInputError(
             "a server that recovers reads the log's keys from a file", hint="set [backups] key_file instead"
         )
-    timeline = timeline or "current"
-    if timeline not in {"current", "latest"} and not timeline.isdecimal():
-        raise InvalidInputError(f"{timeline!r} is no timeline", hint="write `latest`, or its number")
     return ArchiveUse(
         archive=open_archive(address, open_keys(keys)),
         program=_own_program(),
         target=target,
-        timeline=timeline,
+        timeline=timeline_of(timeline),
         key_file=keys.key_file,
     )
 

@@ -137,7 +137,7 @@ def restore_cluster(
     owner = _server_owner(folder)
     with _work_place(folder) as place:
         if not ignore_space:
-            _refuse_without_room(runtime, backup, folder)
+            refuse_without_room(runtime, backup, folder)
         data = place / "data"
         data.mkdir(mode=0o700)
         assemble(runtime, store, backup, data)
@@ -229,12 +229,23 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def _refuse_without_room(runtime: Runtime, backup: Backup, folder: Path) -> None:
+def refuse_without_room(runtime: Runtime, backup: Backup, folder: Path, *, more: int = 0) -> None:
+    """Refuse to put a copy together where there is no room for it.
+
+    Args:
+        runtime: Server programs of its major version.
+        backup: The copy; its chain is counted.
+        folder: Where.
+        more: What else is going to lie there, in bytes.
+
+    Raises:
+        InvalidInputError: With the figures; nothing was made.
+    """
     source = int(backup.details.get(SIZE_DETAIL, "0"))
     # The members of a chain lie beside the result until it is put together, unless their files can be linked.
     copies = 2 if backup.chain else 1
     free = shutil.disk_usage(folder).free
-    wanted = round(source * copies * MARGIN)
+    wanted = round((source * copies + more) * MARGIN)
     if free < wanted:
         raise InvalidInputError(
             f"the cluster had {size_words(source)}; with what is put together from it and a fifth more that is"

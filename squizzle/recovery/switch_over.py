@@ -97,7 +97,7 @@ def switch_over(
             f" {', '.join(sorted(there)) or 'none'} exist",
             hint="`psql -l` lists the databases; restore again, or choose another name to keep the old one under",
         )
-    _refuse_prepared(control, (database, restored))
+    refuse_prepared(control, (database, restored))
     fence(control, restored)
     fence(control, database)
     kept = KeptDatabase(name=keep_as, of=database, replaced_by=restored, kept_at=_clock(control), is_undone=is_undo)
@@ -110,7 +110,12 @@ def _existing(control: Connection, names: tuple[str, ...]) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _refuse_prepared(control: Connection, names: tuple[str, ...]) -> None:
+def refuse_prepared(control: Connection, names: tuple[str, ...]) -> None:
+    """Refuse a rename that prepared transactions would be in the way of. Nothing is changed.
+
+    Raises:
+        RecoveryError: Names them, with the databases that they are in.
+    """
     rows = _rows(control, "SELECT gid, database FROM pg_prepared_xacts WHERE database = ANY(%s)", list(names))
     prepared = ", ".join(f"{gid} in {database}" for gid, database in rows)
     if prepared:

@@ -6,7 +6,9 @@ import hashlib
 import struct
 from pathlib import Path
 
+from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.names import segment_name
+from squizzle.backups.wal.transfer import archive_wal
 
 SYSTEM = "7300000000000000001"
 SEGMENT_BYTES = 1 << 20
@@ -25,3 +27,11 @@ def write_segment(folder: Path, number: int, *, timeline: int = 1, seed: str = "
     path = folder / segment_name(timeline, number, SEGMENT_BYTES)
     path.write_bytes(segment_bytes(number, timeline=timeline, seed=seed))
     return path
+
+
+def take_over(archived: Path, store: Path, system: str, *, first: str = "0" * 24) -> list[str]:
+    """Put segments that a test server has archived by `cp` into the archive of a store; their names, in order."""
+    names = sorted(path.name for path in archived.iterdir() if len(path.name) == len(first) and path.name >= first)
+    for name in names:
+        archive_wal(FolderArchive(store), archived / name, name, system_identifier=system)
+    return names

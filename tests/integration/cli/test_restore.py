@@ -183,7 +183,8 @@ def test_options_that_do_not_go_together_are_named(squizzle: Squizzle, take: Tak
     for options, said in [
         ((), "say what to restore"),
         (("--into", "x", "--into-folder", "y"), "say what to restore"),
-        (("--into", "x", "--to-name", "y"), "--to-name is only for --into-folder DIR"),
+        (("--into", "x", "--to-name", "y"), "is no copy of a cluster, so no log can be replayed on it"),
+        (("--into", "x", "--table", "t"), "--table is only for a point"),
         (("--into-folder", "y", "--switch-over"), "--switch-over is only for --into NAME"),
         (("--into-folder", "y", "--timeline", "latest"), "--timeline is only for a point"),
         (("--into-folder", "y", "--to-lsn", "0/1", "--to-name", "z"), "name more than one point"),
@@ -194,3 +195,5 @@ def test_options_that_do_not_go_together_are_named(squizzle: Squizzle, take: Tak
         done = squizzle(*command, *options)
         assert done.code == 2, options
         assert said in done.error["message"]
+    nothing = squizzle("restore", "--into-folder", "y", "--to-name", "x", "--store", store.address, "--json")
+    assert "no backup named" in nothing.error["message"]
