@@ -41,11 +41,11 @@ def shop(server_block: PostgresDatabase, access: ServerAccess) -> Iterator[Postg
             control.execute(f"DROP DATABASE {one} WITH (FORCE)")
 
 
-def take(database: PostgresDatabase, store: BackupFolder, kind: BackupKind) -> Backup:
+def take(database: PostgresDatabase, store: BackupFolder, kind: BackupKind, suffix: str = "aaaaaa") -> Backup:
     access = database.access()
     programs = programs_for(access, database.database)
     order = Order(access=access, target=database.target(), store=store.open(), kind=kind, programs=programs)
-    return take_backup(order, suffix="aaaaaa")
+    return take_backup(order, suffix=suffix)
 
 
 def run(database: PostgresDatabase, store: BackupFolder, into: str, **options: Any) -> Any:
@@ -71,7 +71,7 @@ def test_a_database_comes_back_as_it_was_at_a_mark_and_takes_the_place_of_produc
         begun = session.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
         copy = take(shop, store_block, BackupKind.PHYSICAL)
         session.execute("INSERT INTO goods VALUES (10)")
-        mark = take(shop, store_block, BackupKind.MARK)
+        mark = take(shop, store_block, BackupKind.MARK, "bbbbbb")
         session.execute("DELETE FROM goods")
         last = session.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
     assert begun is not None
