@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 
-from tests.drills.conftest import Machine
+from tests.support.machine import Machine
 
 SMALL = ("--scale", "0.02")
 
@@ -22,18 +21,10 @@ def wait_for_step(process: subprocess.Popen[str], title: str) -> None:
     raise AssertionError(f"the drill ended before {title!r}: {process.wait()}")
 
 
-def wait_until_nothing_runs(machine: Machine, seconds: float = 15.0) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while (left := machine.processes()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
-
-
 def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_the_environment_is_down(
     machine: Machine,
 ) -> None:
-    machine.environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
-    done = machine.run("drill", *SMALL, "--json")
+    done = machine.run("drill", *SMALL, "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -47,11 +38,20 @@ def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_
     report = done.stderr.strip().splitlines()[-1].removeprefix("report: ")
     with open(report, encoding="utf-8") as file:  # noqa: PTH123 - the path is printed for people
         assert file.read().startswith("# Disaster drill: PASS")
-    assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
+    assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
 
 
-def test_drill_with_a_broken_backup_exits_7_and_names_the_file(machine: Machine) -> None:
+def test_nothing_runs_after_kill_9_and_the_next_drill_cleans_up_whatever_comes_of_it(machine: Machine) -> None:
+    """Killed at other steps: tests/flows/test_run_drill.py."""
+    process = machine.start("drill", *SMALL)
+    wait_for_step(process, "Switch over")
+    process.kill()
+    process.communicate()
+    assert machine.wait_until_nothing_runs() == []
+    # It is there for whoever wants to look, until the next one starts.
+    assert len(machine.clusters()) == 1
+
     done = machine.run("drill", *SMALL, "--scenario", "broken_backup", "--json")
 
     assert done.returncode == 7
@@ -65,21 +65,6 @@ def test_drill_with_a_broken_backup_exits_7_and_names_the_file(machine: Machine)
     assert machine.clusters() == []
 
 
-def test_nothing_runs_after_kill_9_at_any_step_and_the_next_drill_cleans_up(machine: Machine) -> None:
-    steps = ("Make the shop's database", "Take a backup", "Fence the database", "Switch over")
-    for step in steps:
-        process = machine.start("drill", *SMALL)
-        wait_for_step(process, step)
-        process.kill()
-        process.communicate()
-        assert wait_until_nothing_runs(machine) == [], step
-        # Each start removes what the one before left; the last one's is there for whoever wants to look.
-        assert len(machine.clusters()) == 1, step
-
-    assert machine.run("drill", *SMALL, "--json").returncode == 0
-    assert machine.clusters() == []
-
-
 def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     process = machine.start("drill", *SMALL)
     wait_for_step(process, "Load the shop's data")
@@ -87,5 +72,5 @@ def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     process.communicate(timeout=30)
 
     assert process.returncode == 130
-    assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
+    assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
