@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Damaged:
     Attributes:
         cluster: Stopped or running.
         database: The one with the shop in it.
-        files: Of relations, by name.
+        files: Of its own relations, by name; those of the catalogue change when somebody connects.
     """
 
     cluster: Cluster
@@ -53,6 +54,11 @@ class Damaged:
         """How to reach it while it runs; it may have another port after each start."""
         address = self.cluster.address()
         return ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every relation's file."""
+        data = self.cluster.layout.data
+        return {name: hashlib.sha256((data / file).read_bytes()).hexdigest() for name, file in self.files.items()}
 
     def write(self, relation: str, block: int, at: int, content: bytes) -> None:
         """Write over a page behind the server's back."""
@@ -78,7 +84,7 @@ def damaged_shop(runtime: Runtime) -> Iterator[Damaged]:
             connection.execute("UPDATE orders SET customer = repeat('m', 900) WHERE id = %s", (MOVED,))
             rows = connection.execute(
                 "SELECT coalesce('long:' || o.relname, c.relname), pg_relation_filepath(c.oid) FROM pg_class c"
-                " LEFT JOIN pg_class o ON o.reltoastrelid = c.oid WHERE c.relkind IN ('r', 'i', 't')"
+                " LEFT JOIN pg_class o ON o.reltoastrelid = c.oid WHERE c.relkind IN ('r', 'i', 't') AND c.oid >= 16384"
             ).fetchall()
             damaged.files.update((name, path) for name, path in rows if path)
             connection.execute("CHECKPOINT")

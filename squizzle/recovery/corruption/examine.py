@@ -32,6 +32,9 @@ SUMS_FILE = "SHA256SUMS"
 LOST_FILE = "lost-keys.tsv"
 VALUES_FILE = "lost-values.tsv"
 COPY_FOLDER = "cluster"
+REPORT_FILE = "report.md"
+EVIDENCE_FOLDER = Path(".squizzle") / "corruption"
+"""Where evidence goes unless somebody says otherwise; each examination has a folder of its own in there."""
 
 # Reading by page number (TID range scans) and amcheck for tables came with it.
 _FIRST_MAJOR = 14
@@ -120,6 +123,12 @@ def _refuse_old(major: int) -> None:
 
 
 # The copy
+
+
+def evidence_folder(place: Path, database: str, now: datetime) -> Path:
+    """The folder of one examination."""
+    safe = "".join(one if one.isalnum() or one in "._-" else "_" for one in database)
+    return place.absolute() / f"{safe}-{now:%Y%m%dT%H%M%SZ}"
 
 
 def examine(source: Source, target: Target, wish: Wish, *, now: datetime, say: Say = lambda _text: None) -> Examination:
@@ -212,7 +221,8 @@ def _examine_running(
     if patients or (wish.with_rest and not found.is_sound):
         salvage = Salvage(copy, target.database, wish.folder, checksums=scan.checksums, say=say)
         saved, rest, troubles = salvage.run(patients, left_out, with_rest=wish.with_rest)
-    return replace(found, saved=saved, dump=rest, doubts=(*found.doubts, *troubles), mended=mended)
+    unknown = [f"which rows of {one.table} are lost: {one.lost_unknown}" for one in saved if one.lost is None]
+    return replace(found, saved=saved, dump=rest, doubts=(*found.doubts, *troubles, *unknown), mended=mended)
 
 
 def _damaged_blocks(relations: tuple[Relation, ...], scan: Scan) -> dict[str, set[int]]:

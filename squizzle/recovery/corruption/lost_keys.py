@@ -67,7 +67,7 @@ def missing_keys(connection: Connection, shape: Shape, damaged: set[int]) -> Mis
     """
     if shape.index is None:
         what = "every unique index of it is damaged, too" if shape.key else "it has no primary key and no unique index"
-        return Missing(keys=None, why_not=what)
+        return Missing(keys=None, why_not=f"{what}{_estimate(connection, shape)}")
     try:
         with connection.transaction(force_rollback=True):
             return _missing_keys(connection, shape, shape.index, damaged)
@@ -99,6 +99,11 @@ def _missing_keys(connection: Connection, shape: Shape, index: int, damaged: set
         "SELECT key FROM squizzle_known WHERE key IS NOT NULL EXCEPT SELECT key FROM squizzle_sound"
     ).fetchall()
     return Missing(keys=tuple(sorted((key for (key,) in rows), key=_natural)))
+
+
+def _estimate(connection: Connection, shape: Shape) -> str:
+    row = connection.execute("SELECT reltuples FROM pg_class WHERE oid = %s", (shape.relation.oid,)).fetchone()
+    return f"; the last VACUUM or ANALYZE counted about {row[0]:,.0f} rows" if row and row[0] > 0 else ""
 
 
 def _natural(key: str) -> tuple[int, str]:
