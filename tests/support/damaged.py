@@ -32,6 +32,12 @@ _SHOP = """
     CREATE TABLE tags (id int PRIMARY KEY, tag text);
     INSERT INTO tags SELECT n, 'tag ' || n FROM generate_series(1, 5000) n;
     CREATE INDEX tags_tag ON tags (tag);
+    CREATE TABLE zeroed (id int PRIMARY KEY, note text);
+    INSERT INTO zeroed SELECT n, repeat('z', 60) || n FROM generate_series(1, 1000) n;
+    CREATE TABLE cut (id int PRIMARY KEY, note text);
+    INSERT INTO cut SELECT n, repeat('z', 60) || n FROM generate_series(1, 1000) n;
+    CREATE TABLE grown (id int PRIMARY KEY, note text);
+    INSERT INTO grown SELECT n, repeat('z', 60) || n FROM generate_series(1, 1000) n;
 """
 
 
@@ -95,10 +101,18 @@ def damaged_shop(runtime: Runtime) -> Iterator[Damaged]:
 
 
 def damage_everything(shop: Damaged) -> None:
-    """Bytes inside a page of rows, a header, an LSN, an index, a page of long values, a table without a key."""
+    """Bytes inside a page of rows, a header, an LSN, an index, a page of long values, a table without a key.
+
+    And what no checksum sees: a page of zeros, and a file that was cut. A table that has just grown by a page of zeros
+    is sound.
+    """
     shop.write("orders", 3, 4000, b"\xa5" * 64)
     shop.write("orders", 10, 0, b"\xff" * 24)
     shop.write("orders", 20, 4, b"\x01\x02\x03\x04")
     shop.write("orders_customer", 5, 3000, b"\xa5" * 32)
     shop.write("long:documents", 7, 4000, b"\xa5" * 8)
     shop.write("keyless", 2, 0, b"\xff" * 24)
+    shop.write("zeroed", 2, 0, bytes(PAGE))
+    shop.write("grown", 13, 0, bytes(2 * PAGE))
+    with (shop.cluster.layout.data / shop.files["cut"]).open("r+b") as file:
+        file.truncate(11 * PAGE)

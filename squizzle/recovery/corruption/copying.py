@@ -272,6 +272,10 @@ def _escaped(location: str) -> str:
 def _hint_for(tail: str) -> str:
     if "pg_hba.conf" in tail or "must be superuser or replication role" in tail:
         return "the account needs REPLICATION, and pg_hba.conf a line for replication connections"
+    if "max_wal_senders" in tail or "wal_level" in tail:
+        return (
+            "this server makes no copies of itself (max_wal_senders): stop it, and examine its data folder with --data"
+        )
     if "could not read file" in tail or "Input/output error" in tail:
         return (
             "the disk itself cannot be read: stop the server, copy its data folder with a program that goes on after"

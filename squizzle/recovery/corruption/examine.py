@@ -27,6 +27,7 @@ from squizzle.recovery.corruption.structure import (
     prepare_amcheck,
     read_relations,
 )
+from squizzle.recovery.corruption.vanished import suspects_among, vanished_pages
 
 SUMS_FILE = "SHA256SUMS"
 LOST_FILE = "lost-keys.tsv"
@@ -206,12 +207,23 @@ def _examine_running(
         say("checking tables and indexes against each other")
         blocks = _damaged_blocks(relations, scan)
         findings, doubts = ((), (unchecked,)) if unchecked else check_relations(connection, relations, blocks)
+    vanished, unsure = vanished_pages(
+        copy,
+        target.database,
+        suspects_among(relations, scan.empty),
+        relations=relations,
+        broken=blocks,
+        checksums=scan.checksums,
+    )
+    with _session(copy, target.database) as connection:
         databases, here = _databases(connection)
-        damage = name_damage(relations, scan.pages, findings, databases, here)
+        known = {(page.file, page.block) for page in scan.pages}
+        pages = (*scan.pages, *(page for page in vanished if (page.file, page.block) not in known))
+        damage = name_damage(relations, pages, findings, databases, here)
         found = replace(
             draft,
             relations=prove_reindex(connection, damage),
-            doubts=(*draft.doubts, *doubts),
+            doubts=(*draft.doubts, *doubts, *unsure),
             constraints=_constraints(connection),
         )
         patients, mended = patients_of(connection, relations, damage)

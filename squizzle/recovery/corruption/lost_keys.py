@@ -8,7 +8,7 @@ gives out the keys from the index. The keys of the sound pages are taken away fr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -17,7 +17,7 @@ from psycopg import sql
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
 from squizzle.recovery.corruption.copying import DamagedCopy
-from squizzle.recovery.corruption.pages import PAGE_BYTES, hollow_page
+from squizzle.recovery.corruption.pages import hollow_page
 from squizzle.recovery.corruption.reading import Shape, key_text
 from squizzle.recovery.corruption.records import DamagedPage
 from squizzle.recovery.corruption.structure import sound_runs
@@ -39,18 +39,23 @@ class Missing:
 def hollow_out(copy: DamagedCopy, pages: Sequence[DamagedPage], *, checksums: bool) -> None:
     """Replace damaged pages of a copy by hollow ones; it is stopped before and started after.
 
-    From then on the copy is good for nothing but being asked for keys.
+    From then on the tables are good for nothing but being asked for keys.
 
     Args:
         copy: Which copy.
-        pages: Of tables, whole pages only.
+        pages: Of tables; those behind the end of a file without a gap.
         checksums: Whether the cluster has checksums.
     """
+    write_pages(copy, {page: hollow_page(page.block, checksums=checksums) for page in pages})
+
+
+def write_pages(copy: DamagedCopy, contents: Mapping[DamagedPage, bytes]) -> None:
+    """Write over pages of a copy; it is stopped before and started after."""
     copy.stop()
-    for page in pages:
+    for page, content in contents.items():
         with copy.pages_file(page.file).open("r+b") as file:
             file.seek(page.offset)
-            file.write(hollow_page(page.block, checksums=checksums)[:PAGE_BYTES])
+            file.write(content)
     copy.start()
 
 

@@ -33,7 +33,7 @@ class DamagedPage:
         offset: Where it begins in the file, in bytes.
         why: What is wrong with it.
         sha256: Of its bytes as they were found.
-        kept_as: The file in the evidence folder that holds them.
+        kept_as: The file in the evidence folder that holds them; empty for zeros, and for a page that is not there.
     """
 
     file: str

@@ -20,7 +20,8 @@ SELECT c.oid::bigint AS oid,
        t.relkind AS table_kind,
        t.oid < 16384 AS is_catalogue,
        i.indrelid IN (SELECT o.reltoastrelid FROM pg_class o) AS is_toast_index,
-       pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages
+       pg_relation_size(c.oid) / current_setting('block_size')::bigint AS pages,
+       c.relpages AS pages_once
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN owner o ON o.oid = c.oid

@@ -16,7 +16,6 @@ from squizzle.postgres.client_run import run_client
 from squizzle.postgres.translation import is_connection_loss, server_words
 from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.lost_keys import Missing, hollow_out, missing_keys
-from squizzle.recovery.corruption.pages import PAGE_BYTES
 from squizzle.recovery.corruption.reading import Reading, Shape, TableReader, hash_of, read_shape
 from squizzle.recovery.corruption.records import DamagedRelation, LostValue, Role, SavedTable
 from squizzle.recovery.corruption.structure import Relation, is_sound_index
@@ -147,7 +146,6 @@ class Salvage:
             for relation in one.damage
             if relation.role is Role.TABLE
             for page in relation.pages
-            if page.offset + PAGE_BYTES <= self._copy.pages_file(page.file).stat().st_size
         ]
         self._say("asking the indexes which rows there were")
         hollow_out(self._copy, pages, checksums=self._checksums)

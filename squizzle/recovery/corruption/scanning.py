@@ -23,6 +23,21 @@ _CHECKSUM_LINE = re.compile(
     r'checksum verification failed in file "(?P<file>.+)", block (?P<block>\d+): calculated checksum'
 )
 _CHUNK_PAGES = 1024
+_ZEROS = bytes(PAGE_BYTES)
+_SHA256_OF_ZEROS = hashlib.sha256(_ZEROS).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmptyPage:
+    """A page that holds nothing but zeros.
+
+    Attributes:
+        page: Which.
+        inside: Whether the same file goes on with a page that is not empty.
+    """
+
+    page: DamagedPage
+    inside: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +46,14 @@ class Scan:
 
     Attributes:
         pages: The damaged ones, in the order of files.
+        empty: Pages of zeros, which PostgreSQL accepts: tables grow by them, and a disk may give them for rows.
         pages_read: How many there are in all.
         checksums: Whether the cluster has page checksums.
         doubt: What could not be found out; empty when everything was.
     """
 
     pages: tuple[DamagedPage, ...]
+    empty: tuple[EmptyPage, ...]
     pages_read: int
     checksums: bool
     doubt: str = ""
@@ -80,16 +97,30 @@ def scan_copy(runtime: Runtime, data: Path, evidence: Path) -> Scan:
     failed, has_checksums, doubt = _failed_checksums(runtime, data)
     itself = has_checksums and bool(doubt)
     found: list[DamagedPage] = []
+    empty: list[EmptyPage] = []
     read = 0
     for file in relation_files(data):
+        blank: list[int] = []
+        last = file.first
         for block, page in _pages(file):
             read += 1
+            if page == _ZEROS:
+                blank.append(block)
+                continue
+            last = block
             flaw = flaw_of(page)
             if itself or (file.name, block - file.first) in failed:
                 flaw = flaw or checksum_words(page, block)
             if flaw:
                 found.append(_keep(evidence, file, block, page, flaw))
-    return Scan(pages=tuple(found), pages_read=read, checksums=has_checksums, doubt="" if itself else doubt)
+        empty += [EmptyPage(page=_empty_page(file, block), inside=block < last) for block in blank]
+    return Scan(
+        pages=tuple(found),
+        empty=tuple(empty),
+        pages_read=read,
+        checksums=has_checksums,
+        doubt="" if itself else doubt,
+    )
 
 
 def relation_files(data: Path) -> Iterator[RelationFile]:
@@ -158,6 +189,17 @@ def _keep(evidence: Path, file: RelationFile, block: int, page: bytes, why: str)
         why=why,
         sha256=hashlib.sha256(page).hexdigest(),
         kept_as=str(kept),
+    )
+
+
+def _empty_page(file: RelationFile, block: int) -> DamagedPage:
+    return DamagedPage(
+        file=file.name,
+        block=block,
+        offset=(block - file.first) * PAGE_BYTES,
+        why="it holds nothing but zeros, and indexes know rows of it",
+        sha256=_SHA256_OF_ZEROS,
+        kept_as="",
     )
 
 

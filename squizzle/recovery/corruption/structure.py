@@ -39,6 +39,7 @@ class Relation:
         is_catalogue: Whether that table is the server's own.
         is_toast_index: Whether it is the index of long values.
         pages: How many its rows fill.
+        pages_once: How many they filled when VACUUM or ANALYZE last looked.
     """
 
     oid: int
@@ -54,6 +55,7 @@ class Relation:
     is_catalogue: bool
     is_toast_index: bool | None
     pages: int
+    pages_once: int
 
     @property
     def role(self) -> Role:

@@ -72,7 +72,7 @@ def page_of(file: str, block: int = 0) -> DamagedPage:
 def relation(name: str, kind: str, file: str, *, table: str = "", catalogue: bool = False) -> Relation:
     return Relation(
         oid=1, name=name, schema="public", bare_name=name, kind=kind, persistence="p", method="heap", file=file,
-        table_name=table or name, table_kind="r", is_catalogue=catalogue, is_toast_index=False, pages=9,
+        table_name=table or name, table_kind="r", is_catalogue=catalogue, is_toast_index=False, pages=9, pages_once=9,
     )  # fmt: skip
 
 
