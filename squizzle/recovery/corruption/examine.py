@@ -204,22 +204,22 @@ def _examine_running(
         check_identity(read_identity(connection), target.expected, database=target.database)
         relations = read_relations(connection)
         unchecked = prepare_amcheck(connection)
-        say("checking tables and indexes against each other")
-        blocks = _damaged_blocks(relations, scan)
-        findings, doubts = ((), (unchecked,)) if unchecked else check_relations(connection, relations, blocks)
+    blocks = _damaged_blocks(relations, scan)
+    say("checking tables and indexes against each other")
+    findings, doubts = ((), (unchecked,)) if unchecked else check_relations(copy, target.database, relations, blocks)
     vanished, unsure = vanished_pages(
         copy,
         target.database,
         suspects_among(relations, scan.empty),
         relations=relations,
-        broken=blocks,
+        broken={*blocks, *(one.relation for one in findings)},
         checksums=scan.checksums,
     )
     with _session(copy, target.database) as connection:
         databases, here = _databases(connection)
         known = {(page.file, page.block) for page in scan.pages}
         pages = (*scan.pages, *(page for page in vanished if (page.file, page.block) not in known))
-        damage = name_damage(relations, pages, findings, databases, here)
+        damage = name_damage(relations, pages, findings, databases, here, checksums=scan.checksums)
         found = replace(
             draft,
             relations=prove_reindex(connection, damage),

@@ -59,27 +59,28 @@ def write_pages(copy: DamagedCopy, contents: Mapping[DamagedPage, bytes]) -> Non
     copy.start()
 
 
-def missing_keys(connection: Connection, shape: Shape, damaged: set[int]) -> Missing:
+def missing_keys(copy: DamagedCopy, database: str, shape: Shape, damaged: set[int]) -> Missing:
     """The keys that the index of a table has, without those of its sound pages.
 
     Among them may be keys of rows that had been deleted or changed before and were not yet removed by VACUUM, as far
     as no other page has the key.
 
     Args:
-        connection: A session in a copy that was hollowed out.
+        copy: One that was hollowed out, running.
+        database: Where the table is.
         shape: The table.
         damaged: Blocks whose rows do not count.
     """
-    if shape.index is None:
-        what = "every unique index of it is damaged, too" if shape.key else "it has no primary key and no unique index"
-        return Missing(keys=None, why_not=f"{what}{_estimate(connection, shape)}")
-    try:
-        with connection.transaction(force_rollback=True):
-            return _missing_keys(connection, shape, shape.index, damaged)
-    except psycopg.Error as exc:
-        if connection.closed or is_connection_loss(exc):
-            raise
-        return Missing(keys=None, why_not=server_words(exc))
+    with copy.connect_again(database) as connection:
+        if shape.index is None:
+            what = "every unique index of it is damaged, too" if shape.key else "it has no unique index"
+            return Missing(keys=None, why_not=f"{what}{_estimate(connection, shape)}")
+        try:
+            with connection.transaction(force_rollback=True):
+                return _missing_keys(connection, shape, shape.index, damaged)
+        except psycopg.Error as exc:
+            crashed = is_connection_loss(exc)
+            return Missing(keys=None, why_not="the server crashes when it is asked" if crashed else server_words(exc))
 
 
 def _missing_keys(connection: Connection, shape: Shape, index: int, damaged: set[int]) -> Missing:

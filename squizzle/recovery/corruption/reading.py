@@ -63,7 +63,7 @@ class Reading:
         unreadable_pages: Blocks that gave no row at all.
         unreadable_rows: Places of rows that could not be read, with the server's words.
         lost_values: (place, key as text, column, the server's words) of values that could not be read.
-        keys: Keys of the rows, where they were asked for.
+        keys: Keys of the rows that were read one by one.
     """
 
     rows: int = 0
@@ -180,7 +180,7 @@ class TableReader:
         start = self._output.tell()
         try:
             count = self._copy_out(where)
-            key = self._key_of(where) if self._ignore else ""
+            key = self._key_of(where)
         except psycopg.Error as exc:
             self._note(exc)
             self._output.seek(start)
@@ -219,7 +219,7 @@ class TableReader:
             self.found.unreadable_rows.append(f"{place}: {server_words(exc)}")
             return
         self.found.lost_values += [(place, key, name, words) for name, words in lost]
-        if self._ignore and key:
+        if key:
             self.found.keys.append(key)
 
     # What is asked

@@ -149,11 +149,10 @@ class Salvage:
         ]
         self._say("asking the indexes which rows there were")
         hollow_out(self._copy, pages, checksums=self._checksums)
-        with self._copy.connect(self._database) as connection:
-            for one in patients:
-                self._progress[one.shape.relation.name].missing = missing_keys(
-                    connection, one.shape, {*one.pages, *one.lines}
-                )
+        for one in patients:
+            self._progress[one.shape.relation.name].missing = missing_keys(
+                self._copy, self._database, one.shape, {*one.pages, *one.lines}
+            )
 
     def _outcome(self, one: Patient) -> SavedTable:
         progress = self._progress[one.shape.relation.name]

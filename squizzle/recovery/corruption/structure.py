@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 from psycopg.rows import class_row
@@ -13,12 +15,17 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import is_connection_loss, server_words
 from squizzle.recovery.corruption.advice import advice_for
+from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.records import DamagedPage, DamagedRelation, Finding, Role
 from squizzle.recovery.corruption.scanning import fork_of, main_file
 
 _HEAP = "heap"
 _BTREE = "btree"
 _MOST_FINDINGS = 100
+_MISMATCH = (
+    "without checksums nobody knows whether the index is wrong or the rows are: compare the rows with a backup's before"
+    " it is made anew"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +98,8 @@ def name_damage(
     findings: Iterable[Finding],
     databases: dict[int, str],
     here: int,
+    *,
+    checksums: bool = True,
 ) -> tuple[DamagedRelation, ...]:
     """Say whose every damaged page is, and what to do about it. Decides only.
 
@@ -100,6 +109,7 @@ def name_damage(
         findings: Of amcheck.
         databases: Name by number.
         here: The number of the database that matters.
+        checksums: Whether the cluster has checksums.
     """
     by_file = {one.file: one for one in relations}
     by_name = {one.name: one for one in relations}
@@ -119,7 +129,9 @@ def name_damage(
             table=table,
             pages=tuple(groups.get((name, role, table), ())),
             findings=tuple(said.get((name, role, table), ())),
-            advice=advice_for(role, name, table, broken),
+            advice=_MISMATCH
+            if role is Role.INDEX and not (checksums or table in broken or (name, role, table) in groups)
+            else advice_for(role, name, table, broken),
         )
         for name, role, table in keys
     )
@@ -176,37 +188,60 @@ def sound_runs(pages: int, damaged: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def check_relations(
-    connection: Connection, relations: Sequence[Relation], damaged: dict[str, set[int]]
+    copy: DamagedCopy, database: str, relations: Sequence[Relation], damaged: dict[str, set[int]]
 ) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
     """Look through tables between their damaged pages, and through indexes; every row against every index.
 
     Args:
-        connection: A session in the copy where amcheck is.
+        copy: A running copy, with amcheck in its database.
+        database: Which.
         relations: What to look at.
         damaged: Blocks that cannot be read, by the relation's name.
 
     Returns:
         What is wrong, and what could not be looked at.
     """
-    broken = {one.table_name for one in relations if one.kind in "rtm" and damaged.get(one.name)}
+    checked = [one for one in relations if one.persistence == "p" and one.pages]
+    broken = {one.table_name for one in checked if one.kind in "rtm" and damaged.get(one.name)}
     findings: list[Finding] = []
     doubts: list[str] = []
-    for one in relations:
-        if one.persistence != "p" or not one.pages:
-            continue
-        try:
-            if one.kind in "rtm" and one.method == _HEAP:
-                findings += _check_heap(connection, one, damaged.get(one.name, set()), broken)
-            elif one.kind == "i" and one.method == _BTREE and not damaged.get(one.name):
-                findings += _check_btree(connection, one, against_rows=one.table_name not in broken)
-        except psycopg.Error as exc:
-            if connection.closed or is_connection_loss(exc):
-                raise
-            doubts.append(f"{one.name}: {server_words(exc)}")
+    with closing(_Checker(copy, database)) as checker:
+        for one in (one for one in checked if one.kind in "rtm" and one.method == _HEAP):
+            said = checker.look(one, partial(_check_heap, one, damaged.get(one.name, set()), broken), doubts)
+            findings += said
+            # An index is not at fault for not knowing rows that are none.
+            broken |= {one.table_name} if said else set()
+        for one in (one for one in checked if one.kind == "i" and one.method == _BTREE and not damaged.get(one.name)):
+            findings += checker.look(one, partial(_check_btree, one, one.table_name not in broken), doubts)
     return tuple(findings), tuple(doubts)
 
 
-def _check_heap(connection: Connection, one: Relation, blocks: set[int], broken: set[str]) -> list[Finding]:
+class _Checker:
+    """A session that comes back when what it looks at makes the server crash."""
+
+    def __init__(self, copy: DamagedCopy, database: str) -> None:
+        self._copy = copy
+        self._database = database
+        self._session = copy.connect_again(database)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def look(self, one: Relation, check: Callable[[Connection], list[Finding]], doubts: list[str]) -> list[Finding]:
+        # Twice: the first crash may be another session's, which takes all with it.
+        for _ in range(2):
+            try:
+                return check(self._session)
+            except psycopg.Error as exc:
+                if not is_connection_loss(exc):
+                    doubts.append(f"{one.name}: {server_words(exc)}")
+                    return []
+            self._session.close()
+            self._session = self._copy.connect_again(self._database)
+        return [Finding(relation=one.name, message="the server crashes when it looks at it")]
+
+
+def _check_heap(one: Relation, blocks: set[int], broken: set[str], connection: Connection) -> list[Finding]:
     findings = []
     for first, last in sound_runs(one.pages, blocks):
         rows = connection.execute(
@@ -218,7 +253,7 @@ def _check_heap(connection: Connection, one: Relation, blocks: set[int], broken:
     return findings
 
 
-def _check_btree(connection: Connection, one: Relation, *, against_rows: bool) -> list[Finding]:
+def _check_btree(one: Relation, against_rows: bool, connection: Connection) -> list[Finding]:  # noqa: FBT001 - of `partial`
     row = connection.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s", (one.oid,)).fetchone()
     if row != (True,):
         return [Finding(relation=one.name, message="it is not valid: it was never finished")]

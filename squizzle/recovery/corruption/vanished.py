@@ -111,14 +111,13 @@ def vanished_pages(
     doubts = []
     shapes = _shapes(copy, database, asked, {one.oid: one.name for one in relations}, broken)
     hollow_out(copy, [page for one in asked for page in one.pages], checksums=checksums)
-    with copy.connect(database) as connection:
-        for one, shape in zip(asked, shapes, strict=True):
-            missing = missing_keys(connection, shape, {page.block for page in one.pages})
-            if missing.keys:
-                guilty += one.pages
-            elif missing.keys is None and (one.inside or one.cut):
-                what = f"{len(one.cut)} missing" if one.cut else f"{len(one.empty)} empty"
-                doubts.append(f"whether {what} pages of {one.relation.name} held rows: {missing.why_not}")
+    for one, shape in zip(asked, shapes, strict=True):
+        missing = missing_keys(copy, database, shape, {page.block for page in one.pages})
+        if missing.keys:
+            guilty += one.pages
+        elif missing.keys is None and (one.inside or one.cut):
+            what = f"{len(one.cut)} missing" if one.cut else f"{len(one.empty)} empty"
+            doubts.append(f"whether {what} pages of {one.relation.name} held rows: {missing.why_not}")
     _take_away(copy, asked)
     return tuple(guilty), tuple(doubts)
 

@@ -102,6 +102,8 @@ def test_every_damaged_page_finds_its_relation_or_is_said_to_have_none() -> None
     assert "REINDEX" not in advice["public.t_pkey"]
     assert "until the rows of public.t are safe" in advice["public.t_pkey"]
     assert "`REINDEX INDEX CONCURRENTLY public.u_pkey`" in advice["public.u_pkey"]
+    (mismatch,) = name_damage(relations, (), findings, {5: "shop"}, 5, checksums=False)
+    assert "compare the rows with a backup's" in mismatch.advice
 
 
 @pytest.mark.parametrize("role", Role)
