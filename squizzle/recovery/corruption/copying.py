@@ -329,7 +329,7 @@ def _refuse_full_disk(data: Path, size: int) -> None:
         )
 
 
-def superuser_of(copy: DamagedCopy, database: str) -> DamagedCopy:
+def superuser_of(copy: DamagedCopy, database: str) -> None:
     """Make sure that the account may do everything in the copy, whose superuser nobody may know.
 
     Raises:
@@ -348,4 +348,3 @@ def superuser_of(copy: DamagedCopy, database: str) -> DamagedCopy:
         raise CouldNotVerifyError(
             f"{copy.user} is no superuser of the copied cluster", hint="name its superuser in the connection"
         )
-    return copy

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import psycopg
 
-from squizzle.errors import CouldNotVerifyError, InvalidInputError, ToolError
+from squizzle.errors import ConnectionFailedError, CouldNotVerifyError, InvalidInputError, ToolError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
 from squizzle.recovery.corruption.advice import refuse_shredding
 from squizzle.recovery.corruption.copying import DamagedCopy, Source, damaged_copy, superuser_of
-from squizzle.recovery.corruption.records import Constraint, Examination, Role, SavedTable
-from squizzle.recovery.corruption.salvage import Salvage, patients_of, prove_reindex
+from squizzle.recovery.corruption.records import Constraint, DamagedRelation, Examination, Role
+from squizzle.recovery.corruption.salvage import Patient, Salvage, patients_of, prove_reindex
 from squizzle.recovery.corruption.scanning import Scan, fork_of, main_file, scan_copy, write_file
 from squizzle.recovery.corruption.structure import (
     Relation,
     check_relations,
+    name_by_file,
     name_damage,
     prepare_amcheck,
     read_relations,
@@ -149,7 +150,7 @@ def examine(source: Source, target: Target, wish: Wish, *, now: datetime, say: S
         InvalidInputError: The folder for the evidence is not empty, or the source cannot be copied. Nothing was
             changed.
         IdentityMismatchError, RefusedError: See `look_at_original`. Nothing was copied.
-        CouldNotVerifyError: The copy does not start, or its catalogue cannot be read; the evidence is in the folder.
+        CouldNotVerifyError: The copy does not start, or a library is missing here; the evidence is in the folder.
         ToolError: There is no room, or the cluster cannot be copied.
     """
     _make_empty(wish.folder)
@@ -157,7 +158,7 @@ def examine(source: Source, target: Target, wish: Wish, *, now: datetime, say: S
     keep_at = wish.folder / COPY_FOLDER if wish.keep_copy else None
     with damaged_copy(source, keep_at=keep_at, say=say) as copy:
         _refuse_old(copy.runtime.major)
-        scan = _scan(copy, wish.folder, source.database, say)
+        scan = _scan(copy, wish.folder, say)
         draft = Examination(
             database=source.database,
             source=source.words,
@@ -170,16 +171,30 @@ def examine(source: Source, target: Target, wish: Wish, *, now: datetime, say: S
             doubts=(scan.doubt,) if scan.doubt else (),
             copy_kept=COPY_FOLDER if keep_at else "",
         )
-        found = _examine_running(copy, target, wish, scan, draft, say)
+        try:
+            understood = _understand(copy, target, scan, say)
+        except (CouldNotVerifyError, ConnectionFailedError) as exc:
+            # The catalogue itself: which relations there are nobody knows any more, but files have names.
+            doubt = f"the copy cannot be asked which relations there are: {exc.message}"
+            found = replace(draft, relations=name_by_file(scan.pages), doubts=(*draft.doubts, doubt))
+        else:
+            found = _save(
+                copy, target, wish, scan, replace(draft, doubts=(*draft.doubts, *understood.doubts)), understood, say
+            )
     _write_lists(found)
     _write_sums(wish.folder)
     return found
 
 
-def _scan(copy: DamagedCopy, folder: Path, database: str, say: Say) -> Scan:
+def _scan(copy: DamagedCopy, folder: Path, say: Say) -> Scan:
     say("starting the copy, to bring it to the end of its log")
-    copy.start()
-    superuser_of(copy, database)
+    try:
+        copy.start()
+    except CouldNotVerifyError as exc:
+        scan = scan_copy(copy.runtime, copy.data, folder)
+        _write_sums(folder)
+        exc.add_note(f"{len(scan.pages)} of its {scan.pages_read:,} pages are damaged; they are kept in {folder}")
+        raise
     copy.stop()
     say("looking at every page")
     scan = scan_copy(copy.runtime, copy.data, folder)
@@ -197,9 +212,29 @@ def _session(copy: DamagedCopy, database: str) -> Iterator[Connection]:
             raise translate_error(exc, doing="examine the copy") from exc
 
 
-def _examine_running(
-    copy: DamagedCopy, target: Target, wish: Wish, scan: Scan, draft: Examination, say: Say
-) -> Examination:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Understood:
+    """What the copy says about itself.
+
+    Attributes:
+        relations: All of the database.
+        damage: What is wrong with which.
+        patients: Tables to be salvaged.
+        mended: What was mended in the copy.
+        constraints: Foreign keys.
+        doubts: What could not be looked at.
+    """
+
+    relations: tuple[Relation, ...]
+    damage: tuple[DamagedRelation, ...]
+    patients: tuple[Patient, ...]
+    mended: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    doubts: tuple[str, ...]
+
+
+def _understand(copy: DamagedCopy, target: Target, scan: Scan, say: Say) -> _Understood:
+    superuser_of(copy, target.database)
     with _session(copy, target.database) as connection:
         check_identity(read_identity(connection), target.expected, database=target.database)
         relations = read_relations(connection)
@@ -215,26 +250,35 @@ def _examine_running(
         broken={*blocks, *(one.relation for one in findings)},
         checksums=scan.checksums,
     )
+    known = {(page.file, page.block) for page in scan.pages}
+    pages = (*scan.pages, *(page for page in vanished if (page.file, page.block) not in known))
     with _session(copy, target.database) as connection:
         databases, here = _databases(connection)
-        known = {(page.file, page.block) for page in scan.pages}
-        pages = (*scan.pages, *(page for page in vanished if (page.file, page.block) not in known))
         damage = name_damage(relations, pages, findings, databases, here, checksums=scan.checksums)
-        found = replace(
-            draft,
-            relations=prove_reindex(connection, damage),
-            doubts=(*draft.doubts, *doubts, *unsure),
-            constraints=_constraints(connection),
-        )
+        damage = prove_reindex(connection, damage)
+        constraints = _constraints(connection)
         patients, mended = patients_of(connection, relations, damage)
-    left_out = sorted({one.table for one in damage if one.role in _NOT_DUMPED})
-    saved: tuple[SavedTable, ...] = ()
-    rest, troubles = "", tuple[str, ...]()
-    if patients or (wish.with_rest and not found.is_sound):
-        salvage = Salvage(copy, target.database, wish.folder, checksums=scan.checksums, say=say)
-        saved, rest, troubles = salvage.run(patients, left_out, with_rest=wish.with_rest)
+    return _Understood(
+        relations=relations,
+        damage=damage,
+        patients=patients,
+        mended=mended,
+        constraints=constraints,
+        doubts=(*doubts, *unsure),
+    )
+
+
+def _save(
+    copy: DamagedCopy, target: Target, wish: Wish, scan: Scan, draft: Examination, understood: _Understood, say: Say
+) -> Examination:
+    found = replace(draft, relations=understood.damage, constraints=understood.constraints, mended=understood.mended)
+    if not understood.patients and (found.is_sound or not wish.with_rest):
+        return found
+    left_out = sorted({one.table for one in understood.damage if one.role in _NOT_DUMPED})
+    salvage = Salvage(copy, target.database, wish.folder, checksums=scan.checksums, say=say)
+    saved, rest, troubles = salvage.run(understood.patients, left_out, with_rest=wish.with_rest)
     unknown = [f"which rows of {one.table} are lost: {one.lost_unknown}" for one in saved if one.lost is None]
-    return replace(found, saved=saved, dump=rest, doubts=(*found.doubts, *troubles, *unknown), mended=mended)
+    return replace(found, saved=saved, dump=rest, doubts=(*found.doubts, *troubles, *unknown))
 
 
 def _damaged_blocks(relations: tuple[Relation, ...], scan: Scan) -> dict[str, set[int]]:

@@ -22,6 +22,7 @@ _RELATION_FILE = re.compile(r"(?P<node>\d+)(?P<fork>_(?:fsm|vm|init))?(?:\.(?P<s
 _CHECKSUM_LINE = re.compile(
     r'checksum verification failed in file "(?P<file>.+)", block (?P<block>\d+): calculated checksum'
 )
+_NO_CHECKSUMS = "checksums: the cluster has none, so damage inside a page is seen only where it breaks something"
 _CHUNK_PAGES = 1024
 _ZEROS = bytes(PAGE_BYTES)
 _SHA256_OF_ZEROS = hashlib.sha256(_ZEROS).hexdigest()
@@ -89,13 +90,13 @@ def scan_copy(runtime: Runtime, data: Path, evidence: Path) -> Scan:
         CouldNotVerifyError: Its pages have another size than everybody's.
         ToolError: The evidence cannot be written.
     """
-    if (size := _page_size(runtime, data)) != PAGE_BYTES:
+    size, has_checksums = _page_facts(runtime, data)
+    if size != PAGE_BYTES:
         raise CouldNotVerifyError(
             f"the cluster has pages of {size} bytes, and only those of {PAGE_BYTES} can be examined",
             hint="run pg_amcheck and pg_checksums of that server by hand, on a copy",
         )
-    failed, has_checksums, doubt = _failed_checksums(runtime, data)
-    itself = has_checksums and bool(doubt)
+    failed = _failed_checksums(runtime, data) if has_checksums else frozenset()
     found: list[DamagedPage] = []
     empty: list[EmptyPage] = []
     read = 0
@@ -109,7 +110,7 @@ def scan_copy(runtime: Runtime, data: Path, evidence: Path) -> Scan:
                 continue
             last = block
             flaw = flaw_of(page)
-            if itself or (file.name, block - file.first) in failed:
+            if failed is None or (file.name, block - file.first) in failed:
                 flaw = flaw or checksum_words(page, block)
             if flaw:
                 found.append(_keep(evidence, file, block, page, flaw))
@@ -119,7 +120,7 @@ def scan_copy(runtime: Runtime, data: Path, evidence: Path) -> Scan:
         empty=tuple(empty),
         pages_read=read,
         checksums=has_checksums,
-        doubt="" if itself else doubt,
+        doubt="" if has_checksums else _NO_CHECKSUMS,
     )
 
 
@@ -154,29 +155,25 @@ def _pages(file: RelationFile) -> Iterator[tuple[int, bytes]]:
                 block += 1
 
 
-def _failed_checksums(runtime: Runtime, data: Path) -> tuple[frozenset[tuple[str, int]], bool, str]:
-    """The pages that pg_checksums names, whether there are checksums at all, and what it could not find out."""
+def _failed_checksums(runtime: Runtime, data: Path) -> frozenset[tuple[str, int]] | None:
+    """The pages that pg_checksums names; None where it did not come to its end, as with a server that crashed."""
     with tempfile.TemporaryFile() as output:
         process = runtime.popen(
             [runtime.bin_folder / "pg_checksums", "--check", data], stdin=subprocess.DEVNULL, output=output
         )
         with process:
             try:
-                code = process.wait(PATIENCE.total_seconds())
+                process.wait(PATIENCE.total_seconds())
             except BaseException:
                 process.kill()
                 raise
         output.seek(0)
         text = output.read().decode(errors="replace")
-    failed = frozenset(
+    if "Checksum operation completed" not in text:
+        return None
+    return frozenset(
         (str(Path(match["file"]).relative_to(data)), int(match["block"])) for match in _CHECKSUM_LINE.finditer(text)
     )
-    if "checksums are not enabled" in text:
-        return failed, False, "checksums: the cluster has none, so damage inside a page is seen only where it breaks"
-    if code != 0 and "Checksum operation completed" not in text:
-        last = (text.strip().splitlines() or ["it said nothing"])[-1]
-        return failed, True, f"checksums: pg_checksums did not come to its end: {last}"
-    return failed, True, ""
 
 
 def _keep(evidence: Path, file: RelationFile, block: int, page: bytes, why: str) -> DamagedPage:
@@ -218,10 +215,12 @@ def write_file(path: Path, content: bytes) -> None:
         ) from exc
 
 
-def _page_size(runtime: Runtime, data: Path) -> int:
+def _page_facts(runtime: Runtime, data: Path) -> tuple[int, bool]:
+    """How long a page is, and whether it has a checksum."""
     try:
         text = runtime.run([runtime.bin_folder / "pg_controldata", data])
     except EmbeddedServerError as exc:
         raise CouldNotVerifyError(f"what the cluster is cannot be read: {exc.message}") from exc
-    match = re.search(r"^Database block size:\s+(\d+)", text, re.MULTILINE)
-    return int(match[1]) if match else 0
+    size = re.search(r"^Database block size:\s+(\d+)", text, re.MULTILINE)
+    version = re.search(r"^Data page checksum version:\s+(\d+)", text, re.MULTILINE)
+    return int(size[1]) if size else 0, bool(version and int(version[1]))

@@ -152,6 +152,24 @@ def _whose(
     return page.file, Role.UNKNOWN, ""
 
 
+# Objects of the server itself have smaller numbers, and so have the files that initdb made for them.
+_FIRST_OF_USERS = 16384
+
+
+def name_by_file(pages: Iterable[DamagedPage]) -> tuple[DamagedRelation, ...]:
+    """Say of damaged pages what their files' names say, where the catalogue cannot be read. Decides only."""
+    groups: dict[str, list[DamagedPage]] = {}
+    for page in pages:
+        groups.setdefault(main_file(page.file), []).append(page)
+    relations = []
+    for file, found in sorted(groups.items()):
+        own = file.startswith("global/") or int(file.rpartition("/")[2]) < _FIRST_OF_USERS
+        advice = advice_for(Role.CATALOGUE, file, "", ()) if own else "whose it is cannot be told without the catalogue"
+        role = Role.CATALOGUE if own else Role.UNKNOWN
+        relations.append(DamagedRelation(name=file, role=role, table="", pages=tuple(found), advice=advice))
+    return tuple(relations)
+
+
 def _database_of(file: str) -> int | None:
     parts = file.split("/")
     folder = parts[-2] if parts[0] != "global" else ""

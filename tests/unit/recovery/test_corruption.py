@@ -12,7 +12,7 @@ from squizzle.errors import RefusedError
 from squizzle.recovery.corruption.advice import advice_for, refuse_shredding
 from squizzle.recovery.corruption.pages import PAGE_BYTES, checksum_words, flaw_of, hollow_page, read_header
 from squizzle.recovery.corruption.records import DamagedPage, Finding, Role
-from squizzle.recovery.corruption.structure import Relation, name_damage, sound_runs
+from squizzle.recovery.corruption.structure import Relation, name_by_file, name_damage, sound_runs
 
 SOUND = hollow_page(7, checksums=True)
 
@@ -104,6 +104,19 @@ def test_every_damaged_page_finds_its_relation_or_is_said_to_have_none() -> None
     assert "`REINDEX INDEX CONCURRENTLY public.u_pkey`" in advice["public.u_pkey"]
     (mismatch,) = name_damage(relations, (), findings, {5: "shop"}, 5, checksums=False)
     assert "compare the rows with a backup's" in mismatch.advice
+
+
+def test_without_a_catalogue_files_still_say_whether_they_are_the_servers_own() -> None:
+    found = name_by_file(
+        map(page_of, ("base/5/1259.1", "base/5/16400", "global/1262", "pg_tblspc/16390/PG_15/5/16401"))
+    )
+
+    assert {(one.name, one.role) for one in found} == {
+        ("base/5/1259", Role.CATALOGUE),
+        ("base/5/16400", Role.UNKNOWN),
+        ("global/1262", Role.CATALOGUE),
+        ("pg_tblspc/16390/PG_15/5/16401", Role.UNKNOWN),
+    }
 
 
 @pytest.mark.parametrize("role", Role)
