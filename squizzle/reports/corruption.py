@@ -174,7 +174,10 @@ def _next(found: Examination, loaded: Loaded | None) -> str:
         steps.append("run the same without *Dry run* (command: with `--into`) to make a database of what was saved")
     elif loaded is not None:
         steps.append("take what is lost from a backup: restore it beside, and look for the lost keys there")
-        steps.append(f"when `{loaded.database}` is accepted, fence the damaged database and swap their names")
+        steps.append(
+            f"when `{loaded.database}` is accepted: `squizzle fence`, then"
+            f" `squizzle switch-over {found.database} --to {loaded.database}` where both are on one server"
+        )
     return _list([*steps, "then take a new full backup"])
 
 
