@@ -22,12 +22,15 @@ from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.recovery.corruption.examine import REPORT_FILE
+from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.recovery.undo.records import UndoReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
+from squizzle.reports.corruption import corruption_markdown, corruption_summary
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
@@ -146,6 +149,20 @@ def publish_mishap(report: MishapReport) -> None:
     wrong, right = report.mishap.wrong.database, report.mishap.right.database
     key = f"mishap-{artifact_key(wrong)}"
     create_markdown_artifact(mishap_markdown(report), key=key, description=f"Applied to {wrong}, meant for {right}")
+
+
+@step("Write the report of the corruption", timeout=timedelta(minutes=5), detail=str)
+def publish_corruption(found: Examination, loaded: Loaded | None = None) -> Path:
+    """Write the report beside the evidence, and publish it as an artifact; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    text, path = corruption_markdown(found, loaded), found.folder / REPORT_FILE
+    _write(text, path)
+    key = f"corruption-{artifact_key(found.database)}"
+    create_markdown_artifact(text, key=key, description=corruption_summary(found, loaded))
+    return path
 
 
 @step("Write the report of the undo", timeout=timedelta(minutes=5))

@@ -29,6 +29,7 @@ _VERBS = {
     "backups": "squizzle.cli.backups",
     "changelog": "squizzle.cli.changelog",
     "copies": "squizzle.cli.switch_over",
+    "corruption": "squizzle.cli.corruption",
     "digest": "squizzle.cli.inspect",
     "fence": "squizzle.cli.fence",
     "fetch-wal": "squizzle.cli.fetch_wal",

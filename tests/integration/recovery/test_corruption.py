@@ -1,0 +1,216 @@
+"""Pages that were really damaged on the disk: everything readable is saved, everything else is listed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from squizzle.errors import InvalidInputError, RefusedError
+from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.embedded import find_runtime
+from squizzle.postgres.identity import Target
+from squizzle.recovery.corruption.copying import Source
+from squizzle.recovery.corruption.examine import Wish, examine, look_at_original
+from squizzle.recovery.corruption.loading import database_name, load_salvage
+from squizzle.recovery.corruption.pages import page_checksum
+from squizzle.recovery.corruption.records import Examination, Loaded, Role
+from tests.integration.conftest import SYSTEM_FOLDERS
+from tests.support.damaged import DOCUMENTS, MOVED, ORDERS, Damaged, damage_everything, damaged_shop
+
+NOW = datetime(2027, 1, 31, 2, 0, tzinfo=UTC)
+TARGET = Target(database="shop")
+# As PostgreSQL packs them: rows of one page of `orders`.
+ROWS_A_PAGE = 81
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """The damaged shop, examined once for all tests here."""
+
+    shop: Damaged
+    before: dict[str, str]
+    found: Examination
+    loaded: Loaded
+    after: dict[str, str]
+
+
+def keys_of_page(block: int) -> set[str]:
+    return {str(n) for n in range(block * ROWS_A_PAGE + 1, (block + 1) * ROWS_A_PAGE + 1)}
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if SYSTEM_FOLDERS else None)
+    folder = tmp_path_factory.mktemp("evidence")
+    with ExitStack() as stack:
+        shop = stack.enter_context(damaged_shop(runtime))
+        damage_everything(shop)
+        before = shop.digests()
+        shop.cluster.start(guarded=True)
+        source = Source(access=shop.access, database="shop")
+        found = examine(source, TARGET, Wish(folder=folder, with_rest=True), now=NOW)
+        after = shop.digests()
+        loaded = load_salvage(shop.access, found, database_name(found))
+        yield Case(shop=shop, before=before, found=found, loaded=loaded, after=after)
+
+
+@pytest.fixture
+def salvaged(case: Case) -> Iterator[Connection]:
+    with connect(case.shop.access, case.loaded.database, purpose="test", read_only=True) as connection:
+        yield connection
+
+
+def test_every_damaged_page_is_named_and_kept_as_it_was_and_the_original_is_only_read(case: Case) -> None:
+    pages = {(one.name, page.block): page for one in case.found.relations for page in one.pages}
+    roles = {one.role for one in case.found.relations}
+    orders, long = "public.orders", next(name for name, _ in pages if name.startswith("pg_toast."))
+
+    assert case.after == case.before
+    # No checksum is wrong on these, and no query fails.
+    assert "nothing but zeros" in pages.pop(("public.zeroed", 2)).why
+    assert "the file ends before it: of 13 pages there are 11" in pages.pop(("public.cut", 11)).why
+    assert pages.pop(("public.cut", 12))
+    assert set(pages) == {
+        (orders, 3), (orders, 10), (orders, 20), ("public.orders_customer", 5), (long, 7), ("public.keyless", 2),
+    }  # fmt: skip
+    assert roles == {Role.TABLE, Role.INDEX, Role.TOAST}
+    for (_, block), page in pages.items():
+        content = (case.found.folder / page.kept_as).read_bytes()
+        original = (case.shop.cluster.layout.data / page.file).read_bytes()[page.offset : page.offset + 8192]
+        assert content == original
+        assert page.sha256 == hashlib.sha256(content).hexdigest()
+        assert page.offset == block * 8192
+    assert "its checksum is" in pages[orders, 3].why
+    assert "its header" in pages[orders, 10].why
+    assert case.found.checksums
+    assert [one for one in case.found.doubts if "public.keyless" not in one] == []
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], check=True, cwd=case.found.folder)  # noqa: S607
+    assert (case.found.folder / "cluster" / pages[orders, 3].file).read_bytes()[3 * 8192 :][:8192] == (
+        case.found.folder / pages[orders, 3].kept_as
+    ).read_bytes()
+
+
+def test_all_readable_rows_are_saved_and_every_other_is_listed(case: Case, salvaged: Connection) -> None:
+    saved = {one.table: one for one in case.found.saved}
+    orders = saved["public.orders"]
+
+    assert orders.rows == ORDERS - 3 * ROWS_A_PAGE + 1
+    assert orders.unreadable_pages == (10,)
+    assert orders.lost is not None
+    assert set(orders.lost) >= keys_of_page(10) - {str(MOVED)}
+    assert set(orders.lost) <= keys_of_page(10) - {str(MOVED)} | keys_of_page(3)
+    assert orders.rows + orders.doubtful + len(orders.lost) == ORDERS
+    count = salvaged.execute("SELECT count(*), count(DISTINCT id) FROM orders").fetchone()
+    assert count == (orders.rows, orders.rows)
+    # Of the page whose LSN alone was damaged every row comes back, as doubtful.
+    intact = salvaged.execute(
+        """SELECT count(*) FROM squizzle_corruption."public.orders" WHERE id BETWEEN %s AND %s
+           AND customer = repeat('c', 60) || id""",
+        (20 * ROWS_A_PAGE + 1, 21 * ROWS_A_PAGE),
+    ).fetchone()
+    assert intact == (ROWS_A_PAGE,)
+    lost = salvaged.execute("SELECT key FROM squizzle_corruption.lost_key WHERE \"table\" = 'public.orders'").fetchall()
+    assert {key for (key,) in lost} == set(orders.lost)
+    # Nothing is known of a table without a key, and that is said.
+    keyless = saved["public.keyless"]
+    assert keyless.lost is None
+    assert "no unique index" in keyless.lost_unknown
+    assert "about 1,000 rows" in keyless.lost_unknown
+    assert any("which rows of public.keyless are lost" in one for one in case.found.doubts)
+    assert 0 < keyless.rows < 1000
+
+
+def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is_sound(case: Case) -> None:
+    saved = {one.table: one for one in case.found.saved}
+
+    assert set(saved["public.zeroed"].lost or ()) == keys_of_page(2)
+    assert set(saved["public.cut"].lost or ()) == {str(n) for n in range(11 * ROWS_A_PAGE + 1, 1001)}
+    assert "public.grown" not in saved
+    assert saved["public.cut"].rows == 11 * ROWS_A_PAGE
+
+
+def test_a_row_whose_long_value_is_lost_is_kept_without_it(case: Case, salvaged: Connection) -> None:
+    documents = next(one for one in case.found.saved if one.table == "public.documents")
+
+    assert documents.rows == DOCUMENTS
+    assert 1 <= len(documents.lost_values) <= 4
+    lost = {int(one.row) for one in documents.lost_values}
+    assert {one.column for one in documents.lost_values} == {"body"}
+    rows = salvaged.execute("SELECT id, body = repeat(md5(id::text), 200) FROM documents ORDER BY id").fetchall()
+    assert rows == [(n, None if n in lost else True) for n in range(1, DOCUMENTS + 1)]
+    assert any("public.documents.body lost NOT NULL" in one for one in case.loaded.problems)
+
+
+def test_the_new_database_is_whole_but_for_what_is_lost_and_says_what_it_misses(
+    case: Case, salvaged: Connection
+) -> None:
+    loaded = case.loaded
+    assert loaded.is_whole
+    assert {(one.table, one.expected, one.found) for one in loaded.tables} == {
+        (one.table, one.rows, one.rows) for one in case.found.saved
+    }
+    assert salvaged.execute("SELECT count(*) FROM lines").fetchone() == (ORDERS,)
+    assert salvaged.execute("SELECT count(*) FROM tags").fetchone() == (5000,)
+    names = {name for (name,) in salvaged.execute("SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+    assert names >= {"orders_pkey", "orders_customer", "tags_tag"}
+    assert any("lines_order_id_fkey of public.lines is NOT VALID" in one for one in loaded.problems)
+    row = salvaged.execute("SELECT convalidated FROM pg_constraint WHERE conname = 'lines_order_id_fkey'").fetchone()
+    assert row == (False,)
+
+
+def test_the_guides_snippet_loses_readable_rows_and_the_evidence(case: Case) -> None:
+    """In the examined original, whose pages are kept by now."""
+    with connect(case.shop.access, "shop", purpose="test") as connection:
+        with pytest.raises(psycopg.errors.DataCorrupted):
+            connection.execute("SET enable_indexonlyscan = off; SELECT count(*) FROM orders")
+        connection.execute("SET zero_damaged_pages = on")
+        connection.execute("VACUUM FULL orders")
+        row = connection.execute("SELECT count(*) FROM orders").fetchone()
+        connection.execute("SET zero_damaged_pages = off")
+        after = connection.execute("SELECT count(*) FROM orders").fetchone()
+        orphans = connection.execute(
+            "SELECT count(*) FROM lines WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = order_id)"
+        ).fetchone()
+    ours = next(one for one in case.found.saved if one.table == "public.orders")
+
+    # No error is left to be seen, and three pages of rows are gone, two of which could be read.
+    assert row == after == (ORDERS - 3 * ROWS_A_PAGE + 1,)
+    assert orphans == (3 * ROWS_A_PAGE - 1,)
+    assert ours.rows + ours.doubtful > ORDERS - 2 * ROWS_A_PAGE
+
+
+def test_nothing_is_copied_while_damaged_pages_are_emptied_in_the_original(case: Case, tmp_path: Path) -> None:
+    source = Source(access=case.shop.access, database="shop")
+    with connect(case.shop.access, "shop", purpose="test") as connection:
+        connection.execute("ALTER DATABASE shop SET zero_damaged_pages = on")
+        try:
+            with pytest.raises(RefusedError, match="readable rows included") as refused:
+                look_at_original(source, TARGET)
+            assert "ALTER DATABASE shop RESET zero_damaged_pages" in refused.value.hint
+        finally:
+            connection.execute("ALTER DATABASE shop RESET zero_damaged_pages")
+    (tmp_path / "already").touch()
+    with pytest.raises(InvalidInputError, match="is not empty"):
+        examine(source, TARGET, Wish(folder=tmp_path), now=NOW)
+    with pytest.raises(InvalidInputError, match="a server runs on"):
+        examine(
+            replace(source, data_folder=case.shop.cluster.layout.data), TARGET, Wish(folder=tmp_path / "new"), now=NOW
+        )
+
+
+def test_the_checksum_is_the_servers(case: Case) -> None:
+    page = next(page for one in case.found.relations if one.name == "public.orders" for page in one.pages)
+    content = (case.found.folder / page.kept_as).read_bytes()
+    with connect(case.shop.access, "shop", purpose="test") as connection:
+        connection.execute("CREATE EXTENSION pageinspect")
+        row = connection.execute("SELECT page_checksum(%s, %s)", (content, page.block)).fetchone()
+    assert row is not None
+    assert row[0] & 0xFFFF == page_checksum(content, page.block)
