@@ -9,13 +9,14 @@ from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, RefusedError, SquizzleError
 from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.decide import decide_recovery
+from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
 from squizzle.recovery.evidence import EvidenceBook
 from squizzle.recovery.ways import Means, RecoveryPlan, Way, WayBack
 from squizzle.reports.loss import loss_question
 from tasks.approval import gate
 from tasks.migrations import try_down_scripts
 from tasks.recovery import (
+    assess_damage,
     compare_copy,
     compare_properties,
     compare_with_copy,
@@ -32,6 +33,7 @@ from tasks.recovery import (
 )
 from tasks.recovery_case import RecoveryCase, decisions_of, held_since
 from tasks.steps import now
+from tasks.undo import plan_undo_behind_fence, undo_behind_fence
 
 
 def take_ways_back(
@@ -53,7 +55,7 @@ def take_ways_back(
             _ask(case, book, plan, assessment)
         book.note(decisions=(*book.evidence.decisions, way))
         try:
-            failure = _take(case, book, backup, assessment, way)
+            failure = _take(case, book, backup, assessment, means, way)
         except SquizzleError as exc:
             failure = exc.message
         if not failure:
@@ -82,11 +84,15 @@ def _ask(case: RecoveryCase, book: EvidenceBook, plan: RecoveryPlan, assessment:
     book.add_note(f"{question.title}: {answer.sentence()}")
 
 
-def _take(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, way: WayBack) -> str:
+def _take(
+    case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, means: Means, way: WayBack
+) -> str:
     """Carry one way out; returns why it did not bring everything back, empty when it did."""
     match way.way:
         case Way.ROLL_BACK:
             return _roll_back(case, book, backup, assessment)
+        case Way.UNDO:
+            return _undo(case, book, backup, assessment, means)
         case Way.SWAP:
             return _swap(case, book, way.name)
         case Way.RESTORE_BESIDE:
@@ -106,10 +112,45 @@ def _roll_back(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessmen
     return _compare_row_by_row(case, book, backup)
 
 
-def _compare_row_by_row(case: RecoveryCase, book: EvidenceBook, backup: Backup) -> str:
-    """The count is right and the fingerprint is not: only the backup itself can tell whether its rows are back."""
+def _undo(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, means: Means) -> str:
+    """Planned first, and given up with nothing changed where rows would stay in conflict; verified before it ends."""
+    request = undo_request(assessment, means)
+    planned = plan_undo_behind_fence(case.database, request)
+    if planned.conflict_count:
+        return (
+            f"{planned.conflict_count:,} rows would stay as they are (`squizzle undo` shows why); nothing was changed"
+        )
+    if not planned.changes:
+        return "the change log has nothing of it to take back; nothing was changed"
+    done = undo_behind_fence(case.database, request, plan=planned.digest)
+    book.note(undo=done)
+    found = assess_damage(case.database, backup, *case.folders)
+    if found.damage:
+        return f"the undo was done and did not bring everything back ({found.damage[0]})"
+    # Tables that it did not touch are compared with the backup; its own rows it has compared, each with the log.
+    others = frozenset(found.changed_tables) - undone_tables(assessment, means)
+    if others and (failure := _compare_row_by_row(case, book, backup, only=others)):
+        return failure
+    book.note(
+        verified=f"{done.changes:,} rows in {len(done.tables)} tables are as the change log had them before"
+        f" {done.transactions:,} transactions, and nothing that backup {backup.id} has is missing"
+    )
+    return ""
+
+
+def _compare_row_by_row(
+    case: RecoveryCase, book: EvidenceBook, backup: Backup, *, only: frozenset[str] = frozenset()
+) -> str:
+    """The count is right and the fingerprint is not: only the backup itself can tell whether its rows are back.
+
+    Args:
+        case: What is recovered.
+        book: Where it is noted.
+        backup: What it should be.
+        only: These tables; all for none.
+    """
     copy, _ = _restore_beside(case, book, backup)
-    tables = compare_with_copy(case.database, copy=copy)
+    tables = [one for one in compare_with_copy(case.database, copy=copy) if not only or one.table in only]
     for table in tables:
         if table.gone or table.changed or table.note:
             return (

@@ -10,8 +10,10 @@ from blocks import PostgresDatabase
 from squizzle.backups.change_log.names import table_names
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import connect
+from squizzle.recovery.fence import session_through_fence
 from squizzle.recovery.undo.records import UndoReport, UndoRequest
 from squizzle.recovery.undo.undo import plan_undo, since_version, undo_changes
+from tasks.sources import DatabaseSource
 from tasks.steps import log_line, step
 
 
@@ -58,6 +60,25 @@ def undo_rows(database: PostgresDatabase, request: UndoRequest, *, plan: str) ->
         raise RefusedError("no plan was given", hint="start it with Dry run on, and copy the plan from its report")
     on_wait = partial(log_line, level=logging.WARNING)
     with connect(database.access(), database.database, purpose="undo") as connection:
+        return undo_changes(connection, database.target(), request, on_wait=on_wait, digest=plan)
+
+
+@step("Find out what an undo would bring back", timeout=timedelta(hours=2), detail=_undoing)
+def plan_undo_behind_fence(database: DatabaseSource, request: UndoRequest) -> UndoReport:
+    """The same in a database that may be fenced."""
+    with session_through_fence(database.access(), database.database, purpose="undo") as connection:
+        return plan_undo(connection, database.target(), request)
+
+
+@step("Undo behind the fence", timeout=timedelta(hours=2), detail=_undoing)
+def undo_behind_fence(database: DatabaseSource, request: UndoRequest, *, plan: str) -> UndoReport:
+    """Undo exactly what was planned, in a database that may be fenced.
+
+    Raises:
+        RefusedError: It is not what would be done now; nothing was changed.
+    """
+    on_wait = partial(log_line, level=logging.WARNING)
+    with session_through_fence(database.access(), database.database, purpose="undo") as connection:
         return undo_changes(connection, database.target(), request, on_wait=on_wait, digest=plan)
 
 

@@ -73,6 +73,7 @@ class Assessment:
             None when nobody knows.
         foreign: Versions in the history that the migrations folder does not have.
         activity: What was going on before the fence.
+        is_told: Whether somebody said since when it is damaged.
     """
 
     since: str
@@ -85,6 +86,12 @@ class Assessment:
     disaster_at: datetime | None = None
     foreign: tuple[str, ...] = ()
     activity: Activity = Activity()
+    is_told: bool = False
+
+    @property
+    def by_migration(self) -> bool:
+        """Whether the versions that were applied since the backup are all that the damage is put down to."""
+        return bool(self.applied_since) and not self.is_told
 
     @property
     def damage(self) -> tuple[str, ...]:
@@ -201,6 +208,7 @@ def assess_damage(
         disaster_at=since or min((rows[version].applied_at for version in applied_since), default=None),
         foreign=() if known_versions is None else tuple(version for version in rows if version not in known_versions),
         activity=activity,
+        is_told=since is not None,
     )
 
 

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import BackupKind
 from squizzle.durations import words
+from squizzle.postgres.access import APPLICATION_NAME
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.ways import BackupMeans, Means, RecoveryPlan, RecoveryPolicy, Way, WayBack
+from squizzle.recovery.undo.records import UndoRequest
+from squizzle.recovery.ways import BackupMeans, Means, RecoveryPlan, RecoveryPolicy, UndoMeans, Way, WayBack
 
 Tried = Mapping[tuple[Way, str], str]
 _NOTHING: Tried = {}
@@ -107,7 +109,7 @@ def _judged(way: WayBack, policy: RecoveryPolicy, tried: Tried) -> WayBack:
 def _ways(assessment: Assessment, means: Means, now: datetime) -> Iterator[WayBack]:
     struck = assessment.disaster_at
     yield _roll_back(assessment, means)
-    yield _undo(assessment, means, struck)
+    yield _undo(assessment, means, struck, now)
     if not means.copies:
         yield _impossible(Way.SWAP, "no copy was prepared")
     for copy in means.copies:
@@ -172,21 +174,71 @@ def _roll_back(assessment: Assessment, means: Means) -> WayBack:
     )
 
 
-def _undo(assessment: Assessment, means: Means, struck: datetime | None) -> WayBack:
-    if means.undo is None:
-        return _impossible(Way.UNDO, "no change log is switched on")
+def _undo(assessment: Assessment, means: Means, struck: datetime | None, now: datetime) -> WayBack:
+    problem = _why_no_undo(assessment, means.undo, struck)
+    if problem or struck is None:
+        return _impossible(Way.UNDO, problem)
+    if assessment.by_migration:
+        what, why, rpo = "what migrations did", "and what clients wrote stays", timedelta()
+    else:
+        what, why = "everything", "and nobody knows whose changes were wrong, so all of them go"
+        rpo = max(now - struck, timedelta(milliseconds=1))
+    return WayBack(
+        way=Way.UNDO,
+        name=f"{what} since {struck:%Y-%m-%d %H:%M:%S %Z}",
+        possible=True,
+        why=f"the change log covers all damaged tables, {why}",
+        rpo=rpo,
+    )
+
+
+def _why_no_undo(assessment: Assessment, log: UndoMeans | None, struck: datetime | None) -> str:
+    """Why the change log cannot bring it back; empty when it can."""
+    if log is None:
+        return "no change log is switched on"
     if assessment.schema_damage:
-        return _impossible(Way.UNDO, f"the change log brings back rows, no definitions ({assessment.schema_damage[0]})")
+        return f"the change log brings back rows, no definitions ({assessment.schema_damage[0]})"
     if struck is None:
-        return _impossible(
-            Way.UNDO, "it is not known when the damage was done: name the time (`squizzle undo --since`)"
-        )
-    if means.undo.since > struck:
-        return _impossible(Way.UNDO, f"the change log begins at {means.undo.since}, after the disaster")
-    missing = sorted({one.table for one in assessment.damaged_tables} - means.undo.tables)
+        return "it is not known when the damage was done: say since when (`--damaged-since`, *Damaged since*)"
+    if log.since > struck:
+        return f"the change log begins at {log.since}, after the disaster"
+    missing = sorted({one.table for one in assessment.damaged_tables} - log.tables.keys())
     if missing:
-        return _impossible(Way.UNDO, f"the change log does not cover {', '.join(missing)}")
-    return WayBack(way=Way.UNDO, name=f"since {struck}", possible=True, why="the change log covers all damaged tables")
+        return f"the change log does not cover {', '.join(missing)}"
+    return "" if _tables(assessment, log) else "no table that the change log covers is damaged"
+
+
+def _tables(assessment: Assessment, log: UndoMeans) -> frozenset[str]:
+    """The damaged tables; also those with other rows, where a migration did it or where nothing else is damaged."""
+    damaged = frozenset(one.table for one in assessment.damaged_tables)
+    if damaged and not assessment.by_migration:
+        return damaged
+    return damaged | (frozenset(assessment.changed_tables) & log.tables.keys())
+
+
+# How sessions call themselves in which migrations are applied and rolled back.
+_MIGRATIONS = (f"{APPLICATION_NAME} migration", f"{APPLICATION_NAME} rollback")
+
+
+def undone_tables(assessment: Assessment, means: Means) -> frozenset[str]:
+    """Which tables the way `undo` takes back changes of, by their names as they are quoted."""
+    return frozenset() if means.undo is None else _tables(assessment, means.undo)
+
+
+def undo_request(assessment: Assessment, means: Means) -> UndoRequest:
+    """What the way `undo` takes back: of migrations their own transactions, else everything since the damage.
+
+    Args:
+        assessment: What is damaged, and since when.
+        means: With a change log for which that way is possible.
+    """
+    if means.undo is None or assessment.disaster_at is None:
+        raise AssertionError("this way was not possible")
+    return UndoRequest(
+        tables=tuple(means.undo.tables[name] for name in sorted(undone_tables(assessment, means))),
+        since=assessment.disaster_at,
+        applications=_MIGRATIONS if assessment.by_migration else (),
+    )
 
 
 _RESTORED_ALONE = frozenset({BackupKind.FULL})

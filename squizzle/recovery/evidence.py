@@ -13,6 +13,7 @@ from squizzle.recovery.decide import RollbackAttempt
 from squizzle.recovery.fences.records import FenceStatus
 from squizzle.recovery.salvage.records import Salvage
 from squizzle.recovery.sequences import SequenceMove
+from squizzle.recovery.undo.records import UndoReport
 from squizzle.recovery.ways import RecoveryPlan, WayBack
 
 
@@ -56,6 +57,7 @@ class Evidence:
         assessment: What was damaged.
         decisions: The ways back that were chosen, in order; the last one is the one that worked, if any did.
         rollback: What came of the down script.
+        undo: What was taken back by the change log; None when nothing was.
         copy: The restored copy against the backup, before the switch.
         final: The database under its own name against the backup, after the switch.
         changed_properties: Owner, privileges, settings or comment that did not come over; None when not looked at.
@@ -80,6 +82,7 @@ class Evidence:
     assessment: Assessment | None = None
     decisions: tuple[WayBack, ...] = ()
     rollback: RollbackAttempt | None = None
+    undo: UndoReport | None = None
     copy: Comparison | None = None
     final: Comparison | None = None
     changed_properties: tuple[str, ...] | None = None

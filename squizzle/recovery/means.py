@@ -149,8 +149,11 @@ def _undo(connection: Connection) -> UndoMeans | None:
     whole = [one for one in coverage(connection) if one.until is None and not one.gaps]
     if not whole:
         return None
+    places = [(one.schema, one.table) for one in whole]
     quoted = connection.execute(
-        "SELECT format('%%I.%%I', one.space, one.name) FROM unnest(%s::text[], %s::text[]) AS one(space, name)",
-        ([one.schema for one in whole], [one.table for one in whole]),
+        "SELECT format('%%I.%%I', one.space, one.name) FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY"
+        " AS one(space, name, place) ORDER BY place",
+        ([schema for schema, _ in places], [name for _, name in places]),
     )
-    return UndoMeans(since=max(one.since for one in whole), tables=frozenset(name for (name,) in quoted))
+    names = [name for (name,) in quoted]
+    return UndoMeans(since=max(one.since for one in whole), tables=dict(zip(names, places, strict=True)))

@@ -45,11 +45,11 @@ class UndoMeans:
 
     Attributes:
         since: From when on it has every change of the tables it covers.
-        tables: Those tables, qualified and quoted.
+        tables: Schema and name of those tables, by their names as they are quoted.
     """
 
     since: datetime
-    tables: frozenset[str]
+    tables: Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

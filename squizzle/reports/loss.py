@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from squizzle.durations import words
 from squizzle.postgres.decisions import Question
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.ways import RecoveryPlan, WayBack
+from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.reports.markdown import bullets, table
 from squizzle.reports.recovery import damage_markdown, way_words
 
@@ -65,13 +65,18 @@ def _rows(
     way: WayBack, assessment: Assessment, keep_as: str, since: datetime | None, now: datetime, *, salvage: bool
 ) -> list[tuple[str, str]]:
     rest = ", and rows that only it has are looked for and kept afterwards" if salvage else ""
+    kept = f"stays as `{keep_as}`, nothing of it is dropped{rest}"
+    if way.way is Way.UNDO:
+        kept = "is changed in place; what is taken back stays in the change log, and the undo can be undone"
+    where = " to the damaged tables" if way.way is Way.UNDO else ""
+    lost = f"**whatever anybody wrote{where} since {_at(now - way.rpo)}**, {words(way.rpo)} ago"
     return [
-        ("**Lost**", f"**whatever anybody wrote since {_at(now - way.rpo)}**, {words(way.rpo)} ago{_more(assessment)}"),
+        ("**Lost**", f"{lost}{_more(assessment)}"),
         ("By", f"{way_words(way.way)}, `{way.name}`: {way.why}"),
         ("Takes", "not measured" if way.rto is None else f"{words(way.rto)}: {way.measured_by}"),
         ("Last proven", _at(way.proven_at) if way.proven_at else "never"),
         ("Clients", f"are kept out{f' since {_at(since)}' if since else ''}, and until this is decided"),
-        ("The damaged database", f"stays as `{keep_as}`, nothing of it is dropped{rest}"),
+        ("The damaged database", kept),
     ]
 
 

@@ -12,6 +12,7 @@ from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.fences.records import FenceKind, FenceState
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.records import Salvage
+from squizzle.recovery.undo.records import UndoReport
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.reports.markdown import bullets, compared, seconds, table, timeline
 
@@ -95,6 +96,7 @@ def recovery_markdown(report: RecoveryReport) -> str:
         "## What did not work\n\n" + bullets(evidence.failed) if evidence.failed else "",
         "## What else was decided or found\n\n" + bullets(evidence.notes) if evidence.notes else "",
         *(("## What was done", timeline(report.steps)) if report.steps else ()),
+        *_undone(evidence.undo),
         *_kept(report),
     ]
     final = evidence.final or evidence.copy
@@ -218,6 +220,21 @@ def _way(way: WayBack) -> tuple[str, ...]:
 def way_words(way: Way) -> str:
     """A way back in words."""
     return way.value.replace("_", " ")
+
+
+def _undone(undo: UndoReport | None) -> Iterator[str]:
+    if undo is None:
+        return
+    yield "## What was taken back by the change log"
+    yield table(
+        ("table", "come back", "get old values", "go"),
+        [(f"`{one.name}`", f"{one.restored:,}", f"{one.reverted:,}", f"{one.removed:,}") for one in undo.tables],
+    )
+    options = " ".join(f"--table {shlex.quote(one.name)}" for one in undo.tables)
+    yield (
+        "The history of migrations is as it was: what they did to rows is taken back, and they still count as applied."
+        f" To undo the undo: `squizzle undo {options} --since {undo.at.isoformat()} --transaction {undo.xid}`."
+    )
 
 
 def _kept(report: RecoveryReport) -> Iterator[str]:

@@ -17,6 +17,7 @@ from psycopg import sql
 from blocks import BackupFolder, CommandFence, PostgresDatabase
 from flows.back_up import back_up
 from flows.recover import recover
+from squizzle.backups.change_log.switching import enable
 from squizzle.errors import LockTimeoutError
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
@@ -92,7 +93,7 @@ def apply_disaster(access: ServerAccess, shop: str, folder: Path, *, up: str, do
     if down is not None:
         (place / "down.sql").write_text(down)
     target = Target(database=shop, expected=ExpectedIdentity(environment="testing"))
-    with connect(access, shop, purpose="test") as session:
+    with connect(access, shop, purpose="migration") as session:
         apply_versions(session, target, read_migrations(folder))
 
 
@@ -175,30 +176,30 @@ def test_a_down_script_that_brings_everything_back_loses_nothing(
     assert rows(access, shop) == (1001, 1001)
 
 
-def test_a_down_script_that_brings_back_other_rows_is_no_success(
+def test_a_down_script_that_brings_back_other_rows_is_no_success_and_the_change_log_has_the_right_ones(
     access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, migrations: Path
 ) -> None:
     shop = database.database
+    with connect(access, shop, purpose="test") as session:
+        enable(session, Target(database=shop), (("public", "account"),), on_wait=print)
     back_up(database=database, store=store_block)
     other = BRINGS_BACK.replace("'o' || n", "'somebody else'")
     apply_disaster(access, shop, migrations, up=DROPS, down=other)
+    with connect(access, shop, purpose="test") as session:
+        session.execute("INSERT INTO account (owner) VALUES ('a client, later')")
 
-    report = report_of(
-        recover(
-            database=database,
-            store=store_block,
-            dry_run=False,
-            migrations=str(migrations),
-            may_lose_data=True,
-            return_state=True,
-        )
-    )
+    run = partial(recover, database=database, store=store_block, dry_run=False, migrations=str(migrations))
+    report = report_of(run(approval_minutes=1, return_state=True))
 
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
-    assert [one.way for one in report.evidence.decisions] == [Way.ROLL_BACK, Way.RESTORE_BESIDE]
+    assert [one.way for one in report.evidence.decisions] == [Way.ROLL_BACK, Way.UNDO]
     assert "0 rows of the backup are gone, 400 are others" in report.evidence.failed[0]
+    assert report.reasons[0].startswith("by undo: 400 rows in 1 tables are as the change log had them before 2 trans")
+    assert (report.fenced, report.evidence.kept_as) == (False, "")
     with connect(access, shop, purpose="test") as session:
+        # What was right is back, and nobody lost anything.
         assert session.execute("SELECT count(*) FROM account WHERE owner = 'o' || id").fetchone() == (1000,)
+        assert session.execute("SELECT count(*) FROM account").fetchone() == (1001,)
 
 
 def test_a_run_killed_after_the_swap_of_a_prepared_copy_is_finished_by_the_next(

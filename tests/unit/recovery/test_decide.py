@@ -14,7 +14,8 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.migrations.records import Direction, HistoryRow
 from squizzle.proof.records import Comparison, TableComparison
 from squizzle.recovery.assess import Activity, Assessment, Disaster
-from squizzle.recovery.decide import RollbackAttempt, decide_recovery
+from squizzle.recovery.decide import RollbackAttempt, decide_recovery, undo_request
+from squizzle.recovery.undo.records import UndoRequest
 from squizzle.recovery.ways import (
     BackupMeans,
     CloudMeans,
@@ -26,6 +27,7 @@ from squizzle.recovery.ways import (
     ScriptMeans,
     UndoMeans,
     Way,
+    WayBack,
 )
 
 DAMAGE = "public.users: 1,500 of 1,500 rows are gone"
@@ -77,7 +79,7 @@ def everything(backup: Backup) -> Means:
     """All six ways are open."""
     return Means(
         scripts=(ScriptMeans(version="0013", has_down=True, took=timedelta(seconds=2), rolled_back_at=BEFORE),),
-        undo=UndoMeans(since=BEFORE, tables=frozenset({"public.users"})),
+        undo=UndoMeans(since=BEFORE, tables={"public.users": ("public", "users")}),
         copies=(CopyMeans(name="shop__copy", made_at=BEFORE),),
         backups=(backup_means(backup, restored=proof(Verdict.PASS)),),
         point=PointMeans(backup_id="p", target=STRUCK),
@@ -130,8 +132,12 @@ def test_after_each_failure_the_next_way_is_taken_until_none_is_left(damaged: As
             "there is no down script for 0013",
         ),
         ({"undo": None}, Way.UNDO, "no change log is switched on"),
-        ({"undo": UndoMeans(since=AFTER, tables=frozenset({"public.users"}))}, Way.UNDO, "after the disaster"),
-        ({"undo": UndoMeans(since=BEFORE, tables=frozenset())}, Way.UNDO, "does not cover public.users"),
+        (
+            {"undo": UndoMeans(since=AFTER, tables={"public.users": ("public", "users")})},
+            Way.UNDO,
+            "after the disaster",
+        ),
+        ({"undo": UndoMeans(since=BEFORE, tables={})}, Way.UNDO, "does not cover public.users"),
         ({"copies": ()}, Way.SWAP, "no copy was prepared"),
         ({"copies": (CopyMeans(name="c", made_at=AFTER),)}, Way.SWAP, "it was made after the disaster"),
         ({"backups": ()}, Way.RESTORE_BESIDE, "there is no backup of this database"),
@@ -360,3 +366,22 @@ def test_disasters_are_named_by_what_they_look_like(
         comparison=replace(equal_comparison, missing=missing, tables=tables),
     )
     assert list(replace(found, **change).disasters) == disasters  # type: ignore[arg-type]
+
+
+def test_an_undo_of_migrations_loses_nothing_and_one_since_a_time_what_was_written_since(
+    damaged: Assessment, backup: Backup
+) -> None:
+    means = everything(backup)
+
+    def undo(assessment: Assessment) -> WayBack:
+        return next(one for one in decide(assessment, means).ways if one.way is Way.UNDO)
+
+    assert (undo(damaged).possible, undo(damaged).rpo) == (True, timedelta())
+    assert undo_request(damaged, means) == UndoRequest(
+        tables=(("public", "users"),), since=STRUCK, applications=("squizzle migration", "squizzle rollback")
+    )
+    told = replace(damaged, is_told=True)
+    assert (undo(told).possible, undo(told).rpo) == (True, NOW - STRUCK)
+    assert undo_request(told, means).is_everything
+    gone = replace(damaged, disaster_at=None)
+    assert "say since when" in undo(gone).why
