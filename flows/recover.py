@@ -23,6 +23,7 @@ from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery
 from squizzle.recovery.switch_over import KeptDatabase
 from squizzle.recovery.ways import RecoveryPolicy
 from tasks.fencing import look_at_fences, put_up_fences, take_down_fences
+from tasks.point_in_time import look_for_point
 from tasks.recovery import (
     assess_damage,
     find_backup,
@@ -38,7 +39,7 @@ from tasks.recovery_case import WAYS, RecoveryCase, held_since, make_report
 from tasks.reporting import progress_artifact, publish_recovery
 from tasks.steps import keep_journal, now, run_name
 
-STEPS = 17
+STEPS = 18
 GOOD = frozenset({RecoveryOutcome.RECOVERED, RecoveryOutcome.NOTHING_TO_DO, RecoveryOutcome.PLANNED})
 
 DESCRIPTION = """\
@@ -46,7 +47,8 @@ Gets a damaged database back, by the cheapest way that works, and says success o
 
 1. shuts the applications that are chosen, then the database: nobody new gets in, sessions are ended
 2. compares it with the newest backup from before the disaster: what is missing, changed, failed
-3. lists the ways back with what each takes and loses, as it was measured: down scripts, a prepared copy, backups
+3. lists the ways back with what each takes and loses, as it was measured: down scripts, a prepared copy, backups,
+   and right before the damage by a copy of the cluster and its archived log
 4. takes the first; when it fails, the next. Before a way that **loses data** the run pauses and asks
 5. compares again, lets clients in, and keeps the rows that only the damaged database has
 
@@ -212,6 +214,7 @@ def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
         assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=case.since)
         book.note(assessment=assessment)
         means = look_for_means(case.database, case.store, *case.folders)
+        means = look_for_point(case.database, case.store, means, struck=assessment.disaster_at)
         plan = decide_recovery(assessment, means, now=now(), policy=case.policy, insist=case.insist)
         book.note(plan=plan)
         if case.dry_run:

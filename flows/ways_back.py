@@ -5,16 +5,19 @@ No flow of its own: the recovery and the drill are, and both go this way.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, RefusedError, SquizzleError
 from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
 from squizzle.recovery.evidence import EvidenceBook
-from squizzle.recovery.ways import Means, RecoveryPlan, Way, WayBack
+from squizzle.recovery.ways import Means, PointMeans, RecoveryPlan, Way, WayBack
 from squizzle.reports.loss import loss_question
 from tasks.approval import gate
 from tasks.migrations import try_down_scripts
+from tasks.point_in_time import recover_beside
 from tasks.recovery import (
     assess_damage,
     compare_copy,
@@ -97,6 +100,8 @@ def _take(
             return _swap(case, book, way.name)
         case Way.RESTORE_BESIDE:
             return _restore(case, book, way.name)
+        case Way.POINT_IN_TIME if means.point is not None:
+            return _point_in_time(case, book, means.point)
         case _:
             raise AssertionError(f"{way.way} is not among the ways that are taken here")
 
@@ -201,6 +206,29 @@ def _restore(case: RecoveryCase, book: EvidenceBook, backup_id: str) -> str:
         raise
     book.note(backup=backup, kept_as=case.names.kept, final=final)
     book.note(verified=f"every table has the rows of backup {backup.id}")
+    _carry_over(case, book, properties)
+    return ""
+
+
+def _point_in_time(case: RecoveryCase, book: EvidenceBook, point: PointMeans) -> str:
+    properties = note_properties(case.database)
+    copy = case.names.restored_again(len(book.evidence.decisions))
+    restored = recover_beside(case.database, case.store, point, into=copy)
+    book.note(copy=restored.comparison)
+    refuse_different(restored.comparison, what="the restored copy")
+    switch_databases(case.database, restored=copy, keep_as=case.names.kept, properties=properties)
+    try:
+        final = verify_database(case.database, restored.dump)
+        refuse_different(final, what="the recovered database")
+    except SquizzleError:
+        switch_back(case.database, damaged=case.names.kept, refused=copy, properties=properties)
+        raise
+    # What was recovered is as old as the point, whatever the copy that it began with.
+    saved = replace(restored.dump, id=point.backup_id, started_at=point.target)
+    book.note(backup=saved, kept_as=case.names.kept, final=final)
+    book.note(verified=f"every table has the rows of right before {point.target} (by {point.backup_id} and the log)")
+    for one in restored.arrival.prepared:
+        book.add_note(f"prepared and not ended at that point, so what it did is not there: {one}")
     _carry_over(case, book, properties)
     return ""
 

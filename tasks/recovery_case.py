@@ -16,7 +16,7 @@ from tasks.folders import Folder
 from tasks.sources import DatabaseSource, FenceSource, NamedDatabase, StoreSource
 
 # Those that `take_ways_back` can carry out.
-WAYS = frozenset({Way.ROLL_BACK, Way.UNDO, Way.SWAP, Way.RESTORE_BESIDE})
+WAYS = frozenset({Way.ROLL_BACK, Way.UNDO, Way.SWAP, Way.RESTORE_BESIDE, Way.POINT_IN_TIME})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

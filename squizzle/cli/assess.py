@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from squizzle.backups.store import BackupStore
+from squizzle.backups.wal.open_archive import archive_of
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
@@ -25,6 +26,7 @@ from squizzle.recovery.decide import decide_recovery
 from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.fence import control_session, is_fenced, session_through_fence
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
+from squizzle.recovery.point_in_time.means import find_point
 from squizzle.recovery.recovery import RecoveryReport, judge_recovery
 from squizzle.recovery.ways import RecoveryPolicy
 from squizzle.reports.recovery import recovery_json, recovery_markdown
@@ -167,6 +169,9 @@ def _look(
                 since=options.since,
             )
             means = find_means(control, connection, store, schema=target.schema, migrations=migrations or ())
+        struck, identifier = assessment.disaster_at, system_identifier(control)
+        point = find_point(store, archive_of(store), struck=struck, system_identifier=identifier)
+        means = replace(means, point=point)
     policy = RecoveryPolicy(max_rpo=options.max_rpo, max_rto=options.max_rto)
     plan = decide_recovery(assessment, means, now=datetime.now(UTC), policy=policy, insist=options.insist)
     return Evidence(backup=backup, assessment=assessment, plan=plan), fenced

@@ -303,6 +303,8 @@ def _restore_time(one: BackupMeans, means: Means) -> tuple[timedelta | None, str
 
 def _point_in_time(means: Means, struck: datetime | None, now: datetime) -> WayBack:
     point = means.point
+    if point is None and struck is None:
+        return _impossible(Way.POINT_IN_TIME, "it is not known when the damage was done: name the time")
     if point is None:
         return _impossible(Way.POINT_IN_TIME, "there is no copy of the cluster with an archive of its log")
     return WayBack(

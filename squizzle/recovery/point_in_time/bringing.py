@@ -182,6 +182,7 @@ def restore_to_point(
         comparison=comparison,
         tables=order.tables,
         rows=dump.rows,
+        dump=dump,
     )
 
 

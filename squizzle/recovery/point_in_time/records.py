@@ -60,6 +60,7 @@ class PointRestored:
         comparison: The restored database with the fingerprints of the recovered cluster, row by row.
         tables: Only these have rows; empty for all.
         rows: Rows that were compared.
+        dump: The manifest of what was restored, with the fingerprints of the recovered cluster; the dump is gone.
     """
 
     database: str
@@ -68,3 +69,4 @@ class PointRestored:
     comparison: Comparison
     tables: tuple[str, ...]
     rows: int
+    dump: Backup
