@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 
 from squizzle.errors import ConnectionFailedError, RecoveryError, RefusedError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect, server_pid
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.translation import translate_error, translated
 
 # pg_terminate_backend waits that long for one session; a session in a C function that ignores interrupts takes longer.
 # A look in between, so that those who come meanwhile are ended, too.
@@ -31,8 +31,12 @@ _LOOK_AGAIN_S = 0.005
 
 @contextmanager
 def control_session(access: ServerAccess, *, purpose: str) -> Iterator[Connection]:
-    """A session in the maintenance database, from where other databases are fenced and renamed."""
-    with connect(access, CONTROL_DATABASE, purpose=purpose) as connection:
+    """A session in the maintenance database, from where other databases are fenced and renamed.
+
+    Raises:
+        DatabaseError: Also for whatever of the driver's leaves the block, such as a server that went away.
+    """
+    with translated(f"go on ({purpose})"), connect(access, CONTROL_DATABASE, purpose=purpose) as connection:
         yield connection
 
 

@@ -90,6 +90,8 @@ def switch_over(
     """
     there = _existing(control, (database, restored, keep_as))
     if there == {database, keep_as}:
+        # Whoever was killed while reading from it has left its door open.
+        fence(control, keep_as)
         return SwitchOver(database=database, kept_as=keep_as, slots=_slots(control, keep_as))
     if there != {database, restored}:
         raise RecoveryError(
