@@ -168,7 +168,10 @@ class _Talk:
     def _pass(self, kind: bytes, body: bytes, held: bytes) -> bool:
         """Pass a whole question on; whether the talk goes on."""
         self._note(kind, body)
-        stops = kind in {b"Q", b"S"} and self._halfway.asks(self._asker, self._statement, self._parameters)
+        if kind not in {b"Q", b"S"}:
+            self._server.sendall(held)
+            return True
+        stops = self._halfway.asks(self._asker, self._statement, self._parameters)
         self._stops = stops and self._halfway.moment is Moment.AFTER
         if not stops or self._stops:
             self._server.sendall(held)

@@ -216,7 +216,7 @@ def assert_told(found: Kill, whom: str) -> None:
 @pytest.mark.parametrize(
     ("whom", "every"),
     [
-        pytest.param("us", 2, id="us"),
+        pytest.param("us", 1, id="us"),
         pytest.param("us", 0, marks=pytest.mark.chaos, id="us, at each moment"),
         pytest.param("server", 9, id="server, at some statements"),
         pytest.param("server", 0, marks=pytest.mark.chaos, id="server, at each moment"),
@@ -256,7 +256,7 @@ def test_a_switch_over_killed_at_any_statement_leaves_one_database_of_the_name_a
         every=every,
     )
 
-    assert len(killer.kills) >= (5 if every == 9 else 25), killer.kills
+    assert len(killer.kills) >= (4 if every == 9 else 35), killer.kills
 
 
 @pytest.mark.parametrize("whom", ["us", "server"])
@@ -319,7 +319,7 @@ def order(server: Server, shop: str, programs: ClientPrograms, tmp_path: Path) -
     [
         ("us", 3, 7),
         ("program", 5, 25),
-        ("server", 6, 25),
+        ("server", 6, 12),
         pytest.param("us", 1, 0, marks=pytest.mark.chaos),
         pytest.param("program", 1, 0, marks=pytest.mark.chaos),
         pytest.param("server", 1, 0, marks=pytest.mark.chaos),
