@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, or those that are named.
 
-python -m bench [lock-queue] [replay] [status] [batches] [backup] [--output docs/benchmarks.md]
+python -m bench [lock-queue] [replay] [status] [batches] [backup] [switch-over] [--output docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench import backup, batches, lock_queue, peers, replay, status
+from bench import backup, batches, lock_queue, peers, replay, status, switch_over
 from bench.report import Finding, machine_facts, page
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 
 # As initdb leaves them, but that a backfill need not pay for checkpoints that a real server has rarely.
 SETTINGS = {"max_wal_size": "4GB"}
-_NAMES = ("lock-queue", "replay", "status", "batches", "backup")
+_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "switch-over")
 
 _Benchmark = Callable[[ServerAccess], Finding]
 
@@ -46,6 +46,7 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
         "status": partial(status.measure, rounds=arguments.runs, migrations=arguments.applied),
         "batches": partial(batches.measure, rounds=arguments.rounds, rows=arguments.rows),
         "backup": partial(backup.measure, rounds=arguments.rounds, scale=arguments.scale),
+        "switch-over": partial(switch_over.measure, rounds=arguments.rounds),
     }
 
 
@@ -54,7 +55,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(_NAMES)}; all without a name")
-    parser.add_argument("--rounds", type=int, default=3, help="of lock-queue, replay, batches and backup")
+    parser.add_argument("--rounds", type=int, default=3, help="of all but status")
     parser.add_argument("--seconds", type=float, default=16.0, help="how long lock-queue's clients work in a round")
     parser.add_argument("--migrations", type=int, default=500, help="in replay's history")
     parser.add_argument("--runs", type=int, default=11, help="of every status command")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
@@ -73,6 +75,24 @@ def translate_error(
         hint=hint,
         database_state=database_state,
     )
+
+
+@contextmanager
+def translated(doing: str, *, hint: str = "") -> Iterator[None]:
+    """Around a piece of work: whatever of the driver's nobody has translated on its way leaves it as an error of ours.
+
+    That is a session that was lost between two statements, so what became of the database is not known.
+
+    Args:
+        doing: What was being done, as the beginning of a sentence.
+        hint: The next step, where the error itself has none.
+    """
+    try:
+        yield
+    except psycopg.Error as exc:
+        error = translate_error(exc, doing=doing, database_state=DatabaseState.UNKNOWN)
+        error.hint = error.hint or hint
+        raise error from exc
 
 
 def is_connection_loss(exc: psycopg.Error) -> bool:

@@ -26,6 +26,7 @@ from squizzle.postgres.translation import translate_error
 from squizzle.proof.records import Comparison
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
 from squizzle.recovery.restore import restore_beside, restore_rows_beside, verify_copy
+from squizzle.recovery.single_flight import lock_recovery
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 
 _DEFAULT_TABLESPACE = "pg_default"
@@ -66,12 +67,14 @@ def restore_database(order: RestoreOrder, *, keep_closed: bool = False) -> Compa
 
     Raises:
         InvalidInputError: The backup is none of a single database, or rows come without definitions. Nothing was made.
+        LockTimeoutError: Somebody else restores under this name. Nothing was made.
         RecoveryError: There is such a database, or roles are missing. Nothing was made.
         BackupDamagedError: A file is not what the manifest says. Nothing was made.
         ToolError, DatabaseError: It failed; what was restored until then was dropped, or is replaced by the next one.
     """
     _refuse_kind(order)
     with control_session(order.access, purpose="restore") as control:
+        lock_recovery(control, order.into)
         properties = _restore(order, control)
         fence(control, order.into)
         with session_through_fence(order.access, order.into, purpose="verify") as copy:
@@ -200,10 +203,12 @@ def swap_in(
         say: Told what is done.
 
     Raises:
+        LockTimeoutError: The database is being recovered by somebody else; nothing was changed.
         RecoveryError, DatabaseError: Either both were renamed or none (`database_state`); whoever was shut out stays so
             until somebody lets clients in.
     """
     with control_session(order.access, purpose="switch-over") as control:
+        lock_recovery(control, database)
         properties = read_properties(control, database)
         was_closed = is_fenced(control, database)
         say(f"closing {database}, and putting {order.into} in its place")

@@ -24,8 +24,10 @@ from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session, session_through_fence, terminate_once
 from squizzle.recovery.restore import drop_database
+from squizzle.recovery.single_flight import lock_copying
 
 _MARK = "squizzle: prepared copy "
+_BEING_MADE = "squizzle: being copied"
 _LOOK_AGAIN_S = 0.005
 # Where its fingerprint lies within the copy.
 _TABLE = "squizzle.prepared_copy"
@@ -83,11 +85,13 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         now: The time.
 
     Raises:
+        LockTimeoutError: It is being copied already; nothing was copied.
         RecoveryError: Prepared transactions are in the way, or sessions do not end; nothing was copied.
         DatabaseError: Not allowed, or the disk is full; nothing was copied, clients are let in again.
     """
     name = copy_name(database, now)
     with control_session(access, purpose="copy") as control:
+        lock_copying(control, database)
         _drop_unfinished(control, database)
         _refuse_prepared(control, database)
         cloned = _clones(control)
@@ -102,10 +106,12 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
             cloned = False
             ended = _create(access, control, database, name)
         held = timedelta(seconds=time.monotonic() - started)
+        # From here on it may be open for a moment, and whoever comes after us has to know that it is nobody's.
+        _execute(control, _comment(name, _BEING_MADE), doing=f"mark {name}")
         with session_through_fence(access, name, purpose="copy") as connection:
             digest = _note_digest(connection)
         copy = PreparedCopy(name=name, of=database, made_at=now)
-        _execute(control, _comment(copy), doing=f"mark {name}")
+        _execute(control, _comment(name, _mark(copy)), doing=f"mark {name}")
     return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, rows=digest.rows)
 
 
@@ -232,9 +238,12 @@ def forget_fingerprint(connection: Connection) -> None:
     _execute(connection, sql.SQL("DROP TABLE IF EXISTS squizzle.prepared_copy"), doing="remove the copy's fingerprint")
 
 
-def _comment(copy: PreparedCopy) -> sql.Composed:
-    text = _MARK + json.dumps({"of": copy.of, "made_at": copy.made_at.isoformat()})
-    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(copy.name), sql.Literal(text))
+def _mark(copy: PreparedCopy) -> str:
+    return _MARK + json.dumps({"of": copy.of, "made_at": copy.made_at.isoformat()})
+
+
+def _comment(name: str, text: str) -> sql.Composed:
+    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))
 
 
 def list_copies(control: Connection, database: str) -> tuple[PreparedCopy, ...]:
@@ -259,11 +268,12 @@ def _read(name: str, comment: str) -> PreparedCopy | None:
 
 
 def _drop_unfinished(control: Connection, database: str) -> None:
-    """Copies without the mark of a whole one, by their names and because they never let anybody in."""
+    """Copies without the mark of a whole one, by their names, and by the other mark or because they let nobody in."""
     rows = control.execute(
-        "SELECT datname FROM pg_database WHERE datname ~ ('^' || %s || '__copy_[0-9]{8}t[0-9]{6}$')"
-        " AND NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL",
-        (_escaped(database),),
+        "SELECT datname FROM (SELECT datname, datallowconn, shobj_description(oid, 'pg_database') AS comment"
+        " FROM pg_database) d WHERE datname ~ ('^' || %s || '__copy_[0-9]{8}t[0-9]{6}$')"
+        " AND (comment = %s OR comment IS NULL AND NOT datallowconn)",
+        (_escaped(database), _BEING_MADE),
     ).fetchall()
     for (name,) in rows:
         drop_database(control, name)

@@ -170,9 +170,11 @@ def _new_database(
     The first error stays the error.
     """
     _drop_leftover(control, into)
-    _execute(control, create_like(like, into), doing=f"create {into}")
+    # A comment comes a moment later, and until then a limit that nobody sets by hand says whose it is.
+    create = create_like(like, into) + sql.SQL(" CONNECTION LIMIT {}").format(sql.Literal(_LIMIT_AS_MARK))
+    _execute(control, create, doing=f"create {into}")
     try:
-        _execute(control, _mark_command(into, backup), doing=f"mark {into}")
+        _mark(control, into, backup)
         _drop_what_was_not_saved(access, backup, into)
         yield
     except BaseException as exc:
@@ -265,6 +267,9 @@ def _drop_what_was_not_saved(access: ServerAccess, backup: Backup, into: str) ->
 
 
 _MARK = "squizzle: being restored"
+# "SQZR" in ASCII.
+_LIMIT_AS_MARK = 0x53515A52
+_IS_MARKED = "coalesce(starts_with(shobj_description(oid, 'pg_database'), %s), datconnlimit = %s)"
 # From this version on pg_restore sets transaction_timeout first, which older servers refuse (measured: 18 on 15).
 _SETS_TRANSACTION_TIMEOUT = 17
 
@@ -302,21 +307,27 @@ def refuse_missing_roles(control: Connection, backup: Backup, folder: Path) -> N
     )
 
 
-def _mark_command(into: str, backup: Backup) -> sql.Composed:
-    comment = sql.Literal(f"{_MARK} from backup {backup.id}")
-    return sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(into), comment)
+def _mark(control: Connection, into: str, backup: Backup) -> None:
+    name, comment = sql.Identifier(into), sql.Literal(f"{_MARK} from backup {backup.id}")
+    try:
+        with control.transaction():
+            control.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, comment))
+            control.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(name))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"mark {into}") from exc
 
 
 def _drop_leftover(control: Connection, name: str) -> None:
     try:
         row = control.execute(
-            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (name,)
+            f"SELECT {_IS_MARKED} FROM pg_database WHERE datname = %s".encode(),  # noqa: S608
+            (_MARK, _LIMIT_AS_MARK, name),
         ).fetchone()
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"see whether {name} exists") from exc
     if row is None:
         return
-    if not str(row[0] or "").startswith(_MARK):
+    if row != (True,):
         raise RecoveryError(
             f"a database {name!r} exists already and was not made by a restore", hint="restore under another name"
         )
@@ -334,9 +345,8 @@ def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
         Their names.
     """
     rows = control.execute(
-        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        " AND starts_with(shobj_description(oid, 'pg_database'), %s)",
-        (prefix, _MARK),
+        f"SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND {_IS_MARKED}".encode(),  # noqa: S608
+        (prefix, _MARK, _LIMIT_AS_MARK),
     ).fetchall()
     for (name,) in rows:
         drop_database(control, name)

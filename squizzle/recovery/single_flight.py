@@ -14,7 +14,13 @@ from squizzle.recovery.fence import control_session
 from squizzle.recovery.restore import drop_unfinished
 
 # "SQZR" in ASCII: a recovery of the database whose name has this hash.
-_LOCK_CLASS = 0x53515A52
+_RECOVERY = 0x53515A52
+# "SQZC": a copy of it is made.
+_COPYING = 0x53515A43
+_WAIT = (
+    "wait until it ends; `SELECT a.* FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE l.locktype = 'advisory'"
+    " AND l.classid = {}` shows whose session it is"
+)
 _LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
 
 
@@ -29,18 +35,33 @@ def recovering_alone(access: ServerAccess, database: str) -> Iterator[tuple[str,
         LockTimeoutError: Another recovery of this database runs; nothing was changed.
     """
     with control_session(access, purpose="recovery lock") as control:
-        if not _try_lock(control, database):
-            raise LockTimeoutError(
-                f"{database} is being recovered already",
-                hint="wait until it ends; `SELECT * FROM pg_stat_activity WHERE application_name = 'squizzle recovery"
-                " lock'` shows whose session it is",
-            )
+        lock_recovery(control, database)
         yield drop_unfinished(control, f"{database}__r_")
 
 
-def _try_lock(control: Connection, database: str) -> bool:
+def lock_recovery(control: Connection, database: str) -> None:
+    """Be the only one who recovers or restores a database of this name, until the session ends.
+
+    Raises:
+        LockTimeoutError: Somebody else is at it; nothing was changed.
+    """
+    if not _try_lock(control, _RECOVERY, database):
+        raise LockTimeoutError(f"{database} is being recovered or restored already", hint=_WAIT.format(_RECOVERY))
+
+
+def lock_copying(control: Connection, database: str) -> None:
+    """Be the only one who copies a database, until the session ends.
+
+    Raises:
+        LockTimeoutError: Somebody else is at it; nothing was changed.
+    """
+    if not _try_lock(control, _COPYING, database):
+        raise LockTimeoutError(f"{database} is being copied already", hint=_WAIT.format(_COPYING))
+
+
+def _try_lock(control: Connection, kind: int, database: str) -> bool:
     try:
-        row: tuple[bool] | None = control.execute(_LOCK, (_LOCK_CLASS, database)).fetchone()
+        row: tuple[bool] | None = control.execute(_LOCK, (kind, database)).fetchone()
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"take the recovery lock of {database}") from exc
     return row == (True,)

@@ -90,7 +90,7 @@ def switch_over(
     """
     there = _existing(control, (database, restored, keep_as))
     if there == {database, keep_as}:
-        return SwitchOver(database=database, kept_as=keep_as, slots=_slots(control, keep_as))
+        return _done_before(control, database, keep_as)
     if there != {database, restored}:
         raise RecoveryError(
             f"cannot switch {database} to {restored}: of {database}, {restored} and {keep_as} only"
@@ -98,10 +98,17 @@ def switch_over(
             hint="`psql -l` lists the databases; restore again, or choose another name to keep the old one under",
         )
     refuse_prepared(control, (database, restored))
+    slots = _slots(control, database)
+    kept = KeptDatabase(name=keep_as, of=database, replaced_by=restored, kept_at=_clock(control), is_undone=is_undo)
     fence(control, restored)
     fence(control, database)
-    kept = KeptDatabase(name=keep_as, of=database, replaced_by=restored, kept_at=_clock(control), is_undone=is_undo)
     _rename(control, kept, properties)
+    return SwitchOver(database=database, kept_as=keep_as, slots=slots)
+
+
+def _done_before(control: Connection, database: str, keep_as: str) -> SwitchOver:
+    """What a finished switch-over left; who was killed while reading from the one that is kept left its door open."""
+    fence(control, keep_as)
     return SwitchOver(database=database, kept_as=keep_as, slots=_slots(control, keep_as))
 
 
@@ -134,9 +141,9 @@ def _rename(control: Connection, kept: KeptDatabase, properties: DatabasePropert
         _comment(kept, properties.comment),
     )
     try:
-        with control.transaction():
-            for command in commands:
-                control.execute(command)
+        # One message is one transaction (manual, "Multiple Statements in a Simple Query"), and one turn: among clients
+        # that are refused and come back at once, each turn costs milliseconds.
+        control.execute(sql.SQL("; ").join(commands))
     except psycopg.Error as exc:
         # A session that is lost at COMMIT does not learn whether the renames happened.
         state = DatabaseState.UNKNOWN if is_connection_loss(exc) else DatabaseState.UNTOUCHED
@@ -202,7 +209,7 @@ def switch_over_to(control: Connection, *, database: str, restored: str) -> Swit
     if not _existing(control, (restored,)):
         last = next(iter(list_kept(control, database)), None)
         if last is not None and last.replaced_by == restored:
-            return SwitchOver(database=database, kept_as=last.name, slots=_slots(control, last.name))
+            return _done_before(control, database, last.name)
     return switch_over(
         control,
         database=database,
@@ -238,7 +245,7 @@ def undo_switch_over(control: Connection, *, database: str, kept: str | None = N
             hint=f"`squizzle copies list` lists what is kept; `squizzle switch-over {database} --to NAME` swaps it in",
         )
     if last.is_undone:
-        return SwitchOver(database=database, kept_as=last.name, slots=_slots(control, last.name))
+        return _done_before(control, database, last.name)
     is_taken = bool(_existing(control, (last.replaced_by,)))
     return switch_over(
         control,

@@ -1,7 +1,8 @@
-"""A go-between that stops the talk between a client and its server right behind the answer to a chosen statement.
+"""A go-between that stops the talk between a client and its server at a chosen statement.
 
-The server has done what it was told, the client does not know it yet: whatever is killed then is killed at the boundary
-between two statements, every time (manual, "Frontend/Backend Protocol", "Message Formats").
+Right behind the answer the server has done what it was told, and the client does not know it yet: whatever is killed then
+is killed at the boundary between two statements, every time. Before it, the server does not know yet; in the middle of it,
+nobody knows (manual, "Frontend/Backend Protocol", "Message Formats").
 """
 
 from __future__ import annotations
@@ -10,11 +11,35 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 _FIRST_MESSAGE = 4  # only a length, no kind
+# They come before the Sync that ends a question, and wait for it: a server would begin with half of it.
+_PARTS = b"PBDEC"
+
+
+class Moment(StrEnum):
+    """When the talk is stopped."""
+
+    BEFORE = "before"
+    DURING = "during"
+    AFTER = "after"
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who sends a statement.
+
+    Attributes:
+        pid: The process that opened the session.
+        is_program: Whether it is a client program of PostgreSQL, run by us.
+    """
+
+    pid: int
+    is_program: bool
 
 
 @dataclass
@@ -24,14 +49,20 @@ class Halfway:
     Args:
         folder: Where its socket will be.
         server: The server's socket.
-        stops_at: Whether to stop behind the answer to this statement with these parameters; called once for each, in
-            order.
+        stops_at: Whether to stop at this statement with these parameters; called once for each, in order, while `asker`
+            is whose statement it is.
+        moment: Whether the statement is passed on, and its answer waited for.
+        on_stop: Called when the talk was stopped, with whose it was.
     """
 
     folder: Path
     server: Path
     stops_at: Callable[[str, bytes], bool]
+    moment: Moment = Moment.AFTER
+    on_stop: Callable[[Asker], None] = lambda _asker: None
+    asker: Asker = Asker(pid=0, is_program=False)
     reached: threading.Event = field(default_factory=threading.Event)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
     _sockets: list[socket.socket] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -61,6 +92,17 @@ class Halfway:
             one.close()
         self.reached.clear()
 
+    def asks(self, asker: Asker, statement: str, parameters: bytes) -> bool:
+        """Whether the talk stops at this statement."""
+        with self._turn:
+            self.asker = asker
+            return self.stops_at(statement, parameters)
+
+    def stop(self, asker: Asker) -> None:
+        """The talk has been stopped."""
+        self.reached.set()
+        self.on_stop(asker)
+
     def _run(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
@@ -87,32 +129,58 @@ class _Talk:
         self._client = client
         self._server = server
         self._halfway = halfway
+        pid: int = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        self._asker = Asker(pid=pid, is_program=False)
         self._statement = ""
         self._parameters = b""
         self._stops = False
+        self._is_mute = False
 
     def pass_questions(self) -> None:
         try:
             with self._client.makefile("rb") as wire:
                 size = wire.read(_FIRST_MESSAGE)
-                self._server.sendall(size + wire.read(struct.unpack("!i", size)[0] - len(size)))
+                first = wire.read(struct.unpack("!i", size)[0] - len(size))
+                self._asker = replace(self._asker, is_program=b"squizzle client program" in first)
+                self._server.sendall(size + first)
+                held = b""
                 while (kind := wire.read(1)) != b"":
                     size = wire.read(4)
                     body = wire.read(struct.unpack("!i", size)[0] - len(size))
-                    self._listen(kind, body)
-                    self._server.sendall(kind + size + body)
+                    held += kind + size + body
+                    if kind in _PARTS:
+                        self._note(kind, body)
+                        continue
+                    if not self._pass(kind, body, held):
+                        return
+                    held = b""
         except (OSError, struct.error, ValueError):
             """Hung up."""
 
-    def _listen(self, kind: bytes, body: bytes) -> None:
+    def _note(self, kind: bytes, body: bytes) -> None:
         match kind:
             case b"Q" | b"P":  # in a Parse the name comes first, which is empty
                 self._statement = body.lstrip(b"\0").partition(b"\0")[0].decode()
                 self._parameters = b""
             case b"B":
                 self._parameters = body
-        if kind in {b"Q", b"S"}:
-            self._stops = self._halfway.stops_at(self._statement, self._parameters)
+
+    def _pass(self, kind: bytes, body: bytes, held: bytes) -> bool:
+        """Pass a whole question on; whether the talk goes on."""
+        self._note(kind, body)
+        if kind not in {b"Q", b"S"}:
+            self._server.sendall(held)
+            return True
+        stops = self._halfway.asks(self._asker, self._statement, self._parameters)
+        self._stops = stops and self._halfway.moment is Moment.AFTER
+        if not stops or self._stops:
+            self._server.sendall(held)
+            return True
+        if self._halfway.moment is Moment.DURING:
+            self._is_mute = True
+            self._server.sendall(held)
+        self._halfway.stop(self._asker)
+        return False
 
     def pass_answers(self) -> None:
         try:
@@ -121,9 +189,10 @@ class _Talk:
                     size = wire.read(4)
                     body = wire.read(struct.unpack("!i", size)[0] - len(size))
                     if kind == b"Z" and self._stops:
-                        self._halfway.reached.set()
+                        self._halfway.stop(self._asker)
                         return
-                    self._client.sendall(kind + size + body)
+                    if not self._is_mute:
+                        self._client.sendall(kind + size + body)
             self._client.shutdown(socket.SHUT_RDWR)
         except (OSError, struct.error, ValueError):
             """Hung up."""

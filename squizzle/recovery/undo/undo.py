@@ -21,7 +21,7 @@ from squizzle.migrations.tries import LockTries
 from squizzle.migrations.watch import watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, read_identity
-from squizzle.postgres.translation import is_connection_loss, translate_error
+from squizzle.postgres.translation import is_connection_loss, translate_error, translated
 from squizzle.recovery.undo.judging import judge
 from squizzle.recovery.undo.records import UndoReport, UndoRequest
 from squizzle.recovery.undo.reporting import read_report
@@ -30,6 +30,7 @@ from squizzle.recovery.undo.staging import stage
 from squizzle.recovery.undo.writing import carry_out
 
 DEFAULT_LIMIT = 20
+_LOOK = "look with --dry-run: when nothing is left to undo, it is done; else run the same again"
 _NEEDS = f"{NEEDS}; ownership of the tables, and TEMPORARY on the database"
 
 
@@ -98,7 +99,7 @@ def undo_changes(
     """
     timeouts = timeouts or Timeouts()
     reports: list[UndoReport] = []
-    with exclusive(connection, target):
+    with translated(_doing(request), hint=_LOOK), exclusive(connection, target):
         prepare_session(connection, schema=target.schema, timeouts=timeouts)
         with watching(connection, on_wait) as watch:
 
@@ -170,7 +171,7 @@ def _undo(
         state = DatabaseState.UNKNOWN if lost else DatabaseState.UNTOUCHED
         error = translate_error(exc, doing=_doing(request), database_state=state, needs=_NEEDS)
         if lost:
-            error.hint = "look with --dry-run: when nothing is left to undo, it is done; else run the same again"
+            error.hint = _LOOK
         elif not error.hint:
             error.hint = (
                 "nothing was changed; name the tables that this constraint ties together, or fewer transactions"

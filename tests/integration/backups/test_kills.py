@@ -6,7 +6,6 @@ those that take a server, since every one of them costs a backup.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -28,13 +27,12 @@ from squizzle.backups.taking import take_backup
 from squizzle.backups.work_folder import PUBLISHING
 from squizzle.errors import ToolError
 from squizzle.postgres.access import connect
-from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
-from tests.integration.conftest import access_to
 from tests.support.backup_work import store_of
 from tests.support.buckets import paths_in, place_in
 from tests.support.killed import Ended, Mortal, mortal
+from tests.support.own_server import Server, own_server
 from tests.support.processes import is_alive, wait_until
 
 CHAOS = pytest.param(1, marks=pytest.mark.chaos, id="every step")
@@ -165,35 +163,12 @@ def test_a_run_that_is_killed_while_it_removes_leaves_whole_backups_and_no_gap(
 # --- taking, with a server ---------------------------------------------------------------------------------------------
 
 
-class Server:
-    """A server that may be killed."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.start()
-
-    def start(self) -> None:
-        """Start it, after a crash, too."""
-        self.address = self.cluster.start(guarded=True)
-        self.access = access_to(self.address)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        return {"host": self.access.host, "port": self.access.port, "user": self.access.user}
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    runtime = find_runtime()
-    cluster = Cluster(runtime, f"tests-kills-{os.getpid()}")
-    try:
-        cluster.create(drill_settings(runtime.major, throwaway=True))
-        running = Server(cluster)
+    with own_server("kills") as running:
         with connect(running.access, "postgres", purpose="test") as session:
             session.execute(FILL)
         yield running
-    finally:
-        cluster.destroy()
 
 
 @pytest.fixture(scope="module")

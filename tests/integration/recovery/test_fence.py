@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import ConnectionFailedError, DatabaseError, RecoveryError, RefusedError
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
 from squizzle.recovery import fence as fence_module
 from squizzle.recovery.fence import (
     control_session,
@@ -292,11 +294,16 @@ def test_one_session_may_be_kept(
 def test_sessions_that_never_end_are_named(
     access: ServerAccess, control: Connection, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Without a fence, a pool is faster than any terminating.
-    def terminate_for_long() -> None:
-        for _ in range(20):
+    monkeypatch.setattr(fence_module, "_TERMINATE_DEADLINE", timedelta(seconds=0.1))
+    session = connect(access, database, purpose="test stopped")
+    pid = server_pid(session)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RecoveryError, match=rf"{pid} \(squizzle test stopped\)"):
             terminate_sessions(control, database)
-
-    monkeypatch.setattr(fence_module, "_TERMINATE_DEADLINE", timedelta(seconds=0.3))
-    with hammering(access, database), pytest.raises(RecoveryError, match=NAME):
-        terminate_for_long()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    monkeypatch.undo()
+    terminate_sessions(control, database)
+    assert clients_in(control, database) == []
+    session.close()

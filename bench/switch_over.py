@@ -1,0 +1,205 @@
+"""What sixty writing clients feel when a restored database takes the place of the damaged one.
+
+The ways: Squizzle's, the two renames of a runbook behind one `pg_terminate_backend` (repeated until they work), and
+Squizzle's behind PgBouncer. Every acknowledged write is looked for afterwards. Rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from bench.report import Finding
+from bench.writers import Written, writing
+from squizzle.fence_settings import PgBouncerSettings
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
+from squizzle.postgres.database_properties import read_properties
+from squizzle.recovery.fence import control_session, session_through_fence, unfence
+from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
+from squizzle.recovery.fences.records import Hold
+from squizzle.recovery.switch_over import switch_over
+from tests.support.pgbouncer import PROGRAM, pgbouncer
+
+CLIENTS = 60
+NOBODY = "no switch-over"
+_BEFORE_S = 1.0
+_AFTER_S = 1.0
+_DATABASE, _RESTORED, _KEPT = "switch_over", "switch_over__r", "switch_over__old"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """One switch-over under load.
+
+    Attributes:
+        way: How.
+        gap_ms: The longest time in which no write was acknowledged.
+        slowest_ms: The longest that a single write of a client took.
+        took_ms: From the first statement to the last.
+        tries: How often it had to be begun.
+        errors: What clients were told, and how often.
+        writes: Acknowledged ones.
+        lost: Acknowledged ones that neither database has.
+        misdirected: Those that the old database got after the new one had the name.
+    """
+
+    way: str
+    gap_ms: float
+    slowest_ms: float
+    took_ms: float
+    tries: int
+    errors: dict[str, int]
+    writes: int
+    lost: int
+    misdirected: int
+
+
+def measure(access: ServerAccess, *, rounds: int) -> Finding:
+    """Switch over under load, each way in turn."""
+    ways: dict[str, Callable[[ServerAccess], Round]] = {"none": _none, "squizzle": _direct, "runbook": _by_runbook}
+    if PROGRAM is not None:
+        ways["pgbouncer"] = _behind_pgbouncer
+    done = [measured(access) for _ in range(rounds) for measured in ways.values()]
+    return Finding(
+        title=f"A switch-over under {CLIENTS} clients",
+        method=f"{CLIENTS} clients write one row after the other and come back at once; medians of {rounds} interleaved"
+        " rounds. The gap is the longest time in which nobody's write was acknowledged.",
+        headings=("way", "gap ms", "slowest write ms", "took ms", "tries", "errors", "lost", "misdirected"),
+        rows=tuple(_rows(done)),
+        missing=() if PROGRAM is not None else ("PgBouncer is not installed",),
+        command=f"python -m bench switch-over --rounds {rounds}",
+    )
+
+
+def _none(access: ServerAccess) -> Round:
+    """What clients feel anyway on a machine that is busy with them."""
+    return _round(NOBODY, access, access, lambda _access: 0)
+
+
+def _direct(access: ServerAccess) -> Round:
+    return _round("squizzle", access, access, _squizzle)
+
+
+def _by_runbook(access: ServerAccess) -> Round:
+    return _round("terminate, then two renames", access, access, _runbook)
+
+
+def _behind_pgbouncer(access: ServerAccess) -> Round:
+    with pgbouncer(access, "transaction", servers=20, auth_type="trust") as pool:
+        settings = PgBouncerSettings(access=pool, database=_DATABASE)
+        return _round("squizzle behind PgBouncer", access, pool, partial(_squizzle, settings=settings))
+
+
+def _round(way: str, access: ServerAccess, clients: ServerAccess, switch: Callable[..., int]) -> Round:
+    with _two_databases(access):
+        with writing(clients, _DATABASE, clients=CLIENTS) as written:
+            time.sleep(_BEFORE_S)
+            begun = time.monotonic()
+            tries = switch(access)
+            ended = time.monotonic()
+            in_old = _count(access, _KEPT) if tries else 0
+            time.sleep(_AFTER_S)
+        done = Round(
+            way=way,
+            gap_ms=round(written.gap_ms(begun), 1),
+            slowest_ms=round(written.slowest_s * 1000, 1),
+            took_ms=round((ended - begun) * 1000, 1),
+            tries=tries,
+            errors=dict(written.errors),
+            writes=len(written.committed_at),
+            lost=_lost(access, written, (_DATABASE, _KEPT) if tries else (_DATABASE,)),
+            misdirected=_count(access, _KEPT) - in_old if tries else 0,
+        )
+    print(f"  {json.dumps(asdict(done))}", flush=True)
+    return done
+
+
+@contextmanager
+def _two_databases(access: ServerAccess) -> Iterator[None]:
+    """The damaged one and the restored one; whatever is called like them goes afterwards."""
+    with connect(access, CONTROL_DATABASE, purpose="bench") as control:
+        _run(control, "CREATE DATABASE {}", _DATABASE)
+        with connect(access, _DATABASE, purpose="bench") as session:
+            session.execute("CREATE TABLE written (client int, n int)")
+        _run(control, "CREATE DATABASE {} TEMPLATE {}", _RESTORED, _DATABASE)
+        control.execute("CHECKPOINT")
+        try:
+            yield
+        finally:
+            for name in (_DATABASE, _RESTORED, _KEPT):
+                _run(control, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def _run(control: Connection, command: LiteralString, *names: str) -> None:
+    control.execute(sql.SQL(command).format(*(sql.Identifier(name) for name in names)))
+
+
+def _squizzle(access: ServerAccess, settings: PgBouncerSettings | None = None) -> int:
+    hold = Hold(holder="bench", by="bench", reason="bench", run="", at=datetime.now(UTC))
+    with control_session(access, purpose="switch-over") as control:
+        fences = make_fences(control, _DATABASE, [settings] if settings else [])
+        properties = read_properties(control, _DATABASE)
+        if settings is not None:
+            put_up_all(fences, hold)
+        switch_over(control, database=_DATABASE, restored=_RESTORED, keep_as=_KEPT, properties=properties)
+        if settings is None:
+            unfence(control, _DATABASE)
+        else:
+            take_down_all(fences, "bench")
+    return 1
+
+
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+
+def _runbook(access: ServerAccess) -> int:
+    """As runbooks have it: end the sessions, rename one, rename the other; again, when a client was faster."""
+    tries = 0
+    with connect(access, CONTROL_DATABASE, purpose="runbook") as control:
+        for old, new in ((_DATABASE, _KEPT), (_RESTORED, _DATABASE)):
+            while True:
+                tries += 1
+                control.execute(_TERMINATE, (old,))
+                try:
+                    _run(control, "ALTER DATABASE {} RENAME TO {}", old, new)
+                    break
+                except psycopg.errors.ObjectInUse:
+                    continue
+    return tries - 1
+
+
+def _count(access: ServerAccess, database: str) -> int:
+    with session_through_fence(access, database, purpose="bench look") as session:
+        row = session.execute("SELECT count(*) FROM written").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _lost(access: ServerAccess, written: Written, databases: tuple[str, ...]) -> int:
+    """Acknowledged writes that are nowhere; one that was not acknowledged may be there all the same."""
+    found: set[tuple[int, int]] = set()
+    for database in databases:
+        with session_through_fence(access, database, purpose="bench look") as session:
+            found.update(session.execute("SELECT client, n FROM written").fetchall())
+    return len({(client, n) for client, count in written.acknowledged.items() for n in range(count)} - found)
+
+
+def _rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
+    for way in dict.fromkeys(one.way for one in rounds):
+        same = [one for one in rounds if one.way == way]
+        times = zip(*((one.gap_ms, one.slowest_ms, one.took_ms, one.tries) for one in same), strict=True)
+        counts = (
+            sum(sum(one.errors.values()) for one in same),
+            sum(one.lost for one in same),
+            sum(one.misdirected for one in same),
+        )
+        yield (way, *(f"{statistics.median(column):.1f}" for column in times), *(str(one) for one in counts))
