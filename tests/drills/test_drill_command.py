@@ -11,12 +11,11 @@ import pty
 import re
 import signal
 import subprocess
-import time
 
 from squizzle.postgres.access import connect
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
-from tests.drills.conftest import Machine
 from tests.integration.conftest import access_to
+from tests.support.machine import Machine
 
 SMALL = ("--scale", "0.02")
 
@@ -30,18 +29,10 @@ def wait_for_step(process: subprocess.Popen[str], title: str) -> None:
     raise AssertionError(f"the drill ended before {title!r}: {process.wait()}")
 
 
-def wait_until_nothing_runs(machine: Machine, seconds: float = 15.0) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while (left := machine.processes()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
-
-
 def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_the_environment_is_down(
     machine: Machine,
 ) -> None:
-    machine.environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
-    done = machine.run("drill", *SMALL, "--json")
+    done = machine.run("drill", *SMALL, "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -55,11 +46,20 @@ def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_
     report = done.stderr.strip().splitlines()[-1].removeprefix("report: ")
     with open(report, encoding="utf-8") as file:  # noqa: PTH123 - the path is printed for people
         assert file.read().startswith("# Disaster drill: PASS")
-    assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
+    assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
 
 
-def test_drill_with_a_broken_backup_exits_7_and_names_the_file(machine: Machine) -> None:
+def test_nothing_runs_after_kill_9_and_the_next_drill_cleans_up_whatever_comes_of_it(machine: Machine) -> None:
+    """Killed at other steps: tests/flows/test_run_drill.py."""
+    process = machine.start("drill", *SMALL)
+    wait_for_step(process, "Switch over")
+    process.kill()
+    process.communicate()
+    assert machine.wait_until_nothing_runs() == []
+    # It is there for whoever wants to look, until the next one starts.
+    assert len(machine.clusters()) == 1
+
     done = machine.run("drill", *SMALL, "--scenario", "broken_backup", "--json")
 
     assert done.returncode == 7
@@ -73,21 +73,6 @@ def test_drill_with_a_broken_backup_exits_7_and_names_the_file(machine: Machine)
     assert machine.clusters() == []
 
 
-def test_nothing_runs_after_kill_9_at_any_step_and_the_next_drill_cleans_up(machine: Machine) -> None:
-    steps = ("Make the shop's database", "Take a backup", "Fence the database", "Switch over")
-    for step in steps:
-        process = machine.start("drill", *SMALL)
-        wait_for_step(process, step)
-        process.kill()
-        process.communicate()
-        assert wait_until_nothing_runs(machine) == [], step
-        # Each start removes what the one before left; the last one's is there for whoever wants to look.
-        assert len(machine.clusters()) == 1, step
-
-    assert machine.run("drill", *SMALL, "--json").returncode == 0
-    assert machine.clusters() == []
-
-
 def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     process = machine.start("drill", *SMALL)
     wait_for_step(process, "Load the shop's data")
@@ -95,7 +80,7 @@ def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     process.communicate(timeout=30)
 
     assert process.returncode == 130
-    assert wait_until_nothing_runs(machine, 3) == []  # a guard's last `sleep 1` may be on its way out
+    assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
 
 
@@ -112,12 +97,12 @@ def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine:
             session.execute("CREATE TABLE account AS SELECT n AS id FROM generate_series(1, 100) AS n")
         password = running.read_password()
         url = f"postgresql://{running.user}:{password}@{running.host}:{running.port}/shop"
-        machine.environment["SHOP_URL"] = url
         (machine.folder / "squizzle.toml").write_text(
             f'[backups]\nstore = "{machine.folder}/store"\n\n[environments.testing]\nurl_env = "SHOP_URL"\nfences = ["queue"]\n'
             f'\n[fences.queue]\nkind = "command"\nclose = ["touch", "{queue}"]\nopen = ["rm", "{queue}"]\n'
         )
-        assert machine.run("backup", "full", "--env", "testing").returncode == 0
+        done = machine.run("backup", "full", "--env", "testing", SHOP_URL=url)
+        assert done.returncode == 0, done.stderr
         with connect(access, "shop", purpose="test") as session:
             session.execute("TRUNCATE account")
         ours, theirs = pty.openpty()
@@ -128,7 +113,7 @@ def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine:
             stdin=theirs,
             capture_output=True,
             text=True,
-            env=machine.environment,
+            env=machine.environment | {"SHOP_URL": url},
             cwd=machine.folder,
             check=False,
         )
@@ -145,7 +130,8 @@ def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine:
         with connect(access, "postgres", purpose="test") as session:
             answers = session.execute("SELECT gate, answer, run FROM squizzle.decision").fetchall()
     assert answers == [("recover", "approve", answers[0][2])]
-    places = [path for path in (machine.folder, machine.state_home) for path in path.rglob("*") if path.is_file()]
+    places = [path for path in machine.folder.rglob("*") if path.is_file()]
+    assert [path for path in places if "prefect" in str(path)]
     assert [path for path in places if password.encode() in path.read_bytes()] == []
     assert password not in done.stdout + done.stderr
-    assert wait_until_nothing_runs(machine, 3) == []
+    assert machine.wait_until_nothing_runs(3) == []

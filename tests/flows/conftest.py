@@ -30,9 +30,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:prefect")
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_api() -> Iterator[None]:
-    """A temporary API with an empty database."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    """A temporary API with an empty database, which puts down what it hears in batches, as the sandbox's does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER"):
+            patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_READ_BATCH_SIZE", "100")
+            patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_BATCH_SIZE", "100")
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        with prefect_test_harness(server_startup_timeout=120):
+            yield
 
 
 @pytest.fixture(scope="session")

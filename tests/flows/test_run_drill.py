@@ -23,6 +23,8 @@ from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup
+from tests.support.machine import new_machine
+from tests.support.ready_drill import ready_drill
 
 SMALL = 0.02
 
@@ -88,6 +90,16 @@ def test_drill_with_a_flipped_bit_in_its_backup_fails_and_names_the_file(reports
     assert report.evidence.recovered_at is None
     (written,) = reports_folder.iterdir()
     assert written.read_text(encoding="utf-8").startswith("# Disaster drill: FAIL")
+
+
+def test_nothing_runs_after_kill_9_at_any_step() -> None:
+    """What runs differs from step to step; that Prefect's API ends, too, is shown with the command (tests/drills)."""
+    with new_machine() as machine, ready_drill(SMALL) as drill:
+        for step in ("Make the shop's database", "Take a backup", "Fence the database"):
+            drill.kill_after(step, folder=machine.folder)
+            assert machine.wait_until_nothing_runs() == [], step
+            # Each start removes what the one before left; the last one's is there for whoever wants to look.
+            assert len(machine.clusters()) == 1, step
 
 
 def test_drill_on_a_given_server_leaves_that_server_as_it_was(

@@ -1,0 +1,92 @@
+"""Drills without the start of Python and Prefect: a process that has loaded the flow and forks for each.
+
+    python -m tests.support.ready_drill SCALE
+
+Each line of standard input is the folder for temporary files of one drill. Standard output gets the process id of each
+drill, and the title of each of its steps when it is done. The environment names Prefect's API.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from squizzle.recovery.evidence import Step, StepState
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class ReadyDrill:
+    """The process from its user's side."""
+
+    process: subprocess.Popen[str]
+
+    def kill_after(self, title: str, *, folder: Path) -> None:
+        """Play a drill in a process of its own, and `kill -9` it when this step is done."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(folder, file=self.process.stdin, flush=True)
+        pid = int(self.process.stdout.readline())
+        for line in self.process.stdout:
+            if line.startswith(title):
+                os.kill(pid, signal.SIGKILL)
+                break
+        assert self.process.stdout.readline() == f"ended {-signal.SIGKILL}\n"
+
+
+@contextmanager
+def ready_drill(scale: float) -> Iterator[ReadyDrill]:
+    """The process; it uses the API that this one uses."""
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415 - the process itself reads its settings later
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.ready_drill", str(scale)],
+        cwd=ROOT,
+        env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield ReadyDrill(process)
+
+
+def main() -> None:
+    """Load the flow; then fork for each line."""
+    from flows.run_drill import run_drill  # noqa: PLC0415 - only the process itself loads it
+    from tasks.steps import watched_by  # noqa: PLC0415 - same
+
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid:
+            _, status = os.waitpid(pid, 0)
+            _say(f"ended {os.waitstatus_to_exitcode(status)}")
+            continue
+        os.setsid()
+        os.environ["TMPDIR"] = line.rstrip("\n")
+        tempfile.tempdir = None  # asked for anew
+        _say(str(os.getpid()))
+        with watched_by(_tell):
+            run_drill(scale=float(sys.argv[1]), return_state=True)
+        return
+
+
+def _tell(steps: tuple[Step, ...]) -> None:
+    if steps and steps[-1].state is StepState.DONE:
+        _say(steps[-1].title)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
