@@ -135,6 +135,7 @@ def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine:
             answers = session.execute("SELECT gate, answer, run FROM squizzle.decision").fetchall()
     assert answers == [("recover", "approve", answers[0][2])]
     places = [path for path in machine.folder.rglob("*") if path.is_file()]
+    assert [path for path in places if "prefect" in str(path)]
     assert [path for path in places if password.encode() in path.read_bytes()] == []
     assert password not in done.stdout + done.stderr
     assert machine.wait_until_nothing_runs(3) == []
