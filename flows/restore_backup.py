@@ -95,16 +95,16 @@ def restore_backup(  # noqa: PLR0913 - each is a field of the form
     """Restore a backup beside the databases of a server, compare it, and swap it in if that is asked for.
 
     Args:
-        database: Which database, on which server.
+        database: Which database, by the name that clients use, on which server.
         store: Where its backups are, and the archived log.
-        into: The new database's name.
-        backup_id: The backup, or a mark; empty for the newest verified one, or the newest copy before the point.
-        point_kind: How the point in time is said; none for the backup itself.
-        point: The point.
-        tables: With a point: only these get their rows.
-        switch_over: Whether it takes the place of the database.
-        dry_run: Whether nothing is done.
-        approval_minutes: How long to wait for a person.
+        into: The new database's name; not one that is in use.
+        backup_id: Its id, or that of a mark. Empty: the newest verified backup, or the newest copy before the point.
+        point_kind: none for the backup itself; latest for the end of the archived log; else how the point is said.
+        point: A restore point's name, a position (0/3000148), or a time with its offset (2027-01-31 02:00:00+01:00).
+        tables: With a point: only these get their rows, as schema.table. None for all.
+        switch_over: Put it in the place of the database, which is kept; in production a person decides first.
+        dry_run: Only say what would be restored, and whether it can be. Begin with this.
+        approval_minutes: How long to wait for a person. Without an answer both databases stay as they are.
 
     Returns:
         The report; inside a Failed state when what was restored is not what was saved.

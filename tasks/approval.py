@@ -21,6 +21,7 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from squizzle.durations import words
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import connect
 from squizzle.postgres.decisions import Answer, DecisionRow, Question, find_decision, record_decision
@@ -99,7 +100,7 @@ def _wait(question: Question, timeout: timedelta) -> Approval:
         )
     except FlowPauseTimeout:
         raise RefusedError(
-            f"{question.title}: nobody decided within {timeout}, so nothing was done",
+            f"{question.title}: nobody decided within {words(timeout)}, so nothing was done",
             hint="run the same again when somebody is there who may decide",
         ) from None
     if answer is None:
@@ -124,7 +125,7 @@ def look_for_decision(database: DatabaseSource, question: Question) -> DecisionR
 @step("Ask for approval", timeout=timedelta(minutes=5))
 def ask(question: Question, timeout: timedelta) -> None:
     """Publish what will be done, and send an event that notifications can hang on."""
-    text = f"# {question.title}\n\nTo decide: *Resume* on this run, within {timeout}.\n\n{question.plan}\n"
+    text = f"# {question.title}\n\nTo decide: *Resume* on this run, within {words(timeout)}.\n\n{question.plan}\n"
     create_markdown_artifact(text, key=f"approval-{question.gate}", description=question.title)
     emit_event(
         event=_REQUESTED,

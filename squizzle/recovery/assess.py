@@ -97,7 +97,7 @@ class Assessment:
     def damage(self) -> tuple[str, ...]:
         """What a migration must not do without being asked: tables gone, rows gone, objects gone or changed."""
         lost = (
-            f"{table.table}: {table.missing_rows:,} of {table.expected_rows:,} rows are gone"
+            f"{table.table}: {table.missing_rows:,} rows fewer than the {table.expected_rows:,} of the backup"
             for table in self.damaged_tables
         )
         pages = self.activity.checksum_failures

@@ -8,7 +8,7 @@ from squizzle.durations import words
 from squizzle.postgres.decisions import Question
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
-from squizzle.reports.markdown import bullets, table
+from squizzle.reports.markdown import bullets
 from squizzle.reports.recovery import damage_markdown, way_words
 
 GATE = "recover"
@@ -50,7 +50,7 @@ def loss_question(
         plan="\n\n".join(
             (
                 "**Approve**: it is done at once. **Reject**: nothing is changed, and clients stay out.",
-                table(("", ""), _rows(way, assessment, keep_as, since, now, salvage=salvage)),
+                bullets(_facts(way, assessment, keep_as, since, now, salvage=salvage)),
                 f"## What is damaged, against backup {assessment.since}",
                 damage_markdown(assessment),
                 "## The other ways back",
@@ -61,22 +61,23 @@ def loss_question(
     )
 
 
-def _rows(
+def _facts(
     way: WayBack, assessment: Assessment, keep_as: str, since: datetime | None, now: datetime, *, salvage: bool
-) -> list[tuple[str, str]]:
+) -> list[str]:
     rest = ", and rows that only it has are looked for and kept afterwards" if salvage else ""
     kept = f"stays as `{keep_as}`, nothing of it is dropped{rest}"
     if way.way is Way.UNDO:
         kept = "is changed in place; what is taken back stays in the change log, and the undo can be undone"
     where = " to the damaged tables" if way.way is Way.UNDO else ""
     lost = f"**whatever anybody wrote{where} since {_at(now - way.rpo)}**, {words(way.rpo)} ago"
+    takes = "not measured" if way.rto is None else f"{words(way.rto)}: {way.measured_by}"
     return [
-        ("**Lost**", f"{lost}{_more(assessment)}"),
-        ("By", f"{way_words(way.way)}, `{way.name}`: {way.why}"),
-        ("Takes", "not measured" if way.rto is None else f"{words(way.rto)}: {way.measured_by}"),
-        ("Last proven", _at(way.proven_at) if way.proven_at else "never"),
-        ("Clients", f"are kept out{f' since {_at(since)}' if since else ''}, and until this is decided"),
-        ("The damaged database", kept),
+        f"**Lost**: {lost}{_more(assessment)}",
+        f"**By**: {way_words(way.way)}, `{way.name}`: {way.why}",
+        f"**Takes**: {takes}",
+        f"**Last proven**: {_at(way.proven_at) if way.proven_at else 'never'}",
+        f"**Clients** are kept out{f' since {_at(since)}' if since else ''}, and until this is decided",
+        f"**The damaged database** {kept}",
     ]
 
 

@@ -10,7 +10,7 @@ from squizzle.recovery.evidence import Step, StepState
 
 # A report is read by a person; past this many lines a list is counted, not shown.
 _MOST_LINES = 40
-_STATES = {StepState.DONE: "done", StepState.FAILED: "FAILED", StepState.RUNNING: "not finished"}
+_STATES = {StepState.FAILED: "FAILED", StepState.RUNNING: "not finished"}
 
 
 def bullets(lines: Sequence[str]) -> str:
@@ -42,12 +42,14 @@ def number(value: int | None) -> str:
 
 
 def timeline(steps: Sequence[Step]) -> str:
-    """What was done, in order."""
-    rows = [
-        (f"{step.started_at:%H:%M:%S}", step.title, _STATES[step.state], seconds(step.duration), step.detail)
-        for step in steps
-    ]
-    return table(("at (UTC)", "step", "", "took", "result"), rows)
+    """What was done, in order, at UTC. No table: on an artifact's page the ends of its lines would be cut off."""
+    return "\n".join(f"- {step.started_at:%H:%M:%S} {_step(step)}" for step in steps)
+
+
+def _step(step: Step) -> str:
+    state = "" if step.state is StepState.DONE else f", **{_STATES[step.state]}**"
+    detail = " ".join(step.detail.split())
+    return f"**{step.title}**{state}, {seconds(step.duration)}{f': {detail}' if detail else ''}"
 
 
 def compared(comparison: Comparison, saved: DatabaseDigest) -> Iterator[str]:

@@ -89,6 +89,7 @@ def recovery_markdown(report: RecoveryReport) -> str:
     parts = [
         f"# Recovery of {report.database}{where}: {_OUTCOMES[report.outcome]}",
         bullets(report.reasons),
+        _next(report),
         *_shut(report),
         _costs(report),
         *_damage(evidence.assessment),
@@ -104,6 +105,15 @@ def recovery_markdown(report: RecoveryReport) -> str:
         parts += [f"## Compared with backup {evidence.backup.id}, table by table"]
         parts += [*compared(final, evidence.backup.fingerprint), "## What was not compared", bullets(NOT_COVERED)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _next(report: RecoveryReport) -> str:
+    """What to do after a dry run."""
+    plan = report.evidence.plan
+    if report.outcome is not RecoveryOutcome.PLANNED or plan is None or not plan.is_needed:
+        return ""
+    place = f" --env {shlex.quote(report.environment)}" if report.environment else ""
+    return f"Next: start the deployment recover again with *Dry run* off, or `squizzle recover{place}`."
 
 
 def _shut(report: RecoveryReport) -> Iterator[str]:

@@ -129,7 +129,7 @@ def test_down_scripts_are_tried_first_and_a_restore_follows_when_they_do_not_bri
     assert done.index("Verify the recovered database") < done.index("Unfence database and applications")
     asked = str(artifacts_of(state.state_details.flow_run_id)["approval-recover"].data)
     assert f"restore beside, `{backup.id}`" in asked
-    assert "- public.account: 398 of 1,000 rows are gone" in asked
+    assert "- public.account: 398 rows fewer than the 1,000 of the backup" in asked
     assert "roll back (`0001`) is not possible: it was tried: the down script ran and did not bring" in asked
     report = report_of(state)
     evidence = report.evidence

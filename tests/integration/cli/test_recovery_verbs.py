@@ -48,7 +48,7 @@ def test_damage_is_assessed_without_changing_anything(
 
     assert done.code == 0, done.err
     found = done.document
-    assert found["damage"] == ["public.account: 40 of 100 rows are gone"]
+    assert found["damage"] == ["public.account: 40 rows fewer than the 100 of the backup"]
     assert (found["chosen"], found["result"], found["fenced"]) == ("roll_back", "planned", False)
     ways = {one["name"]: one for one in found["ways"]}
     assert (ways["restore_beside"]["uses"], ways["restore_beside"]["possible"]) == (backup, True)
@@ -60,7 +60,7 @@ def test_damage_is_assessed_without_changing_anything(
     assert (capped.document["chosen"], capped.document["result"]) == (None, "planned")
     human = squizzle("assess").out
     assert f"# Recovery of {shop}: planned, nothing was changed" in human
-    assert "- public.account: 40 of 100 rows are gone" in human
+    assert "- public.account: 40 rows fewer than the 100 of the backup" in human
     assert not is_fenced(control, shop)
     assert rows(access, shop) == 60
 

@@ -58,12 +58,12 @@ def test_nothing_wrong_is_no_damage(saved: tuple[Connection, Backup]) -> None:
         (
             "DELETE FROM users WHERE id > 1000",
             "INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1001, 1500) n",
-            ("public.users: 500 of 1,500 rows are gone",),
+            ("public.users: 500 rows fewer than the 1,500 of the backup",),
         ),
         (
             "TRUNCATE users",
             "INSERT INTO users SELECT n, 'user ' || n FROM generate_series(1, 1500) n",
-            ("public.users: 1,500 of 1,500 rows are gone",),
+            ("public.users: 1,500 rows fewer than the 1,500 of the backup",),
         ),
         (
             "DROP INDEX users_name_idx",
@@ -153,4 +153,4 @@ def test_what_was_applied_and_what_failed_since_the_backup_is_named(
     assert (assessment.since_version, assessment.current) == ("0001", "0003")
     assert assessment.applied_since == ("0002", "0003")
     assert [row.version for row in assessment.failed] == ["0004"]
-    assert assessment.damage == ("public.b: 1 of 1 rows are gone", "missing: table public.b")
+    assert assessment.damage == ("public.b: 1 rows fewer than the 1 of the backup", "missing: table public.b")

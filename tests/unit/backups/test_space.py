@@ -31,10 +31,15 @@ class Store(FolderStore):
 
     free: int | None = 0
     work: Path | None = None
+    copies = 1
 
     @property
     def work_folder(self) -> Path | None:
         return self.work
+
+    @property
+    def work_copies(self) -> int:
+        return self.copies
 
     def free_bytes(self) -> int:
         return self.free  # type: ignore[return-value]  # a store without a limit says None
@@ -104,6 +109,10 @@ def test_what_is_sent_away_needs_room_here_first(store: Store, tmp_path: Path) -
         refuse_without_room(store, replace(stream, local_bytes=10**15))
     assert "1,200,000,067.1 MB" in caught.value.message
     assert "TMPDIR" in caught.value.hint
+    store.copies = 2
+    with pytest.raises(InvalidInputError, match=r"lies, and encrypted once more, before it is sent") as caught:
+        refuse_without_room(store, replace(stream, local_bytes=10**15))
+    assert "2,400,000,067.1 MB" in caught.value.message
 
 
 def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:

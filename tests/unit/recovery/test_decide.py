@@ -30,7 +30,7 @@ from squizzle.recovery.ways import (
     WayBack,
 )
 
-DAMAGE = "public.users: 1,500 of 1,500 rows are gone"
+DAMAGE = "public.users: 1,500 rows fewer than the 1,500 of the backup"
 NOW = datetime(2027, 1, 31, 3, tzinfo=UTC)
 STRUCK = NOW - timedelta(minutes=30)
 BEFORE, AFTER = STRUCK - timedelta(hours=1), STRUCK + timedelta(minutes=1)
@@ -209,7 +209,7 @@ def test_the_policy_caps_time_and_loss_and_may_forbid_ways(damaged: Assessment, 
     plan = decide(damaged, means, policy=only)
     assert plan.chosen is not None
     assert plan.chosen.way is Way.RESTORE_BESIDE
-    assert plan.approval == "restore_beside loses what was written in the last 1 h 30 min"
+    assert plan.approval == "restore beside loses what was written in the last 1 h 30 min"
     assert not decide(damaged, means, policy=replace(only, may_lose_data=True)).approval
 
 
@@ -286,9 +286,9 @@ def damage_of(comparison: Comparison) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("found_rows", "damage"),
     [
-        (None, ("public.users: 1,500 of 1,500 rows are gone",)),
-        (0, ("public.users: 1,500 of 1,500 rows are gone",)),
-        (1499, ("public.users: 1 of 1,500 rows are gone",)),
+        (None, ("public.users: 1,500 rows fewer than the 1,500 of the backup",)),
+        (0, ("public.users: 1,500 rows fewer than the 1,500 of the backup",)),
+        (1499, ("public.users: 1 rows fewer than the 1,500 of the backup",)),
         (1500, ()),
         (1600, ()),  # what clients wrote since the backup
     ],

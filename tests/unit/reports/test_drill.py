@@ -130,8 +130,8 @@ def test_the_report_has_the_numbers_the_steps_and_every_table(report: DrillRepor
     assert "| Time to recover (RTO) | 10.50 s, from noticing the damage to letting clients in again |" in text
     assert "| Data at risk (RPO) | 90.00 s of writes, no row was written in it |" in text
     assert "| Backup | `20250301T120000Z-shop-abcdef`: 1.5 MB, 1,500 rows, 1.23 s |" in text
-    assert "| 12:00:00 | Take a backup | done | 1.50 s | 2 MB |" in text
-    assert "- public.users: 1,500 of 1,500 rows are gone" in text
+    assert "- 12:00:00 **Take a backup**, 1.50 s: 2 MB" in text
+    assert "- public.users: 1,500 rows fewer than the 1,500 of the backup" in text
     assert "1. **restore_beside**: no down script can be run" in text
     assert "| `public.users` | 1,500 | 1,500 | `-81985529216486896` | yes |" in text
     assert "Schema: **exact**." in text
@@ -164,21 +164,19 @@ def test_what_could_not_be_cleaned_up_is_said(report: DrillReport) -> None:
     )
 
 
+@pytest.mark.parametrize("odd", ["a|b", "a\nb|c", "a\n- b\n\nc"])
+def test_a_line_end_in_a_step_does_not_make_another_one(report: DrillReport, odd: str) -> None:
+    step = Step(title="copy", started_at=NOON, duration=timedelta(), state=StepState.FAILED, detail=odd)
+
+    text = drill_markdown(replace(report, steps=(step,)))
+
+    assert f"- 12:00:00 **copy**, **FAILED**, 0.00 s: {' '.join(odd.split())}\n" in text
+
+
 def cells(line: str) -> list[str]:
     """The cells of a row, read by the rule of GitHub's Markdown: a pipe ends a cell unless a backslash precedes it."""
     inner = line.removeprefix("| ").removesuffix(" |").replace("\\|", "\0")
     return [cell.strip().replace("\0", "|") for cell in inner.split("|")]
-
-
-@pytest.mark.parametrize("odd", ["a|b", "||", "| --- |", "a\nb|c", "a | b | c | d | e | f"])
-def test_a_pipe_or_a_line_end_in_a_cell_does_not_make_another_one(report: DrillReport, odd: str) -> None:
-    step = Step(title=odd, started_at=NOON, duration=timedelta(), state=StepState.FAILED, detail=odd)
-
-    text = drill_markdown(replace(report, steps=(step,)))
-
-    (row,) = [line for line in text.splitlines() if line.startswith("| 12:00:00")]
-    flat = odd.replace("\n", " ")
-    assert cells(row) == ["12:00:00", flat, "FAILED", "0.00 s", flat]
 
 
 def test_a_tables_name_with_a_pipe_stays_in_its_cell(report: DrillReport) -> None:
