@@ -218,6 +218,7 @@ def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
         plan = decide_recovery(assessment, means, now=now(), policy=case.policy, insist=case.insist)
         book.note(plan=plan)
         if case.dry_run:
+            _look_again(case, book)
             return False
         if plan.is_needed:
             take_ways_back(case, book, backup, assessment, means)
@@ -265,9 +266,7 @@ def _finish(case: RecoveryCase, book: EvidenceBook, earlier: KeptDatabase, asses
 
 
 def _look_again(case: RecoveryCase, book: EvidenceBook) -> None:
-    """After an error: what is shut now, so that the report says nothing else."""
-    if case.dry_run:
-        return
+    """What is shut now, by this recovery or anybody else, so that the report says nothing else."""
     try:
         book.note(fences=look_at_fences(case.database, case.applications))
     except SquizzleError as exc:

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from prefect.runtime import flow_run
 
-from squizzle.recovery.fence import control_session
+from squizzle.recovery.fence import control_session, server_time
 from squizzle.recovery.fences.order import look_at_all, make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import FenceStatus, Hold
 from tasks.sources import DatabaseSource, FenceSource
-from tasks.steps import now, run_name, step
+from tasks.steps import run_name, step
 
 
 def _told(statuses: tuple[FenceStatus, ...]) -> str:
@@ -33,8 +33,10 @@ def put_up_fences(
     Raises:
         FencingFailedError: Some are not shut; retried when that may help, since every fence may be repeated.
     """
-    hold = Hold(holder=holder, by=run_name(), reason=reason, run=str(flow_run.id or ""), at=now())
     with control_session(database.access(), purpose="fence") as control:
+        # By the server's clock: a later run asks what was done since, and may be on another machine.
+        at = server_time(control)
+        hold = Hold(holder=holder, by=run_name(), reason=reason, run=str(flow_run.id or ""), at=at)
         return put_up_all(make_fences(control, database.database, [one.settings() for one in applications]), hold)
 
 

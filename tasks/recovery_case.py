@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from squizzle.postgres.access import CONTROL_DATABASE
 from squizzle.postgres.identity import Target
 from squizzle.recovery.evidence import Evidence, Step
-from squizzle.recovery.fences.records import FenceState, FenceStatus
+from squizzle.recovery.fences.records import FenceStatus, are_shut
 from squizzle.recovery.recovery import RecoveryNames, RecoveryReport, judge_recovery
 from squizzle.recovery.ways import RecoveryPolicy, Way
 from tasks.folders import Folder
@@ -79,7 +79,7 @@ def make_report(
         environment=case.database.environment,
         outcome=outcome,
         reasons=reasons,
-        fenced=any(one.state is not FenceState.OPEN for one in evidence.fences),
+        fenced=are_shut(evidence.fences, is_sure=bool(evidence.error or evidence.refused)),
         started_at=started_at,
         steps=steps,
         evidence=evidence,

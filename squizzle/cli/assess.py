@@ -24,7 +24,9 @@ from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.recovery.assess import assess_damage, read_activity
 from squizzle.recovery.decide import decide_recovery
 from squizzle.recovery.evidence import Evidence
-from squizzle.recovery.fence import control_session, is_fenced, session_through_fence
+from squizzle.recovery.fence import control_session, session_through_fence
+from squizzle.recovery.fences.order import look_at_all, make_fences
+from squizzle.recovery.fences.records import are_shut
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
 from squizzle.recovery.point_in_time.means import find_point
 from squizzle.recovery.recovery import RecoveryReport, judge_recovery
@@ -119,14 +121,14 @@ def assess(invocation: Invocation, options: DamageOptions) -> None:
     store = store_of(options.address, invocation.config)
     migrations = invocation.migrations() if has_migrations(invocation) else None
     started_at = datetime.now(UTC)
-    evidence, fenced = _look(access, target, store, migrations, options)
+    evidence = _look(access, target, store, migrations, options)
     outcome, reasons = judge_recovery(evidence, dry_run=True)
     report = RecoveryReport(
         database=target.database,
         environment=target.environment or "",
         outcome=outcome,
         reasons=reasons,
-        fenced=fenced,
+        fenced=are_shut(evidence.fences, is_sure=False),
         started_at=started_at,
         steps=(),
         evidence=evidence,
@@ -148,10 +150,10 @@ def _look(
     store: BackupStore,
     migrations: tuple[Migration, ...] | None,
     options: DamageOptions,
-) -> tuple[Evidence, bool]:
-    """What is damaged and what can be done, and whether clients are kept out."""
+) -> Evidence:
+    """What is damaged, what can be done, and whether clients are kept out of the database."""
     with control_session(access, purpose="assess") as control:
-        fenced = is_fenced(control, target.database)
+        fences = look_at_all(make_fences(control, target.database, ()))
         activity = read_activity(control, target.database)
         with session_through_fence(access, target.database, purpose="assess") as connection:
             check_identity(read_identity(connection), target.expected, database=target.database)
@@ -174,4 +176,4 @@ def _look(
         means = replace(means, point=point)
     policy = RecoveryPolicy(max_rpo=options.max_rpo, max_rto=options.max_rto)
     plan = decide_recovery(assessment, means, now=datetime.now(UTC), policy=policy, insist=options.insist)
-    return Evidence(backup=backup, assessment=assessment, plan=plan), fenced
+    return Evidence(backup=backup, assessment=assessment, plan=plan, fences=fences)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
 import psycopg
@@ -152,6 +152,13 @@ def end_sessions(control: Connection, database: str) -> int:
             )
         time.sleep(_LOOK_AGAIN_S)
     return sum(1 for _pid, _name, kind, _told in rows if kind == "client backend")
+
+
+def server_time(control: Connection) -> datetime:
+    """The time by the server's clock, so that what several machines did can be put in order."""
+    row = _rows(control, "SELECT clock_timestamp()", (), doing="read the server's clock")[0]
+    at: datetime = row[0]
+    return at.astimezone(UTC)
 
 
 def terminate_once(control: Connection, database: str) -> int:

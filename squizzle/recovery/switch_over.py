@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
@@ -22,7 +22,7 @@ from squizzle.errors import DatabaseState, InvalidInputError, RecoveryError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.database_properties import DatabaseProperties, apply_commands, read_properties
 from squizzle.postgres.translation import is_connection_loss, translate_error
-from squizzle.recovery.fence import fence
+from squizzle.recovery.fence import fence, server_time
 from squizzle.recovery.recovery import recovery_names
 from squizzle.recovery.restore import drop_database
 
@@ -99,7 +99,9 @@ def switch_over(
         )
     refuse_prepared(control, (database, restored))
     slots = _slots(control, database)
-    kept = KeptDatabase(name=keep_as, of=database, replaced_by=restored, kept_at=_clock(control), is_undone=is_undo)
+    kept = KeptDatabase(
+        name=keep_as, of=database, replaced_by=restored, kept_at=server_time(control), is_undone=is_undo
+    )
     fence(control, restored)
     fence(control, database)
     _rename(control, kept, properties)
@@ -214,7 +216,7 @@ def switch_over_to(control: Connection, *, database: str, restored: str) -> Swit
         control,
         database=database,
         restored=restored,
-        keep_as=recovery_names(database, _clock(control)).kept,
+        keep_as=recovery_names(database, server_time(control)).kept,
         properties=read_properties(control, database),
     )
 
@@ -251,7 +253,7 @@ def undo_switch_over(control: Connection, *, database: str, kept: str | None = N
         control,
         database=database,
         restored=last.name,
-        keep_as=recovery_names(database, _clock(control)).kept if is_taken else last.replaced_by,
+        keep_as=recovery_names(database, server_time(control)).kept if is_taken else last.replaced_by,
         properties=read_properties(control, database),
         is_undo=True,
     )
@@ -270,17 +272,6 @@ def drop_kept(control: Connection, database: str, name: str) -> None:
             f"{name} was not kept by a switch-over of {database}", hint=f"kept are: {', '.join(known) or 'none'}"
         )
     drop_database(control, name)
-
-
-def _clock(control: Connection) -> datetime:
-    """The server's, so that what several machines did can be put in order."""
-    try:
-        row: tuple[datetime] | None = control.execute("SELECT clock_timestamp()").fetchone()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing="read the server's clock") from exc
-    if row is None:
-        raise AssertionError("SELECT of a clock returned no row")
-    return row[0].astimezone(UTC)
 
 
 def _slots(control: Connection, database: str) -> tuple[str, ...]:

@@ -251,6 +251,11 @@ def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
     with connect(access, shop, purpose="test") as session:
         session.execute("TRUNCATE account")
     run = partial(recover, database=database, store=store_block, commands=[fence], return_state=True)
+    # What a form sends: references, in the list as well.
+    blocks = {"database": database, "store": store_block, "commands": fence}
+    sent = {name: {"$ref": {"block_document_id": str(one._block_document_id)}} for name, one in blocks.items()}
+    given = recover.validate_parameters({**sent, "commands": [sent["commands"]]})
+    assert given["commands"][0]._block_document_id == fence._block_document_id
 
     planned = report_of(run())
     assert planned.outcome is RecoveryOutcome.PLANNED

@@ -112,6 +112,17 @@ class Fence(Protocol):
         ...
 
 
+def are_shut(statuses: Sequence[FenceStatus], *, is_sure: bool) -> bool:
+    """Whether anything keeps clients out.
+
+    Args:
+        statuses: What each fence is like.
+        is_sure: Whether they were put up and not taken down: then one that cannot be asked counts as shut.
+    """
+    shut = {FenceState.FENCED, FenceState.UNKNOWN} if is_sure else {FenceState.FENCED}
+    return any(one.state in shut or one.holds for one in statuses)
+
+
 def with_hold(holds: Sequence[Hold], hold: Hold) -> tuple[Hold, ...]:
     """The holds with one more; who holds already goes on from when it began."""
     if any(one.holder == hold.holder for one in holds):

@@ -63,6 +63,10 @@ def test_damage_is_assessed_without_changing_anything(
     assert "- public.account: 40 rows fewer than the 100 of the backup" in human
     assert not is_fenced(control, shop)
     assert rows(access, shop) == 60
+    assert squizzle("fence", "--as", "anna").code == 0
+    shut = squizzle("assess", "--json").document
+    assert (shut["fenced"], shut["fences"][0]["held_by"], shut["damage"]) == (True, ["anna"], found["damage"])
+    assert is_fenced(control, shop)
 
 
 def test_a_switch_over_and_its_undo_can_be_repeated_and_nothing_is_dropped(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from squizzle.proof.records import Comparison, TableComparison
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.evidence import Evidence
-from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold
+from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold, are_shut
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, judge_recovery
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.reports.loss import loss_question
@@ -109,6 +109,11 @@ def test_what_is_shut_comes_with_who_holds_it_and_what_opens_it() -> None:
     assert annas.startswith("`squizzle unfence --env production --as anna@desk` lets go")
     assert database.startswith("database shop is held by nobody: `squizzle unfence --env production --all` opens it")
     assert lifting_commands(replace(report, holder="another"))[0] == own
+    # What cannot be asked counts as shut only where this recovery shut it and did not come to open it.
+    lost = replace(fences[0], state=FenceState.UNKNOWN)
+    assert [are_shut((lost,), is_sure=sure) for sure in (True, False)] == [True, False]
+    assert are_shut((replace(lost, holds=(ours,)),), is_sure=False)
+    assert not are_shut(fences[:1], is_sure=True)
 
 
 def test_an_error_after_the_data_was_compared_says_both() -> None:
