@@ -70,6 +70,8 @@ def _rows(
         kept = "is changed in place; what is taken back stays in the change log, and the undo can be undone"
     where = " to the damaged tables" if way.way is Way.UNDO else ""
     lost = f"**whatever anybody wrote{where} since {_at(now - way.rpo)}**, {words(way.rpo)} ago"
+    if way.way is Way.CLOUD:
+        kept = "stays on its instance, which gets another name; nothing is deleted, and what only it has stays there"
     return [
         ("**Lost**", f"{lost}{_more(assessment)}"),
         ("By", f"{way_words(way.way)}, `{way.name}`: {way.why}"),
