@@ -11,7 +11,15 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import BackupBucket, BackupFolder, CommandFence, KubernetesApplication, PgBouncer, PostgresDatabase
+from blocks import (
+    BackupBucket,
+    BackupFolder,
+    CommandFence,
+    KubernetesApplication,
+    PgBouncer,
+    PostgresDatabase,
+    RdsInstance,
+)
 from blocks.references import refuse_inline
 from flows.ways_back import take_ways_back
 from squizzle.errors import FencingFailedError, SquizzleError
@@ -22,6 +30,7 @@ from squizzle.recovery.fences.records import FenceState
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery_names
 from squizzle.recovery.switch_over import KeptDatabase
 from squizzle.recovery.ways import RecoveryPolicy
+from tasks.cloud import finish_earlier_swap, look_for_cloud
 from tasks.fencing import look_at_fences, put_up_fences, take_down_fences
 from tasks.point_in_time import look_for_point
 from tasks.recovery import (
@@ -88,6 +97,10 @@ MostTime = Annotated[
     int | None,
     Field(ge=1, title="Take at most (minutes)", description="No way that is known to take longer. Empty: any."),
 ]
+Rds = Annotated[
+    RdsInstance | None,
+    Field(title="RDS instance", description="The instance that it is on: its snapshots are ways back. Empty: none."),
+]
 Kubernetes = Annotated[
     list[KubernetesApplication],
     Field(title="Kubernetes applications", description="Scaled to 0 before the database is shut, in this order."),
@@ -131,6 +144,7 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     damaged_since: Moment = None,
     backup_id: BackupId = "",
     migrations: Migrations = "",
+    rds: Rds = None,
     kubernetes: Kubernetes = [],  # noqa: B006 - a form needs a default; nobody changes it
     pgbouncers: Poolers = [],  # noqa: B006 - same
     commands: Commands = [],  # noqa: B006 - same
@@ -150,6 +164,7 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         damaged_since: When the disaster began, if it is known: backups and copies from then on are not used.
         backup_id: The backup to compare with; empty for the newest from before the disaster.
         migrations: The folder with the down scripts, as the worker sees it; empty for none.
+        rds: The instance of RDS that it is on, whose snapshots and automated backups are ways back; None for none.
         kubernetes: Applications that are scaled to 0 first, and back to what they were last.
         pgbouncers: PgBouncers that are paused then; they resume before the applications.
         commands: Programs that shut what else writes to the database.
@@ -159,7 +174,7 @@ def recover(  # noqa: PLR0913 - each is a field of the form
     Returns:
         The report; inside a Failed state when the database is not recovered.
     """
-    refuse_inline(database, store, *kubernetes, *pgbouncers, *commands)
+    refuse_inline(database, store, rds, *kubernetes, *pgbouncers, *commands)
     started_at = now()
     case = RecoveryCase(
         database=database,
@@ -179,6 +194,7 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         dry_run=dry_run,
         keep_lost_rows=keep_lost_rows,
         patience=timedelta(minutes=approval_minutes),
+        rds=rds,
     )
     return carry_out_recovery(case, started_at)
 
@@ -207,6 +223,8 @@ def carry_out_recovery(case: RecoveryCase, started_at: datetime) -> RecoveryRepo
 def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
     """Everything up to letting clients in again; returns whether that was reached."""
     try:
+        if case.rds is not None and not case.dry_run:
+            finish_earlier_swap(case.store, case.rds)
         activity = note_activity(case.database)
         backup = find_backup(case.database, case.store, backup_id=case.backup_id, before=case.since)
         book.note(backup=backup, noticed_at=now())
@@ -214,6 +232,8 @@ def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
         assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=case.since)
         book.note(assessment=assessment)
         means = look_for_means(case.database, case.store, *case.folders)
+        if case.rds is not None:
+            means = look_for_cloud(case.rds, means, struck=assessment.disaster_at)
         means = look_for_point(case.database, case.store, means, struck=assessment.disaster_at)
         plan = decide_recovery(assessment, means, now=now(), policy=case.policy, insist=case.insist)
         book.note(plan=plan)

@@ -19,6 +19,7 @@ from squizzle.cli.backups import store_of, who_am_i
 from squizzle.cli.fence import fence_settings, which_fences
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
+from squizzle.cli.rds import instance_of
 from squizzle.errors import CouldNotVerifyError, RecoveryError, RefusedError
 from squizzle.fence_settings import FenceSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
@@ -33,7 +34,7 @@ from squizzle.reports.recovery import recovery_json, recovery_markdown
 from squizzle.reports.terminal import StepView, print_markdown
 from tasks.folders import MigrationsFolder
 from tasks.recovery_case import WAYS, RecoveryCase
-from tasks.sources import NamedApplication, NamedDatabase, NamedStore
+from tasks.sources import NamedApplication, NamedDatabase, NamedInstance, NamedStore
 from tasks.temporary_api import temporary_api
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def recover(
     store = store_of(options.address, invocation.config)
     settings = fence_settings(invocation, target, names, only_database=only_database)
     with_scripts = has_migrations(invocation)
+    instance = instance_of(invocation, access)
     layout = invocation.folder_layout() if with_scripts else ""
     if not dry_run:
         with session_through_fence(access, target.database, purpose="recover") as session:
@@ -167,6 +169,7 @@ def recover(
         since=options.since,
         dry_run=dry_run,
         keep_lost_rows=not no_salvage,
+        rds=NamedInstance(instance=instance[0], reached=instance[1]) if instance else None,
     )
     report = _recover(case, started_at, quiet=invocation.as_json)
     print_result(recovery_json(report), "", as_json=invocation.as_json)

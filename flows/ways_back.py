@@ -13,9 +13,11 @@ from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
 from squizzle.recovery.evidence import EvidenceBook
-from squizzle.recovery.ways import Means, PointMeans, RecoveryPlan, Way, WayBack
+from squizzle.recovery.rds.standing_in import instance_names
+from squizzle.recovery.ways import CloudMeans, Means, PointMeans, RecoveryPlan, Way, WayBack
 from squizzle.reports.loss import loss_question
 from tasks.approval import gate
+from tasks.cloud import compare_instance, reach_instance, restore_instance, stand_in, swap_names
 from tasks.migrations import try_down_scripts
 from tasks.point_in_time import recover_beside
 from tasks.recovery import (
@@ -35,6 +37,7 @@ from tasks.recovery import (
     verify_swapped,
 )
 from tasks.recovery_case import RecoveryCase, decisions_of, held_since
+from tasks.sources import RdsSource
 from tasks.steps import now
 from tasks.undo import plan_undo_behind_fence, undo_behind_fence
 
@@ -100,6 +103,9 @@ def _take(
             return _swap(case, book, way.name)
         case Way.RESTORE_BESIDE:
             return _restore(case, book, way.name)
+        case Way.CLOUD if case.rds is not None:
+            cloud = next(one for one in means.cloud if one.name == way.name)
+            return _cloud(case, book, backup, cloud, case.rds)
         case Way.POINT_IN_TIME if means.point is not None:
             return _point_in_time(case, book, means.point)
         case _:
@@ -218,18 +224,33 @@ def _point_in_time(case: RecoveryCase, book: EvidenceBook, point: PointMeans) ->
     refuse_different(restored.comparison, what="the restored copy")
     switch_databases(case.database, restored=copy, keep_as=case.names.kept, properties=properties)
     try:
-        final = verify_database(case.database, restored.dump)
-        refuse_different(final, what="the recovered database")
+        verify_swapped(case.database)
     except SquizzleError:
         switch_back(case.database, damaged=case.names.kept, refused=copy, properties=properties)
         raise
     # What was recovered is as old as the point, whatever the copy that it began with.
     saved = replace(restored.dump, id=point.backup_id, started_at=point.target)
-    book.note(backup=saved, kept_as=case.names.kept, final=final)
+    book.note(backup=saved, kept_as=case.names.kept)
     book.note(verified=f"every table has the rows of right before {point.target} (by {point.backup_id} and the log)")
     for one in restored.arrival.prepared:
         book.add_note(f"prepared and not ended at that point, so what it did is not there: {one}")
     _carry_over(case, book, properties)
+    return ""
+
+
+def _cloud(case: RecoveryCase, book: EvidenceBook, backup: Backup, cloud: CloudMeans, rds: RdsSource) -> str:
+    # The same names in every run of this recovery, so that one that was killed is gone on with.
+    moment = held_since(book.evidence.fences, case.holder) or now()
+    into, keep_as = instance_names(rds.instance, moment)
+    restored = restore_instance(case.store, rds, cloud, into=into)
+    verified = compare_instance(case.database, case.store, restored, cloud, backup)
+    stand_in(case.database, case.applications, restored)
+    swapped = swap_names(case.store, rds, restored, keep_as=keep_as)
+    reach_instance(case.database, swapped.resource_id)
+    book.note(verified=verified, changed_properties=restored.differences)
+    book.add_note(f"the damaged instance is kept as {swapped.kept_as}, with whatever only it has; nothing was deleted")
+    for one in restored.not_carried:
+        book.add_note(f"does not come along with a restore: {one}")
     return ""
 
 

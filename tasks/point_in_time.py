@@ -11,12 +11,13 @@ from squizzle.backups.wal.open_archive import archive_of
 from squizzle.backups.wal.restore_point import await_archived, make_restore_point
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.programs import find_programs
-from squizzle.recovery.fence import control_session
+from squizzle.recovery.fence import control_session, session_through_fence
 from squizzle.recovery.means import system_identifier
 from squizzle.recovery.point_in_time.bringing import PointOrder, find_route, restore_to_point
 from squizzle.recovery.point_in_time.means import find_point, target_before
 from squizzle.recovery.point_in_time.records import PointRestored
 from squizzle.recovery.point_in_time.recovering import Route
+from squizzle.recovery.prepared_copy import note_fingerprint
 from squizzle.recovery.ways import Means, PointMeans
 from tasks.sources import DatabaseSource, StoreSource
 from tasks.steps import log_line, step
@@ -61,6 +62,10 @@ def recover_beside(database: DatabaseSource, store: StoreSource, point: PointMea
         backup=place.read(point.backup_id),
     )
     done = restore_to_point(order, _route(order, archive), keep_closed=True, say=log_line)
+    if done.comparison.is_equal:
+        # Whoever goes on after a kill behind the switch-over has nothing else to compare it with: the dump is gone.
+        with session_through_fence(access, into, purpose="verify") as connection:
+            note_fingerprint(connection)
     for one in done.arrival.prepared:
         log_line(f"not ended at that point, so what it did is not there: {one}")
     return done

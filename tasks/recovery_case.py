@@ -13,10 +13,10 @@ from squizzle.recovery.fences.records import FenceStatus, are_shut
 from squizzle.recovery.recovery import RecoveryNames, RecoveryReport, judge_recovery
 from squizzle.recovery.ways import RecoveryPolicy, Way
 from tasks.folders import Folder
-from tasks.sources import DatabaseSource, FenceSource, NamedDatabase, StoreSource
+from tasks.sources import DatabaseSource, FenceSource, NamedDatabase, RdsSource, StoreSource
 
 # Those that `take_ways_back` can carry out.
-WAYS = frozenset({Way.ROLL_BACK, Way.UNDO, Way.SWAP, Way.RESTORE_BESIDE, Way.POINT_IN_TIME})
+WAYS = frozenset({Way.ROLL_BACK, Way.UNDO, Way.SWAP, Way.RESTORE_BESIDE, Way.POINT_IN_TIME, Way.CLOUD})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,7 @@ class RecoveryCase:
         dry_run: Nothing is fenced or changed.
         keep_lost_rows: Rows that only the damaged database has are found and kept.
         patience: How long to wait for a person's answer.
+        rds: The instance of RDS that the database is on; None for a server of one's own.
     """
 
     database: DatabaseSource
@@ -50,6 +51,7 @@ class RecoveryCase:
     dry_run: bool = False
     keep_lost_rows: bool = True
     patience: timedelta = timedelta(hours=1)
+    rds: RdsSource | None = None
 
     @property
     def holder(self) -> str:

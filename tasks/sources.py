@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.store import BackupStore
 from squizzle.fence_settings import FenceSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
+
+if TYPE_CHECKING:
+    from squizzle.backups.rds.client import RdsClients
 
 
 class DatabaseSource(Protocol):
@@ -35,6 +39,17 @@ class StoreSource(Protocol):
 
     def open(self) -> BackupStore:
         """The store."""
+
+
+class RdsSource(Protocol):
+    """An instance of Amazon RDS: the block `RdsInstance`, or what a command names."""
+
+    @property
+    def instance(self) -> str:
+        """Its name."""
+
+    def open(self) -> RdsClients:
+        """The clients; nothing is asked yet."""
 
 
 class FenceSource(Protocol):
@@ -84,6 +99,25 @@ class NamedStore:
     def open(self) -> BackupStore:
         """The store."""
         return self.opens()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedInstance:
+    """An instance that squizzle.toml or a host's name says. An `RdsSource`.
+
+    Attributes:
+        instance: Its name.
+        reached: How to reach RDS.
+    """
+
+    instance: str
+    reached: RdsAccess
+
+    def open(self) -> RdsClients:
+        """The clients; nothing is asked yet."""
+        from squizzle.backups.rds.client import open_rds  # noqa: PLC0415 - boto3 costs 200 ms
+
+        return open_rds(self.reached)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,14 +10,16 @@ from typing import Any
 
 import click
 
+from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.points import point_in_time
+from squizzle.cli.rds import instance_of
 from squizzle.durations import parse_duration
-from squizzle.errors import InvalidInputError
+from squizzle.errors import CloudError, InvalidInputError
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target, check_identity, read_identity
@@ -30,7 +32,7 @@ from squizzle.recovery.fences.records import are_shut
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
 from squizzle.recovery.point_in_time.means import find_point
 from squizzle.recovery.recovery import RecoveryReport, judge_recovery
-from squizzle.recovery.ways import RecoveryPolicy
+from squizzle.recovery.ways import CloudMeans, Means, RecoveryPolicy
 from squizzle.reports.recovery import recovery_json, recovery_markdown
 
 
@@ -121,7 +123,7 @@ def assess(invocation: Invocation, options: DamageOptions) -> None:
     store = store_of(options.address, invocation.config)
     migrations = invocation.migrations() if has_migrations(invocation) else None
     started_at = datetime.now(UTC)
-    evidence = _look(access, target, store, migrations, options)
+    evidence = _look(access, target, store, migrations, options, instance_of(invocation, access))
     outcome, reasons = judge_recovery(evidence, dry_run=True)
     report = RecoveryReport(
         database=target.database,
@@ -144,12 +146,30 @@ def has_migrations(invocation: Invocation) -> bool:
     return True
 
 
+def _cloud(instance: tuple[str, RdsAccess] | None, means: Means, struck: datetime | None) -> tuple[CloudMeans, ...]:
+    if instance is None:
+        return ()
+    from squizzle.backups.rds.client import open_rds  # noqa: PLC0415 - boto3 costs 200 ms
+    from squizzle.backups.rds.service import Waiting  # noqa: PLC0415 - same
+    from squizzle.recovery.rds.means import find_cloud  # noqa: PLC0415 - same
+
+    name, access = instance
+    # Whoever looks waits at the terminal; a recovery is more patient.
+    soon = Waiting(deadline=timedelta(minutes=1), outage=timedelta(seconds=20))
+    try:
+        return find_cloud(open_rds(access).rds, name, means.backups, struck=struck, waiting=soon)
+    except CloudError as exc:
+        say(f"note: what RDS keeps of {name} is not known: {exc.message}; {exc.hint}")
+        return ()
+
+
 def _look(
     access: ServerAccess,
     target: Target,
     store: BackupStore,
     migrations: tuple[Migration, ...] | None,
     options: DamageOptions,
+    instance: tuple[str, RdsAccess] | None,
 ) -> Evidence:
     """What is damaged, what can be done, and whether clients are kept out of the database."""
     with control_session(access, purpose="assess") as control:
@@ -173,7 +193,7 @@ def _look(
             means = find_means(control, connection, store, schema=target.schema, migrations=migrations or ())
         struck, identifier = assessment.disaster_at, system_identifier(control)
         point = find_point(store, archive_of(store), struck=struck, system_identifier=identifier)
-        means = replace(means, point=point)
+        means = replace(means, point=point, cloud=_cloud(instance, means, struck))
     policy = RecoveryPolicy(max_rpo=options.max_rpo, max_rto=options.max_rto)
     plan = decide_recovery(assessment, means, now=datetime.now(UTC), policy=policy, insist=options.insist)
     return Evidence(backup=backup, assessment=assessment, plan=plan, fences=fences)

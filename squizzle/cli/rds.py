@@ -48,10 +48,7 @@ def refuse_without_room(invocation: Invocation, access: ServerAccess, backup: Ba
     Raises:
         InvalidInputError: There is no room; nothing was begun.
     """
-    environment = invocation.config.environments.get(invocation.environment or "")
-    host = read_host(access.host)
-    is_named = environment is not None and environment.rds_instance is not None
-    if not is_named and (host is None or host.kind is not HostKind.INSTANCE):
+    if instance_of(invocation, access) is None:
         return
     source = snapshot_source(invocation, access, None)
     try:
@@ -60,6 +57,21 @@ def refuse_without_room(invocation: Invocation, access: ServerAccess, backup: Ba
         say(f"could not tell whether there is room: {exc.message}; {exc.hint}")
         return
     say(refuse_without_rds_room(space, restore_need(backup), source.name))
+
+
+def instance_of(invocation: Invocation, access: ServerAccess) -> tuple[str, RdsAccess] | None:
+    """The instance that a database is on, where squizzle.toml or the host's name says that it is on one; else None."""
+    environment = invocation.config.environments.get(invocation.environment or "")
+    host = read_host(access.host)
+    is_named = environment is not None and environment.rds_instance is not None
+    if not is_named and (host is None or host.kind is not HostKind.INSTANCE):
+        return None
+    name, region = chosen_instance(
+        said=environment.rds_instance if environment else None,
+        region=environment.rds_region if environment else None,
+        host=access.host,
+    )
+    return name, RdsAccess(region=region)
 
 
 class _Signs:

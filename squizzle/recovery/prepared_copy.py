@@ -109,7 +109,7 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         # From here on it may be open for a moment, and whoever comes after us has to know that it is nobody's.
         _execute(control, _comment(name, _BEING_MADE), doing=f"mark {name}")
         with session_through_fence(access, name, purpose="copy") as connection:
-            digest = _note_digest(connection)
+            digest = note_fingerprint(connection)
         copy = PreparedCopy(name=name, of=database, made_at=now)
         _execute(control, _comment(name, _mark(copy)), doing=f"mark {name}")
     return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, rows=digest.rows)
@@ -181,7 +181,15 @@ def _refuse_prepared(control: Connection, database: str) -> None:
         )
 
 
-def _note_digest(connection: Connection) -> DatabaseDigest:
+def note_fingerprint(connection: Connection) -> DatabaseDigest:
+    """Put the fingerprint of a database that is going to be swapped in into it, for whoever verifies it afterwards.
+
+    Args:
+        connection: A session in it, with nobody else there.
+
+    Raises:
+        DatabaseError: It cannot be read or written; nothing was noted.
+    """
     digest = digest_database(connection)
     document = {
         "schema": digest.schema.strict,

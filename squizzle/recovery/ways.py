@@ -112,12 +112,16 @@ class CloudMeans:
         at: The state of the data that it brings back.
         problem: Why it cannot be used; empty when it can.
         took: How long such a restore took when it was last done; None when never.
+        backup_id: The manifest of the snapshot; empty for a moment.
+        resource_id: Of a moment: the instance, by the id that stays.
     """
 
     name: str
     at: datetime
     problem: str = ""
     took: timedelta | None = None
+    backup_id: str = ""
+    resource_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,6 +70,8 @@ def _facts(
         kept = "is changed in place; what is taken back stays in the change log, and the undo can be undone"
     where = " to the damaged tables" if way.way is Way.UNDO else ""
     lost = f"**whatever anybody wrote{where} since {_at(now - way.rpo)}**, {words(way.rpo)} ago"
+    if way.way is Way.CLOUD:
+        kept = "stays on its instance, which gets another name; nothing is deleted, and what only it has stays there"
     takes = "not measured" if way.rto is None else f"{words(way.rto)}: {way.measured_by}"
     return [
         f"**Lost**: {lost}{_more(assessment)}",

@@ -88,6 +88,8 @@ class InstancesFake(RdsFake):
     ignores: frozenset[str] = frozenset()
     """Arguments that are accepted and forgotten."""
     restore_fails: bool = False
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Where an instance is reached that has a server behind it, by its id."""
     made: int = 0
     due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
@@ -118,7 +120,8 @@ class InstancesFake(RdsFake):
 
     def _describe_db_instances(self, asked: dict[str, str]) -> str:
         found = self._document(asked["DBInstanceIdentifier"])
-        endpoint = {"Address": f"{found['DBInstanceIdentifier']}.c0ffee.rds.amazonaws.com", "Port": found["Port"]}
+        address = self.hosts.get(found["DbiResourceId"], f"{found['DBInstanceIdentifier']}.c0ffee.rds.amazonaws.com")
+        endpoint = {"Address": address, "Port": found["Port"]}
         latest = self.clock.now() - timedelta(minutes=5)
         answer = {**found, "Endpoint": endpoint, "LatestRestorableTime": latest}
         if not found["BackupRetentionPeriod"]:

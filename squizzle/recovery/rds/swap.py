@@ -131,6 +131,44 @@ def swap_instances(
     )
 
 
+def finish_swap(
+    client: RecoveryApi,
+    journal: Texts,
+    *,
+    name: str,
+    waiting: Waiting = PATIENT,
+    tell: Tell = lambda _progress: None,
+) -> SwappedInstances | None:
+    """Go on with a swap that was killed between its renames, so that somebody has the name again.
+
+    Args:
+        client: Of boto3, for RDS (`open_rds`).
+        journal: Where swaps are written down.
+        name: The name that clients use.
+        waiting: Deadline and pace.
+        tell: Called at every look.
+
+    Returns:
+        What the swap left; None when somebody has the name, or no swap of it was begun.
+
+    Raises:
+        RecoveryError, CloudError, CloudUnavailableError: As `swap_instances`.
+    """
+    name = name.lower()
+    begun = [one for one in journal.texts(SWAPS_FOLDER) if one.startswith(f"{name}.") and one.endswith(".json")]
+    service = InstanceService(client, waiting, tell)
+    if not begun or service.find(name) is not None:
+        return None
+    for file in begun:
+        _name, restored, keep_as, _json = file.split(".")
+        kept = service.find(keep_as)
+        if kept is not None and kept.facts.resource_id == _written_down(journal, name, restored, keep_as).old_id:
+            return swap_instances(
+                client, journal, name=name, restored=restored, keep_as=keep_as, waiting=waiting, tell=tell
+            )
+    return None
+
+
 def _check_names(*names: str) -> None:
     for one in names:
         if len(one) > _LONGEST_NAME or not _NAME.fullmatch(one):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from squizzle.backups.files import MANIFEST_NAME
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.manifest import to_json
 from squizzle.backups.order import Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
@@ -173,6 +176,24 @@ def test_a_mark_is_recovered_to_beside_with_every_row_and_what_was_undecided_is_
     assert "the source had more of max_prepared_transactions later" in done.err
     assert rows(past, "shop_before") == (1000, 50)
     assert rows(past, "shop") == (990, 51)
+
+
+def test_the_end_of_the_log_is_reached_and_a_name_that_lies_elsewhere_than_its_mark_says_is_refused(
+    squizzle: Squizzle, past: Past, control: Connection, tmp_path: Path
+) -> None:
+    latest = squizzle("restore", "--to-latest", "--into", "shop_latest", "--json")
+    assert latest.code == 0, latest.err
+    assert latest.document["verified"] is True
+    assert rows(past, "shop_latest") == (990, 51)
+
+    other = FolderStore(tmp_path / "other")
+    shutil.copytree(past.store.folder, other.folder)
+    lying = other.path_of(past.mark) / MANIFEST_NAME
+    lying.write_text(to_json(replace(past.mark, lsn=past.copy.stop_lsn)))
+    elsewhere = squizzle("restore", past.mark.id, "--into", "shop_never", "--store", other.address, "--json")
+    assert elsewhere.code == 7
+    assert f"but its mark says {past.copy.stop_lsn}: there is more than one of this name" in elsewhere.error["message"]
+    assert databases(control, "shop_never") == set()
 
 
 def test_one_table_as_it_was_at_a_time_comes_over_and_is_merged_by_salvage(squizzle: Squizzle, past: Past) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from squizzle.backups.catalogue import Entry
 from squizzle.backups.notes import Notes
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
-from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.check import ClusterArchive, check_cluster
 from squizzle.backups.wal.transfer import archive_wal
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, RefusedError
+from squizzle.postgres.embedded import find_runtime
+from squizzle.recovery.cluster_folder import refuse_without_room
 from squizzle.recovery.point_in_time.choosing import choose_copy, known_point, point_of_mark, refuse_unfit_copy
 from squizzle.recovery.point_in_time.reach import lineage_of, reach_of, refuse_out_of_reach
 from squizzle.recovery.point_in_time.records import Point
@@ -110,6 +113,16 @@ def test_a_copy_that_was_named_must_lead_to_the_point(copy: Backup, mark: Backup
     with pytest.raises(CouldNotVerifyError, match=r"of PostgreSQL 99, whose server programs .*found: ") as refused:
         runtime_for(replace(copy, server_version=990001))
     assert "install the server of PostgreSQL 99" in refused.value.hint
+
+
+def test_room_for_the_cluster_the_log_and_a_fifth_more_is_asked_for(copy: Backup, tmp_path: Path) -> None:
+    runtime = find_runtime()
+    free = shutil.disk_usage(tmp_path).free
+    fits = replace(copy, details={SIZE_DETAIL: "1000"})
+    refuse_without_room(runtime, fits, tmp_path, more=1000)
+    for backup, more in ((fits, free), (replace(copy, details={SIZE_DETAIL: str(round(free / 1.1))}), 0)):
+        with pytest.raises(InvalidInputError, match=r"a fifth more that is .* MB, but .* MB are free"):
+            refuse_without_room(runtime, backup, tmp_path, more=more)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from squizzle.backups.rds.service import Waiting
 from squizzle.errors import BackupDamagedError, CloudUnavailableError, InvalidInputError, RecoveryError, SquizzleError
 from squizzle.recovery.rds.service import InstanceService
-from squizzle.recovery.rds.swap import SWAPS_FOLDER, SwappedInstances, swap_instances
+from squizzle.recovery.rds.swap import SWAPS_FOLDER, SwappedInstances, finish_swap, swap_instances
 from tests.support.rds_instances import InstancesFake
 from tests.support.rds_service import DROP, Fault
 
@@ -99,6 +99,24 @@ def test_a_swap_that_was_killed_at_any_moment_is_gone_on_with(fake: InstancesFak
     assert swap().resource_id == "db-2"
 
     assert names(fake) == SWAPPED
+
+
+def test_a_swap_that_was_killed_between_the_names_is_found_by_the_name_that_nobody_has(
+    fake: InstancesFake, client: Any, swap: Swap, waiting: Waiting, journal: Journal
+) -> None:
+    fake.lingers_s = 0.0
+
+    def finish() -> SwappedInstances | None:
+        return finish_swap(client, journal, name="shop", waiting=waiting)
+
+    assert finish() is None
+    with pytest.raises(CloudUnavailableError, match="nobody has the name shop"):
+        swap(deadline=timedelta(seconds=200))
+    done = finish()
+    assert done is not None
+    assert (done.resource_id, done.kept_as) == ("db-2", "shop-old")
+    assert names(fake) == SWAPPED
+    assert finish() is None
 
 
 def test_between_the_names_the_message_says_that_nobody_has_it(fake: InstancesFake, swap: Swap) -> None:
