@@ -128,13 +128,16 @@ def test_all_readable_rows_are_saved_and_every_other_is_listed(case: Case, salva
     assert 0 < keyless.rows < 1000
 
 
-def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is_sound(case: Case) -> None:
+def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is_sound(
+    case: Case, salvaged: Connection
+) -> None:
     saved = {one.table: one for one in case.found.saved}
 
     assert set(saved["public.zeroed"].lost or ()) == keys_of_page(2)
     assert set(saved["public.cut"].lost or ()) == {str(n) for n in range(11 * ROWS_A_PAGE + 1, 1001)}
     assert "public.grown" not in saved
     assert saved["public.cut"].rows == 11 * ROWS_A_PAGE
+    assert salvaged.execute("SELECT count(id), count(*) FROM grown").fetchone() == (1000, 1000)
 
 
 def test_a_row_whose_long_value_is_lost_is_kept_without_it(case: Case, salvaged: Connection) -> None:
