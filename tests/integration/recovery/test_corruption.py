@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import subprocess
 from collections.abc import Iterator
@@ -13,10 +14,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.order import Order
+from squizzle.backups.records import BackupKind
+from squizzle.backups.taking import take_backup
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target
+from squizzle.postgres.programs import find_programs
 from squizzle.recovery.corruption.copying import Source
 from squizzle.recovery.corruption.examine import Wish, examine, look_at_original
 from squizzle.recovery.corruption.loading import database_name, load_salvage
@@ -46,17 +52,34 @@ def keys_of_page(block: int) -> set[str]:
     return {str(n) for n in range(block * ROWS_A_PAGE + 1, (block + 1) * ROWS_A_PAGE + 1)}
 
 
+def backed_up(shop: Damaged, folder: Path) -> FolderStore:
+    """A store with a backup from before the damage."""
+    store = FolderStore(folder)
+    order = Order(
+        access=shop.access,
+        target=TARGET,
+        store=store,
+        kind=BackupKind.FULL,
+        programs=find_programs(explicit=None, server_major=shop.cluster.runtime.major),
+    )
+    take_backup(order, suffix="before")
+    return store
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if SYSTEM_FOLDERS else None)
     folder = tmp_path_factory.mktemp("evidence")
     with ExitStack() as stack:
         shop = stack.enter_context(damaged_shop(runtime))
+        shop.cluster.start(guarded=True)
+        store = backed_up(shop, folder / "backups")
+        shop.cluster.stop()
         damage_everything(shop)
         before = shop.digests()
         shop.cluster.start(guarded=True)
         source = Source(access=shop.access, database="shop")
-        found = examine(source, TARGET, Wish(folder=folder, with_rest=True), now=NOW)
+        found = examine(source, TARGET, Wish(folder=folder / "evidence", with_rest=True, store=store), now=NOW)
         after = shop.digests()
         loaded = load_salvage(shop.access, found, database_name(found))
         yield Case(shop=shop, before=before, found=found, loaded=loaded, after=after)
@@ -138,6 +161,19 @@ def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is
     assert "public.grown" not in saved
     assert saved["public.cut"].rows == 11 * ROWS_A_PAGE
     assert salvaged.execute("SELECT count(id), count(*) FROM grown").fetchone() == (1000, 1000)
+
+
+def test_a_backup_is_asked_for_what_was_not_saved(case: Case) -> None:
+    saved = {one.table: one for one in case.found.saved}
+
+    for table in ("public.orders", "public.zeroed", "public.cut"):
+        one = saved[table]
+        assert one.in_backup == len(one.lost or ())
+        with (case.found.folder / one.backup_file).open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["id"] for row in rows} == set(one.lost or ())
+    assert saved["public.documents"].in_backup is None
+    assert case.found.backup_id
 
 
 def test_a_row_whose_long_value_is_lost_is_kept_without_it(case: Case, salvaged: Connection) -> None:
