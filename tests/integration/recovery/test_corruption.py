@@ -18,7 +18,7 @@ from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order
 from squizzle.backups.records import BackupKind
 from squizzle.backups.taking import take_backup
-from squizzle.errors import InvalidInputError, RefusedError
+from squizzle.errors import CouldNotVerifyError, InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target
@@ -27,12 +27,14 @@ from squizzle.recovery.corruption.copying import Source
 from squizzle.recovery.corruption.examine import Wish, examine, look_at_original
 from squizzle.recovery.corruption.loading import database_name, load_salvage
 from squizzle.recovery.corruption.pages import page_checksum
-from squizzle.recovery.corruption.records import Examination, Loaded, Role
+from squizzle.recovery.corruption.records import DamagedPage, Examination, Loaded, Role
+from squizzle.recovery.corruption.structure import name_by_file
 from tests.integration.conftest import SYSTEM_FOLDERS
 from tests.support.damaged import DOCUMENTS, MOVED, ORDERS, Damaged, damage_everything, damaged_shop
 
 NOW = datetime(2027, 1, 31, 2, 0, tzinfo=UTC)
 TARGET = Target(database="shop")
+DAMAGED_CATALOGUE = DamagedPage(file="base/5/1259", block=0, offset=0, why="", sha256="", kept_as="")
 # As PostgreSQL packs them: rows of one page of `orders`.
 ROWS_A_PAGE = 81
 
@@ -243,6 +245,22 @@ def test_nothing_is_copied_while_damaged_pages_are_emptied_in_the_original(case:
         examine(
             replace(source, data_folder=case.shop.cluster.layout.data), TARGET, Wish(folder=tmp_path / "new"), now=NOW
         )
+
+
+def test_no_database_is_made_of_files_that_changed_or_of_a_damaged_catalogue(case: Case) -> None:
+    (first, *others) = case.found.saved
+    changed = replace(case.found, saved=(replace(first, rows_sha256="0" * 64), *others))
+    broken = replace(case.found, relations=name_by_file([DAMAGED_CATALOGUE]))
+
+    with pytest.raises(CouldNotVerifyError, match="is not what the examination wrote"):
+        load_salvage(case.shop.access, changed, "never_made")
+    with pytest.raises(RefusedError, match="would look whole and be wrong"):
+        load_salvage(case.shop.access, broken, "never_made")
+    with pytest.raises(RefusedError, match="exists already"):
+        load_salvage(case.shop.access, case.found, "shop")
+    with connect(case.shop.access, "postgres", purpose="test") as connection:
+        names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    assert names == {"postgres", "template0", "template1", "shop", case.loaded.database}
 
 
 def test_the_checksum_is_the_servers(case: Case) -> None:
