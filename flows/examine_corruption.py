@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.states import Failed
 from pydantic import Field
 
-from blocks import PostgresDatabase
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.errors import InvalidInputError
 from squizzle.recovery.corruption.examine import EVIDENCE_FOLDER
@@ -30,7 +30,8 @@ Finds damaged pages, saves what can be read around them, and says what is lost.
 1. refuses to begin while something empties damaged pages in the original (`zero_damaged_pages`, `VACUUM FULL`)
 2. copies the cluster as it is, and keeps that copy; everything else happens on a second one
 3. checks every page and index, and keeps damaged pages as files with their SHA-256
-4. saves every readable row of damaged tables, page by page; lists lost keys as the sound indexes know them
+4. saves every readable row of damaged tables, page by page; lists lost keys as the sound indexes know them, and with
+   *Store* writes down what the newest backup has of them
 5. **dry run** (the default) stops here; otherwise the run pauses until a person approves
 6. makes a new database of everything that was saved, on the server that was chosen, and counts its rows
 
@@ -44,6 +45,10 @@ Into = Annotated[
         title="Server for the new database",
         description="A database on a sound server; the new one is made beside it, and the decision is kept in it.",
     ),
+]
+Store = Annotated[
+    BackupFolder | BackupBucket | None,
+    Field(title="Store", description="The newest backup in there is asked for the rows that cannot be read."),
 ]
 NewName = Annotated[str, Field(max_length=63, title="New name", description="Empty: the old one with __salvaged_ …")]
 DataFolder = Annotated[
@@ -64,9 +69,10 @@ Patience = Annotated[
     name="examine-corruption", flow_run_name="examine {database.database}", description=DESCRIPTION,
     persist_result=False,
 )  # fmt: skip
-def examine_corruption(
+def examine_corruption(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     into: Into = None,
+    store: Store = None,
     *,
     dry_run: DryRun = True,
     new_name: NewName = "",
@@ -80,6 +86,7 @@ def examine_corruption(
     Args:
         database: Which database is damaged.
         into: A database on the server where the new one is made.
+        store: Where its backups are.
         dry_run: Whether no database is made.
         new_name: What it is called.
         data_folder: The data folder of a server that was stopped; empty for the running one.
@@ -91,7 +98,7 @@ def examine_corruption(
         What was found and saved, and the database that was made; inside a Failed state when something could not be
         verified.
     """
-    refuse_inline(database, into)
+    refuse_inline(database, into, store)
     if not dry_run and into is None:
         raise InvalidInputError(
             "no server was chosen for the new database: the damaged one is never written to",
@@ -105,6 +112,7 @@ def examine_corruption(
             evidence=Path(evidence),
             keep_copy=keep_copy,
             with_rest=not dry_run,
+            store=store,
         )
         publish_corruption(found)
         if found.saved and into is not None and not dry_run:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say
 from squizzle.errors import CouldNotVerifyError
@@ -37,9 +38,18 @@ _DAMAGED = 1
 )
 @click.option("--keep-copy/--no-copy", default=True, help="Keep the untouched copy of the cluster as evidence.")
 @click.option("--into", metavar="URL", help="Make this new database of what can be read; best on another server.")
+@click.option("--store", "address", metavar="URL", help="Ask the newest backup in there for what is not readable.")
+@click.option("--backup", "backup_id", default="", metavar="ID", help="Ask this one; without --store: [backups] store.")
 @common_options
 def corruption(
-    invocation: Invocation, data_folder: Path | None, evidence: Path, *, keep_copy: bool, into: str | None
+    invocation: Invocation,
+    data_folder: Path | None,
+    evidence: Path,
+    *,
+    keep_copy: bool,
+    into: str | None,
+    address: str | None,
+    backup_id: str,
 ) -> int:
     """Find damaged pages on a copy of the cluster, keep them, save all readable rows, and list the lost ones.
 
@@ -59,7 +69,13 @@ def corruption(
         access=access, database=target.database, data_folder=data_folder, programs=invocation.config.programs
     )
     folder = evidence_folder(evidence, target.database, now)
-    wish = Wish(folder=folder, with_rest=new is not None, keep_copy=keep_copy)
+    wish = Wish(
+        folder=folder,
+        with_rest=new is not None,
+        keep_copy=keep_copy,
+        store=store_of(address, invocation.config) if address or backup_id else None,
+        backup_id=backup_id,
+    )
     found = examine(source, target, wish, now=now, say=say)
     loaded = None
     if new is not None and found.saved:
@@ -81,6 +97,7 @@ def _document(found: Examination, loaded: Loaded | None) -> JsonDocument:
         "checksums": found.checksums,
         "pages_read": found.pages_read,
         "doubts": list(found.doubts),
+        "backup_id": found.backup_id,
         "damaged": [_relation(one) for one in found.relations],
         "saved": [_saved(one) for one in found.saved],
         "loaded": None
@@ -116,5 +133,6 @@ def _saved(one: SavedTable) -> JsonDocument:
         "key": list(one.key),
         "lost": None if one.lost is None else list(one.lost),
         "lost_unknown": one.lost_unknown,
+        "in_backup": one.in_backup,
         "lost_values": [{"row": value.row, "column": value.column} for value in one.lost_values],
     }

@@ -85,6 +85,8 @@ def _facts(found: Examination) -> str:
     if found.failures is not None:
         lines.append(f"the server itself had met {found.failures:,} pages with a wrong checksum")
     lines.append(f"evidence in `{found.folder}`; `sha256sum --check {SUMS_FILE}` there says that it is unchanged")
+    if found.backup_id:
+        lines.append(f"asked for what was not saved: backup `{found.backup_id}`")
     if found.copy_kept:
         lines.append(f"the copy of the cluster as it came, before a server ran on it: `{found.copy_kept}` in there")
     else:
@@ -149,7 +151,9 @@ def _saved(one: SavedTable) -> str:
         which = f" (`{LOST_FILE}`; some may have been deleted before): {_code(keys)}{more}" if one.lost else ""
         lines.append(f"{len(one.lost):,} rows are **lost**, by {', '.join(one.key)}{which}")
     if one.in_backup is not None:
-        lines.append(f"{one.in_backup:,} of them are in the backup, as they were then")
+        lines.append(
+            f"{one.in_backup:,} rows that were not saved are in the backup, as they were then (`{one.backup_file}`)"
+        )
     return f"### {one.table}\n\n{_list(lines)}"
 
 
@@ -173,7 +177,7 @@ def _next(found: Examination, loaded: Loaded | None) -> str:
     elif found.saved and loaded is None:
         steps.append("run the same without *Dry run* (command: with `--into`) to make a database of what was saved")
     elif loaded is not None:
-        steps.append("take what is lost from a backup: restore it beside, and look for the lost keys there")
+        steps.append("take what is lost from a backup (`--store` writes down what the newest one has)")
         steps.append(
             f"when `{loaded.database}` is accepted: `squizzle fence`, then"
             f" `squizzle switch-over {found.database} --to {loaded.database}` where both are on one server"

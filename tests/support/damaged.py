@@ -24,9 +24,9 @@ _SHOP = """
     CREATE INDEX orders_customer ON orders (customer);
     CREATE TABLE lines (id int PRIMARY KEY, order_id int NOT NULL REFERENCES orders);
     INSERT INTO lines SELECT n, n FROM generate_series(1, 20000) n;
-    CREATE TABLE documents (id int PRIMARY KEY, body text NOT NULL);
+    CREATE TABLE documents (id int PRIMARY KEY, title char(600), body text NOT NULL);
     ALTER TABLE documents ALTER body SET STORAGE EXTERNAL;
-    INSERT INTO documents SELECT n, repeat(md5(n::text), 200) FROM generate_series(1, 60) n;
+    INSERT INTO documents SELECT n, 'title', repeat(md5(n::text), 200) FROM generate_series(1, 60) n;
     CREATE TABLE keyless (note text);
     INSERT INTO keyless SELECT repeat('k', 60) || n FROM generate_series(1, 1000) n;
     CREATE TABLE tags (id int PRIMARY KEY, tag text);

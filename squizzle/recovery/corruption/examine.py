@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psycopg
 
+from squizzle.backups.store import BackupStore
 from squizzle.errors import ConnectionFailedError, CouldNotVerifyError, InvalidInputError, ToolError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
 from squizzle.recovery.corruption.advice import refuse_shredding
 from squizzle.recovery.corruption.copying import DamagedCopy, Source, damaged_copy, superuser_of
+from squizzle.recovery.corruption.from_backup import look_in_backup
 from squizzle.recovery.corruption.records import Constraint, DamagedRelation, Examination, Role
 from squizzle.recovery.corruption.salvage import Patient, Salvage, patients_of, prove_reindex
 from squizzle.recovery.corruption.scanning import Scan, fork_of, main_file, scan_copy, write_file
@@ -53,11 +55,15 @@ class Wish:
         folder: Where evidence goes; made, or empty.
         with_rest: Whether the rest of the database is saved, too, so that a whole one can be made of it.
         keep_copy: Whether the untouched copy of the cluster is kept in the folder.
+        store: Where backups lie that may have what is lost; None to ask none.
+        backup_id: Which is asked; empty for the newest whole one.
     """
 
     folder: Path
     with_rest: bool = False
     keep_copy: bool = True
+    store: BackupStore | None = None
+    backup_id: str = ""
 
 
 # The original
@@ -277,8 +283,15 @@ def _save(
     left_out = sorted({one.table for one in understood.damage if one.role in _NOT_DUMPED})
     salvage = Salvage(copy, target.database, wish.folder, checksums=scan.checksums, say=say)
     saved, rest, troubles = salvage.run(understood.patients, left_out, with_rest=wish.with_rest)
+    backup_id = ""
+    if wish.store is not None and saved:
+        say("asking a backup for the rows that were not saved")
+        saved, backup_id, unasked = look_in_backup(
+            copy, target.database, saved, wish.folder, store=wish.store, backup_id=wish.backup_id
+        )
+        troubles = (*troubles, *unasked)
     unknown = [f"which rows of {one.table} are lost: {one.lost_unknown}" for one in saved if one.lost is None]
-    return replace(found, saved=saved, dump=rest, doubts=(*found.doubts, *troubles, *unknown))
+    return replace(found, saved=saved, dump=rest, backup_id=backup_id, doubts=(*found.doubts, *troubles, *unknown))
 
 
 def _damaged_blocks(relations: tuple[Relation, ...], scan: Scan) -> dict[str, set[int]]:

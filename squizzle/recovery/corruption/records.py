@@ -119,7 +119,8 @@ class SavedTable:
         key: The columns of the index that keys are known from.
         lost: Keys that the index knows and that were not saved, as texts; None when that could not be told.
         lost_unknown: Why not.
-        in_backup: How many of the lost keys the backup has; None when there was none to look at.
+        in_backup: How many rows that were not saved a backup has; None when none was looked at.
+        backup_file: Where these are, as they were then, as CSV.
     """
 
     table: str
@@ -138,6 +139,7 @@ class SavedTable:
     lost: tuple[str, ...] | None = None
     lost_unknown: str = ""
     in_backup: int | None = None
+    backup_file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,6 +176,7 @@ class Examination:
         constraints: Its foreign keys.
         copy_kept: Where the untouched copy lies; empty when it was not kept.
         mended: What was mended in the copy, so that more could be read, a sentence each.
+        backup_id: The backup that was asked for what was not saved; empty without one.
     """
 
     database: str
@@ -190,6 +193,7 @@ class Examination:
     constraints: tuple[Constraint, ...] = ()
     copy_kept: str = ""
     mended: tuple[str, ...] = ()
+    backup_id: str = ""
 
     @property
     def is_sound(self) -> bool:

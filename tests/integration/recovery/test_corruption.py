@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import subprocess
 from collections.abc import Iterator
@@ -13,20 +14,27 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from squizzle.errors import InvalidInputError, RefusedError
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.order import Order
+from squizzle.backups.records import BackupKind
+from squizzle.backups.taking import take_backup
+from squizzle.errors import CouldNotVerifyError, InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target
+from squizzle.postgres.programs import find_programs
 from squizzle.recovery.corruption.copying import Source
 from squizzle.recovery.corruption.examine import Wish, examine, look_at_original
 from squizzle.recovery.corruption.loading import database_name, load_salvage
 from squizzle.recovery.corruption.pages import page_checksum
-from squizzle.recovery.corruption.records import Examination, Loaded, Role
+from squizzle.recovery.corruption.records import DamagedPage, Examination, Loaded, Role
+from squizzle.recovery.corruption.structure import name_by_file
 from tests.integration.conftest import SYSTEM_FOLDERS
 from tests.support.damaged import DOCUMENTS, MOVED, ORDERS, Damaged, damage_everything, damaged_shop
 
 NOW = datetime(2027, 1, 31, 2, 0, tzinfo=UTC)
 TARGET = Target(database="shop")
+DAMAGED_CATALOGUE = DamagedPage(file="base/5/1259", block=0, offset=0, why="", sha256="", kept_as="")
 # As PostgreSQL packs them: rows of one page of `orders`.
 ROWS_A_PAGE = 81
 
@@ -46,17 +54,34 @@ def keys_of_page(block: int) -> set[str]:
     return {str(n) for n in range(block * ROWS_A_PAGE + 1, (block + 1) * ROWS_A_PAGE + 1)}
 
 
+def backed_up(shop: Damaged, folder: Path) -> FolderStore:
+    """A store with a backup from before the damage."""
+    store = FolderStore(folder)
+    order = Order(
+        access=shop.access,
+        target=TARGET,
+        store=store,
+        kind=BackupKind.FULL,
+        programs=find_programs(explicit=None, server_major=shop.cluster.runtime.major),
+    )
+    take_backup(order, suffix="before")
+    return store
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     runtime = find_runtime(bin_folder=SYSTEM_FOLDERS[-1] if SYSTEM_FOLDERS else None)
     folder = tmp_path_factory.mktemp("evidence")
     with ExitStack() as stack:
         shop = stack.enter_context(damaged_shop(runtime))
+        shop.cluster.start(guarded=True)
+        store = backed_up(shop, folder / "backups")
+        shop.cluster.stop()
         damage_everything(shop)
         before = shop.digests()
         shop.cluster.start(guarded=True)
         source = Source(access=shop.access, database="shop")
-        found = examine(source, TARGET, Wish(folder=folder, with_rest=True), now=NOW)
+        found = examine(source, TARGET, Wish(folder=folder / "evidence", with_rest=True, store=store), now=NOW)
         after = shop.digests()
         loaded = load_salvage(shop.access, found, database_name(found))
         yield Case(shop=shop, before=before, found=found, loaded=loaded, after=after)
@@ -128,13 +153,29 @@ def test_all_readable_rows_are_saved_and_every_other_is_listed(case: Case, salva
     assert 0 < keyless.rows < 1000
 
 
-def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is_sound(case: Case) -> None:
+def test_rows_that_vanished_without_an_error_are_listed_and_a_table_that_grew_is_sound(
+    case: Case, salvaged: Connection
+) -> None:
     saved = {one.table: one for one in case.found.saved}
 
     assert set(saved["public.zeroed"].lost or ()) == keys_of_page(2)
     assert set(saved["public.cut"].lost or ()) == {str(n) for n in range(11 * ROWS_A_PAGE + 1, 1001)}
     assert "public.grown" not in saved
     assert saved["public.cut"].rows == 11 * ROWS_A_PAGE
+    assert salvaged.execute("SELECT count(id), count(*) FROM grown").fetchone() == (1000, 1000)
+
+
+def test_a_backup_is_asked_for_what_was_not_saved(case: Case) -> None:
+    saved = {one.table: one for one in case.found.saved}
+
+    for table in ("public.orders", "public.zeroed", "public.cut"):
+        one = saved[table]
+        assert one.in_backup == len(one.lost or ())
+        with (case.found.folder / one.backup_file).open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["id"] for row in rows} == set(one.lost or ())
+    assert saved["public.documents"].in_backup is None
+    assert case.found.backup_id
 
 
 def test_a_row_whose_long_value_is_lost_is_kept_without_it(case: Case, salvaged: Connection) -> None:
@@ -204,6 +245,22 @@ def test_nothing_is_copied_while_damaged_pages_are_emptied_in_the_original(case:
         examine(
             replace(source, data_folder=case.shop.cluster.layout.data), TARGET, Wish(folder=tmp_path / "new"), now=NOW
         )
+
+
+def test_no_database_is_made_of_files_that_changed_or_of_a_damaged_catalogue(case: Case) -> None:
+    (first, *others) = case.found.saved
+    changed = replace(case.found, saved=(replace(first, rows_sha256="0" * 64), *others))
+    broken = replace(case.found, relations=name_by_file([DAMAGED_CATALOGUE]))
+
+    with pytest.raises(CouldNotVerifyError, match="is not what the examination wrote"):
+        load_salvage(case.shop.access, changed, "never_made")
+    with pytest.raises(RefusedError, match="would look whole and be wrong"):
+        load_salvage(case.shop.access, broken, "never_made")
+    with pytest.raises(RefusedError, match="exists already"):
+        load_salvage(case.shop.access, case.found, "shop")
+    with connect(case.shop.access, "postgres", purpose="test") as connection:
+        names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+    assert names == {"postgres", "template0", "template1", "shop", case.loaded.database}
 
 
 def test_the_checksum_is_the_servers(case: Case) -> None:
