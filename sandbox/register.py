@@ -1,8 +1,13 @@
-"""Registers the block types, saves the sandbox's own blocks, and creates the work pool. Safe to repeat."""
+"""Registers the block types, saves the sandbox's blocks, creates the work pool, deploys the flows. Safe to repeat.
+
+In one process: to start Prefect takes longer than each of these.
+"""
 
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -56,5 +61,12 @@ def register(stack: Stack) -> None:
             return
 
 
+def deploy() -> None:
+    """Deploy everything in prefect.yaml by Prefect's own command; ends this process with its exit code."""
+    sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+
+
 if __name__ == "__main__":
     register(Stack(Path(os.environ[STATE_VARIABLE])))
+    deploy()

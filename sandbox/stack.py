@@ -60,7 +60,6 @@ class Stack:
         environment = self._client_environment(address)
         tell("registering blocks, creating the work pool, deploying")
         _run([sys.executable, "-m", "sandbox.register"], environment | {STATE_VARIABLE: str(self.state)})
-        _run([_program("prefect"), "--no-prompt", "deploy", "--all"], environment)
         self._start_worker(environment, tell)
         return address
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from squizzle.backups.records import Backup, BackupFile, BackupKind
 from squizzle.backups.s3.settings import S3Settings
@@ -17,6 +20,7 @@ from tests.support.memory import move_temp_folder_to_memory
 from tests.support.seaweed import seaweed
 
 ROOT = Path(__file__).resolve().parents[1]
+FLOWS = "tests/flows/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +28,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and (folder := move_temp_folder_to_memory()):
         # Registered first, so it runs last: whoever has a folder of its own in there has removed it by then.
         atexit.register(shutil.rmtree, folder)
+
+
+def pytest_collection_finish() -> None:
+    # Seven thousand tests and what they import stay until the end; no need to look at them again and again.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return FilesButFlowsTogether(config, log)
+
+
+class FilesButFlowsTogether(LoadScopeScheduling):
+    """A file at a time for each process, but all flows for one: they share Prefect's API, which takes 10 s to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return FLOWS if file.startswith(FLOWS) else file
 
 
 @pytest.fixture(scope="session")

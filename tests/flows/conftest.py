@@ -13,7 +13,6 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
@@ -31,6 +30,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:prefect")
 @pytest.fixture(scope="session", autouse=True)
 def prefect_api() -> Iterator[None]:
     """A temporary API with an empty database, which puts down what it hears in batches, as the sandbox's does."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - imports the whole server: 2 s
+
     with pytest.MonkeyPatch.context() as patch:
         for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER"):
             patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_READ_BATCH_SIZE", "100")

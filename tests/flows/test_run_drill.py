@@ -102,34 +102,29 @@ def test_nothing_runs_after_kill_9_at_any_step() -> None:
             assert len(machine.clusters()) == 1, step
 
 
-def test_drill_on_a_given_server_leaves_that_server_as_it_was(
-    access: ServerAccess, server_block: PostgresDatabase, store_block: BackupFolder
+def test_drill_on_a_given_server_leaves_it_as_it_was_and_no_password_in_any_parameter_log_artifact_or_report(
+    address: ServerAddress,
+    access: ServerAccess,
+    server_block: PostgresDatabase,
+    encrypted_bucket: BackupBucket,
+    reports_folder: Path,
 ) -> None:
-    with connect(access, "postgres", purpose="test") as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS precious (id int)")
-        before = digest_database(connection)
-
-    _state, report = play(server=server_block, store=store_block)
-
-    assert report.verdict is DrillVerdict.PASS, report.reasons
-    assert leftovers(access) == []
-    with connect(access, "postgres", purpose="test") as connection:
-        assert digest_database(connection) == before
-
-
-def test_password_of_a_saved_block_is_in_no_parameter_log_artifact_or_report(
-    address: ServerAddress, server_block: PostgresDatabase, encrypted_bucket: BackupBucket, reports_folder: Path
-) -> None:
-    """Played with a store in a bucket, encrypted, which has secrets of its own."""
+    """Played with a store in a bucket, encrypted, which has secrets of its own; the sandbox's drill takes a folder."""
     secrets = (
         address.read_password(),
         encrypted_bucket.secret_key.get_secret_value(),
         encrypted_bucket.encryption_keys.get_secret_value(),
     )
+    with connect(access, "postgres", purpose="test") as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS precious (id int)")
+        before = digest_database(connection)
 
     _state, report = play(server=server_block, store=encrypted_bucket)
 
     assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert leftovers(access) == []
+    with connect(access, "postgres", purpose="test") as connection:
+        assert digest_database(connection) == before
     assert report.evidence.backup.encryption
     (backup_id,) = encrypted_bucket.open().list_ids()
     assert backup_id == report.evidence.backup.id
@@ -139,10 +134,17 @@ def test_password_of_a_saved_block_is_in_no_parameter_log_artifact_or_report(
     for secret in secrets:
         assert secret not in repr(report)
         assert all(secret not in path.read_text(encoding="utf-8") for path in reports_folder.iterdir())
+    newest = {
+        "flow_runs": "START_TIME_DESC",
+        "task_runs": "EXPECTED_START_TIME_DESC",
+        "logs": "TIMESTAMP_DESC",
+        "artifacts": "CREATED_DESC",
+    }
     with get_client(sync_client=True) as client:
-        for path in ("/flow_runs/filter", "/task_runs/filter", "/logs/filter", "/artifacts/filter"):
-            found = client.request("POST", path, json={"limit": 200}).text
-            assert not [secret for secret in secrets if secret in found], path
+        for what, order in newest.items():
+            found = client.request("POST", f"/{what}/filter", json={"limit": 200, "sort": order}).text
+            assert report.run_id in found.replace("-", ""), what
+            assert not [secret for secret in secrets if secret in found], what
 
 
 def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:
