@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 
 from bench import peers
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, client_environment, connect
@@ -61,8 +62,8 @@ def _documents(count: int) -> Iterator[tuple[int, str, str]]:
     """Words as often as in a language: few are frequent (Zipf); they compress like text."""
     chance = random.Random(1)  # noqa: S311 - the same documents every time, no secret
     words = ["".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4))) for _ in range(_WORDS)]
-    weights = [1 / rank for rank in range(1, _WORDS + 1)]
+    weights = list(accumulate(1 / rank for rank in range(1, _WORDS + 1)))
     for number in range(count):
-        text = chance.choices(words, weights, k=120)
+        text = chance.choices(words, cum_weights=weights, k=120)
         facts = {"title": " ".join(text[:6]), "author": f"{text[6]} {text[7]}", "tags": text[8:12], "views": number * 7}
         yield number, json.dumps(facts), " ".join(text[12:])

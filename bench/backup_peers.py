@@ -119,6 +119,7 @@ conninfo = {server} dbname={CONTROL_DATABASE}
 streaming_conninfo = {server}
 backup_method = postgres
 streaming_archiver = on
+immediate_checkpoint = true
 slot_name = {_NAME}
 path_prefix = {programs.folder}
 """
