@@ -18,7 +18,7 @@ from squizzle.postgres.programs import ClientPrograms
 from squizzle.processes import GuardedProcess
 
 # `make clean` removes it.
-_BARMANS_HOME = Path(__file__).parent.parent / "build" / "barman"
+_BARMANS_HOME = Path(__file__).parent.parent / ".squizzle" / "barman"
 _BARMAN = ("barman==3.19.1", "psycopg2-binary>=2.9")
 _NAME = "bench"
 _READY_S = 60.0
