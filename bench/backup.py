@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from psycopg import sql
 
 from bench import peers
 from bench.backup_data import change, fill, summaries
 from bench.backup_peers import BackupTool, find_barman, find_pgbackrest, running_barman, set_up_pgbackrest, size_of
 from bench.replay import scratch_database
 from bench.report import Finding
+from bench.usage import Meter, peak_bytes
 from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
-from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, client_environment, connect
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, client_environment, connect
+from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs, system_folders
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.cluster_files import rebuild
+from squizzle.recovery.restore import drop_database, restore_beside
 
 _GUIDE_COPY = "pg_basebackup -Ft -z"
 _GUIDE_DUMP = "pg_dump -Fc --compress=9"
@@ -35,6 +41,9 @@ _GUIDE_UNPACK = "tar -xzf of that"
 _COPY = "squizzle backup physical"
 _DUMP = "squizzle backup full"
 _INCREMENT = "squizzle backup incremental (1 % of the rows)"
+_GUIDE_RESTORE = "pg_restore of that, one process"
+_RESTORE = "squizzle: files checked, restored, analyzed"
+_RESTORED = "backup_restored"
 _CHECK = "squizzle: the copy's files read again and compared"
 _FINGERPRINTS = "fingerprints alone"
 _NO_INCREMENTS_BELOW = 17
@@ -51,20 +60,24 @@ class _Step:
         run: Does it; returns its bytes on disk, 0 where that says nothing.
         beside: The row whose time the ratio is taken from.
         rows: How many rows it goes through, where that is told.
+        is_ours: Squizzle itself runs, in this process.
     """
 
     name: str
     run: Callable[[], int]
     beside: str = ""
     rows: int = 0
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Result:
-    """One run: seconds, and bytes on disk."""
+    """One run: seconds, those of processors, bytes on disk, and the most bytes of memory."""
 
     seconds: float
+    processor: float
     size: int
+    memory: int
 
 
 def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
@@ -96,7 +109,7 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
             method=_method(rounds, contest.rows, scale)
             + " Bringing back: the last increment with its chain, checked against both manifests; Barman's, too.",
             headings=_HEADINGS,
-            rows=_take_turns(rounds, steps),
+            rows=_take_turns(rounds, steps, Meter(access)),
             missing=(barman.sentence(),),
             command=f"python -m bench backup --rounds {rounds} --scale {scale}",
         )
@@ -136,7 +149,7 @@ def measure_beside_pgbackrest(*, rounds: int, scale: int, settings: Mapping[str,
                 + " This version has no increments of its own; pgBackRest's are of whole files. It runs with two"
                 " processes, zstd 1, and without an archive of the log.",
                 headings=_HEADINGS,
-                rows=_take_turns(rounds, steps),
+                rows=_take_turns(rounds, steps, Meter(access)),
                 missing=(pgbackrest.sentence(),),
                 command=command,
             )
@@ -150,7 +163,7 @@ def _of_tool(tool: BackupTool | None, name: str, what: _Ability, beside: str) ->
     return [] if tool is None else [_Step(name=name, run=getattr(tool, what), beside=beside)]
 
 
-_HEADINGS = ("contender", "median s", "min s", "max s", "MB", "ratio", "rows/s")
+_HEADINGS = ("contender", "median s", "min s", "max s", "CPU s", "MB", "ratio", "CPU ratio", "rows/s", "memory MB")
 
 
 def _method(rounds: int, rows: int, scale: int) -> str:
@@ -158,7 +171,9 @@ def _method(rounds: int, rows: int, scale: int) -> str:
         f"pgbench at scale {scale} and documents of words, {rows:,} rows; {rounds} interleaved runs, medians."
         " Squizzle's times include the fingerprints of every row (of an increment: of what may have changed), the"
         " manifest and the wait for the disk; the others prove nothing."
-        " Ratio: how many times faster than the guide's command for the same."
+        " Ratio: how many times faster than the guide's command for the same. CPU: seconds of processor, of the server"
+        " and all others involved; they depend less on what else the machine does. Memory: the most that Squizzle's"
+        " process had, Python and all that is loaded included."
     )
 
 
@@ -197,11 +212,13 @@ class _Contest:
             return self._guide("pg_basebackup", copy, f"--pgdata={copy}", "-Ft", "-z", "--checkpoint=fast")
 
         yield _Step(name=_GUIDE_COPY, run=guide)
-        yield _Step(name=_COPY, run=lambda: self._take(BackupKind.PHYSICAL), beside=_GUIDE_COPY, rows=self.rows)
+        yield _Step(
+            name=_COPY, run=lambda: self._take(BackupKind.PHYSICAL), beside=_GUIDE_COPY, rows=self.rows, is_ours=True
+        )
 
     def increment(self) -> _Step:
         """What changed since the copy."""
-        return _Step(name=_INCREMENT, run=lambda: self._take(BackupKind.INCREMENTAL), beside=_GUIDE_COPY)
+        return _Step(name=_INCREMENT, run=lambda: self._take(BackupKind.INCREMENTAL), beside=_GUIDE_COPY, is_ours=True)
 
     def ways_back(self, folder: Path) -> Iterator[_Step]:
         """Checking, and unpacking to where a server could start."""
@@ -224,8 +241,8 @@ class _Contest:
             return size_of(data)
 
         yield _Step(name=_GUIDE_UNPACK, run=unpack)
-        yield _Step(name=_CHECK, run=check)
-        yield _Step(name="squizzle: checked, unpacked, checked", run=back, beside=_GUIDE_UNPACK)
+        yield _Step(name=_CHECK, run=check, is_ours=True)
+        yield _Step(name="squizzle: checked, unpacked, checked", run=back, beside=_GUIDE_UNPACK, is_ours=True)
         yield _Step(name="", run=lambda: _remove(target, data))
 
     def dumps(self, folder: Path) -> Iterator[_Step]:
@@ -244,9 +261,42 @@ class _Contest:
             return self._guide("pg_dump", parts, "-Fd", "--jobs=2", "--compress=1", f"--file={parts}")
 
         yield _Step(name=_GUIDE_DUMP, run=guide)
-        yield _Step(name=_DUMP, run=lambda: self._take(BackupKind.FULL), beside=_GUIDE_DUMP, rows=self.rows)
+        yield _Step(
+            name=_DUMP, run=lambda: self._take(BackupKind.FULL), beside=_GUIDE_DUMP, rows=self.rows, is_ours=True
+        )
         yield _Step(name="pg_dump -Fd -j2 --compress=1", run=parallel, beside=_GUIDE_DUMP)
-        yield _Step(name=_FINGERPRINTS, run=digest, rows=self.rows)
+        yield _Step(name=_FINGERPRINTS, run=digest, rows=self.rows, is_ours=True)
+        yield from self._restores(dump)
+
+    def _restores(self, dump: Path) -> Iterator[_Step]:
+        """The dumps into a new database, which is dropped again."""
+
+        def guide() -> int:
+            with self._control() as control:
+                control.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_RESTORED)))
+            return self._guide("pg_restore", dump, f"--dbname={_RESTORED}", str(dump)) * 0
+
+        def ours() -> int:
+            backup = self._taken[BackupKind.FULL]
+            order = self.order
+            with self._control() as control, order.store.fetch(backup) as files:
+                like = read_properties(control, order.target.database)
+                restore_beside(order.access, control, backup, files, programs=order.programs, into=_RESTORED, like=like)
+            return 0
+
+        def drop() -> int:
+            with self._control() as control:
+                drop_database(control, _RESTORED)
+                control.execute("CHECKPOINT")
+            return 0
+
+        yield _Step(name=_GUIDE_RESTORE, run=guide)
+        yield _Step(name="", run=drop)
+        yield _Step(name=_RESTORE, run=ours, beside=_GUIDE_RESTORE, is_ours=True)
+        yield _Step(name="", run=drop)
+
+    def _control(self) -> AbstractContextManager[Connection]:
+        return closing(connect(self.order.access, CONTROL_DATABASE, purpose="bench"))
 
     def _take(self, kind: BackupKind) -> int:
         backup = take_backup(replace(self.order, kind=kind), suffix=kind.value)
@@ -270,7 +320,7 @@ def _remove(*folders: Path) -> int:
 
 
 def _take_turns(
-    rounds: int, steps_of: Callable[[Path], AbstractContextManager[Sequence[_Step]]]
+    rounds: int, steps_of: Callable[[Path], AbstractContextManager[Sequence[_Step]]], meter: Meter
 ) -> tuple[tuple[str, ...], ...]:
     """Run every step of every round; a step without a name is not timed."""
     taken: dict[str, list[_Result]] = {}
@@ -278,24 +328,30 @@ def _take_turns(
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, steps_of(Path(folder)) as found:
             for step in found:
+                meter.start()
                 started = time.perf_counter()
                 size = step.run()
+                seconds = time.perf_counter() - started
                 if step.name:
                     steps[step.name] = step
-                    taken.setdefault(step.name, []).append(_Result(seconds=time.perf_counter() - started, size=size))
+                    one = _Result(seconds=seconds, processor=meter.seconds(), size=size, memory=peak_bytes())
+                    taken.setdefault(step.name, []).append(one)
+                    print(f"{step.name}: {seconds:.2f} s, CPU {one.processor:.2f} s", file=sys.stderr, flush=True)
     return tuple(_rows(taken, steps))
 
 
 def _rows(taken: Mapping[str, list[_Result]], steps: Mapping[str, _Step]) -> Iterator[tuple[str, ...]]:
     medians = {name: statistics.median(one.seconds for one in results) for name, results in taken.items()}
+    processor = {name: statistics.median(one.processor for one in results) for name, results in taken.items()}
     for name, results in taken.items():
         seconds = [one.seconds for one in results]
         size = statistics.median(one.size for one in results)
         step = steps[name]
         yield (
             name,
-            *(f"{cell:.2f}" for cell in (medians[name], min(seconds), max(seconds))),
+            *(f"{cell:.2f}" for cell in (medians[name], min(seconds), max(seconds), processor[name])),
             f"{size / 1_000_000:.1f}" if size else "",
-            f"{medians[step.beside] / medians[name]:.1f}" if step.beside else "",
+            *(f"{of[step.beside] / of[name]:.1f}" if step.beside else "" for of in (medians, processor)),
             f"{step.rows / medians[name]:,.0f}" if step.rows else "",
+            f"{max(one.memory for one in results) / 1_000_000:.0f}" if step.is_ours else "",
         )

@@ -99,8 +99,7 @@ def running_barman(
             GuardedProcess([*command, "receive-wal", _NAME], environment=environment, errors=log) as receiver,
         ):
             _wait_until_receiving(access, receiver)
-            run("archive-wal", _NAME)
-            run("check", _NAME)
+            _wait_until_content(run)
             yield BackupTool(full=backup, increment=lambda: backup("--incremental", "latest-full"), restore=restore)
     finally:
         _drop_slot(access)
@@ -134,6 +133,21 @@ def _wait_until_receiving(access: ServerAccess, receiver: GuardedProcess) -> Non
                 raise RuntimeError("barman receive-wal does not receive")
         # Its check wants to see a whole segment.
         connection.execute("SELECT pg_switch_wal()")
+
+
+def _wait_until_content(run: Callable[..., None]) -> None:
+    """Its check fails until the first segment has come, and was put away."""
+    deadline = time.monotonic() + _READY_S
+    while True:
+        run("archive-wal", _NAME)
+        try:
+            run("check", _NAME)
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _drop_slot(access: ServerAccess) -> None:
