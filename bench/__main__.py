@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, or those that are named.
 
-python -m bench [lock-queue] [replay] [status] [batches] [backup] [switch-over] [--output docs/benchmarks.md]
+python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [--output PAGE]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 
 # As initdb leaves them, but that a backfill need not pay for checkpoints that a real server has rarely.
 SETTINGS = {"max_wal_size": "4GB"}
-_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "switch-over")
+_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over")
 
 _Benchmark = Callable[[ServerAccess], Finding]
 
@@ -46,6 +46,9 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
         "status": partial(status.measure, rounds=arguments.runs, migrations=arguments.applied),
         "batches": partial(batches.measure, rounds=arguments.rounds, rows=arguments.rows),
         "backup": partial(backup.measure, rounds=arguments.rounds, scale=arguments.scale),
+        "pgbackrest": lambda _access: backup.measure_beside_pgbackrest(
+            rounds=arguments.rounds, scale=arguments.scale, settings=SETTINGS
+        ),
         "switch-over": partial(switch_over.measure, rounds=arguments.rounds),
     }
 
@@ -61,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=11, help="of every status command")
     parser.add_argument("--applied", type=int, default=1000, help="in status's history")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the table that batches fills")
-    parser.add_argument("--scale", type=int, default=50, help="of pgbench in backup; 50 are 790 MB")
+    parser.add_argument("--scale", type=int, default=50, help="of pgbench in backup, pgbackrest; 50 are 1.1 GB")
     parser.add_argument("--output", type=Path, help="write the findings as a page of Markdown, too")
     arguments = parser.parse_args()
     if unknown := set(arguments.names).difference(_NAMES):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -111,6 +112,39 @@ _SEQUENCES = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """A table whose rows are to be digested.
+
+    Attributes:
+        name: Qualified and quoted.
+        schema: Where it is.
+        table: Its bare name.
+        columns: In the order of their names.
+    """
+
+    name: str
+    schema: str
+    table: str
+    columns: list[str]
+
+    @property
+    def digest(self) -> sql.Composed:
+        """Number of rows and sum of their hashes, as the list of a SELECT from `source`."""
+        # md5 and the like are slower and no surer against accidents; xor alone would cancel duplicate rows.
+        return sql.SQL("count(*), coalesce(sum(hashtextextended(ROW({})::text, 0)), 0)::text").format(
+            sql.SQL(", ").join(sql.Identifier("t", column) for column in self.columns)
+        )
+
+    @property
+    def source(self) -> sql.Composed:
+        """The table, named `t`."""
+        return sql.SQL("{} AS t").format(sql.Identifier(self.schema, self.table))
+
+
+TableDigester = Callable[[Connection, TableRows], TableDigest]
+
+
 def digest_database(connection: Connection, *, schema: str | None = None, bookkeeping: bool = False) -> DatabaseDigest:
     """Fingerprint schema, rows and sequences in one snapshot of its own. Nothing is changed.
 
@@ -127,9 +161,22 @@ def digest_database(connection: Connection, *, schema: str | None = None, bookke
 
 
 def digest_in_snapshot(
-    connection: Connection, *, schema: str | None = None, bookkeeping: bool = False, rows: bool = True
+    connection: Connection,
+    *,
+    schema: str | None = None,
+    bookkeeping: bool = False,
+    rows: bool = True,
+    digest_table: TableDigester | None = None,
 ) -> DatabaseDigest:
-    """The same inside a snapshot that the caller opened with `read_snapshot`; without `rows` only the definitions."""
+    """The same inside a snapshot that the caller opened with `read_snapshot`; without `rows` only the definitions.
+
+    Args:
+        connection: The session with the snapshot.
+        schema: As above.
+        bookkeeping: As above.
+        rows: Whether tables are read at all.
+        digest_table: Another way to the same digest of a table than to read all of it.
+    """
     with _translated("fingerprint the database"):
         if not rows:
             return DatabaseDigest(schema=_schema_digest(connection, schema), tables=(), sequences={})
@@ -137,7 +184,8 @@ def digest_in_snapshot(
             sequences=read_sequences(connection, schema=schema),
             schema=_schema_digest(connection, schema),
             tables=tuple(
-                _digest_table(connection, *row) for row in _tables(connection, schema, bookkeeping=bookkeeping)
+                (digest_table or digest_whole_table)(connection, TableRows(*row))
+                for row in _tables(connection, schema, bookkeeping=bookkeeping)
             ),
         )
 
@@ -240,18 +288,12 @@ def _tables(connection: Connection, schema: str | None, *, bookkeeping: bool) ->
     return sorted((name, space, table, columns) for name, space, table, columns in cursor)
 
 
-def _digest_table(connection: Connection, name: str, space: str, table: str, columns: list[str]) -> TableDigest:
-    # md5 and the like are slower and no surer against accidents; xor alone would cancel duplicate rows.
-    query = sql.SQL("SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text, 0)), 0)::text FROM ONLY {t}")
-    row = connection.execute(
-        query.format(
-            columns=sql.SQL(", ").join(sql.Identifier("t", column) for column in columns),
-            t=sql.SQL("{} AS t").format(sql.Identifier(space, table)),
-        )
-    ).fetchone()
+def digest_whole_table(connection: Connection, table: TableRows) -> TableDigest:
+    """Read every row of a table; inside `read_snapshot`."""
+    row = connection.execute(sql.SQL("SELECT {} FROM ONLY {}").format(table.digest, table.source)).fetchone()
     if row is None:
         raise AssertionError("an aggregate without GROUP BY returned no row")
-    return TableDigest(table=name, rows=row[0], digest=row[1])
+    return TableDigest(table=table.name, rows=row[0], digest=row[1])
 
 
 def read_sequences(connection: Connection, *, schema: str | None = None) -> dict[str, int | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from squizzle.backups.files import describe_file
 from squizzle.backups.order import Order
 from squizzle.backups.physical.copying import SERVER_MANIFEST
+from squizzle.backups.physical.unchanged import RANGES_FILE
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.source import Source
 from squizzle.backups.store import BackupStore, safe_name
@@ -94,7 +95,7 @@ def find_base(store: BackupStore, source: Source, database: str) -> Backup:
 
 @contextmanager
 def server_manifest_of(store: BackupStore, base: Backup | None) -> Iterator[Path | None]:
-    """The server's own manifest of a copy, compared with ours; None for no copy.
+    """The server's own manifest of a copy, compared with ours, beside what it knows of ranges; None for no copy.
 
     Raises:
         BackupDamagedError: It is not the file that was stored.
@@ -102,7 +103,7 @@ def server_manifest_of(store: BackupStore, base: Backup | None) -> Iterator[Path
     if base is None:
         yield None
         return
-    with store.fetch(base, only=(SERVER_MANIFEST,)) as folder:
+    with store.fetch(base, only=(SERVER_MANIFEST, RANGES_FILE)) as folder:
         path = folder / SERVER_MANIFEST
         wanted = next((file for file in base.files if file.path == SERVER_MANIFEST), None)
         if wanted is None or not path.is_file() or describe_file(path, folder) != wanted:

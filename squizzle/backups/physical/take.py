@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import psycopg
@@ -20,6 +20,7 @@ from squizzle.backups.order import Order
 from squizzle.backups.physical.chain import base_of, server_manifest_of
 from squizzle.backups.physical.copying import compressed, copy_cluster
 from squizzle.backups.physical.instant import LogTail, exact_snapshot, keep_log, let_log_go
+from squizzle.backups.physical.unchanged import READ_DETAIL, Before, last_checkpoint, range_digester, read_ranges
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.source import Source, draft_backup, read_source
 from squizzle.backups.store import Incoming
@@ -50,6 +51,8 @@ def take_physical(order: Order, backup_id: str, on_progress: Callable[[int], Non
             begun.
         ConnectionFailedError, DatabaseError: No connection, no right or no slot to replicate, or a table cannot be
             read; nothing was published.
+        BackupDamagedError: The server's summaries of its log, which an increment is made by, miss a change; nothing was
+            published.
         ToolError: pg_basebackup failed, found a damaged page, or took too long; nothing was published.
     """
     started = time.monotonic()
@@ -63,8 +66,9 @@ def take_physical(order: Order, backup_id: str, on_progress: Callable[[int], Non
         cluster = _read_cluster(connection)
         slot = keep_log(connection)
         with server_manifest_of(order.store, base) as manifest:
+            before = Before(checkpoint=last_checkpoint(connection), known=read_ranges(manifest, base))
             facts = _facts_of(copy_cluster(order, connection, manifest, incoming, on_progress))
-        proven = _fingerprint(order, connection, slot, facts, incoming)
+        proven = _fingerprint(order, connection, slot, facts, incoming, before)
         draft = draft_backup(
             order.store,
             incoming,
@@ -86,7 +90,7 @@ def take_physical(order: Order, backup_id: str, on_progress: Callable[[int], Non
             timeline=facts.timeline,
             digest=proven.digest,
             chain=() if base is None else (*base.chain, base.id),
-            details={**order.options.details, **cluster},
+            details={**order.options.details, **cluster, **proven.details},
             not_covered=(*proven.not_covered, *NOT_COVERED),
         )
         return incoming.publish(backup)
@@ -144,12 +148,14 @@ class _Proven:
         digest: None when nothing can be said.
         lsn: A copy recovered to exactly here must have the digest; empty without one.
         not_covered: What the fingerprints leave out, one clause each.
+        details: What else the manifest shall say of them.
     """
 
     source: Source
     digest: DatabaseDigest | None
     lsn: str
     not_covered: tuple[str, ...]
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 _OTHERS = "rows of the cluster's other databases: they are in the copy, and were not fingerprinted"
@@ -159,7 +165,9 @@ _UNLOGGED = """
 """
 
 
-def _fingerprint(order: Order, connection: Connection, slot: str, facts: _Facts, incoming: Incoming) -> _Proven:
+def _fingerprint(
+    order: Order, connection: Connection, slot: str, facts: _Facts, incoming: Incoming, before: Before
+) -> _Proven:
     """Fingerprint the database at a moment behind the end of the copy, and add the log up to there."""
     if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
         why = "rows: the copy was made from a standby, where nothing can be written to mark a moment"
@@ -181,7 +189,8 @@ def _fingerprint(order: Order, connection: Connection, slot: str, facts: _Facts,
                 with path.open("rb") as file:
                     incoming.stream(f"{LOG_FOLDER}/{name}.zst", compressed(file))
             unlogged = unlogged_tables(connection)
-            digest = digest_in_snapshot(connection, bookkeeping=True)
+            with range_digester(order, connection, before, timeline=facts.timeline, incoming=incoming) as by_ranges:
+                digest = digest_in_snapshot(connection, bookkeeping=True, digest_table=by_ranges)
     finally:
         shutil.rmtree(folder)
     clauses = [f"{LOST_ROWS}: {', '.join(unlogged)}"] if unlogged else []
@@ -190,6 +199,7 @@ def _fingerprint(order: Order, connection: Connection, slot: str, facts: _Facts,
         digest=replace(as_in_a_copy(digest, unlogged), sequences=instant.sequences),
         lsn=instant.lsn,
         not_covered=(_OTHERS, *clauses),
+        details={} if by_ranges is None else {READ_DETAIL: by_ranges.summary()},
     )
 
 
