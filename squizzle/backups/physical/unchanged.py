@@ -1,4 +1,4 @@
-"""What fingerprints need not read again: summaries of the log say which blocks changed (docs/adr/0029)."""
+"""What fingerprints need not read again: summaries of the log say which blocks changed (docs/adr/0030)."""
 
 from __future__ import annotations
 
