@@ -82,11 +82,14 @@ def _ask(case: RecoveryCase, book: EvidenceBook, plan: RecoveryPlan, assessment:
         since=held_since(book.evidence.fences, case.holder),
         now=now(),
     )
+    asked_at = now()
     try:
         answer = gate(question, database=decisions_of(case.database), timeout=case.patience)
     except RefusedError as exc:
         book.note(refused=exc.message)
         raise
+    finally:
+        book.note(waited=book.evidence.waited + (now() - asked_at))
     book.add_note(f"{question.title}: {answer.sentence()}")
 
 

@@ -72,6 +72,7 @@ class Evidence:
         fences: What was shut, as it was last seen, the database last; empty where nothing was.
         refused: Who said no to what, or that nobody said yes; empty when nobody was asked or the answer was yes.
         notes: What else a person should know, a sentence each.
+        waited: How long of the recovery was spent on waiting for people's answers.
     """
 
     backup: Backup | None = None
@@ -97,6 +98,7 @@ class Evidence:
     fences: tuple[FenceStatus, ...] = ()
     refused: str = ""
     notes: tuple[str, ...] = ()
+    waited: timedelta = timedelta()
 
     @property
     def rto(self) -> timedelta | None:

@@ -164,9 +164,10 @@ def _costs(report: RecoveryReport) -> str:
     if not evidence.decisions:
         return "An earlier run had swapped it in and was killed; this one compared it and let clients in."
     way = evidence.decisions[-1]
+    waited = f"; {words(evidence.waited)} of it for an answer" if evidence.waited else ""
     rows = [
-        ("Way back", f"{way.way.value}: {way.name}"),
-        ("Time to recover (RTO)", f"{seconds(evidence.rto)}, from the fence to letting clients in again"),
+        ("Way back", f"{way_words(way.way)}: {way.name}"),
+        ("Time to recover (RTO)", f"{seconds(evidence.rto)}, from the fence to letting clients in again{waited}"),
         ("Data at risk (RPO)", f"what was written in {words(way.rpo)}" if way.loses_data else "none"),
     ]
     return table(("", ""), rows)
