@@ -160,7 +160,8 @@ def publish_corruption(found: Examination, loaded: Loaded | None = None) -> Path
     """
     text, path = corruption_markdown(found, loaded), found.folder / REPORT_FILE
     _write(text, path)
-    key = f"corruption-{artifact_key(found.database)}"
+    # Two keys: a run that asks for a yes shows what it found before, and what it made afterwards.
+    key = f"{'corruption' if loaded is None else 'salvaged'}-{artifact_key(found.database)}"
     create_markdown_artifact(text, key=key, description=corruption_summary(found, loaded))
     return path
 

@@ -66,9 +66,14 @@ def test_a_database_of_what_can_be_read_is_made_after_a_yes_and_never_in_the_dam
     assert rows == (orders.rows,)
     assert orders.rows + len(orders.lost) == ORDERS
     assert loaded.is_whole
-    text = str(artifacts_of(done.state_details.flow_run_id)["corruption-shop"].data)
+    shown = artifacts_of(done.state_details.flow_run_id)
+    assert set(shown) == {
+        "corruption-progress", "corruption-shop", "approval-examine-corruption", "salvaged-shop"
+    }  # fmt: skip
+    assert "1 damaged pages in 1 relations" in str(shown["corruption-shop"].description)
+    text = str(shown["salvaged-shop"].data)
     assert f"## The new database `{new}`" in text
     assert f"{len(orders.lost)} rows are **lost**, by id" in text
     assert (found.folder / "report.md").read_text() == text
-    approval = str(artifacts_of(done.state_details.flow_run_id)["approval-examine-corruption"].data)
+    approval = str(shown["approval-examine-corruption"].data)
     assert f"Make the database `{new}` on" in approval
