@@ -196,6 +196,12 @@ def rename(control: Connection, old: str, new: str) -> None:
     control.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
 
 
+def as_before(control: Connection, database: str) -> None:
+    """What was kept is nothing to keep any more, and open."""
+    control.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(database)))
+    unfence(control, database)
+
+
 def nothing_is_left(server: Server, temp: Path) -> None:
     """No database of a restore, no lock, no file, no session."""
     with control_of(server) as control:
@@ -248,7 +254,7 @@ def test_a_switch_over_killed_at_any_statement_leaves_one_database_of_the_name_a
         control.execute(drop_sessions, (shop,))
         rename(control, shop, copy)
         rename(control, kept, shop)
-        unfence(control, shop)
+        as_before(control, shop)
 
     killer.everywhere(
         lambda at, moment: killer.run("swap", at, moment, whom, **given),
@@ -355,7 +361,7 @@ def test_a_restore_killed_at_any_statement_leaves_one_database_of_the_name_and_t
         control.execute("DROP DATABASE shop WITH (FORCE)")
         rename(control, name, shop)
         drop_databases(control, kept)
-        unfence(control, shop)
+        as_before(control, shop)
 
     killer.everywhere(
         lambda at, moment: killer.run("restore", at, moment, whom, keep_as=kept, **order),
