@@ -182,18 +182,22 @@ _STARTING = (
 )
 
 
+# First who starts, then who is in: the join is a nested loop with the one row as its outer side, as no other join can
+# have a condition like this one.
+_END_ONCE = f"""
+    WITH starting AS MATERIALIZED (SELECT coalesce(array_agg(s.pid), '{{}}') AS pids FROM ({_STARTING}) s)
+    SELECT starting.pids, pid, application_name, backend_type, pg_terminate_backend(pid)
+    FROM starting LEFT JOIN pg_stat_activity ON datname = %s AND pid NOT IN (%s, pg_backend_pid())
+"""  # noqa: S608 - of constants
+
+
 def _end_once(control: Connection, database: str, keep_pid: int) -> tuple[set[int], list[TupleRow]]:
     """Who is starting, and who was told to end. In this order: who does not start any more can be seen, or has gone.
 
     Both in one message: a hundred clients that are refused leave little processor time for a second one.
     """
-    try:
-        with control.pipeline():
-            starting = control.execute(_STARTING, (database,))
-            told = control.execute(_TERMINATE, (database, keep_pid))
-            return {row[0] for row in starting.fetchall()}, told.fetchall()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"end the sessions in {database}") from exc
+    rows = _rows(control, _END_ONCE, (database, database, keep_pid), doing=f"end the sessions in {database}")
+    return set(rows[0][0]), [row[1:] for row in rows if row[1] is not None]
 
 
 def _rows(control: Connection, query: LiteralString, values: tuple[object, ...], *, doing: str) -> list[TupleRow]:

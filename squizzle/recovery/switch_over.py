@@ -175,7 +175,8 @@ def list_kept(control: Connection, database: str) -> tuple[KeptDatabase, ...]:
         "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"
         " WHERE starts_with(shobj_description(oid, 'pg_database'), %s)"
     )
-    found = (_read(name, comment) for name, comment in _rows(control, query, _MARK))
+    # One that somebody renamed back by hand says so still, and is in service.
+    found = (_read(name, comment) for name, comment in _rows(control, query, _MARK) if name != database)
     return tuple(
         sorted((one for one in found if one and one.of == database), key=lambda one: one.kept_at, reverse=True)
     )

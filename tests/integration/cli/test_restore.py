@@ -12,9 +12,11 @@ from psycopg import sql
 from squizzle.backups.files import MANIFEST_NAME
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import to_json
+from squizzle.errors import LockTimeoutError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.recovery.fence import is_fenced
+from squizzle.recovery.single_flight import lock_recovery
 from tests.integration.cli.conftest import Squizzle, url_of
 from tests.support.names import databases
 from tests.support.scratch import new_database
@@ -174,6 +176,17 @@ def test_the_backup_of_another_database_is_not_put_in_the_place_of_this_one(
 
     assert done.code == 9
     assert f"is one of {other} (id none), not of {database}" in done.error["message"]
+    assert databases(control, database) == {database}
+
+
+def test_two_restores_under_one_name_exclude_each_other(
+    squizzle: Squizzle, take: Take, store: FolderStore, control: Connection, database: str
+) -> None:
+    backup = take("schema")
+    lock_recovery(control, f"{database}_r")
+    done = squizzle("restore", backup, "--into", f"{database}_r", "--store", store.address, "--json")
+    assert done.code == LockTimeoutError.code
+    assert f"{database}_r is being recovered or restored already" in done.error["message"]
     assert databases(control, database) == {database}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import sql
 
-from squizzle.errors import CouldNotVerifyError, InvalidInputError, RecoveryError
+from squizzle.errors import CouldNotVerifyError, InvalidInputError, LockTimeoutError, RecoveryError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.recovery.fence import is_fenced, session_through_fence, unfence
@@ -19,6 +19,7 @@ from squizzle.recovery.prepared_copy import (
     make_copy,
     verify_copy_unchanged,
 )
+from squizzle.recovery.single_flight import lock_copying
 from squizzle.recovery.switch_over import switch_over
 from tests.support.hammer import hammering
 from tests.support.names import clients_in, databases
@@ -103,6 +104,13 @@ def test_a_prepared_transaction_is_named_before_anybody_is_thrown_out(
         with pytest.raises(RecoveryError, match="gid one"):
             make_copy(access, shop, now=NOW)
         connection.execute("ROLLBACK PREPARED 'gid one'")
+    assert databases(control, shop) == {shop}
+
+
+def test_two_copies_at_once_exclude_each_other(access: ServerAccess, control: Connection, shop: str) -> None:
+    lock_copying(control, shop)
+    with pytest.raises(LockTimeoutError, match="is being copied already"):
+        make_copy(access, shop, now=NOW)
     assert databases(control, shop) == {shop}
 
 
