@@ -385,3 +385,14 @@ def test_an_undo_of_migrations_loses_nothing_and_one_since_a_time_what_was_writt
     assert undo_request(told, means).is_everything
     gone = replace(damaged, disaster_at=None)
     assert "say since when" in undo(gone).why
+
+
+def test_a_point_needs_a_moment_and_a_copy_with_its_log(damaged: Assessment) -> None:
+    for struck, why in (
+        (None, "it is not known when the damage was done"),
+        (STRUCK, "there is no copy of the cluster"),
+    ):
+        plan = decide_recovery(replace(damaged, disaster_at=struck), Means(), now=NOW)
+        point = next(one for one in plan.ways if one.way is Way.POINT_IN_TIME)
+        assert not point.possible
+        assert point.why.startswith(why)
