@@ -49,6 +49,7 @@ class DatabaseProperties:
         tablespace: Where it lies.
         grants: None when the privileges were never changed from their default.
         settings: For everybody and for single roles.
+        is_template: Whether everybody who may create databases may copy it.
     """
 
     owner: str
@@ -62,6 +63,7 @@ class DatabaseProperties:
     tablespace: str
     grants: tuple[Grant, ...] | None
     settings: tuple[Setting, ...]
+    is_template: bool = False
 
 
 def read_properties(control: Connection, database: str) -> DatabaseProperties:
@@ -94,6 +96,7 @@ def _from_row(  # noqa: PLR0913 - one argument a column
     tablespace: str,
     grants: list[tuple[str, str, bool]] | None,
     settings: list[tuple[str, str]],
+    is_template: bool,
 ) -> DatabaseProperties:
     return DatabaseProperties(
         owner=owner,
@@ -107,6 +110,7 @@ def _from_row(  # noqa: PLR0913 - one argument a column
         tablespace=tablespace,
         grants=None if grants is None else tuple(Grant(grantee=a, privilege=b, grantable=c) for a, b, c in grants),
         settings=tuple(_setting(role, text) for role, text in settings),
+        is_template=is_template,
     )
 
 
@@ -148,6 +152,8 @@ def apply_commands(properties: DatabaseProperties, database: str) -> tuple[sql.C
         sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(properties.connection_limit)),
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(properties.comment)),
     ]
+    if properties.is_template:
+        commands.append(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name))
     if properties.grants is not None:
         commands.append(
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(name, sql.Identifier(properties.owner))

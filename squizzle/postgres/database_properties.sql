@@ -20,6 +20,7 @@ SELECT pg_get_userbyid(d.datdba) AS owner,
                                   ORDER BY r.rolname NULLS FIRST, c.setting), '[]')
         FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c(setting)
         LEFT JOIN pg_roles r ON r.oid = s.setrole
-        WHERE s.setdatabase = d.oid) AS settings
+        WHERE s.setdatabase = d.oid) AS settings,
+       d.datistemplate AS is_template
 FROM pg_database d
 WHERE d.datname = %(database)s

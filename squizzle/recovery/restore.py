@@ -21,7 +21,7 @@ from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties, create_like
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.translation import translate_error, translated
 from squizzle.proof.digests import compare_digests, digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
 
@@ -355,8 +355,12 @@ def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
 
 def drop_database(control: Connection, name: str) -> None:
     """Drop a database together with the sessions in it; nothing happens when there is none."""
-    command = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    _execute(control, command, doing=f"drop {name}")
+    database = sql.Identifier(name)
+    with translated(doing=f"drop {name}"):
+        query = "SELECT FROM pg_database WHERE datname = %s AND datistemplate"
+        if control.execute(query, (name,)).fetchone() is not None:  # else it cannot go
+            control.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(database))
+        control.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
 
 
 def _restore_arguments(folder: Path, into: str, *, elsewhere: bool, jobs: int) -> list[str]:

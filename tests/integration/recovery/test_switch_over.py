@@ -17,6 +17,7 @@ from squizzle.errors import DatabaseError, DatabaseState, RecoveryError, Squizzl
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
+from squizzle.recovery.restore import drop_database
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 from tests.support.hammer import NAME, hammering
 from tests.support.names import clients_in, databases
@@ -176,9 +177,11 @@ def test_everything_that_belongs_to_the_database_itself_is_carried_over(
 ) -> None:
     for statement in PROPERTIES:
         run(control, statement, db=own_pair.database, **roles)
+    run(control, "ALTER DATABASE {db} IS_TEMPLATE true", db=own_pair.database)
     before = read_properties(control, own_pair.database)
     assert len(before.settings) == 12
     assert len(before.grants or ()) == 6
+    assert before.is_template
     switch(control, own_pair)
     assert changed_properties(control, own_pair.database, before) == ()
     assert read_properties(control, own_pair.database) == before
@@ -188,6 +191,9 @@ def test_everything_that_belongs_to_the_database_itself_is_carried_over(
     raw = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = %s"
     old, new = ({tuple(sorted(row[0])) for row in control.execute(raw, (name,))} for name in own_pair.after)
     assert old == new
+    for name in own_pair.after:
+        drop_database(control, name)
+    assert found(control, own_pair) == {}
 
 
 def test_settings_work_for_the_application_afterwards(
