@@ -261,7 +261,7 @@ def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
 
     planned = report_of(run())
     assert planned.outcome is RecoveryOutcome.PLANNED
-    assert any("restore_beside loses what was written" in one for one in planned.reasons)
+    assert any("restore beside loses what was written" in one for one in planned.reasons)
     with control_session(access, purpose="test") as control:
         assert (is_fenced(control, shop), queue.exists()) == (False, False)
 
