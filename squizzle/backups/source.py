@@ -92,7 +92,8 @@ def draft_backup(
         store=store.address,
         location=backup_id,
         started_at=source.started_at,
-        duration=duration,
+        # As the manifest says it, so that what is published is what is read.
+        duration=timedelta(milliseconds=round(duration.total_seconds() * 1000)),
         database=database,
         identity_id=source.identity_id,
         system_identifier=source.system_identifier,

@@ -18,8 +18,9 @@ from squizzle.errors import ConnectionFailedError, RefusedError
 from squizzle.postgres.access import Connection, access_of, connect, server_pid
 from squizzle.postgres.translation import server_words
 
-# A pool takes its servers from either end, or in turn: each of them gives itself away within two questions.
-_ROUNDS = 3
+# A pool takes its servers from either end, or in turn: each of them gives itself away within two questions. A busy one
+# takes a server back only some time after its client has its answer, so later rounds wait for that.
+_PAUSES_S = (0.0, 0.05, 0.2)
 # A pool that has no server left lets the second session wait; more than this is no answer.
 PATIENCE_S = 5.0
 
@@ -60,16 +61,21 @@ def _sign_of_lending(connection: Connection, ours: int) -> str:
         return f"it lets no second session in, so it could not be told whether it keeps them apart ({exc.message})"
     # Only closed, not committed as a connection's own block would: it may be kept waiting, or gone.
     with closing(second):
-        for _ in range(_ROUNDS):
+        for pause in _PAUSES_S:
+            time.sleep(pause)
             theirs = _ask(second, b"BEGIN; SELECT pg_backend_pid()")
             if not isinstance(theirs, int):
                 return theirs
             if theirs == ours:
                 return f"a second session got our server process {ours} while the first was between two statements"
-            now = server_pid(connection)
-            if now != ours:
-                return f"two statements of one session ran in the server processes {ours} and {now}"
+            # And after it: where the second session had another process, that one is free now, too, and a pool that
+            # takes the last one, or each in turn, lends it to us.
+            numbers = [server_pid(connection)]
             _ask(second, b"ROLLBACK")
+            numbers += [server_pid(connection), server_pid(connection)]
+            other = next((one for one in numbers if one != ours), None)
+            if other is not None:
+                return f"two statements of one session ran in the server processes {ours} and {other}"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 from squizzle.postgres.access import ServerAccess
 from tests.support.wire import Message, error_message, open_server, random_key, receive
@@ -20,12 +21,14 @@ class Pooler:
         access: The server; it must ask for no password.
         mode: `transaction` or `session`: for how long a client keeps a server session; `statement` refuses transactions.
         in_turn: Give out the session that came back first, not the one that came back last.
+        late: Sessions come back only some time after their client has its answer, as in a busy pool.
     """
 
-    def __init__(self, access: ServerAccess, mode: str, *, in_turn: bool = False) -> None:
+    def __init__(self, access: ServerAccess, mode: str, *, in_turn: bool = False, late: bool = False) -> None:
         self._access = access
         self._mode = mode
         self._in_turn = in_turn
+        self._late = late
         self._idle: list[socket.socket] = []
         self._guard = threading.Lock()
         self._closed = False
@@ -85,6 +88,8 @@ class Pooler:
         return server
 
     def _give_back(self, server: socket.socket) -> None:
+        if self._late:
+            time.sleep(0.02)
         with self._guard:
             if self._closed:
                 server.close()

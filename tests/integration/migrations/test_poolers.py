@@ -140,6 +140,21 @@ def test_a_pool_that_has_no_second_session_is_refused_and_not_waited_for(
         apply_versions(pooled, target, folder.read())
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_busy_pool_that_takes_sessions_back_late_is_seen_through(
+    access: ServerAccess, target: Target, folder: Folder, *, in_turn: bool
+) -> None:
+    folder.write("1", "CREATE TABLE t (a int)")
+    pooler = Pooler(access, "transaction", in_turn=in_turn, late=True)
+    with (
+        listening(pooler, access) as reached,
+        connect(reached, target.database, purpose="migration") as pooled,
+        pytest.raises(RefusedError, match="lends sessions out"),
+    ):
+        apply_versions(pooled, target, folder.read())
+    pooler.close()
+
+
 def test_sessions_that_are_handed_out_in_turn_are_seen_through(
     access: ServerAccess, target: Target, folder: Folder
 ) -> None:

@@ -77,7 +77,7 @@ def test_a_drill_that_found_everything_equal_passes_and_says_what_was_proven(evi
 
 # What a drill can do without: what it decided on the way, what only a recovery has, and the error that there was none of.
 NOT_NEEDED = {"decisions", "rollback", "error", "failed", "plan", "verified", "kept_as", "sequences", "salvage"}
-NOT_NEEDED |= {"fences", "refused", "notes", "undo"}
+NOT_NEEDED |= {"fences", "refused", "notes", "undo", "waited"}
 NEEDED = [field.name for field in fields(Evidence) if field.name not in NOT_NEEDED]
 
 
