@@ -77,6 +77,8 @@ def zoo(access: ServerAccess) -> Iterator[str]:
         if control.info.server_version < 170000:
             pytest.skip("PostgreSQL 17 and later")
         control.execute("CREATE ROLE squizzle_rights")
+        # One that analyzes has a transaction of its own: with it in the snapshot everything is read the next time.
+        autovacuum(control, "off")
         try:
             with new_database(control, sql.SQL("TEMPLATE template0 ENCODING 'UTF8'"), prefix="unchanged") as name:
                 with connect(access, name, purpose="test") as session:
@@ -93,7 +95,18 @@ def zoo(access: ServerAccess) -> Iterator[str]:
                     note_what_ended(session)
                 yield name
         finally:
+            autovacuum(control, "on")
             control.execute("DROP ROLE IF EXISTS squizzle_rights, squizzle_renamed_rights")
+
+
+def autovacuum(control: Connection, value: str) -> None:
+    """Switch the server's on or off, and wait until none is at work that was there before."""
+    control.execute(sql.SQL("ALTER SYSTEM SET autovacuum = {}").format(sql.SQL(value)))
+    control.execute("SELECT pg_reload_conf()")
+    workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+    if value == "off":
+        wait_until(lambda: control.execute("SHOW autovacuum").fetchone() == ("off",), "it is off")
+        wait_until(lambda: control.execute(workers).fetchone() == (0,), "none is at work")
 
 
 @pytest.fixture
