@@ -36,6 +36,7 @@ from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.relief import relief_markdown, relief_question
 from squizzle.reports.restore import restore_markdown, restore_summary
+from squizzle.reports.triggers import PauseReport, pause_markdown
 from squizzle.reports.undo import undo_markdown
 from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
 from tasks.steps import step
@@ -141,6 +142,14 @@ def publish_relief(done: Relief) -> None:
     key = f"load-{artifact_key(done.load.picture.database)}"
     title = relief_question(done.load, done.plan).title if not done.plan.is_empty else "Nothing has to be done"
     create_markdown_artifact(relief_markdown(done), key=key, description=title)
+
+
+@step("Write the report of the triggers", timeout=timedelta(minutes=5))
+def publish_pause(report: PauseReport) -> None:
+    """Publish what was switched off, put back and compared, as an artifact."""
+    key = f"triggers-{artifact_key(report.database)}"
+    title = report.problems[0] if report.problems else str(report.plan)
+    create_markdown_artifact(pause_markdown(report), key=key, description=title)
 
 
 @step("Write the report of the mishap", timeout=timedelta(minutes=5))

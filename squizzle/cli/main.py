@@ -48,6 +48,7 @@ _VERBS = {
     "status": "squizzle.cli.status",
     "switch-over": "squizzle.cli.switch_over",
     "terminate": "squizzle.cli.fence",
+    "triggers": "squizzle.cli.triggers",
     "unfence": "squizzle.cli.fence",
     "undo": "squizzle.cli.undo",
     "verify": "squizzle.cli.inspect",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from blocks import PostgresDatabase
+from flows.pause_triggers import pause_triggers
 from flows.release_locks import release_locks
 from flows.relieve_load import relieve_load
 from flows.undo_wrong_environment import undo_wrong_environment
@@ -17,6 +21,8 @@ from squizzle.errors import RefusedError
 from squizzle.health.ending import EndState
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.health.trigger_plan import plan_pause
+from squizzle.health.triggers import find_table, pause, read_triggers
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
@@ -115,6 +121,62 @@ def test_the_worst_table_is_cleaned_after_a_yes_and_not_in_a_dry_run(
     assert isinstance(relief, Relief)
     assert [(str(one.before), one.problem) for one in relief.cleaned] == [("public.worn", "")]
     assert "Clean 1 tables in" in str(artifacts_of(done.state_details.flow_run_id)["approval-relieve-load"].data)
+
+
+@pytest.mark.usefixtures("quick_gate")
+def test_triggers_are_off_until_the_time_has_passed_and_what_a_killed_run_left_is_put_back_first(
+    database: PostgresDatabase, new_database: str, access: ServerAccess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.triggers._LOOK_AGAIN_S", 0.05)
+    wanted = {"database": database, "table": "child", "reason": "import", "foreign_keys": True}
+    key = f"triggers-{new_database.replace('_', '-')}"
+    states = "SELECT string_agg(DISTINCT tgenabled, '') FROM pg_trigger WHERE tgrelid IN ('child'::regclass, 'parent'::regclass)"
+    with connect(access, new_database, purpose="test") as owner:
+        owner.execute("CREATE TABLE parent (id int PRIMARY KEY)")
+        owner.execute("CREATE TABLE child (id int CONSTRAINT k REFERENCES parent)")
+        # As a run that was killed leaves it.
+        place = find_table(owner, "public", "parent")
+        meant = {"foreign_keys": True, "duration": timedelta(hours=1), "why": "killed", "is_superuser": True}
+        left = plan_pause(read_triggers(owner, place[2]), place, (), **meant)
+        pause(owner, database.target(), left, by="killed run", on_wait=str)
+        owner.execute("UPDATE squizzle.paused_trigger SET until = now()")
+
+        dry = pause_triggers(**wanted, return_state=True)
+        assert owner.execute(states).fetchone() == ("DO",)
+        with somebody_answers(f"pause triggers of child in {new_database}", APPROVED), meanwhile(access, new_database):
+            done = pause_triggers(**wanted, dry_run=False, return_state=True)
+
+        assert owner.execute(states).fetchone() == ("O",)
+        owner.execute("DROP TABLE child, parent; DROP TABLE squizzle.paused_trigger")
+    assert dry.is_completed(), dry.message
+    text = str(artifacts_of(dry.state_details.flow_run_id)[key].data)
+    assert "public.child may refer to rows that public.parent does not have" in text
+    assert "switched off by killed run" in text
+    assert done.is_failed()
+    assert done.message == "k from public.child to public.parent: 1 rows break it: (id) = (7)"
+    text = str(artifacts_of(done.state_details.flow_run_id)[key].data)
+    assert "Left off by an earlier run, put back first" in text
+    assert "k of public.child on public.child is on again; it was off" in text
+
+
+APPROVED = {"decision": "approve", "approver": "anna", "comment": ""}
+
+
+@contextmanager
+def meanwhile(access: ServerAccess, database: str) -> Iterator[None]:
+    """As soon as the key of `child` is off somebody breaks it; then the time has passed."""
+
+    def work() -> None:
+        off = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'child'::regclass AND tgenabled = 'D')"
+        with connect(access, database, purpose="test") as writer:
+            wait_until(lambda: writer.execute(off).fetchone() == (True,), "the key is off")
+            writer.execute("INSERT INTO child VALUES (7)")
+            writer.execute("UPDATE squizzle.paused_trigger SET until = now()")
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        yield
+        working.result()
 
 
 @pytest.mark.usefixtures("quick_gate")

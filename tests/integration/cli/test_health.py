@@ -1,4 +1,4 @@
-"""`squizzle locks` and `squizzle queries`: what they show, and that nobody is ended unless they are told to."""
+"""`squizzle locks`, `queries` and `triggers`: what they show, and that nothing is done unless they are told to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
-from tests.integration.cli.conftest import Squizzle
+from tests.integration.cli.conftest import Squizzle, on_one_server
 from tests.support.processes import wait_until
 
 RELEASE = ("locks", "--release", "--idle", "0s", "--waiting", "0s")
@@ -91,3 +91,33 @@ def test_queries_that_are_not_counted_cannot_be_compared_and_the_commands_are_to
     assert done.code == 10
     assert "the extension pg_stat_statements is not in this database" in done.error["message"]
     assert "ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements; restart" in done.error["hint"]
+
+
+@on_one_server
+def test_a_trigger_is_paused_only_with_yes_listed_and_resumed_and_broken_keys_are_exit_code_7(
+    squizzle: Squizzle, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (parent int CONSTRAINT k REFERENCES parent)"
+    )
+    wanted = ("triggers", "pause", "child", "--foreign-keys", "--for", "30m", "--reason", "import")
+
+    dry = squizzle(*wanted)
+    none = squizzle("triggers", "child", "--json")
+    done = squizzle(*wanted, "--yes", "--json")
+    connection.execute("INSERT INTO child VALUES (1)")
+    shown = squizzle("triggers")
+    resumed = squizzle("triggers", "resume", "--json")
+    connection.execute("INSERT INTO parent VALUES (1)")
+    mended = squizzle("triggers", "resume", "child")
+
+    assert (dry.code, "nothing was switched off; --yes does it" in dry.out) == (0, True)
+    assert "public.child may refer to rows that public.parent does not have" in dry.out
+    assert (none.code, none.document["paused"]) == (0, [])
+    assert [one["mode"] for one in none.document["triggers"]] == ["on", "on"]
+    assert (done.code, {one["why"] for one in done.document["paused"]}) == (0, {"import"})
+    assert "`squizzle triggers resume` puts back and compares" in shown.out
+    assert resumed.code == 7
+    assert [(one["rows"], one["examples"]) for one in resumed.document["foreign_keys"]] == [(1, [["1"]])]
+    assert (mended.code, "k from public.child to public.parent: no row breaks it" in mended.out) == (0, True)
+    assert squizzle("triggers", "resume").out == "no trigger is switched off by Squizzle\n"
