@@ -201,8 +201,9 @@ def _unseen_since(connection: Connection, earlier: Checkpoint) -> str:
 
 
 _SUMMARIES = """
-    SELECT start_lsn::text, end_lsn::text FROM pg_available_wal_summaries()
-    WHERE tli = %(timeline)s AND end_lsn > %(since)s::pg_lsn AND start_lsn < %(until)s::pg_lsn ORDER BY start_lsn
+    SELECT s.start_lsn::text, s.end_lsn::text FROM pg_available_wal_summaries() s
+    WHERE s.tli = %(timeline)s AND s.end_lsn > %(since)s::pg_lsn AND s.start_lsn < %(until)s::pg_lsn
+    ORDER BY s.start_lsn  -- not the text: 0/10000000 comes behind 0/F000000
 """
 _BLOCKS = """
     SELECT b.relfilenode::bigint, b.relblocknumber / %(size)s, bool_or(b.is_limit_block)

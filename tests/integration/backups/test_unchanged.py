@@ -17,11 +17,13 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
 from squizzle.errors import BackupDamagedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target
-from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.proof.digests import TableRows, digest_database, read_snapshot
 from squizzle.proof.ranges import READ_AGAIN_EVERY, Changes, RangeDigester
 from squizzle.proof.records import TableDigest
+from tests.support.own_server import own_server
 from tests.support.processes import wait_until
 from tests.support.scratch import new_database
 
@@ -185,6 +187,37 @@ def test_whatever_changed_is_read_and_nothing_else(order: Order, access: ServerA
         assert last.fingerprint.tables == all_read(session)
         assert numbers(last)[0] < of / 2
         assert numbers(increment(order, "4"))[0] < of / 2
+
+
+def test_positions_in_the_log_are_put_in_order_as_numbers_not_as_texts(tmp_path: Path) -> None:
+    """0/10000000 comes behind 0/F000000."""
+    runtime = find_runtime()
+    if runtime.major < 17:
+        pytest.skip("PostgreSQL 17 and later")
+    with own_server("positions") as server, connect(server.access, "postgres", purpose="test") as session:
+
+        def write_up_to(lsn: str) -> None:
+            while session.execute("SELECT pg_current_wal_lsn() < %s::pg_lsn", (lsn,)).fetchone() == (True,):
+                session.execute("SELECT pg_logical_emit_message(false, 'test', 'on'), pg_switch_wal()")
+
+        order = Order(
+            access=server.access,
+            target=Target(database="postgres", schema="public"),
+            store=FolderStore(tmp_path),
+            kind=BackupKind.PHYSICAL,
+            programs=find_programs(explicit=None, server_major=runtime.major),
+        )
+        for number in range(20):
+            session.execute(sql.SQL("CREATE TABLE {} AS SELECT 1 AS id").format(sql.Identifier(f"t{number}")))
+        note_what_ended(session)
+        write_up_to("0/F000000")
+        take_backup(order, suffix="1")
+        session.execute("CHECKPOINT")
+        write_up_to("0/10000000")
+
+        read, of = numbers(increment(order, "2"))
+        assert of == 20
+        assert read < 10
 
 
 def test_everything_is_read_where_that_is_not_certain(order: Order, access: ServerAccess, zoo: str) -> None:
