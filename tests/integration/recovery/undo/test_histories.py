@@ -44,7 +44,8 @@ FILL = """
 # {0} and {1} are small numbers, so that statements meet the rows of others.
 STATEMENTS = (
     "INSERT INTO shelves VALUES ({0} + 5, 'shelf ' || {1}, {1})",
-    "UPDATE shelves SET name = 'was ' || {1} WHERE id = {0}",
+    # Each its own name: rows that stay and exchanged unique values are refused (docs/undo.md).
+    "UPDATE shelves SET name = 'was ' || {1} || ' at ' || {0} WHERE id = {0}",
     "UPDATE shelves SET above = {1} WHERE id = {0}",
     "UPDATE shelves SET id = id + 10 WHERE id = {0}",
     "DELETE FROM shelves WHERE id = {0}",
