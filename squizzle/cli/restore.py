@@ -121,15 +121,15 @@ def restore(
     if backup is None:
         raise AssertionError("without an id only a point is restored")
     begun = time.monotonic()
-    if roles:
+    if roles or into_folder is not None:
         _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
+    if roles:
         _refuse_options(_about_points(of_points), "a point (--into NAME, --into-folder DIR)")
         found = _roles(invocation, store, backup)
         document = {**_document(backup.database, None, begun), **asdict(found)}
         print_result(document, _roles_text(found, backup), as_json=invocation.as_json)
         return 0
     if into_folder is not None:
-        _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
         _refuse_options({"table": of_points["tables"]}, "--into NAME with a point")
         done = _into_folder(invocation, address, store, backup, into_folder, of_points)
         document = {**_document(backup.database, None, begun), **_folder_document(backup, done)}

@@ -254,12 +254,7 @@ def plan_pause(
         RefusedError: One that is never switched off, or that takes a superuser.
     """
     place = f"{table[0]}.{table[1]}"
-    if not why.strip():
-        raise InvalidInputError("no reason was given", hint="say why: it is noted, and somebody will read it")
-    if not timedelta() < duration <= LONGEST:
-        raise InvalidInputError(
-            f"{words(duration)} is not between 0 and {words(LONGEST)}", hint="give 30m, for example"
-        )
+    _refuse_terms(why, duration)
     if not names and not foreign_keys:
         raise InvalidInputError("no trigger was named", hint=f"`squizzle triggers {place}` lists them")
     for name in names:
@@ -290,6 +285,15 @@ def plan_pause(
         duration=duration,
         why=why.strip(),
     )
+
+
+def _refuse_terms(why: str, duration: timedelta) -> None:
+    if not why.strip():
+        raise InvalidInputError("no reason was given", hint="say why: it is noted, and somebody will read it")
+    if not timedelta() < duration <= LONGEST:
+        raise InvalidInputError(
+            f"{words(duration)} is not between 0 and {words(LONGEST)}", hint="give 30m, for example"
+        )
 
 
 def _refuse_name(name: str, found: Sequence[Trigger], triggers: Sequence[Trigger], place: str) -> None:

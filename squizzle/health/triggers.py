@@ -264,20 +264,20 @@ def resume(
     if not chosen():
         return Resumed()
     _until_granted(connection, work, "the triggers", "put triggers back", on_wait)
-    keys = {
-        one.paused.trigger.key.id: one.paused.trigger.key
-        for one in done
-        if one.paused.trigger and one.paused.trigger.key
-    }
-    compared = tuple(compare_key(connection, one) for one in keys.values())
-    broken = {one.key.id for one in compared if one.rows and one.key.is_valid}
-    settled = [
-        one.paused
-        for one in done
-        if not (one.paused.trigger and one.paused.trigger.key and one.paused.trigger.key.id in broken)
-    ]
-    _forget(connection, settled)
+    compared = _compare_keys(connection, done)
     return Resumed(triggers=tuple(done), keys=compared)
+
+
+def _compare_keys(connection: Connection, done: Sequence[PutBack]) -> tuple[Compared, ...]:
+    """Compare every foreign key among triggers that are on again; the notes of those that rows break stay."""
+    notes = [one.paused for one in done]
+    keys = {one.trigger.key.id: one.trigger.key for one in notes if one.trigger and one.trigger.key}
+    compared = tuple(compare_key(connection, key) for key in keys.values())
+    broken = {one.key.id for one in compared if one.rows and one.key.is_valid}
+    _forget(
+        connection, [one for one in notes if not (one.trigger and one.trigger.key and one.trigger.key.id in broken)]
+    )
+    return compared
 
 
 def _forget(connection: Connection, notes: Sequence[Paused]) -> None:
