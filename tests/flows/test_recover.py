@@ -204,12 +204,19 @@ def test_a_down_script_that_brings_back_other_rows_is_no_success_and_the_change_
         assert session.execute("SELECT count(*) FROM account").fetchone() == (1001,)
 
 
+def stopped_by_a_file(shop: str, folder: Path) -> tuple[Path, CommandFence]:
+    """A saved fence around a queue, and the file that is there while it is shut."""
+    queue = folder / "queue is stopped"
+    fence = CommandFence(thing=f"queue of {shop}", close=["touch", str(queue)], reopen=["rm", str(queue)])
+    fence.save(f"queue-{secrets.token_hex(3)}")
+    return queue, fence
+
+
 def test_a_run_killed_after_the_swap_of_a_prepared_copy_is_finished_by_the_next(
     access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, tmp_path: Path, project_root: Path
 ) -> None:
-    shop, queue = database.database, tmp_path / "queue is stopped"
-    fence = CommandFence(thing=f"queue of {shop}", close=["touch", str(queue)], reopen=["rm", str(queue)])
-    fence.save(f"queue-{secrets.token_hex(3)}")
+    shop = database.database
+    queue, fence = stopped_by_a_file(shop, tmp_path)
     back_up(database=database, store=store_block)
     with connect(access, shop, purpose="test") as session:
         session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
@@ -246,9 +253,8 @@ def test_a_run_killed_after_the_swap_of_a_prepared_copy_is_finished_by_the_next(
 def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
     access: ServerAccess, database: PostgresDatabase, store_block: BackupFolder, tmp_path: Path, reports_folder: Path
 ) -> None:
-    shop, queue = database.database, tmp_path / "queue is stopped"
-    fence = CommandFence(thing=f"queue of {shop}", close=["touch", str(queue)], reopen=["rm", str(queue)])
-    fence.save(f"queue-{secrets.token_hex(3)}")
+    shop = database.database
+    queue, fence = stopped_by_a_file(shop, tmp_path)
     back_up(database=database, store=store_block)
     with connect(access, shop, purpose="test") as session:
         session.execute("TRUNCATE account")
