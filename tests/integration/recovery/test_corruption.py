@@ -19,7 +19,7 @@ from squizzle.backups.order import Order
 from squizzle.backups.records import BackupKind
 from squizzle.backups.taking import take_backup
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RefusedError
-from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs
@@ -31,6 +31,7 @@ from squizzle.recovery.corruption.records import DamagedPage, Examination, Loade
 from squizzle.recovery.corruption.structure import name_by_file
 from tests.integration.conftest import SYSTEM_FOLDERS
 from tests.support.damaged import DOCUMENTS, MOVED, ORDERS, Damaged, damage_everything, damaged_shop
+from tests.support.processes import wait_until
 
 NOW = datetime(2027, 1, 31, 2, 0, tzinfo=UTC)
 TARGET = Target(database="shop")
@@ -245,6 +246,36 @@ def test_nothing_is_copied_while_damaged_pages_are_emptied_in_the_original(case:
         examine(
             replace(source, data_folder=case.shop.cluster.layout.data), TARGET, Wish(folder=tmp_path / "new"), now=NOW
         )
+
+
+@pytest.mark.parametrize("address", ["embedded"], indirect=True)
+def test_nothing_is_copied_while_a_table_is_rewritten(access: ServerAccess, database: str) -> None:
+    """VACUUM FULL makes the index anew, whose function takes its time in that session."""
+    with connect(access, database, purpose="test") as rewriting, connect(access, database, purpose="test") as session:
+        session.execute(
+            "CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+            " IF current_setting('test.slow', true) = 'on' THEN PERFORM pg_sleep(60); END IF; RETURN n; END $$"
+        )
+        session.execute("CREATE TABLE t AS SELECT 1 AS id")
+        session.execute("CREATE INDEX ON t (slow(id))")
+        rewriting.execute("SET test.slow = 'on'")
+        rewriting.pgconn.send_query(b"VACUUM FULL t")
+        refused: list[RefusedError] = []
+
+        def is_refused() -> bool:
+            try:
+                look_at_original(Source(access=access, database=database), Target(database=database))
+            except RefusedError as exc:
+                refused.append(exc)
+            return bool(refused)
+
+        wait_until(is_refused, "the rewrite is seen")
+        assert "is being rewritten (VACUUM FULL or CLUSTER)" in refused[0].message
+        assert f"SELECT pg_cancel_backend({rewriting.info.backend_pid})" in refused[0].hint
+        rewriting.cancel_safe()
+        while rewriting.pgconn.get_result() is not None:
+            pass
+        look_at_original(Source(access=access, database=database), Target(database=database))
 
 
 def test_no_database_is_made_of_files_that_changed_or_of_a_damaged_catalogue(case: Case) -> None:
