@@ -76,9 +76,12 @@ def test_psql_and_squizzle_split_whatever_is_glued_together_in_the_same_way(
     script = "".join(fragment + glue for fragment, glue in pieces)
     try:
         expected = ours(script)
+        heard = theirs(psql, script)
     except InvalidInputError:
-        reject()  # a quote that stays open
-    assert [_dense(sql) for sql in theirs(psql, script)] == [_dense(sql) for sql in expected]
+        # A quote that stays open; or psql, which reads line by line, took the next line of E'…' for a plain string, and
+        # cut inside it: the server finds no end of what it sends.
+        reject()
+    assert [_dense(sql) for sql in heard] == [_dense(sql) for sql in expected]
 
 
 def _dense(sql: str) -> str:
