@@ -39,11 +39,12 @@ class Cutter:
                 armed = armed or self._after.search(message.body) is not None
                 server.sendall(message.wire)
                 message = receive(client)
+            # Before the server has it: a quick answer must not come back either.
+            client.shutdown(socket.SHUT_WR)
             while message is not None and self._arrives:
                 server.sendall(message.wire)
                 # A statement is one message (Query), or several that end with Sync.
                 message = None if message.kind in b"QS" else receive(client)
-            client.shutdown(socket.SHUT_WR)
             server.shutdown(socket.SHUT_WR)
             # Until the server has gone, too, so that whatever it was to do is done.
             answers.join()
