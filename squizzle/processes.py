@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 # The program runs beside a reader of a pipe whose other end is ours: the kernel closes our end however we end, kill -9
 # included, and then the program is told to stop. (Linux's parent-death signal fires when a *thread* ends.)
@@ -40,6 +43,54 @@ exit "$code"
 _STOP_PATIENCE_S = 10.0
 
 
+# The exit code of a process that an interrupted look has reaped: the kernel told it once, to nobody.
+_NOBODY_KNOWS = 255
+_LONGEST_PAUSE_S = 0.05
+
+
+class Child(subprocess.Popen[bytes]):
+    """A child process that may be waited for again after Ctrl-C has interrupted the waiting, wherever it did.
+
+    Python's own takes a lock and only then prepares to give it back. An interrupt between the two (seen in 3.11, when a
+    signal came while it looked) leaves the lock taken, and everybody who waits for that process later waits forever.
+    """
+
+    def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
+        self._turn = threading.RLock()
+        super().__init__(command, **options)
+
+    def poll(self) -> int | None:
+        """The exit code, minus the signal that ended it; None while it runs."""
+        with self._turn:
+            if self.returncode is None:
+                try:
+                    pid, status = os.waitpid(self.pid, os.WNOHANG)
+                except ChildProcessError:
+                    self.returncode = _NOBODY_KNOWS
+                else:
+                    self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, as soon as it ended.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Raises:
+            TimeoutExpired: It still runs.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.0005
+        while (code := self.poll()) is None:
+            left = _LONGEST_PAUSE_S if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            pause = min(pause * 2, left, _LONGEST_PAUSE_S)
+            time.sleep(pause)
+        return code
+
+
 class GuardedProcess:
     """One child process, as a context manager; at its end the process is stopped if it still runs.
 
@@ -60,9 +111,11 @@ class GuardedProcess:
         output: IO[bytes] | None = None,
         errors: IO[bytes] | None = None,
     ) -> None:
-        listening, self._speaking = os.pipe()
+        listening, speaking = os.pipe()
+        # An object, so that its end is closed, and the program told, even if we are interrupted before anybody has us.
+        self._speaking = open(speaking, "wb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor, no path; kept
         try:
-            self._process = subprocess.Popen(
+            self._process = Child(
                 ["/bin/sh", "-c", _GUARD, "squizzle-guard", *command],
                 stdin=listening,
                 stdout=output or subprocess.DEVNULL,
@@ -71,7 +124,7 @@ class GuardedProcess:
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self._speaking)
+            self._speaking.close()
             raise
         finally:
             os.close(listening)
@@ -92,8 +145,7 @@ class GuardedProcess:
 
     def stop(self) -> None:
         """Tell it to stop, and kill it when it does not."""
-        with contextlib.suppress(OSError):  # closed before
-            os.close(self._speaking)
+        self._speaking.close()
         if self.wait(_STOP_PATIENCE_S) is None:
             # The whole session, which is ours alone: the shell's end would not be the program's.
             with contextlib.suppress(ProcessLookupError):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from squizzle.analysis.parser_child import ANSWER, REQUEST, TREE, allow_deep_trees
+from squizzle.processes import Child
 
 # Three times what the worst 1 MiB took on a busy machine (measured: 2.8 s for 250,000 calls, 0.5 s for rows).
 PATIENCE_S = 10.0
@@ -68,7 +69,7 @@ class ParserProcess:
 
     def __init__(self, *, patience_s: float = PATIENCE_S) -> None:
         self._patience_s = patience_s
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._lock = threading.Lock()
         self._is_known = False
         self._answers = 0
@@ -130,7 +131,7 @@ class ParserProcess:
             return answer
         return NotParsed(reason=f"the parser ran out of time ({self._patience_s:g} s)") if late.is_set() else _DIED
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Child:
         if self._process is not None and self._process.poll() is not None:
             self._end()
         if not self._is_known:
@@ -140,7 +141,7 @@ class ParserProcess:
         if self._process is None:
             self._answers = 0
             # -I: neither the folder we are in nor variables add places that modules come from; ours are said.
-            self._process = subprocess.Popen(
+            self._process = Child(
                 [sys.executable, "-I", "-c", _PROGRAM, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -176,16 +177,16 @@ class ParserProcess:
             process.returncode = 0  # nobody here has to wait for it
 
 
-def _kill(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+def _kill(process: Child, late: threading.Event) -> None:
     late.set()
     process.kill()
 
 
-def _pipes(process: subprocess.Popen[bytes]) -> list[IO[bytes]]:
+def _pipes(process: Child) -> list[IO[bytes]]:
     return [pipe for pipe in (process.stdin, process.stdout) if pipe is not None]
 
 
-def _exchange(process: subprocess.Popen[bytes], question: bytes) -> ParsedBytes | NotParsed | None:
+def _exchange(process: Child, question: bytes) -> ParsedBytes | NotParsed | None:
     """One question and its answer; None when the child ended over it."""
     requests, answers = process.stdin, process.stdout
     if requests is None or answers is None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -38,3 +41,40 @@ def test_a_program_that_ends_at_once_is_noticed_every_time() -> None:
     for _ in range(50):
         with GuardedProcess(["/bin/sh", "-c", "exit 3"], environment={}) as process:
             assert process.wait(30) == 3
+
+
+class Interruption:
+    """Interrupts at a line of what is called from its `with` block: the n-th that is come to."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def __enter__(self) -> None:
+        sys.settrace(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _look(self, _frame: FrameType, event: str, _argument: object) -> Any:
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                raise KeyboardInterrupt
+        return self._look
+
+
+def test_whoever_is_interrupted_at_any_line_of_waiting_can_wait_again() -> None:
+    interrupted = 0
+    with GuardedProcess(["/bin/sleep", "61"], environment={}) as process:
+        for at in range(1, 200):
+            try:
+                with Interruption(at):
+                    process.wait(0)
+            except KeyboardInterrupt:
+                interrupted += 1
+            else:
+                break
+    assert interrupted == at - 1 > 10
+    code = process.wait(0)
+    assert code is not None
+    assert code != 0

@@ -15,6 +15,7 @@ from typing import IO
 
 from squizzle.errors import EmbeddedServerError, InvalidInputError, ProgramNotUsableError
 from squizzle.postgres.programs import parse_version, system_folders, wheel_folders
+from squizzle.processes import Child
 
 from .base_folder import default_base, refuse_long_socket_path, safe_base
 from .make_once import make_once
@@ -95,7 +96,7 @@ class Runtime:
         *,
         stdin: int | IO[bytes],
         output: int | IO[bytes],
-    ) -> subprocess.Popen[bytes]:
+    ) -> Child:
         """Starts a program under the server's account, in a session of its own (Ctrl-C does not reach it).
 
         Args:
@@ -107,7 +108,7 @@ class Runtime:
             EmbeddedServerError: The program cannot be executed. Nothing was started.
         """
         try:
-            return subprocess.Popen(
+            return Child(
                 command,
                 stdin=stdin,
                 stdout=output,
