@@ -9,6 +9,7 @@ nothing of it. Each line on standard input is one run, forked off; the answer is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -130,9 +131,13 @@ class _Steps:
 
 def kill(pid: int) -> None:
     """End a process and everything below it, as a machine does that loses its power."""
-    below = descendants_of(pid) if pid != os.getpid() else []
-    for one in (pid, *below):
-        os.kill(one, signal.SIGKILL)
+    if pid != os.getpid():
+        # So that it makes no more of them: one that is left alone waits forever for a lock that a killed one held.
+        os.kill(pid, signal.SIGSTOP)
+        for one in descendants_of(pid):
+            with contextlib.suppress(ProcessLookupError):  # ended by itself
+                os.kill(one, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
 
 def _step(event: str, arguments: tuple[Any, ...]) -> str:
