@@ -113,6 +113,39 @@ class TableComparison:
         return max(0, (self.expected_rows or 0) - (self.found_rows or 0))
 
 
+class RowChange(StrEnum):
+    """How rows differ from what they should be."""
+
+    MISSING = "missing"
+    UNEXPECTED = "unexpected"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowDifference:
+    """Rows of one table that are not as expected, all in the same way.
+
+    Attributes:
+        table: Qualified and quoted name.
+        change: How they differ.
+        rows: How many.
+        columns: Of changed rows, the columns that differ; empty when the rows cannot be told from each other.
+        keys: Some of their primary keys as text, `(1)` or `(7,a)`; empty where the table has no key.
+    """
+
+    table: str
+    change: RowChange
+    rows: int
+    columns: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """In one line: table, how many, which columns, some keys."""
+        where = f" in {', '.join(self.columns)}" if self.columns else ""
+        some = f", such as {', '.join(self.keys)}" if self.keys else ""
+        return f"{self.table}: {self.rows:,} rows {self.change.value}{where}{some}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """Everything in which a database differs from a fingerprint.

@@ -1,0 +1,1 @@
+"""Proving a migration and its way back on a copy of the data, and writing down what was proven."""
