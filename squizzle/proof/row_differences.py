@@ -1,0 +1,278 @@
+"""How the rows of two databases differ, for people: which table, how many rows, in which columns, under which keys.
+
+A digest says that a table differs; this says how. Values of rows never leave the servers, but for the keys of some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from squizzle.errors import InvalidInputError
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.translation import translate_error
+from squizzle.proof.digests import read_snapshot
+from squizzle.proof.records import RowChange, RowDifference
+from squizzle.proof.row_buckets import (
+    BucketRow,
+    RowSource,
+    different_buckets,
+    pair_by_key,
+    read_buckets,
+    row_text,
+    sum_buckets,
+)
+
+# So many different sets of changed columns are told apart, and the rest together: a table of noise has thousands.
+_COLUMN_SETS = 8
+# A key may be a text of megabytes, and the first words of it find the row.
+_KEY_WIDTH = 120
+_ONE_LINE = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_FETCH_ROWS = 2_000
+
+
+def find_row_differences(
+    before: Connection, after: Connection, tables: Iterable[str], *, at_most_keys: int = 5
+) -> tuple[RowDifference, ...]:
+    """Find the rows of some tables that are not the same in two databases. Nothing is changed.
+
+    Values are the same when their texts are, as for digests, generated columns included. Rows are told apart by the
+    primary key, of either side where the other has it not, and as a whole where neither can serve; then a changed row
+    is one that is missing and one that is unexpected. Where a column is on one side only, every row that both sides
+    have is changed in it. Each table is read once on either side, and of the rows only 1/1,024 for each one that
+    differs; memory does not grow with the table.
+
+    Args:
+        before: A session outside any transaction in the database as it should be; it may read every table.
+        after: The same in the database that is compared, on the same server or on another one.
+        tables: Qualified and quoted names, such as `Comparison.different_tables` has; partitioned tables are read
+            through their parents, everything else without its children.
+        at_most_keys: How many keys are named for each difference.
+
+    Returns:
+        For each table in the order given: missing, unexpected, and changed rows, the latter for each set of columns
+        that changed together, the most rows first. Nothing for a table whose rows are the same.
+
+    Raises:
+        InvalidInputError: Neither database has a table of that name.
+        DatabaseError: A table may not be read, or a session was lost.
+    """
+    names = tuple(dict.fromkeys(tables))
+    with read_snapshot(before), read_snapshot(after):
+        was, now = _layouts(before, names), _layouts(after, names)
+        unknown = [name for name in names if name not in was and name not in now]
+        if unknown:
+            raise InvalidInputError(
+                f"neither database has a table {', '.join(unknown)}",
+                hint='write names with their schema, and quoted where that is needed: public."Order"',
+            )
+        found: list[RowDifference] = []
+        for name in names:
+            tally = _Tally(table=name, at_most_keys=at_most_keys)
+            try:
+                _compare(before, after, (was.get(name), now.get(name)), tally)
+            except psycopg.Error as exc:
+                raise translate_error(exc, doing=f"compare the rows of {name}") from exc
+            found += tally.differences()
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layout:
+    """One table on one side."""
+
+    name: str
+    schema: str
+    table: str
+    key: list[str]
+    columns: list[str]
+    partitioned: bool
+
+    def source(self, key: tuple[str, ...], columns: tuple[str, ...]) -> RowSource:
+        return RowSource(schema=self.schema, table=self.table, partitioned=self.partitioned, key=key, columns=columns)
+
+
+def _layouts(connection: Connection, names: tuple[str, ...]) -> dict[str, _Layout]:
+    try:
+        with connection.cursor(row_factory=class_row(_Layout)) as cursor:
+            rows = cursor.execute(load_sql("squizzle.proof", "row_layouts"), (list(names),)).fetchall()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read how tables are made") from exc
+    return {row.name: row for row in rows}
+
+
+@dataclass(kw_only=True, slots=True)
+class _Group:
+    """Rows that differ in the same way."""
+
+    columns: set[str] = field(default_factory=set)
+    rows: int = 0
+    keys: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Tally:
+    """What was found of one table."""
+
+    table: str
+    at_most_keys: int
+    missing: _Group = field(default_factory=_Group)
+    unexpected: _Group = field(default_factory=_Group)
+    changed: dict[frozenset[str], _Group] = field(default_factory=dict)
+    further: _Group = field(default_factory=_Group)
+
+    def add(self, group: _Group, key: str | None, *, rows: int = 1) -> None:
+        group.rows += rows
+        if key is not None and len(group.keys) < self.at_most_keys:
+            text = key.translate(_ONE_LINE)
+            group.keys.append(text if len(text) <= _KEY_WIDTH else f"{text[:_KEY_WIDTH]}…")
+
+    def changed_in(self, columns: frozenset[str]) -> _Group:
+        group = self.changed.get(columns)
+        if group is None and len(self.changed) < _COLUMN_SETS:
+            group = self.changed[columns] = _Group()
+        group = self.further if group is None else group
+        group.columns |= columns
+        return group
+
+    def differences(self) -> Iterator[RowDifference]:
+        changed = sorted(self.changed.values(), key=lambda one: (-one.rows, sorted(one.columns)))
+        groups = [(RowChange.MISSING, self.missing), (RowChange.UNEXPECTED, self.unexpected)]
+        for change, group in [*groups, *((RowChange.CHANGED, one) for one in [*changed, self.further])]:
+            if group.rows:
+                yield RowDifference(
+                    table=self.table,
+                    change=change,
+                    rows=group.rows,
+                    columns=tuple(sorted(group.columns)),
+                    keys=tuple(group.keys),
+                )
+
+
+def _compare(
+    before: Connection, after: Connection, layouts: tuple[_Layout | None, _Layout | None], tally: _Tally
+) -> None:
+    was, now = layouts
+    if was is None or now is None:
+        for connection, layout, group in ((before, was, tally.missing), (after, now, tally.unexpected)):
+            if layout is not None:
+                _count_all(connection, layout, tally, group)
+        return
+    columns = tuple(name for name in was.columns if name in now.columns)
+    on_one_side = frozenset(was.columns) ^ frozenset(now.columns)
+    key = _common_key((before, was), (after, now), columns)
+    sides = _Sides(before=before, after=after, was=was.source(key, columns), now=now.source(key, columns))
+    sides.compare(tally, on_one_side)
+
+
+def _count_all(connection: Connection, layout: _Layout, tally: _Tally, group: _Group) -> None:
+    """Every row of a table that the other side does not have."""
+    source = layout.source(tuple(layout.key), tuple(layout.columns))
+    [(rows,)] = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(source.relation)).fetchall()
+    tally.add(group, None, rows=rows)
+    if source.key and tally.at_most_keys:
+        some = sql.SQL("SELECT {} FROM {} LIMIT {}").format(
+            source.key_text, source.relation, sql.Literal(tally.at_most_keys)
+        )
+        for (key,) in connection.execute(some).fetchall():
+            tally.add(group, key, rows=0)
+
+
+def _common_key(
+    left: tuple[Connection, _Layout], right: tuple[Connection, _Layout], columns: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A primary key that tells rows apart on both sides; a table that lost its key keeps its numbers."""
+    for (_, owner), (connection, other) in ((left, right), (right, left)):
+        key = tuple(owner.key)
+        if key and set(key) <= set(columns) and (set(key) == set(other.key) or _tells_apart(connection, other, key)):
+            return key
+    return ()
+
+
+def _tells_apart(connection: Connection, layout: _Layout, key: tuple[str, ...]) -> bool:
+    source = layout.source(key, key)
+    twice = sql.SQL("SELECT EXISTS (SELECT FROM {} GROUP BY {} HAVING count(*) > 1)").format(
+        source.relation, source.key_hash
+    )
+    return connection.execute(twice).fetchone() == (False,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sides:
+    """A table that both databases have, read by the same key and columns."""
+
+    before: Connection
+    after: Connection
+    was: RowSource
+    now: RowSource
+
+    def compare(self, tally: _Tally, on_one_side: frozenset[str]) -> None:
+        sums = sum_buckets(self.before, self.was), sum_buckets(self.after, self.now)
+        wanted = set(different_buckets(*sums))
+        if on_one_side:
+            # Equal otherwise, so all of these rows are changed; a few buckets of them are read for their keys.
+            equal = sorted(sums[0].keys() - wanted, key=lambda bucket: sums[0][bucket][0])
+            wanted.update(equal[: tally.at_most_keys] if self.was.key else ())
+            rest = sum(rows for bucket, (rows, _) in sums[0].items() if bucket not in wanted)
+            tally.add(tally.changed_in(on_one_side), None, rows=rest)
+        if not wanted:
+            return
+        if self.was.key:
+            self._compare_keyed(tally, wanted, on_one_side)
+        else:
+            total = sum(sums[0][bucket][0] for bucket in wanted if bucket in sums[0])
+            self._compare_whole(tally, wanted, total, on_one_side)
+
+    def _compare_keyed(self, tally: _Tally, wanted: set[int], on_one_side: frozenset[str]) -> None:
+        left = read_buckets(self.before, self.was, wanted, further=self._column_hashes)
+        right = read_buckets(self.after, self.now, wanted, further=self._column_hashes)
+        for ours, theirs in pair_by_key(left, right):
+            if theirs is None:
+                tally.add(tally.missing, ours.key if ours else None)
+            elif ours is None:
+                tally.add(tally.unexpected, theirs.key)
+            elif on_one_side or ours.digest != theirs.digest:
+                tally.add(tally.changed_in(self._changed(ours, theirs) | on_one_side), ours.key)
+
+    @property
+    def _column_hashes(self) -> sql.Composed:
+        """A hash of each column, through ROW: what a type prints, where a cast to text may do something else."""
+        hashes = [sql.SQL("hashtextextended({}, 0)").format(row_text([name])) for name in self.was.columns]
+        return sql.SQL("array_to_string(ARRAY[{}]::bigint[], ' ')").format(sql.SQL(", ").join(hashes))
+
+    def _changed(self, ours: BucketRow, theirs: BucketRow) -> frozenset[str]:
+        if ours.digest == theirs.digest:
+            return frozenset()
+        each = zip(self.was.columns, ours.further.split(), theirs.further.split(), strict=True)
+        return frozenset(name for name, one, other in each if one != other)
+
+    def _compare_whole(self, tally: _Tally, wanted: set[int], total: int, on_one_side: frozenset[str]) -> None:
+        """Rows that only their values tell apart, as often as each is there; counted on the servers."""
+        left = self._counted(self.before, self.was, wanted, 1)
+        right = self._counted(self.after, self.now, wanted, -1)
+        for _, group in groupby(merge(left, right), key=lambda row: row[:2]):
+            more = sum(rows for _, _, rows in group)
+            tally.add(tally.missing if more > 0 else tally.unexpected, None, rows=abs(more))
+        if on_one_side:
+            tally.add(tally.changed_in(on_one_side), None, rows=total - tally.missing.rows)
+
+    def _counted(
+        self, connection: Connection, source: RowSource, wanted: set[int], sign: int
+    ) -> Iterator[tuple[int, int, int]]:
+        """Two hashes of each different row, 128 bits together, in their order, and how often it is there."""
+        query = sql.SQL(
+            "SELECT {first}, hashtextextended({row}, 0), count(*) FROM {relation} WHERE {these}"
+            " GROUP BY 1, 2 ORDER BY 1, 2"
+        ).format(first=source.key_hash, row=source.row_text, relation=source.relation, these=source.is_in(wanted))
+        with connection.cursor(name="squizzle_rows") as cursor:
+            cursor.itersize = _FETCH_ROWS
+            cursor.execute(query)
+            for first, second, rows in cursor:
+                yield first, second, sign * rows
