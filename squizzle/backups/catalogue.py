@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+from squizzle.backups.chained import Link, link_of, links_beside
 from squizzle.backups.files import check_files
 from squizzle.backups.manifest import manifest_hash
 from squizzle.backups.notes import Notes, read_notes, write_proof
@@ -79,6 +80,7 @@ class Removal:
         at: When.
         by: Who.
         reason: Why.
+        chained: The places of the notes that went with it and that other notes may name.
     """
 
     id: str
@@ -87,6 +89,7 @@ class Removal:
     at: datetime
     by: str
     reason: str
+    chained: tuple[Link, ...] = ()
 
 
 def check_chain(store: BackupStore, entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -100,7 +103,7 @@ def check_chain(store: BackupStore, entries: Iterable[Entry]) -> tuple[str, ...]
     """
     hashes = {entry.id: manifest_hash(entry.backup) for entry in entries if entry.backup is not None}
     damaged = {entry.id for entry in entries if entry.backup is None}
-    removals, problems = _read_removals(store)
+    removals, problems = read_removals(store)
     links: list[tuple[str, PreviousBackup]] = [
         (entry.id, entry.backup.previous)
         for entry in entries
@@ -124,7 +127,8 @@ def check_chain(store: BackupStore, entries: Iterable[Entry]) -> tuple[str, ...]
     return tuple(problems)
 
 
-def _read_removals(store: BackupStore) -> tuple[dict[str, Removal], list[str]]:
+def read_removals(store: BackupStore) -> tuple[dict[str, Removal], list[str]]:
+    """The records of backups that were removed on purpose, by id, and a sentence for each that cannot be believed."""
     removals: dict[str, Removal] = {}
     problems: list[str] = []
     for name, text in store.texts(REMOVED_FOLDER).items():
@@ -149,7 +153,14 @@ def _removal(document: Mapping[str, object]) -> Removal:
         at=datetime.fromisoformat(str(document["at"])),
         by=str(document["by"]),
         reason=str(document["reason"]),
+        chained=tuple(link_of(one) for one in _list(document.get("chained", []))),
     )
+
+
+def _list(value: object) -> list[Mapping[str, object]]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value
 
 
 # Verifying the files
@@ -270,6 +281,7 @@ def remove_backup(
         "at": now.isoformat(),
         "by": by,
         "reason": reason,
+        "chained": [link.as_document() for link in links_beside(store, backup.id)],
     }
     store.put_text(f"{REMOVED_FOLDER}/{backup.id}.json", seal(record))
     if backup.kind is BackupKind.RDS and provider is not None:

@@ -203,7 +203,7 @@ def read_history(connection: Connection, schema: str) -> History:
     query = sql.SQL(
         "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
         # Not by its name: a table of an earlier version has no such column.
-        " statements_done, schema_digest, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
+        " statements_done, schema_digest, certificate, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
         " to_jsonb(h) -> 'saved_rows' AS saved_rows"
         " FROM {history} h ORDER BY id"
     ).format(history=history_table(schema))

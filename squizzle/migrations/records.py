@@ -277,6 +277,7 @@ class HistoryRow:
     schema_digest: str | None
     batch_progress: BatchProgress | None = None
     saved_rows: SavedRows | None = None
+    certificate: str | None = None
 
     @property
     def is_begun(self) -> bool:

@@ -206,6 +206,19 @@ class MigrationFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousCertificate:
+    """A certificate that another one names.
+
+    Attributes:
+        id: Its id.
+        sha256: Its hash (`certificate_hash`).
+    """
+
+    id: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
     """What a rehearsal proved of one version, and of what exactly.
 
@@ -245,6 +258,8 @@ class Certificate:
         previous_id: The certificate of this store before this one; empty for the first.
         previous_sha256: Its hash.
         notes: What was noticed and is no reason, such as a lock that the forecast had not named.
+        beside: Certificates that were written at the same time as the one before this one, so that no other names them.
+        signature: HMAC over its hash (`squizzle.rehearsal.signature`), which the hash does not cover; empty for none.
     """
 
     id: str
@@ -282,3 +297,5 @@ class Certificate:
     previous_id: str = ""
     previous_sha256: str = ""
     notes: tuple[str, ...] = ()
+    beside: tuple[PreviousCertificate, ...] = ()
+    signature: str = ""
