@@ -36,7 +36,8 @@ from squizzle.backups.wal.server_side import look_at_server
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
-from squizzle.recovery.restore_proof import RESTORERS, ScratchPlace, prove_by_restore
+from squizzle.recovery.restore_proof import RESTORERS, prove_by_restore
+from squizzle.recovery.scratch_copy import ScratchPlace
 from tasks.steps import log_line, now, run_name, step
 
 AS_FAST_AS_IT_CAN = CopyOptions()

@@ -15,7 +15,8 @@ from squizzle.cli.output import print_result, say
 from squizzle.cli.rds import refuse_without_room
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError
 from squizzle.postgres.access import ServerAccess
-from squizzle.recovery.restore_proof import ScratchPlace, prove_by_restore
+from squizzle.recovery.restore_proof import prove_by_restore
+from squizzle.recovery.scratch_copy import ScratchPlace
 
 _EXIT_CODES = {
     Verdict.PASS: 0,

@@ -159,7 +159,7 @@ def apply_commands(properties: DatabaseProperties, database: str) -> tuple[sql.C
             sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC, {}").format(name, sql.Identifier(properties.owner))
         )
         commands += [_grant_command(name, grant) for grant in properties.grants]
-    return (*commands, *(_setting_command(name, setting) for setting in properties.settings))
+    return (*commands, *(setting_command(name, setting) for setting in properties.settings))
 
 
 def _grant_command(name: sql.Identifier, grant: Grant) -> sql.Composed:
@@ -188,7 +188,8 @@ _LISTS = frozenset(
 _LIST_ITEM = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^,"]*))\s*(?:,|$)')
 
 
-def _setting_command(name: sql.Identifier, setting: Setting) -> sql.Composed:
+def setting_command(name: sql.Identifier, setting: Setting) -> sql.Composed:
+    """The command that gives a database one setting."""
     if setting.name in _LISTS:
         items = _list_items(setting.value)
         value: sql.Composable = sql.SQL(", ").join(sql.Literal(item) for item in items) if items else sql.Literal("")

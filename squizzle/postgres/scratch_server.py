@@ -44,7 +44,9 @@ def scratch_server(major: int, *, prefix: str, programs: Path | None = None) -> 
         EmbeddedServerError: It does not start.
     """
     runtime = runtime_of(major)
-    with throwaway_cluster(prefix, settings=drill_settings(major, throwaway=True), runtime=runtime) as address:
+    # Nothing is recovered from it, so its log is not worth a second copy.
+    settings = drill_settings(major, throwaway=True) | {"archive_mode": "off"}
+    with throwaway_cluster(prefix, settings=settings, runtime=runtime) as address:
         yield ScratchServer(
             access=ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user),
             programs=find_programs(explicit=programs, server_major=major),

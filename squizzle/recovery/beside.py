@@ -25,7 +25,7 @@ from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.records import Comparison
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
-from squizzle.recovery.restore import restore_beside, restore_rows_beside, verify_copy
+from squizzle.recovery.restore import Manner, restore_beside, restore_rows_beside, verify_copy
 from squizzle.recovery.single_flight import lock_recovery
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 
@@ -114,7 +114,7 @@ def _restore(order: RestoreOrder, control: Connection) -> DatabaseProperties:
                 programs=order.programs,
                 into=order.into,
                 like=properties,
-                elsewhere=elsewhere,
+                manner=Manner(elsewhere=elsewhere),
             )
         else:
             restore_rows_beside(
@@ -125,7 +125,7 @@ def _restore(order: RestoreOrder, control: Connection) -> DatabaseProperties:
                 programs=order.programs,
                 into=order.into,
                 like=properties,
-                elsewhere=elsewhere,
+                manner=Manner(elsewhere=elsewhere),
             )
     return properties
 

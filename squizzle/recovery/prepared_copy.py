@@ -94,17 +94,8 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         lock_copying(control, database)
         _drop_unfinished(control, database)
         _refuse_prepared(control, database)
-        cloned = _clones(control)
         started = time.monotonic()
-        try:
-            ended = _create(access, control, database, name)
-        except SquizzleError:
-            if not cloned:
-                raise
-            # The file system cannot clone after all; the server says so only when it tries.
-            control.execute("SET file_copy_method = 'copy'")
-            cloned = False
-            ended = _create(access, control, database, name)
+        ended, cloned = copy_files(access, control, database, name)
         held = timedelta(seconds=time.monotonic() - started)
         # From here on it may be open for a moment, and whoever comes after us has to know that it is nobody's.
         _execute(control, _comment(name, _BEING_MADE), doing=f"mark {name}")
@@ -113,6 +104,30 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         copy = PreparedCopy(name=name, of=database, made_at=now)
         _execute(control, _comment(name, _mark(copy)), doing=f"mark {name}")
     return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, rows=digest.rows)
+
+
+def copy_files(access: ServerAccess, control: Connection, database: str, name: str) -> tuple[int, bool]:
+    """Copy a database's files beside it, or clone them where that is possible. The copy lets nobody in.
+
+    Args:
+        access: Server and account.
+        control: A session in another database, which copies.
+        database: What to copy; its sessions are ended.
+        name: The copy's.
+
+    Returns:
+        How many sessions were ended, and whether the files were cloned.
+
+    Raises:
+        DatabaseError: Not allowed, or the disk is full; nothing was copied.
+    """
+    if _clones(control):
+        try:
+            return _create(access, control, database, name), True
+        except SquizzleError:
+            # The file system cannot clone after all; the server says so only when it tries.
+            control.execute("SET file_copy_method = 'copy'")
+    return _create(access, control, database, name), False
 
 
 def _clones(control: Connection) -> bool:

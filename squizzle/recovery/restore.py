@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +26,30 @@ from squizzle.postgres.translation import translate_error, translated
 from squizzle.proof.digests import compare_digests, digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
 
-_TIMEOUT = timedelta(hours=24)
+PATIENCE = timedelta(hours=24)
+"""To restore some terabytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manner:
+    """How a backup is restored.
+
+    Attributes:
+        elsewhere: The server is another one, which does not have the tablespaces: everything goes to the default one.
+        scratch: Only to try things on: nobody but the account gets in, at no instant, and it subscribes to nothing.
+        timeout: Each run of pg_restore is stopped after that.
+    """
+
+    elsewhere: bool = False
+    scratch: bool = False
+    timeout: timedelta = PATIENCE
+
+    def options(self, jobs: int) -> list[str]:
+        """For pg_restore."""
+        tablespaces = ["--no-tablespaces"] if self.elsewhere else []
+        # A database that subscribes to something cannot be dropped.
+        subscriptions = ["--no-subscriptions"] if self.scratch else []
+        return [*tablespaces, *subscriptions, f"--jobs={jobs}"]
 
 
 def check_backup(backup: Backup, folder: Path) -> None:
@@ -42,7 +66,7 @@ def restore_beside(
     programs: ClientPrograms,
     into: str,
     like: DatabaseProperties,
-    elsewhere: bool = False,
+    manner: Manner = Manner(),
 ) -> None:
     """Restore a checked backup into a new database; the damaged one is not touched.
 
@@ -56,7 +80,7 @@ def restore_beside(
         programs: pg_restore of the server's major version or newer.
         into: The new database's name.
         like: Encoding, locale and tablespace to use.
-        elsewhere: The server is another one, which does not have the tablespaces: everything goes to the default one.
+        manner: How.
 
     Raises:
         InvalidInputError: The backup holds no whole database; no database was made.
@@ -77,8 +101,10 @@ def restore_beside(
     _refuse_unfit(control, backup, folder, programs)
 
     def restore(jobs: int) -> None:
-        with _new_database(access, control, backup, into=into, like=like):
-            _run_restore(access, programs, backup, folder, into=into, elsewhere=elsewhere, jobs=jobs)
+        with _new_database(access, control, backup, into=into, like=like, private=manner.scratch):
+            _run_restore(
+                access, programs, backup, folder, into=into, options=manner.options(jobs), timeout=manner.timeout
+            )
             _analyze(access, into)
 
     _with_one_job_if_need_be(restore)
@@ -93,7 +119,7 @@ def restore_rows_beside(
     programs: ClientPrograms,
     into: str,
     like: DatabaseProperties,
-    elsewhere: bool = False,
+    manner: Manner = Manner(),
 ) -> None:
     """Restore the definitions of one backup and the rows of another into a new database; see `restore_beside`.
 
@@ -108,7 +134,7 @@ def restore_rows_beside(
         programs: pg_restore of the server's major version or newer.
         into: The new database's name.
         like: Encoding, locale and tablespace to use.
-        elsewhere: The server does not have the tablespaces: everything goes to the default one.
+        manner: How.
 
     Raises:
         InvalidInputError: They are no schema and no data backup, or the definitions are not those that the rows had; no
@@ -123,11 +149,11 @@ def restore_rows_beside(
     steps = ((definitions, ("pre-data",)), (rows, ("pre-data", "data")), (definitions, ("post-data",)))
 
     def restore(jobs: int) -> None:
-        with _new_database(access, control, schema, into=into, like=like):
+        with _new_database(access, control, schema, into=into, like=like, private=manner.scratch):
             for (backup, folder), sections in steps:
-                _run_restore(
-                    access, programs, backup, folder, into=into, elsewhere=elsewhere, jobs=jobs, sections=sections
-                )
+                parts = [f"--section={section}" for section in sections]
+                options = [*parts, *manner.options(jobs)]
+                _run_restore(access, programs, backup, folder, into=into, options=options, timeout=manner.timeout)
             _refresh(access, data, into)
             _analyze(access, into)
 
@@ -163,18 +189,24 @@ def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: C
 
 @contextmanager
 def _new_database(
-    access: ServerAccess, control: Connection, backup: Backup, *, into: str, like: DatabaseProperties
+    access: ServerAccess, control: Connection, backup: Backup, *, into: str, like: DatabaseProperties, private: bool
 ) -> Iterator[None]:
-    """An empty database, marked as ours; whatever goes wrong in the block, half a database does not stay.
+    """An empty database, marked as ours, and if it is private open to nobody else.
+
+    Whatever goes wrong in the block, half a database does not stay.
 
     The first error stays the error.
     """
     _drop_leftover(control, into)
     # A comment comes a moment later, and until then a limit that nobody sets by hand says whose it is.
     create = create_like(like, into) + sql.SQL(" CONNECTION LIMIT {}").format(sql.Literal(_LIMIT_AS_MARK))
+    if private:
+        create += sql.SQL(" ALLOW_CONNECTIONS false")
     _execute(control, create, doing=f"create {into}")
     try:
         _mark(control, into, backup)
+        if private:
+            open_to_us_alone(control, into)
         _drop_what_was_not_saved(access, backup, into)
         yield
     except BaseException as exc:
@@ -205,18 +237,22 @@ def _run_restore(
     folder: Path,
     *,
     into: str,
-    elsewhere: bool,
-    jobs: int,
-    sections: tuple[str, ...] = (),
+    options: Sequence[str],
+    timeout: timedelta,
 ) -> None:
-    parts = [f"--section={section}" for section in sections]
     run_client(
         programs.path("pg_restore"),
-        [*parts, *_restore_arguments(folder, into, elsewhere=elsewhere, jobs=jobs)],
+        [
+            *options,
+            "--exit-on-error",  # by default pg_restore goes on and only counts errors
+            "--no-password",
+            f"--dbname={conninfo_database(into)}",
+            str(folder / DUMP_FOLDER),
+        ],
         access=access,
         database=into,
         doing=f"restore backup {backup.id} into {into}",
-        timeout=_TIMEOUT,
+        timeout=timeout,
     )
 
 
@@ -353,6 +389,23 @@ def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
     return tuple(name for (name,) in rows)
 
 
+def open_to_us_alone(control: Connection, name: str) -> None:
+    """Let the account itself into a new database that lets nobody in yet, and nobody else but superusers.
+
+    By default everybody may connect (manual, "Privileges").
+
+    Raises:
+        DatabaseError: Not its owner; it lets nobody in.
+    """
+    database = sql.Identifier(name)
+    try:
+        with control.transaction():
+            control.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+            control.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"let nobody else into {name}") from exc
+
+
 def drop_database(control: Connection, name: str) -> None:
     """Drop a database together with the sessions in it; nothing happens when there is none."""
     database = sql.Identifier(name)
@@ -361,17 +414,6 @@ def drop_database(control: Connection, name: str) -> None:
         if control.execute(query, (name,)).fetchone() is not None:  # else it cannot go
             control.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(database))
         control.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
-
-
-def _restore_arguments(folder: Path, into: str, *, elsewhere: bool, jobs: int) -> list[str]:
-    return [
-        *(["--no-tablespaces"] if elsewhere else []),
-        f"--jobs={jobs}",
-        "--exit-on-error",  # by default pg_restore goes on and only counts errors
-        "--no-password",
-        f"--dbname={conninfo_database(into)}",
-        str(folder / DUMP_FOLDER),
-    ]
 
 
 def verify_copy(connection: Connection, backup: Backup) -> Comparison:
@@ -384,10 +426,14 @@ def verify_copy(connection: Connection, backup: Backup) -> Comparison:
     Returns:
         Every difference; none when the comparison `is_equal`.
     """
+    return compare_digests(backup.fingerprint, digest_copy(connection, backup))
+
+
+def digest_copy(connection: Connection, backup: Backup) -> DatabaseDigest:
+    """The fingerprints of a restored copy, to be compared with those of its backup. Nothing is changed."""
     if backup.kind is BackupKind.SCHEMA:
-        found = DatabaseDigest(schema=digest_schema(connection), tables=(), sequences={})
-        return compare_digests(backup.fingerprint, found)
-    return compare_digests(backup.fingerprint, digest_database(connection, bookkeeping=True))
+        return DatabaseDigest(schema=digest_schema(connection), tables=(), sequences={})
+    return digest_database(connection, bookkeeping=True)
 
 
 def _execute(connection: Connection, command: sql.SQL | sql.Composed, *, doing: str) -> None:

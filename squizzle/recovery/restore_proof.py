@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import monotonic
-
-import psycopg
-from psycopg import sql
 
 from squizzle.backups.notes import write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.store import BackupStore
-from squizzle.backups.surroundings import saved_surroundings
 from squizzle.errors import (
     BackupDamagedError,
     ConnectionFailedError,
@@ -26,17 +18,12 @@ from squizzle.errors import (
     RecoveryError,
     SquizzleError,
 )
-from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.postgres.database_properties import DatabaseProperties, read_properties
-from squizzle.postgres.scratch_server import ScratchServer, named_server, scratch_server
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.access import connect
 from squizzle.proof.records import Comparison
 from squizzle.recovery.cluster_copy import check_indexes, check_pages, compare_copy, running_copy, without_fingerprints
-from squizzle.recovery.fence import control_session
-from squizzle.recovery.restore import restore_beside, verify_copy
-from squizzle.recovery.scratch import drill_names, living_run, remove_run, sweep_dead_runs
+from squizzle.recovery.restore import verify_copy
+from squizzle.recovery.scratch_copy import ScratchPlace, scratch_copy
 
-_DEFAULT_TABLESPACE = "pg_default"
 # What a server that is not the source's may lack without the backup being any worse.
 _SERVER_IS_AT_FAULT = (
     "No space left on device",
@@ -45,44 +32,17 @@ _SERVER_IS_AT_FAULT = (
     "must be superuser",
     "permission denied",
     "could not access file",
+    "must be owner",
+    "must be member of role",
+    "must be able to SET ROLE",
+    "out of memory",
+    "out of shared memory",
+    "server closed the connection unexpectedly",
+    "terminating connection",
     "not supported in this build",
     "not supported by this build",
     "locale name",
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScratchPlace:
-    """Where backups are restored to for a test.
-
-    Attributes:
-        server: A server that the user named; None starts one of our own, of the backup's major version.
-        programs: Folder of client programs that the user named.
-    """
-
-    server: ServerAccess | None = None
-    programs: Path | None = None
-
-    @contextmanager
-    def open(self, backup: Backup) -> Iterator[ScratchServer]:
-        """The server, for the length of the block.
-
-        Raises:
-            CouldNotVerifyError: There is no server of this version on this machine, or the named one is older.
-            ConnectionFailedError: The named one cannot be reached.
-        """
-        major = backup.server_version // 10000
-        if self.server is None:
-            with scratch_server(major, prefix="restore", programs=self.programs) as server:
-                yield server
-            return
-        server = named_server(self.server, programs=self.programs)
-        if server.programs.major < major:
-            raise CouldNotVerifyError(
-                f"the backup is of PostgreSQL {major}, which {server.where} is too old for",
-                hint="name a newer server, or none: then one of our own is started",
-            )
-        yield server
 
 
 Details = dict[str, str]
@@ -124,32 +84,64 @@ def prove_by_restore(
     details: dict[str, str] = {}
     try:
         opened = store.read(backup.id) if backup.is_sealed else backup
-        comparison = restorer(store, opened, place, details)
+        found: Comparison | SquizzleError = restorer(store, opened, place, details)
     except SquizzleError as exc:
-        verdict = _verdict_of(exc)
-        sentences: tuple[str, ...] = (exc.message,)
+        found = exc
+    duration = timedelta(seconds=monotonic() - started)
+    return note_restore(store, backup, found, at=at, duration=duration, by=by, details=details)
+
+
+def note_restore(
+    store: BackupStore,
+    backup: Backup,
+    found: Comparison | SquizzleError,
+    *,
+    at: datetime,
+    duration: timedelta,
+    by: str,
+    details: Mapping[str, str],
+) -> Proof:
+    """Put what came of a restore beside its backup.
+
+    Args:
+        store: Where the backup lies.
+        backup: Which.
+        found: How the copy compares with the backup, or why there is none.
+        at: When it began.
+        duration: Check, restore and comparison.
+        by: Who looked.
+        details: What else there is to say.
+
+    Raises:
+        ToolError: The result could not be written.
+    """
+    if isinstance(found, SquizzleError):
+        verdict, figures = verdict_of(found), {}
+        sentences: tuple[str, ...] = (found.message,)
     else:
-        verdict = Verdict.PASS if comparison.is_equal else Verdict.FAIL
-        sentences = comparison.sentences()
-        details["tables"] = str(len(comparison.tables))
-        details["rows"] = str(sum(table.found_rows or 0 for table in comparison.tables))
-        details["schema"] = comparison.schema.value
+        verdict = Verdict.PASS if found.is_equal else Verdict.FAIL
+        sentences = found.sentences()
+        figures = {
+            "tables": str(len(found.tables)),
+            "rows": str(sum(table.found_rows or 0 for table in found.tables)),
+            "schema": found.schema.value,
+        }
     proof = Proof(
         backup_id=backup.id,
         kind=ProofKind.RESTORE,
         verdict=verdict,
         at=at,
-        duration=timedelta(seconds=monotonic() - started),
+        duration=duration,
         by=by,
         sentences=sentences,
-        details=details,
+        details={**details, **figures},
     )
     write_proof(store, proof)
     return proof
 
 
-def _verdict_of(error: SquizzleError) -> Verdict:
-    """Whether the backup is bad, or only this attempt."""
+def verdict_of(error: SquizzleError) -> Verdict:
+    """Whether the backup is bad, or only this attempt to restore it. Pure."""
     if isinstance(error, BackupDamagedError):
         return Verdict.FAIL
     if isinstance(error, (CouldNotVerifyError, ConnectionFailedError, InvalidInputError, RecoveryError)):
@@ -163,10 +155,10 @@ def _restore_database(store: BackupStore, backup: Backup, place: ScratchPlace, d
     with place.open(backup) as server:
         details["server"] = server.where
         with (
-            _scratch_database(store, backup, server) as (access, name),
-            connect(access, name, purpose="verify", read_only=True) as copy,
+            scratch_copy(store, backup, server) as copy,
+            connect(server.access, copy.database, purpose="verify", read_only=True) as connection,
         ):
-            return verify_copy(copy, backup)
+            return verify_copy(connection, backup)
 
 
 def _restore_cluster(store: BackupStore, backup: Backup, _place: ScratchPlace, details: Details) -> Comparison:
@@ -180,47 +172,6 @@ def _restore_cluster(store: BackupStore, backup: Backup, _place: ScratchPlace, d
         if comparison is None:
             raise without_fingerprints(backup)
         return comparison
-
-
-@contextmanager
-def _scratch_database(store: BackupStore, backup: Backup, server: ScratchServer) -> Iterator[tuple[ServerAccess, str]]:
-    """The backup as a database of its own, dropped afterwards, by the next run if we are killed."""
-    access = server.access
-    run_id = secrets.token_hex(4)
-    with control_session(access, purpose="restore test") as control:
-        sweep_dead_runs(control)
-        with living_run(control, run_id):
-            try:
-                name = drill_names(run_id).restored
-                with store.fetch(backup) as folder:
-                    like = _properties(control, folder, server)
-                    restore_beside(
-                        access, control, backup, folder, programs=server.programs, into=name, like=like, elsewhere=True
-                    )
-                yield access, name
-            finally:
-                if not control.closed:
-                    remove_run(control, run_id)
-
-
-def _properties(control: Connection, folder: Path, server: ScratchServer) -> DatabaseProperties:
-    """What the scratch database must be like; the roles that the backup speaks of are made on a server of our own."""
-    saved = saved_surroundings(folder)
-    if saved is None:  # made before they were saved: the server's own template has to do
-        return read_properties(control, "template0")
-    if server.throwaway:
-        there = {row[0] for row in control.execute("SELECT rolname FROM pg_roles")}
-        for role in saved.roles:
-            if role not in there:
-                _execute(control, sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)), f"make the role {role}")
-    return replace(saved.properties, tablespace=_DEFAULT_TABLESPACE)
-
-
-def _execute(control: Connection, command: sql.Composed, doing: str) -> None:
-    try:
-        control.execute(command)
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=doing) from exc
 
 
 RESTORERS: Mapping[BackupKind, Restorer] = {

@@ -1,4 +1,4 @@
-"""Databases and roles that a drill makes for itself, and how they are found again after a drill was killed.
+"""Databases and roles that a drill or a rehearsal makes for itself, and how they are found again after it was killed.
 
 Everything has the run's id in its name, and the run holds an advisory lock in the maintenance database for as long as
 it lives. A name whose lock is free was left by a run that died, and may go.
@@ -55,6 +55,11 @@ def drill_names(run_id: str) -> DrillNames:
         owner=f"{base}_owner",
         application=f"{base}_application",
     )
+
+
+def run_database(run_id: str, tag: str) -> str:
+    """The name of one more database of a run; whatever begins with it is the run's, too."""
+    return f"{PREFIX}{run_id}__{tag}"
 
 
 @contextmanager

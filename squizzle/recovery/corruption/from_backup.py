@@ -20,7 +20,7 @@ from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.reading import key_text
 from squizzle.recovery.corruption.records import SavedTable
 from squizzle.recovery.means import find_backups, newest_comparable, system_identifier
-from squizzle.recovery.restore import restore_beside
+from squizzle.recovery.restore import Manner, restore_beside
 
 _RESTORED = "squizzle_from_backup"
 _CHUNK_BYTES = 1 << 20
@@ -82,7 +82,7 @@ def _restored(
                 programs=copy.programs,
                 into=_RESTORED,
                 like=read_properties(control, database),
-                elsewhere=True,
+                manner=Manner(elsewhere=True),
             )
     with copy.connect(_RESTORED) as connection:
         yield backup, connection

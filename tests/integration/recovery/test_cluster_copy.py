@@ -39,7 +39,8 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.cluster_copy import check_pages, compare_copy, running_copy
 from squizzle.recovery.cluster_files import unpack
-from squizzle.recovery.restore_proof import ScratchPlace, prove_by_restore
+from squizzle.recovery.restore_proof import prove_by_restore
+from squizzle.recovery.scratch_copy import ScratchPlace
 from tests.support.buckets import place_in
 from tests.support.hammer import hammering
 from tests.support.keys import random_keys

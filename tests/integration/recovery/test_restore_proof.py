@@ -22,8 +22,9 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.recovery.restore_proof import ScratchPlace, prove_by_restore
+from squizzle.recovery.restore_proof import prove_by_restore
 from squizzle.recovery.scratch import PREFIX
+from squizzle.recovery.scratch_copy import ScratchPlace
 from tests.support.processes import wait_until
 from tests.support.scratch import new_database, new_role
 

@@ -1,0 +1,192 @@
+"""Where a rehearsal happens: the copy is the backup's, nobody else's, and gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from squizzle.backups.dump import take_dump
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.notes import read_notes
+from squizzle.backups.proofs import ProofKind, Verdict
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
+from squizzle.errors import BackupDamagedError, ConnectionFailedError, CouldNotVerifyError, InvalidInputError
+from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.programs import ClientPrograms
+from squizzle.proof.digests import digest_database
+from squizzle.recovery.scratch import PREFIX
+from squizzle.recovery.scratch_copy import ScratchPlace
+from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
+from tests.support.damage import Cut, Damage, Flipped, damaged
+from tests.support.scratch import new_database, new_role
+
+_FILL = """
+    CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL);
+    INSERT INTO users SELECT n, 'user' || n || '@real.example' FROM generate_series(1, 900) n;
+    CREATE MATERIALIZED VIEW addresses AS SELECT email FROM users;
+    CREATE EXTENSION postgres_fdw;
+    CREATE SERVER warehouse FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/nowhere');
+    CREATE USER MAPPING FOR PUBLIC SERVER warehouse OPTIONS (user 'x', password 'secret');
+    CREATE SUBSCRIPTION feed CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
+"""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A backup in a store, and the account that restores it on a named server."""
+
+    store: FolderStore
+    backup: Backup
+    access: ServerAccess
+    aside: Path
+
+    def order(self, **given: object) -> PlaceOrder:
+        """To rehearse on it on the named server."""
+        fields = {
+            "store": self.store,
+            "backup": self.backup,
+            "database": self.backup.database,
+            "by": "ann",
+            "scratch": ScratchPlace(server=self.access),
+        }
+        return PlaceOrder(**{**fields, **given})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def stock(access: ServerAccess, programs: ClientPrograms, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
+    store = FolderStore(tmp_path_factory.mktemp("store"))
+    with (
+        connect(access, "postgres", purpose="test") as control,
+        new_database(control, sql.SQL("TEMPLATE template0 ENCODING 'UTF8'"), prefix="rehearsed") as name,
+    ):
+        with connect(access, name, purpose="test") as session:
+            for command in _FILL.split(";\n"):
+                session.execute(command.encode())
+            session.execute(sql.SQL("ALTER DATABASE {} SET search_path = shop, public").format(sql.Identifier(name)))
+        yield Stock(
+            store, take_dump(access, name, store, programs, backup_id="b1"), access, tmp_path_factory.mktemp("aside")
+        )
+        with connect(access, name, purpose="test") as session:
+            session.execute("DROP SUBSCRIPTION feed")
+
+
+@pytest.fixture(scope="module")
+def place(stock: Stock) -> Iterator[RehearsalPlace]:
+    with rehearsal_place(stock.order()) as opened:
+        yield opened
+
+
+def ours_on(control: Connection) -> list[str]:
+    return [
+        row[0] for row in control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (PREFIX,))
+    ]
+
+
+def rows_of(access: ServerAccess, database: str) -> int:
+    with connect(access, database, purpose="test") as session:
+        row = session.execute("SELECT count(*) FROM users").fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_the_backup_is_proven_by_it_and_work_copies_are_independent(place: RehearsalPlace, stock: Stock) -> None:
+    assert place.problems == ()
+    assert place.proof.verdict is Verdict.PASS
+    noted = read_notes(stock.store, "b1").last(ProofKind.RESTORE)
+    assert noted is not None
+    assert (noted.at, noted.details["rows"]) == (place.proof.at, "900")
+    assert min(place.times.fetch, place.times.restore, place.times.compare).total_seconds() > 0
+    assert place.base_digest.rows == 900
+    with place.fresh() as work, place.fresh() as other:
+        with connect(place.access, work, purpose="test") as session:
+            session.execute("DELETE FROM public.users WHERE id > 10")
+            assert session.execute("SHOW search_path").fetchone() == ("shop, public",)
+        with connect(place.access, other, purpose="test") as session:
+            session.execute("DROP TABLE public.users CASCADE")
+        assert (rows_of(place.access, place.database), rows_of(place.access, work)) == (900, 10)
+    with connect(place.access, "postgres", purpose="test") as control:
+        assert ours_on(control) == [place.database]
+
+
+def test_nobody_else_gets_in_and_it_reaches_nobody(place: RehearsalPlace) -> None:
+    with connect(place.access, "postgres", purpose="test") as control, new_role(control, sql.SQL("LOGIN")) as somebody:
+        theirs = replace(place.access, user=somebody)
+        connect(theirs, "postgres", purpose="test").close()
+        with place.fresh() as work:
+            for name in (place.database, work):
+                with pytest.raises(ConnectionFailedError, match="permission denied for database"):
+                    connect(theirs, name, purpose="test")
+    with connect(place.access, place.database, purpose="test") as session:
+        assert session.execute("SELECT count(*) FROM pg_user_mappings").fetchone() == (0,)
+        assert session.execute("SELECT count(*) FROM pg_stat_subscription WHERE subname = 'feed'").fetchone() == (1,)
+        digest = digest_database(session, bookkeeping=True)
+    assert digest == place.base_digest
+
+
+def test_a_mask_runs_before_anybody_reads_and_leaves_nothing_of_what_it_hides(stock: Stock) -> None:
+    mask = "BEGIN; UPDATE users SET email = 'nobody' || id; SET search_path = ''; COMMIT"
+    with (
+        rehearsal_place(stock.order(mask=mask)) as place,
+        connect(place.access, place.database, purpose="test") as seen,
+    ):
+        assert place.problems == ()
+        assert place.proven.masked == ("public.users",)
+        assert place.base_digest == digest_database(seen, bookkeeping=True)
+        for table in ("public.users", "public.addresses", "pg_stats"):
+            left = sql.SQL("SELECT count(*) FROM {} AS s WHERE s::text LIKE '%@real%'").format(sql.SQL(table))
+            assert seen.execute(left).fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        ("UPDATE nowhere SET email = ''", 'relation "nowhere" does not exist'),
+        ("BEGIN; UPDATE users SET email = ''", "leaves a transaction open"),
+    ],
+)
+def test_a_mask_that_fails_shows_nothing(stock: Stock, control: Connection, mask: str, said: str) -> None:
+    with pytest.raises(CouldNotVerifyError, match=said), rehearsal_place(stock.order(mask=mask)):
+        pytest.fail("nothing may be shown")
+    assert len(ours_on(control)) <= 1  # that of the fixture
+
+
+def test_a_damaged_backup_is_a_result_and_nothing_to_rehearse_on(stock: Stock) -> None:
+    toc = stock.store.path_of(stock.backup) / "dump" / "toc.dat"
+    damages: tuple[Damage, ...] = (Flipped(100, 1), Cut(200))
+    for damage in damages:
+        with damaged(toc, damage, stock.aside), rehearsal_place(stock.order()) as place:
+            assert "is damaged" in place.problems[0]
+            assert (place.comparison, place.proof.verdict) == (None, Verdict.FAIL)
+            with pytest.raises(BackupDamagedError, match="cannot be rehearsed on"), place.fresh():
+                pytest.fail("there is no copy")
+
+
+def test_a_copy_that_is_not_what_was_saved_is_a_result(stock: Stock) -> None:
+    """The files are as the manifest says, but the rows are not: only a restore finds that."""
+    users = next(one for one in stock.backup.fingerprint.tables if one.table == "public.users")
+    wrong = replace(stock.backup.fingerprint, tables=(replace(users, rows=901),))
+    with rehearsal_place(stock.order(backup=replace(stock.backup, digest=wrong))) as place:
+        assert place.problems == ("public.users: 900 rows, expected 901 rows",)
+        assert place.base is None
+
+
+def test_what_cannot_be_rehearsed_on_is_refused_before_anything_is_made(stock: Stock) -> None:
+    backup = stock.backup
+    huge = replace(backup, details={SIZE_DETAIL: str(10**15)})
+    other = replace(backup, identity_id="8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10")
+    refused = [
+        (stock.order(database="shop"), InvalidInputError, "not of shop"),
+        (stock.order(backup=other, identity_id="another"), InvalidInputError, "not of rehearsed_"),
+        (stock.order(backup=replace(backup, kind=BackupKind.GLOBALS)), InvalidInputError, "nothing can be rehearsed"),
+        (stock.order(backup=replace(backup, kind=BackupKind.DATA)), InvalidInputError, "do not go together"),
+        (stock.order(backup=replace(backup, server_version=140000)), CouldNotVerifyError, "proves nothing"),
+        (stock.order(backup=huge), CouldNotVerifyError, r"are free in .*data"),
+        (stock.order(budget=timedelta(milliseconds=1)), CouldNotVerifyError, "no place to rehearse in within"),
+    ]
+    for order, error, said in refused:
+        with pytest.raises(error, match=said), rehearsal_place(order):
+            pytest.fail("nothing may be shown")
