@@ -127,8 +127,12 @@ def find_regressions(
     return tuple(sorted(found, key=lambda one: -one.added_ms))
 
 
-def read_query_stats(connection: Connection) -> QueryStats:
+def read_query_stats(connection: Connection, *, whole_texts: bool = False) -> QueryStats:
     """What the queries of this database have cost since the server counts. Nothing is changed.
+
+    Args:
+        connection: A session in it.
+        whole_texts: The queries as they are, to run them again; not for people, for a text may hold a password.
 
     Raises:
         CouldNotVerifyError: The server does not count them; the hint has the commands.
@@ -149,7 +153,7 @@ def read_query_stats(connection: Connection) -> QueryStats:
     if at is None or counted_since is None:
         raise CouldNotVerifyError("pg_stat_statements does not say since when it counts", hint=_how(connection))
     queries = {
-        number: QueryCost(calls=calls, total_ms=total, query=query_words(query or ""))
+        number: QueryCost(calls=calls, total_ms=total, query=(query or "") if whole_texts else query_words(query or ""))
         for number, _toplevel, calls, total, _rows, query in rows
         if number is not None
     }

@@ -179,21 +179,23 @@ class PlanChange:
 
     Attributes:
         query: Its text, shortened, without values.
-        before_ms: Time of one run, the median of several.
-        after_ms: The same afterwards; None when it no longer runs.
+        before_ms: Time of one run, the median of several; None when it was not timed.
+        after_ms: The same afterwards; None when it no longer runs, or was not timed.
         before: The plan's shape before.
         after: The plan's shape afterwards.
         regressed: Whether it counts as worse.
         why: In a sentence.
+        inconclusive: Whether it could not be compared as a whole, so that it is not shown to be as good as before.
     """
 
     query: str
-    before_ms: float
+    before_ms: float | None
     after_ms: float | None
     before: str
     after: str
     regressed: bool
     why: str
+    inconclusive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

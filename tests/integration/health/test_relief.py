@@ -18,6 +18,8 @@ from squizzle.health.tables import clean_tables, read_tables
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 from squizzle.postgres.identity import Target
+from squizzle.rehearsal.workload import measure_workload, workload_of
+from squizzle.rehearsal.workload_changes import compare_workload
 from squizzle.reports.relief import relief_markdown
 from tests.integration.conftest import access_to
 from tests.integration.health.conftest import Clients
@@ -165,3 +167,27 @@ def test_a_query_that_became_slower_since_the_baseline_is_named(counting: Server
             save_baseline(connection, replace(read_query_stats(connection)), label=f"night {number}")
         assert connection.execute("SELECT count(*) FROM squizzle.query_baseline").fetchone() == (10,)
         assert read_baseline(connection).label == "night 11"
+
+
+def test_the_costliest_queries_of_an_application_are_planned_before_and_after(counting: ServerAccess) -> None:
+    with closing(connect(counting, "postgres", purpose="test")) as connection:
+        connection.execute("DROP EXTENSION IF EXISTS pg_stat_statements; CREATE EXTENSION pg_stat_statements")
+        connection.execute("SELECT pg_stat_statements_reset()")
+        connection.execute("CREATE TABLE shelf AS SELECT n AS id, n AS place FROM generate_series(1, 5000) AS n")
+        connection.execute("CREATE INDEX shelf_place ON shelf (place); ANALYZE shelf")
+        wide = ", ".join(f"{number} AS c{number}" for number in range(40))
+        connection.execute(f"SELECT {wide}, pg_sleep(0.1) FROM shelf WHERE place = 7".encode())  # noqa: S608 - our own
+        connection.execute("SELECT count(*), pg_sleep(0.05) FROM pg_class WHERE relname > '%s'")
+
+        first, second = workload_of(connection, top=2)
+        assert first.sql.endswith("FROM shelf WHERE place = $42")  # all of it, where people see the beginning
+        assert first.has_parameters
+        assert "pg_class" in second.sql
+        assert all("squizzle" not in one.sql and one.sql[:6] in {"SELECT", "INSERT"} for one in workload_of(connection))
+
+        before = measure_workload(connection, [first, second], budget=timedelta(minutes=1))
+        connection.execute("DROP INDEX shelf_place")
+        after = measure_workload(connection, [first, second], budget=timedelta(minutes=1))
+        worse, same = compare_workload(before, after)
+        assert worse.why.startswith("reads public.shelf as a whole, for shelf_place is gone: not timed")
+        assert (same.regressed, same.inconclusive) == (False, True)
