@@ -67,7 +67,7 @@ def take_ways_back(
         if not failure:
             return plan
         tried[way.way, way.name] = failure
-        book.note_failure(f"{way.way.value} ({way.name}): {failure}")
+        book.note_failure(f"{way.way.words} ({way.name}): {failure}")
 
 
 def _ask(case: RecoveryCase, book: EvidenceBook, plan: RecoveryPlan, assessment: Assessment) -> None:

@@ -78,7 +78,7 @@ def decide_recovery(
     chosen = next((way for way in ordered if way.possible), None) if is_needed else None
     approval = ""
     if chosen is not None and chosen.loses_data and not policy.may_lose_data:
-        approval = f"{chosen.way.value.replace('_', ' ')} loses what was written in the last {words(chosen.rpo)}"
+        approval = f"{chosen.way.words} loses what was written in the last {words(chosen.rpo)}"
     return RecoveryPlan(ways=ordered, chosen=chosen, is_needed=is_needed, approval=approval, tried=dict(tried))
 
 

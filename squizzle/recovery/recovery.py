@@ -115,4 +115,4 @@ def _judge_result(evidence: Evidence) -> tuple[RecoveryOutcome, tuple[str, ...]]
         return RecoveryOutcome.FAILED, (*failures, *evidence.failed)
     if evidence.verified is None:
         return RecoveryOutcome.COULD_NOT_VERIFY, ("what was recovered was compared with nothing", *evidence.failed)
-    return RecoveryOutcome.RECOVERED, (f"by {evidence.decisions[-1].way.value}: {evidence.verified}", *evidence.failed)
+    return RecoveryOutcome.RECOVERED, (f"by {evidence.decisions[-1].way.words}: {evidence.verified}", *evidence.failed)

@@ -21,6 +21,11 @@ class Way(StrEnum):
     POINT_IN_TIME = "point_in_time"
     CLOUD = "cloud"
 
+    @property
+    def words(self) -> str:
+        """What a person calls it: `restore beside`."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScriptMeans:
@@ -207,5 +212,5 @@ class RecoveryPlan:
         if not self.is_needed:
             return "nothing that the backup has is missing"
         if self.chosen is None:
-            return "no way back is left: " + "; ".join(f"{one.way.value}: {one.why}" for one in self.ways)
+            return "no way back is left: " + "; ".join(f"{one.way.words}: {one.why}" for one in self.ways)
         return self.chosen.why

@@ -70,7 +70,7 @@ def _costs(report: DrillReport) -> str:
     rows = [
         ("Time to recover (RTO)", f"{seconds(evidence.rto)}, from noticing the damage to letting clients in again"),
         ("Data at risk (RPO)", f"{seconds(evidence.rpo)} of writes, {_lost_rows(evidence.rows_lost)}"),
-        ("Way back", report.recovered_by or "none was taken"),
+        ("Way back", evidence.decisions[-1].way.words if evidence.decisions else "none was taken"),
     ]
     if backup is not None:
         size = f"{backup.size_bytes / 1_000_000:.1f} MB, {backup.rows:,} rows, {seconds(backup.duration)}"
@@ -91,7 +91,7 @@ def _findings(report: DrillReport) -> Iterable[str]:
         yield bullets(evidence.assessment.damage)
     if evidence.decisions:
         yield "## What was decided"
-        yield "\n".join(f"{number}. **{one.way.value}**: {one.why}" for number, one in enumerate(evidence.decisions, 1))
+        yield "\n".join(f"{number}. **{one.way.words}**: {one.why}" for number, one in enumerate(evidence.decisions, 1))
 
 
 def _comparisons(report: DrillReport) -> Iterable[str]:

@@ -9,7 +9,7 @@ from squizzle.postgres.decisions import Question
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.reports.markdown import bullets
-from squizzle.reports.recovery import damage_markdown, way_words
+from squizzle.reports.recovery import damage_markdown
 
 GATE = "recover"
 
@@ -75,7 +75,7 @@ def _facts(
     takes = "not measured" if way.rto is None else f"{words(way.rto)}: {way.measured_by}"
     return [
         f"**Lost**: {lost}{_more(assessment)}",
-        f"**By**: {way_words(way.way)}, `{way.name}`: {way.why}",
+        f"**By**: {way.way.words}, `{way.name}`: {way.why}",
         f"**Takes**: {takes}",
         f"**Last proven**: {_at(way.proven_at) if way.proven_at else 'never'}",
         f"**Clients** are kept out{f' since {_at(since)}' if since else ''}, and until this is decided",
@@ -95,10 +95,10 @@ def _more(assessment: Assessment) -> str:
 def _other(way: WayBack) -> str:
     name = f" (`{way.name}`)" if way.name else ""
     if not way.possible:
-        return f"{way_words(way.way)}{name} is not possible: {way.why}"
+        return f"{way.way.words}{name} is not possible: {way.why}"
     takes = "a time that was never measured" if way.rto is None else words(way.rto)
     loses = f"what was written in {words(way.rpo)}" if way.loses_data else "nothing"
-    return f"{way_words(way.way)}{name} takes {takes} and loses {loses}: {way.why}"
+    return f"{way.way.words}{name} takes {takes} and loses {loses}: {way.why}"
 
 
 def _at(moment: datetime) -> str:

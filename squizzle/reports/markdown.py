@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.proof.records import Comparison, DatabaseDigest, SchemaMatch
 from squizzle.recovery.evidence import Step, StepState
 
 # A report is read by a person; past this many lines a list is counted, not shown.
@@ -52,10 +52,22 @@ def _step(step: Step) -> str:
     return f"**{step.title}**{state}, {seconds(step.duration)}{f': {detail}' if detail else ''}"
 
 
+_SCHEMAS = {
+    SchemaMatch.EXACT: "Definitions: **the same**.",
+    SchemaMatch.LOGICAL: "Definitions: **the same in meaning**; spelling or order of columns differs, as after a dump.",
+    SchemaMatch.DIFFERENT: "Definitions: **DIFFERENT**.",
+}
+
+
+def schema_words(match: SchemaMatch) -> str:
+    """How far two schemas are the same, in a sentence."""
+    return _SCHEMAS[match]
+
+
 def compared(comparison: Comparison, saved: DatabaseDigest) -> Iterator[str]:
     """A comparison with what was saved, table by table, and every difference."""
     digests = {one.table: one.digest for one in saved.tables}
-    yield f"Schema: **{comparison.schema.value}**."
+    yield schema_words(comparison.schema)
     yield table(
         ("table", "rows saved", "rows found", "fingerprint saved", "equal"),
         [

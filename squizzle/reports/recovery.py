@@ -13,7 +13,7 @@ from squizzle.recovery.fences.records import FenceKind, FenceState
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.records import Salvage
 from squizzle.recovery.undo.records import UndoReport
-from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
+from squizzle.recovery.ways import RecoveryPlan, WayBack
 from squizzle.reports.markdown import bullets, compared, seconds, table, timeline
 
 _OUTCOMES = {
@@ -166,7 +166,7 @@ def _costs(report: RecoveryReport) -> str:
     way = evidence.decisions[-1]
     waited = f"; {words(evidence.waited)} of it for an answer" if evidence.waited else ""
     rows = [
-        ("Way back", f"{way_words(way.way)}: {way.name}"),
+        ("Way back", f"{way.way.words}: {way.name}"),
         ("Time to recover (RTO)", f"{seconds(evidence.rto)}, from the fence to letting clients in again{waited}"),
         ("Data at risk (RPO)", f"what was written in {words(way.rpo)}" if way.loses_data else "none"),
     ]
@@ -205,14 +205,10 @@ def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
     if possible:
         yield table(("way", "with", "takes", "loses", "last proven"), [_way(one) for one in possible])
     # Sentences, since the end of a wide table is outside of the page.
-    yield bullets([f"{way_words(one.way)}: {one.why}" for one in possible])
+    yield bullets([f"{one.way.words}: {one.why}" for one in possible])
     yield "Not possible:"
     yield bullets(
-        [
-            f"{way_words(one.way)}{f' (`{one.name}`)' if one.name else ''}: {one.why}"
-            for one in plan.ways
-            if not one.possible
-        ]
+        [f"{one.way.words}{f' (`{one.name}`)' if one.name else ''}: {one.why}" for one in plan.ways if not one.possible]
     )
     if plan.approval:
         yield f"**A person must agree**: {plan.approval}."
@@ -220,17 +216,12 @@ def _ways(plan: RecoveryPlan | None) -> Iterator[str]:
 
 def _way(way: WayBack) -> tuple[str, ...]:
     return (
-        way_words(way.way),
+        way.way.words,
         f"`{way.name}`" if way.name else "",
         "not measured" if way.rto is None else words(way.rto),
         f"writes of {words(way.rpo)}" if way.loses_data else "nothing",
         f"{way.proven_at:%Y-%m-%d %H:%M} UTC" if way.proven_at else "never",
     )
-
-
-def way_words(way: Way) -> str:
-    """A way back in words."""
-    return way.value.replace("_", " ")
 
 
 def _undone(undo: UndoReport | None) -> Iterator[str]:

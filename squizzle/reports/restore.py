@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from squizzle.backups.space import size_words
 from squizzle.postgres.decisions import Question
 from squizzle.recovery.restore_run import Restored, RestorePlan, RestoreReport
-from squizzle.reports.markdown import bullets, number, seconds, table, timeline
+from squizzle.reports.markdown import bullets, number, schema_words, seconds, table, timeline
 
 
 def restore_markdown(report: RestoreReport) -> str:
@@ -60,7 +60,7 @@ def _parts(report: RestoreReport) -> Iterator[str]:
         if restored.arrival:
             yield bullets(tuple(_arrival_lines(restored)))
             yield "## Compared"
-        yield f"Schema: **{restored.comparison.schema.value}**."
+        yield schema_words(restored.comparison.schema)
         yield table(
             ("table", "rows expected", "rows found", "equal"),
             [

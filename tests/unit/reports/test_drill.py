@@ -132,7 +132,7 @@ def test_the_report_has_the_numbers_the_steps_and_every_table(report: DrillRepor
     assert "| Backup | `20250301T120000Z-shop-abcdef`: 1.5 MB, 1,500 rows, 1.23 s |" in text
     assert "- 12:00:00 **Take a backup**, 1.50 s: 2 MB" in text
     assert "- public.users: 1,500 rows fewer than the 1,500 of the backup" in text
-    assert "1. **restore_beside**: no down script can be run" in text
+    assert "1. **restore beside**: no down script can be run" in text
     assert "| `public.users` | 1,500 | 1,500 | `-81985529216486896` | yes |" in text
     assert "Schema: **exact**." in text
     assert all(f"- {line}" in text for line in NOT_COVERED)
