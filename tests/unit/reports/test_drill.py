@@ -134,7 +134,7 @@ def test_the_report_has_the_numbers_the_steps_and_every_table(report: DrillRepor
     assert "- public.users: 1,500 rows fewer than the 1,500 of the backup" in text
     assert "1. **restore beside**: no down script can be run" in text
     assert "| `public.users` | 1,500 | 1,500 | `-81985529216486896` | yes |" in text
-    assert "Schema: **exact**." in text
+    assert "Definitions: **the same**." in text
     assert all(f"- {line}" in text for line in NOT_COVERED)
 
 
