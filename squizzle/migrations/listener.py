@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from squizzle.migrations.observer import StatementObserver
 from squizzle.migrations.records import Outcome
 
 
@@ -16,8 +17,10 @@ class Listener:
         on_done: A version is finished.
         on_wait: A lock was not granted; who blocks, and which try comes next.
         on_progress: How far a long statement is.
+        observer: Looks at each statement, in the session that runs it; None for nobody.
     """
 
     on_done: Callable[[Outcome], None] = lambda _outcome: None
     on_wait: Callable[[str], None] = lambda _text: None
     on_progress: Callable[[str], None] = lambda _text: None
+    observer: StatementObserver | None = None

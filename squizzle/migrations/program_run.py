@@ -20,6 +20,7 @@ from squizzle.errors import DatabaseState, InvalidInputError, LockTimeoutError, 
 from squizzle.migrations.failures import program_failed, statement_failed
 from squizzle.migrations.leftovers import clear_leftovers
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
+from squizzle.migrations.observer import StatementObserver, observed_statement, observed_transaction
 from squizzle.migrations.records import Direction, PlannedMigration, Timeouts
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.source_lines import failed_line, line_at_work
@@ -58,6 +59,7 @@ class ProgramRun:
         notes: Where it is written down what is kept.
         watch: Watches the session; None when there is no second session.
         locks: Counts the tries.
+        observer: Looks at each statement that is the migration's own.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ProgramRun:
         *,
         watch: SessionWatch | None,
         locks: LockTries,
+        observer: StatementObserver | None = None,
     ) -> None:
         self.connection = connection
         self.resumes = step.done_before > 0
@@ -77,6 +80,7 @@ class ProgramRun:
         self._notes = notes
         self._watch = watch
         self._locks = locks
+        self._observer = observer
         self._kept = 0
         self._gave_up = False
         self._begin_try()
@@ -102,6 +106,10 @@ class ProgramRun:
             LockTimeoutError: A lock was not granted.
             ConnectionFailedError: The session was lost.
         """
+        with observed_transaction(self._observer):
+            self._attempt()
+
+    def _attempt(self) -> None:
         self._begin_try()
         program = self._step.migration.program
         if program is None:
@@ -170,6 +178,12 @@ class ProgramRun:
 
     def _once(self, statement: Statement, run: Callable[[], object]) -> None:
         self._limit_wait(statement)
+        # What is not the migration's own has no place in it.
+        number = len(self._ran) + 1 if self._working else 0
+        with observed_statement(self._observer, statement, number):
+            self._send(run)
+
+    def _send(self, run: Callable[[], object]) -> None:
         if self._watch:
             self._watch.statement_begins(sample_locks=self.connection.autocommit)
         try:

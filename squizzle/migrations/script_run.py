@@ -23,6 +23,7 @@ from squizzle.migrations.failures import books_failed, excerpt, next_step, state
 from squizzle.migrations.leftovers import clear_leftovers, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
 from squizzle.migrations.listener import Listener
+from squizzle.migrations.observer import observed_script, observed_statement, observed_transaction
 from squizzle.migrations.program_run import Notes, ProgramRun
 from squizzle.migrations.records import Books, Direction, LockReport, Outcome, Plan, PlannedMigration
 from squizzle.migrations.refusals import divide_where_refused
@@ -67,6 +68,7 @@ class ScriptRun:
         self._row_id = row_id
         self._watch = watch
         self._listener = listener
+        self._observer = listener.observer
         self._forecast = forecast_locks(step.statements)
         self._locks_are_seen = watch is not None and watch.sees_relations
         self._observed: tuple[RelationLock, ...] | None = None
@@ -91,6 +93,10 @@ class ScriptRun:
 
     def run(self) -> Outcome:
         """Run what is left of the script; errors and what they leave as for `execute_plan`."""
+        with observed_script(self._observer, self._step, self._watch):
+            return self._run()
+
+    def _run(self) -> Outcome:
         for statement in self._step.settings:
             self._execute(statement, self._state)
         waiting = deque(self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),))
@@ -153,6 +159,10 @@ class ScriptRun:
     # Pieces
 
     def _in_transaction(self, unit: Unit, *, is_last: bool) -> None:
+        with observed_transaction(self._observer):
+            self._all_of(unit, is_last=is_last)
+
+    def _all_of(self, unit: Unit, *, is_last: bool) -> None:
         committing = False
         self._saver.begin()
         try:
@@ -185,7 +195,15 @@ class ScriptRun:
     def _run_program(self) -> None:
         notes = Notes(keep=self._keep_of_program, end=self._end_program, say=self._listener.on_wait)
         timeouts = self._plan.timeouts
-        program = ProgramRun(self._connection, self._step, timeouts, notes, watch=self._watch, locks=self._locks)
+        program = ProgramRun(
+            self._connection,
+            self._step,
+            timeouts,
+            notes,
+            watch=self._watch,
+            locks=self._locks,
+            observer=self._observer,
+        )
         self._locks.until_granted(program.attempt, state=self._state, may_repeat=lambda: program.may_repeat)
 
     def _end_program(self, ran: Sequence[Statement]) -> None:
@@ -238,9 +256,9 @@ class ScriptRun:
                 current = wanted
             script_decides = script_decides or sets_lock_timeout(statement)
             self._require(statement)
-            self._execute_inside(statement)
+            self._execute_inside(statement, unit.number_of(self._at))
 
-    def _execute_inside(self, statement: Statement) -> None:
+    def _execute_inside(self, statement: Statement, number: int) -> None:
         """Run a statement in our transaction, and notice when the transaction is over afterwards.
 
         No script gets here with a COMMIT that our own splitting can see; one that only the server sees must not be
@@ -248,7 +266,7 @@ class ScriptRun:
         """
         problem: SquizzleError | None = None
         try:
-            self._execute(statement, self._state)
+            self._execute(statement, self._state, number=number)
         except SquizzleError as exc:
             problem = exc
         if self._connection.info.transaction_status is TransactionStatus.IDLE:
@@ -278,7 +296,7 @@ class ScriptRun:
             if statement.saves:
                 self._saved_alone(unit, statement)
                 return
-            self._execute(statement, DatabaseState.CHANGED, sample_locks=True)
+            self._execute(statement, DatabaseState.CHANGED, sample_locks=True, number=unit.number_of(0))
         try:
             self._note_done(unit)
         except psycopg.Error as exc:
@@ -287,10 +305,14 @@ class ScriptRun:
 
     def _saved_alone(self, unit: Unit, statement: Statement) -> None:
         """A statement that needs no transaction has one nevertheless: with the rows that it saves."""
+        with observed_transaction(self._observer):
+            self._all_saved_alone(unit, statement)
+
+    def _all_saved_alone(self, unit: Unit, statement: Statement) -> None:
         self._saver.begin()
         try:
             with self._connection.transaction():
-                self._execute(statement, self._state, sample_locks=True)
+                self._execute(statement, self._state, sample_locks=True, number=unit.number_of(0))
                 self._note_done(unit)
         except psycopg.Error as exc:
             state = DatabaseState.UNKNOWN if is_connection_loss(exc) else self._state
@@ -349,7 +371,13 @@ class ScriptRun:
 
     # Statements
 
-    def _execute(self, statement: Statement, on_failure: DatabaseState, *, sample_locks: bool = False) -> None:
+    def _execute(
+        self, statement: Statement, on_failure: DatabaseState, *, sample_locks: bool = False, number: int = 0
+    ) -> None:
+        with observed_statement(self._observer, statement, number):
+            self._send(statement, on_failure, sample_locks=sample_locks)
+
+    def _send(self, statement: Statement, on_failure: DatabaseState, *, sample_locks: bool) -> None:
         if self._watch:
             self._watch.statement_begins(sample_locks=sample_locks)
         try:

@@ -54,6 +54,10 @@ class Unit:
         """Whether it happens wholly or not at all."""
         return self.kind is UnitKind.TRANSACTION
 
+    def number_of(self, place: int) -> int:
+        """The place in the script, from 1, of the statement at this place in the piece, from 0."""
+        return self.ends_at - len(self.statements) + place + 1
+
 
 # The one piece of a program: its statements are known when it has run, and it begins anew each time.
 PROGRAM = Unit(kind=UnitKind.PROGRAM, statements=(), ends_at=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,6 +29,13 @@ _SLOWING = 1.3
 _IDLE_S = 0.004
 _PROGRESS_EVERY_S = 1.0
 _PLAN_ONCE_FROM = 3
+# How often a statement outside a transaction is looked at when somebody follows it: its locks may be short.
+_FOLLOWED_FASTEST_S = 0.001
+_FOLLOWED_SLOWEST_S = 0.05
+_ALL_LOCKS = (
+    "SELECT relation::bigint, mode, granted FROM pg_locks"
+    " WHERE pid = %(pid)s AND locktype = 'relation' AND database <> 0"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +96,38 @@ class Wait:
     blockers: tuple[Blocker, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenLock:
+    """One lock of the watched session, as it was seen again and again while a statement ran.
+
+    Attributes:
+        relation_id: OID of the relation.
+        mode: Which.
+        since: When it was first seen held or asked for, as `time.monotonic` says.
+        granted: When it was first seen held; None when it never was.
+        until: When it was last seen.
+    """
+
+    relation_id: int
+    mode: LockMode
+    since: float
+    granted: float | None
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Followed:
+    """What was seen of one statement.
+
+    Attributes:
+        waits: How long it was seen waiting for each lock, in seconds, by OID and mode.
+        locks: What it was seen to lock; only of a statement whose locks are sampled.
+    """
+
+    waits: Mapping[tuple[int, LockMode], float]
+    locks: tuple[SeenLock, ...]
+
+
 class SessionWatch:
     """Watches one session from another, in a thread, as a context manager.
 
@@ -110,9 +149,14 @@ class SessionWatch:
         self._waited = 0.0
         self._last: Wait | None = None
         self._sampling = False
+        self._follows = False
+        self._looked_at = 0.0
+        self._waits: dict[tuple[int, LockMode], float] = {}
+        self._seen: dict[tuple[int, LockMode], SeenLock] = {}
         self._locks: dict[RelationName, LockMode] = {}
         self._guard = threading.Lock()
         self._stop = threading.Event()
+        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="session watch", daemon=True)
         self.failure = ""
 
@@ -124,6 +168,7 @@ class SessionWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        self._begun.set()
         self._thread.join()
         self.connection.close()
 
@@ -136,6 +181,11 @@ class SessionWatch:
         self._last = None
         self._sampling = sample_locks
         self._since = time.monotonic()
+        if self._follows:
+            with self._guard:
+                self._waits, self._seen = {}, {}
+            if sample_locks:
+                self._begun.set()
 
     def statement_ended(self) -> None:
         """The watched session works on nothing."""
@@ -160,6 +210,15 @@ class SessionWatch:
             found, self._locks = self._locks, {}
         return tuple(RelationLock(relation=relation, mode=mode) for relation, mode in sorted(found.items()))
 
+    def follow(self) -> None:
+        """From now on note each lock that a statement waits for, too, and sample from a statement's very begin."""
+        self._follows = True
+
+    def followed(self) -> Followed:
+        """What was seen of the statement that ended last."""
+        with self._guard:
+            return Followed(waits=dict(self._waits), locks=tuple(self._seen.values()))
+
     @property
     def waited(self) -> timedelta:
         """How long statements were seen waiting for locks, in all."""
@@ -179,25 +238,32 @@ class SessionWatch:
             self.failure = f"the watching session was lost: {exc}"
 
     def _watch_one(self) -> None:
-        pause = _FASTEST_S
+        pause = 0.0
         told_at = time.monotonic()
         while not self._stop.is_set():
             since = self._since
-            if since is None or time.monotonic() - since < _GRACE_S:
-                self._stop.wait(_IDLE_S)
-                pause = _FASTEST_S
+            follows = self._follows and self._sampling
+            if since is None or (time.monotonic() - since < _GRACE_S and not follows):
+                self._begun.wait(_IDLE_S)
+                self._begun.clear()
+                pause = 0.0
                 continue
-            self._look(pause)
-            if self._sampling:
-                self.note_locks()
+            fastest, slowest = (_FOLLOWED_FASTEST_S, _FOLLOWED_SLOWEST_S) if follows else (_FASTEST_S, _SLOWEST_S)
+            pause = min(slowest, max(fastest, pause * _SLOWING))
+            if follows:
+                self._sample(since)
+            if time.monotonic() - since >= _GRACE_S:
+                self._look(pause, since)
+                if self._sampling:
+                    self.note_locks()
             if time.monotonic() - max(told_at, since) > _PROGRESS_EVERY_S:
                 told_at = time.monotonic()
                 self._tell_progress()
             self._stop.wait(pause)
-            pause = min(_SLOWEST_S, pause * _SLOWING)
 
-    def _look(self, pause: float) -> None:
+    def _look(self, pause: float, since: float) -> None:
         rows = self.connection.execute(load_sql("squizzle.migrations", "blockers"), {"pid": self._pid}).fetchall()
+        before, self._looked_at = max(self._looked_at, since), time.monotonic()
         if not rows:
             return
         self._waited += pause
@@ -208,6 +274,28 @@ class SessionWatch:
             mode=lock_mode(mode or ""),
             blockers=tuple(_blocker(*row[3:]) for row in rows),
         )
+        if self._follows and self._last.mode is not None:
+            key = (self._last.relation_id, self._last.mode)
+            with self._guard:
+                if self._since == since:  # else the next statement has begun
+                    self._waits[key] = self._waits.get(key, 0.0) + self._looked_at - before
+
+    def _sample(self, since: float) -> None:
+        """Note every lock of the watched session, weak ones and those that it waits for as well."""
+        rows = self.connection.execute(_ALL_LOCKS, {"pid": self._pid}).fetchall()
+        now = time.monotonic()
+        with self._guard:
+            if self._since != since:
+                return  # the statement is over, and what was seen may be the next one's
+            for relation_id, name, granted in rows:
+                mode = lock_mode(name)
+                if mode is None:
+                    continue
+                seen = self._seen.get((relation_id, mode)) or SeenLock(
+                    relation_id=relation_id, mode=mode, since=now, granted=None, until=now
+                )
+                first = seen.granted if seen.granted is not None or not granted else now
+                self._seen[relation_id, mode] = replace(seen, granted=first, until=now)
 
     def _tell_progress(self) -> None:
         row = self.connection.execute(load_sql("squizzle.migrations", "progress"), {"pid": self._pid}).fetchone()

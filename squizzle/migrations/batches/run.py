@@ -20,6 +20,7 @@ from squizzle.migrations.batches.telling import Telling
 from squizzle.migrations.failures import next_step, statement_failed
 from squizzle.migrations.limits import batch_lock_timeout
 from squizzle.migrations.listener import Listener
+from squizzle.migrations.observer import observed_statement, observed_transaction
 from squizzle.migrations.records import Plan, PlannedMigration
 from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.session import set_lock_timeout
@@ -183,7 +184,8 @@ class _StatementRun:
         """One try of the next batch; leaves nothing behind when it raises."""
         try:
             began = time.monotonic()
-            done, run = self._try_batch(began)
+            with observed_transaction(self._around.listener.observer):
+                done, run = self._try_batch(began)
         except LockTimeoutError:
             self._pace = smaller(self._pace, self._policy)
             raise
@@ -228,6 +230,10 @@ class _StatementRun:
 
     def _change(self, bound: Key) -> int:
         text = self._shape.limited_to(self._table.range(after=self._done.after, until=bound))
+        with observed_statement(self._around.listener.observer, self._statement, self._unit.ends_at):
+            return self._send(text)
+
+    def _send(self, text: str) -> int:
         watch = self._around.watch
         if watch:
             watch.statement_begins()

@@ -1,0 +1,390 @@
+"""The lock tracer: what every statement of a run locks, waits for, writes anew, reads and changes, on a copy.
+
+The session that runs the scripts is asked once after each statement, while the statement's transaction is still open:
+all that it used is locked then, its catalogue shows what it dropped and made, and its counters what it read. The first
+statement of a transaction is not preceded by any question, so a script may still choose its isolation. A statement
+outside a transaction leaves no lock behind, so a second session looks at it while it runs (`SessionWatch`): what is
+taken for less than about a millisecond may be missed, which `is_lower_bound` says.
+
+What the numbers are:
+
+- *Write-ahead log*: how far the server's log went meanwhile, so what other sessions and autovacuum write is in it. The
+  copy is nobody else's.
+- *Rows read* are those of every process, parallel workers included; of an index-only scan, only those that the table
+  had to be asked for. What the executor itself reads for a statement (what it requires, where a batch ends, which rows
+  are saved) counts as the statement's.
+- *Held* goes from the statement's begin, less what was waited, to the end of its transaction, so it is never too short.
+- *Waited* is the time in the queue, where others queue up behind: sampled, from 12 ms on. What was waited in tries that
+  were given up is added to that of the last one.
+- A relation goes by the name that it had when the script began. A lock on a TOAST table goes by its table's name. TOAST
+  tables are not among the rewrites: they go with their tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from squizzle.analysis.locks.modes import LockMode
+from squizzle.analysis.locks.records import RelationName
+from squizzle.analysis.records import Statement
+from squizzle.migrations.records import Direction, PlannedMigration
+from squizzle.migrations.watch import Followed, SeenLock, SessionWatch
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock, TracedStatement
+from squizzle.rehearsal.tracing_relations import Reading, TracedRelations
+from squizzle.rehearsal.tracing_temp import TemporaryFiles
+
+_LSN = "pg_catalog.pg_current_wal_insert_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn"
+# Counters of other processes are remembered until the end of a transaction unless one asks for new ones.
+_STATE = (
+    f"SELECT pg_catalog.pg_stat_clear_snapshot(), {_LSN}, pg_catalog.current_setting('log_temp_files'),"
+    " pg_catalog.current_setting('client_min_messages'), pg_catalog.current_setting('is_superuser')"
+)
+
+_Key = tuple[RelationName, RelationKind]
+
+
+@contextmanager
+def tracing(connection: Connection) -> Iterator[Tracer]:
+    """Trace what runs in this session; afterwards its settings are as before.
+
+    Args:
+        connection: The session that the executor will use, in autocommit mode and outside a transaction. As a superuser
+            it learns the temporary files of each statement; anybody else only those of a whole transaction, which then
+            stand at its last statement.
+
+    Raises:
+        psycopg.Error: The session was lost.
+    """
+    files = TemporaryFiles(connection)
+    files.open()
+    try:
+        yield Tracer(connection, files)
+    finally:
+        files.close()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Lock:
+    key: _Key
+    mode: LockMode
+    since: float
+    # In this try, and in those before that were given up.
+    waited: float = 0.0
+    waited_before: float = 0.0
+    held: float = 0.0
+    granted: bool = True
+
+
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """One run of one statement: a try, or a batch. Times in seconds from the script's begin, the tracer's left out."""
+
+    number: int
+    statement: Statement
+    transactional: bool
+    since: float = 0.0
+    duration: float = 0.0
+    locks: list[_Lock] = field(default_factory=list)
+    waits: dict[tuple[_Key, LockMode], float] = field(default_factory=dict)
+    rewrites: Sequence[RelationName] = ()
+    scanned: int = 0
+    changed: int = 0
+    wal: int = 0
+    temp: int = 0
+
+    def take(self, reading: Reading) -> None:
+        """What was read after it."""
+        self.rewrites, self.scanned, self.changed = reading.rewrites, reading.scanned, reading.changed
+
+
+class Tracer:
+    """Looks at what a run does: hand it to the run as `Listener(observer=tracer)`. Made by `tracing`."""
+
+    def __init__(self, connection: Connection, files: TemporaryFiles) -> None:
+        self._connection = connection
+        self._files = files
+        self._relations = TracedRelations(connection)
+        self._traces: list[ScriptTrace] = []
+        self._overhead = 0.0
+        self._watch: SessionWatch | None = None
+        self._step: PlannedMigration | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._begun = self._now()
+        self._overhead_before = self._overhead
+        self._lsn = 0
+        self._run: _Run | None = None
+        # Runs of the open transaction, of those that are committed, and of the last one that was rolled back.
+        self._open: list[_Run] = []
+        self._kept: list[_Run] = []
+        self._failed: list[_Run] = []
+        self._held: dict[_Key, LockMode] = {}
+        # What was waited in tries that were given up, by statement.
+        self._waited: dict[tuple[int, _Key, LockMode], float] = {}
+
+    def take(self) -> tuple[ScriptTrace, ...]:
+        """The scripts that ended, or failed, since the last call, in order.
+
+        A script that failed has the statements that were kept, and those of its last try up to the one that failed.
+        """
+        taken, self._traces = tuple(self._traces), []
+        return taken
+
+    # What the executor tells
+
+    def script_begins(self, step: PlannedMigration, watch: SessionWatch | None) -> None:
+        """See `StatementObserver`."""
+        with self._own_time():
+            self._forget()
+            self._step, self._watch = step, watch
+            if watch is not None:
+                watch.follow()
+            self._files.begin()
+            self._relations.begin()
+            self._read_lsn()
+        self._begun = self._now()
+
+    def statement_begins(self, statement: Statement, number: int) -> None:
+        """See `StatementObserver`."""
+        with self._own_time():
+            self._forget_failed()
+            is_idle = self._connection.info.transaction_status is TransactionStatus.IDLE
+            inside = not (is_idle and self._connection.autocommit)
+            if is_idle and self._open:
+                self._end_transaction(self._since_begin(), committed=True)  # a program committed it
+            if not inside:
+                self._read_lsn()
+            self._files.take()
+            self._run = _Run(number=number, statement=statement, transactional=inside)
+        self._run.since = self._since_begin()
+
+    def statement_ended(self, *, failed: bool) -> None:
+        """See `StatementObserver`."""
+        ended = self._since_begin()
+        run, self._run = self._run, None
+        if run is None:
+            raise AssertionError("a statement ended that never began")
+        with self._own_time():
+            run.duration = ended - run.since
+            run.temp = self._files.take()
+            seen = self._watch.followed() if self._watch else Followed(waits={}, locks=())
+            run.waits = self._waits_of(seen)
+            status = self._connection.info.transaction_status
+            if not failed and status is TransactionStatus.INTRANS:
+                self._read_inside(run)
+            elif not run.transactional:
+                run.locks = self._sampled(seen.locks)
+                if not failed:
+                    self._read_outside(run)
+            self._add_waits(run)
+            if run.transactional:
+                self._open.append(run)
+            else:
+                (self._failed if failed else self._kept).append(run)
+
+    def transaction_ended(self, *, committed: bool) -> None:
+        """See `StatementObserver`."""
+        ended = self._since_begin()
+        with self._own_time():
+            self._end_transaction(ended, committed=committed)
+
+    def script_ended(self) -> None:
+        """See `StatementObserver`."""
+        ended = self._since_begin()
+        if self._step is None:
+            raise AssertionError("a script ended that never began")
+        runs: dict[int, list[_Run]] = {}
+        for run in sorted((*self._kept, *self._failed), key=lambda one: one.number):
+            runs.setdefault(run.number, []).append(run)
+        self._traces.append(
+            ScriptTrace(
+                version=self._step.migration.version,
+                direction=Direction(self._step.direction),
+                duration=timedelta(seconds=ended),
+                statements=tuple(_statement(parts) for parts in runs.values()),
+                overhead=timedelta(seconds=self._overhead - self._overhead_before),
+            )
+        )
+        self._forget()
+
+    # Time
+
+    @contextmanager
+    def _own_time(self) -> Iterator[None]:
+        """What happens within is the tracer's, and its clock stands still."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self._overhead += time.monotonic() - begun
+
+    def _now(self) -> float:
+        return time.monotonic() - self._overhead
+
+    def _since_begin(self) -> float:
+        return self._now() - self._begun
+
+    # Questions
+
+    def _read_lsn(self) -> None:
+        row = self._connection.execute(f"SELECT {_LSN}").fetchone()
+        self._lsn = int(row[0]) if row else 0
+
+    def _read_inside(self, run: _Run) -> None:
+        cursor = self._connection.execute(f"{_STATE}; {load_sql('squizzle.rehearsal', 'traced_locks')}")
+        self._note_state(run, cursor.fetchone())
+        cursor.nextset()
+        reading = self._relations.read_held(cursor)
+        run.take(reading)
+        for key, mode in reading.locks.items():
+            held = self._held.get(key)
+            if held is None or mode.strength > held.strength:
+                self._held[key] = mode
+                run.locks.append(_Lock(key=key, mode=mode, since=run.since))
+
+    def _read_outside(self, run: _Run) -> None:
+        self._note_state(run, self._connection.execute(_STATE).fetchone())
+        run.temp += self._files.take_sum()
+        run.take(self._relations.read_all())
+
+    def _note_state(self, run: _Run, row: Sequence[object] | None) -> None:
+        if row is None:
+            return
+        _cleared, lsn, *settings = row
+        run.wal, self._lsn = int(str(lsn)) - self._lsn, int(str(lsn))
+        self._files.keep_listening(tuple(map(str, settings)))  # type: ignore[arg-type]
+
+    @contextmanager
+    def _outside_transaction(self) -> Iterator[None]:
+        """A question within opens no transaction, though a program works without autocommit."""
+        before = self._connection.autocommit
+        if not before:
+            self._connection.autocommit = True
+        try:
+            yield
+        finally:
+            if not before and not self._connection.closed:
+                self._connection.autocommit = False
+
+    # Transactions
+
+    def _end_transaction(self, ended: float, *, committed: bool) -> None:
+        runs, self._open, self._held = self._open, [], {}
+        for lock in (lock for run in runs for lock in run.locks if lock.granted):
+            lock.held = max(0.0, ended - lock.since - lock.waited)
+        if committed:
+            self._kept.extend(runs)
+            self._relations.commit()
+            self._begin_anew(runs)
+        else:
+            self._failed = runs
+            # The error that brought us here must stay the one that is seen.
+            with suppress(psycopg.Error):
+                self._begin_anew(runs, rolled_back=True)
+
+    def _begin_anew(self, runs: Sequence[_Run], *, rolled_back: bool = False) -> None:
+        """What the next transaction is compared with."""
+        if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            return
+        with self._outside_transaction():
+            if rolled_back:
+                self._relations.roll_back()
+            if runs:
+                runs[-1].temp += self._files.take_sum()
+            self._read_lsn()
+
+    def _forget_failed(self) -> None:
+        """What was rolled back is tried again, and counts no more; that it was waited for does."""
+        for run in self._failed:
+            for (key, mode), seconds in run.waits.items():
+                place = (run.number, key, mode)
+                self._waited[place] = self._waited.get(place, 0.0) + seconds
+        self._failed = []
+
+    # Locks
+
+    def _waits_of(self, seen: Followed) -> dict[tuple[_Key, LockMode], float]:
+        """What was waited for of what was there before the script."""
+        named = ((self._relations.named(oid), mode, seconds) for (oid, mode), seconds in seen.waits.items())
+        return {(known.key, mode): seconds for known, mode, seconds in named if known is not None}
+
+    def _add_waits(self, run: _Run) -> None:
+        for (key, mode), seconds in run.waits.items():
+            _lock_on(run, key, mode).waited += seconds
+        for number, key, mode in [place for place in self._waited if place[0] == run.number]:
+            seconds = self._waited.pop((number, key, mode))
+            run.waits[key, mode] = run.waits.get((key, mode), 0.0) + seconds
+            _lock_on(run, key, mode).waited_before += seconds
+
+    def _sampled(self, locks: Sequence[SeenLock]) -> list[_Lock]:
+        """The strongest lock of each relation that the second session saw."""
+        strongest: dict[_Key, _Lock] = {}
+        for seen in sorted(locks, key=lambda one: (one.granted is not None, one.mode.strength)):
+            known = self._relations.named(seen.relation_id)
+            if known is not None:
+                strongest[known.key] = _Lock(
+                    key=known.key,
+                    mode=seen.mode,
+                    since=seen.since - self._overhead - self._begun,
+                    held=0.0 if seen.granted is None else seen.until - seen.granted,
+                    granted=seen.granted is not None,
+                )
+        return list(strongest.values())
+
+
+def _lock_on(run: _Run, key: _Key, mode: LockMode) -> _Lock:
+    """The lock that was waited for; one that never was granted, or not to the end, is none of those that are held."""
+    found = next((lock for lock in run.locks if lock.key == key), None)
+    if found is None:
+        found = _Lock(key=key, mode=mode, since=run.since, granted=False)
+        run.locks.append(found)
+    return found
+
+
+def _statement(runs: Sequence[_Run]) -> TracedStatement:
+    """One statement of all its batches, or of its one run."""
+    first = runs[0]
+    return TracedStatement(
+        number=first.number,
+        line=first.statement.line,
+        sql=first.statement.sql,
+        transactional=first.transactional,
+        since=timedelta(seconds=first.since),
+        duration=timedelta(seconds=sum(run.duration for run in runs)),
+        locks=_locks(runs),
+        rewrites=tuple(dict.fromkeys(relation for run in runs for relation in run.rewrites)),
+        rows_scanned=sum(run.scanned for run in runs),
+        rows_changed=sum(run.changed for run in runs),
+        wal_bytes=sum(run.wal for run in runs),
+        temp_bytes=sum(run.temp for run in runs),
+        is_lower_bound=not first.transactional,
+    )
+
+
+def _locks(runs: Sequence[_Run]) -> tuple[TracedLock, ...]:
+    """The strongest lock of each relation, the strongest first; of batches, the longest hold and all waiting."""
+    found: dict[_Key, list[_Lock]] = {}
+    for lock in (lock for run in runs for lock in run.locks):
+        found.setdefault(lock.key, []).append(lock)
+    traced = (
+        TracedLock(
+            relation=relation,
+            kind=kind,
+            mode=max((lock.mode for lock in locks), key=lambda mode: mode.strength),
+            since=timedelta(seconds=min(lock.since for lock in locks)),
+            waited=timedelta(seconds=sum(lock.waited + lock.waited_before for lock in locks)),
+            held=timedelta(seconds=max(lock.held for lock in locks)),
+        )
+        for (relation, kind), locks in found.items()
+    )
+    return tuple(sorted(traced, key=lambda lock: (-lock.mode.strength, lock.relation, lock.kind)))
