@@ -23,7 +23,7 @@ from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session, session_through_fence, terminate_once
-from squizzle.recovery.restore import drop_database
+from squizzle.recovery.restore import drop_database, revoke_command
 from squizzle.recovery.single_flight import lock_copying
 
 _MARK = "squizzle: prepared copy "
@@ -58,14 +58,19 @@ class Copied:
         clients_ended: How many sessions were ended.
         held: How long clients were kept waiting at most.
         cloned: Whether the file system cloned the files instead of copying them.
-        rows: Rows fingerprinted in the copy.
+        digest: The copy's fingerprint.
     """
 
     copy: PreparedCopy
     clients_ended: int
     held: timedelta
     cloned: bool
-    rows: int
+    digest: DatabaseDigest
+
+    @property
+    def rows(self) -> int:
+        """Rows fingerprinted in the copy."""
+        return self.digest.rows
 
 
 def copy_name(database: str, now: datetime) -> str:
@@ -74,7 +79,7 @@ def copy_name(database: str, now: datetime) -> str:
     return database.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
-def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
+def make_copy(access: ServerAccess, database: str, *, now: datetime, private: bool = False) -> Copied:
     """Copy a database beside itself and fingerprint the copy. Its clients are ended once, and wait meanwhile.
 
     Copies that were begun by a run that died are dropped first. The copy lets nobody in.
@@ -83,6 +88,7 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         access: Server and account.
         database: What to copy.
         now: The time.
+        private: Nobody else gets in even while it is fingerprinted.
 
     Raises:
         LockTimeoutError: It is being copied already; nothing was copied.
@@ -97,13 +103,15 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime) -> Copied:
         started = time.monotonic()
         ended, cloned = copy_files(access, control, database, name)
         held = timedelta(seconds=time.monotonic() - started)
+        if private:
+            _execute(control, revoke_command(name), doing=f"let nobody else into {name}")
         # From here on it may be open for a moment, and whoever comes after us has to know that it is nobody's.
         _execute(control, _comment(name, _BEING_MADE), doing=f"mark {name}")
         with session_through_fence(access, name, purpose="copy") as connection:
             digest = note_fingerprint(connection)
         copy = PreparedCopy(name=name, of=database, made_at=now)
         _execute(control, _comment(name, _mark(copy)), doing=f"mark {name}")
-    return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, rows=digest.rows)
+    return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, digest=digest)
 
 
 def copy_files(access: ServerAccess, control: Connection, database: str, name: str) -> tuple[int, bool]:

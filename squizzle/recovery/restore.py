@@ -389,19 +389,21 @@ def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
     return tuple(name for (name,) in rows)
 
 
+def revoke_command(name: str) -> sql.Composed:
+    """Takes everybody's right to connect to a new database; a new one has no other rights (manual, "Privileges")."""
+    return sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+
+
 def open_to_us_alone(control: Connection, name: str) -> None:
     """Let the account itself into a new database that lets nobody in yet, and nobody else but superusers.
-
-    By default everybody may connect (manual, "Privileges").
 
     Raises:
         DatabaseError: Not its owner; it lets nobody in.
     """
-    database = sql.Identifier(name)
     try:
         with control.transaction():
-            control.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
-            control.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
+            control.execute(revoke_command(name))
+            control.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"let nobody else into {name}") from exc
 

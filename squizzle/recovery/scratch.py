@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -74,7 +74,7 @@ def living_run(control: Connection, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not control.closed:
+        with suppress(psycopg.OperationalError):  # a session that is lost holds no lock
             control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
 
 

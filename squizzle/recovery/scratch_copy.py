@@ -23,8 +23,10 @@ from squizzle.backups.surroundings import saved_surroundings
 from squizzle.errors import CouldNotVerifyError
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
+from squizzle.postgres.programs import find_programs
 from squizzle.postgres.scratch_server import ScratchServer, named_server, scratch_server
 from squizzle.postgres.translation import translate_error
+from squizzle.recovery.cluster_copy import running_copy
 from squizzle.recovery.fence import control_session
 from squizzle.recovery.restore import PATIENCE, Manner, restore_beside, restore_rows_beside
 from squizzle.recovery.scratch import drill_names, living_run, remove_run, sweep_dead_runs
@@ -78,7 +80,7 @@ class ScratchCopy:
         database: Its name.
         properties: What the database was like that was saved; the copy has only its encoding and locale.
         roles: The roles that the backup speaks of.
-        fetched: How long it took to have the files here.
+        fetched: How long it took to have the files here; of a copy of a cluster that is part of `restored`.
         restored: How long it took to compare them with the manifest, to restore and to analyze them.
     """
 
@@ -129,6 +131,37 @@ def scratch_copy(
                 if not control.closed and not server.throwaway:
                     for left in remove_run(control, run_id):
                         say(f"not dropped: {left}")
+
+
+@contextmanager
+def cluster_scratch_copy(store: BackupStore, backup: Backup, *, programs: Path | None = None) -> Iterator[ScratchCopy]:
+    """The database that a copy of a cluster was fingerprinted of, on a server of our own made of that copy.
+
+    Args:
+        store: Where the backup lies.
+        backup: A copy of a cluster.
+        programs: Folder of client programs that the user named.
+
+    Raises:
+        BackupDamagedError, CouldNotVerifyError, EmbeddedServerError, ToolError: As `running_copy`.
+    """
+    started = monotonic()
+    with running_copy(store, backup) as copy, control_session(copy.access, purpose="scratch copy") as control:
+        yield ScratchCopy(
+            server=ScratchServer(
+                access=copy.access,
+                programs=find_programs(explicit=programs, server_major=backup.server_version // 10000),
+                throwaway=True,
+                where=copy.where,
+            ),
+            control=control,
+            run_id=secrets.token_hex(4),
+            database=backup.database,
+            properties=read_properties(control, backup.database),
+            roles=(),
+            fetched=timedelta(),
+            restored=timedelta(seconds=monotonic() - started),
+        )
 
 
 def _restore(

@@ -26,12 +26,13 @@ from squizzle.postgres.scratch_server import ScratchServer
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import compare_digests, digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.cluster_copy import without_fingerprints
 from squizzle.recovery.prepared_copy import copy_files
 from squizzle.recovery.restore import PATIENCE, digest_copy, drop_database, open_to_us_alone
-from squizzle.recovery.restore_proof import note_restore, verdict_of
+from squizzle.recovery.restore_proof import note_restore, verdict_of, verdict_of_comparison
 from squizzle.recovery.scratch import run_database
-from squizzle.recovery.scratch_copy import ScratchCopy, ScratchPlace, scratch_copy
-from squizzle.rehearsal.place_room import refuse_without_room
+from squizzle.recovery.scratch_copy import ScratchCopy, ScratchPlace, cluster_scratch_copy, scratch_copy
+from squizzle.rehearsal.place_room import refuse_without_copy_room, refuse_without_room
 
 Say = Callable[[str], None]
 
@@ -42,11 +43,11 @@ class PlaceOrder:
 
     Attributes:
         store: Where the backup lies.
-        backup: Which; of a whole database, or its rows alone.
+        backup: Which; of a whole database, of its rows alone, or a copy of the cluster.
         database: The database whose migration is rehearsed, by the name that clients use.
         by: Who rehearses.
         identity_id: Who that database says it is; empty when it does not say.
-        scratch: Where to restore to.
+        scratch: Where to restore to; a copy of a cluster becomes a server of our own wherever that is.
         definitions: Of rows alone: the schema backup that they are put into.
         mask: SQL that makes the rows anybody's before anybody reads them; empty for none.
         budget: The place must be ready by then; None for a day.
@@ -115,14 +116,15 @@ class RehearsalPlace:
         problems: In what the backup is damaged, or the restored copy is not what was saved, a sentence each; none when
             it is proven. With problems there is nothing to rehearse on.
         comparison: Of the restored copy with the manifest; None when the backup could not be restored.
-        proof: What was put beside the backup.
+        proof: What was put beside the backup; None for a copy of a cluster that is what was saved, for of that
+            `verify-backup` looks at every page and index, too, and a rehearsal does not.
         base: The restored copy; None with problems.
     """
 
     backup: Backup
     problems: tuple[str, ...]
     comparison: Comparison | None
-    proof: Proof
+    proof: Proof | None
     base: Base | None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -151,6 +153,11 @@ class RehearsalPlace:
         return self.server.access
 
     @property
+    def control(self) -> Connection:
+        """A session in the maintenance database; with its end everybody takes the copies for leftovers."""
+        return self.proven.copy.control
+
+    @property
     def where(self) -> str:
         """What messages call it."""
         return self.server.where
@@ -175,6 +182,10 @@ class RehearsalPlace:
         """What it took to get the base."""
         return self.proven.times
 
+    def name(self, tag: str) -> str:
+        """The name of one more database of this run; it is dropped at the end with the others."""
+        return run_database(self.proven.copy.run_id, tag)
+
     @contextmanager
     def fresh(self) -> Iterator[str]:
         """A new work copy of the base, for the length of the block; it is as private as the base.
@@ -190,7 +201,8 @@ class RehearsalPlace:
             DatabaseError: It could not be copied, or the server went away.
         """
         base = self.proven.copy
-        name = run_database(base.run_id, f"work{next(self._numbers)}")
+        name = self.name(f"work{next(self._numbers)}")
+        refuse_without_copy_room(base.server, base.control, base.database)
         try:
             copy_files(base.server.access, base.control, base.database, name)
         except SquizzleError as exc:
@@ -259,7 +271,7 @@ def _refuse_unfit(order: PlaceOrder) -> None:
         )
 
 
-_KINDS = frozenset({BackupKind.FULL, BackupKind.DATA})
+_KINDS = frozenset({BackupKind.FULL, BackupKind.DATA, BackupKind.PHYSICAL, BackupKind.INCREMENTAL})
 
 
 class _Opening:
@@ -277,21 +289,29 @@ class _Opening:
         order = self._order
         try:
             backup = order.store.read(order.backup.id) if order.backup.is_sealed else order.backup
+            if backup.digest is None:
+                raise without_fingerprints(backup)
             copy = self._restore(stack, backup)
             digest, compared = self._digest(copy, backup)
         except SquizzleError as exc:
             return self._without_base(exc)
         comparison = compare_digests(backup.fingerprint, digest)
-        proof = self._note(comparison)
+        verdict = verdict_of_comparison(comparison)
+        proof = None if backup.kind.is_cluster and verdict is Verdict.PASS else self._note(comparison)
+        if verdict is Verdict.COULD_NOT_VERIFY:
+            raise CouldNotVerifyError(
+                f"{copy.server.where} has other versions than the saved database had: {comparison.sentences()[0]}",
+                hint="name a server with the same versions of the extensions",
+            )
         base = None
-        if comparison.is_equal:
+        if verdict is Verdict.PASS:
             try:
                 base = self._base(copy, digest, compared)
             except SquizzleError as exc:
                 raise self._could_not(exc) from exc
         return RehearsalPlace(
             backup=backup,
-            problems=() if comparison.is_equal else comparison.sentences(),
+            problems=comparison.sentences() if base is None else (),
             comparison=comparison,
             proof=proof,
             base=base,
@@ -299,6 +319,11 @@ class _Opening:
 
     def _restore(self, stack: ExitStack, backup: Backup) -> ScratchCopy:
         order = self._order
+        if backup.kind.is_cluster:
+            order.say(f"bringing the cluster of backup {backup.id} ({backup.rows:,} rows) back to life")
+            copy = stack.enter_context(cluster_scratch_copy(order.store, backup, programs=order.scratch.programs))
+            self._details["server"] = copy.server.where
+            return copy
         server = stack.enter_context(order.scratch.open(backup))
         self._details["server"] = server.where
         refuse_another_major(server, backup)

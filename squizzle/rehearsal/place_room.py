@@ -11,7 +11,7 @@ from squizzle.backups.records import Backup
 from squizzle.backups.space import MARGIN, RESERVE_BYTES, restore_need, size_words
 from squizzle.backups.store import BackupStore
 from squizzle.errors import CouldNotVerifyError
-from squizzle.postgres.access import connect
+from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.scratch_server import ScratchServer
 
 # The base, which stays as it is, and the copy that is worked on.
@@ -29,16 +29,36 @@ def refuse_without_room(server: ScratchServer, store: BackupStore, backup: Backu
     Raises:
         CouldNotVerifyError: With the figures; nothing was made.
     """
-    need, data = restore_need(backup), _data_folder(server)
-    if need is None or data is None:
+    data = _data_folder(server)
+    if data is None:
         return
-    wanted = _COPIES * need.need_bytes + _fetched_bytes(store, backup, data)
-    free = shutil.disk_usage(data).free
-    if free < wanted * MARGIN + RESERVE_BYTES:
+    need = restore_need(backup)
+    if need is None:
+        wanted, basis = backup.size_bytes, "its files; the manifest does not say how big the database was"
+    else:
+        wanted, basis = _COPIES * need.need_bytes, f"{need.basis}, twice: one copy stays as it is"
+    _refuse(f"a rehearsal on backup {backup.id}", wanted + _fetched_bytes(store, backup, data), basis, data)
+
+
+def refuse_without_copy_room(server: ScratchServer, control: Connection, database: str) -> None:
+    """Refuse to copy what would fill the disk: a server that cannot write its log ends.
+
+    Raises:
+        CouldNotVerifyError: With the figures; nothing was copied.
+    """
+    data = _data_folder(server)
+    if data is None:
+        return
+    row = control.execute("SELECT pg_database_size(%s)", (database,)).fetchone()
+    _refuse("another copy to work on", int(row[0]) if row else 0, "as much as the restored database has", data)
+
+
+def _refuse(what: str, need: int, basis: str, data: Path) -> None:
+    free, wanted = shutil.disk_usage(data).free, round(need * MARGIN) + RESERVE_BYTES
+    if free < wanted:
         raise CouldNotVerifyError(
-            f"a rehearsal on backup {backup.id} needs about {size_words(wanted)} ({need.basis}, twice: one copy stays"
-            f" as it is); with a fifth more and {size_words(RESERVE_BYTES)} for others that is"
-            f" {size_words(wanted * MARGIN + RESERVE_BYTES)}, but {size_words(free)} are free in {data}",
+            f"{what} needs about {size_words(need)} ({basis}); with a fifth more and {size_words(RESERVE_BYTES)} for"
+            f" others that is {size_words(wanted)}, but {size_words(free)} are free in {data}",
             hint="free space there, or name a server with more; where one of our own is started, TMPDIR says where",
         )
 

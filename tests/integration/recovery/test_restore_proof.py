@@ -170,5 +170,5 @@ def test_a_killed_test_leaves_a_database_that_the_next_one_removes(
 
 def no_run_lives(control: Connection) -> bool:
     """Whether every session of a killed restore test is gone."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'squizzle restore test'"
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'squizzle scratch copy'"
     return control.execute(query).fetchone() == (0,)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,12 +20,21 @@ from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.errors import BackupDamagedError, ConnectionFailedError, CouldNotVerifyError, InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.embedded import drill_settings, throwaway_cluster
+from squizzle.postgres.embedded.base_folder import safe_base
 from squizzle.postgres.programs import ClientPrograms
+from squizzle.postgres.scratch_server import runtime_of
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.scratch import PREFIX
 from squizzle.recovery.scratch_copy import ScratchPlace
+from squizzle.recovery.ways import Way
 from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
+from squizzle.rehearsal.ways import measure_ways
+from tests.integration.conftest import SERVERS, access_to
 from tests.support.damage import Cut, Damage, Flipped, damaged
+from tests.support.killed import mortal
+from tests.support.mounts import small_disk
+from tests.support.processes import wait_until
 from tests.support.scratch import new_database, new_role
 
 _FILL = """
@@ -34,6 +46,9 @@ _FILL = """
     CREATE USER MAPPING FOR PUBLIC SERVER warehouse OPTIONS (user 'x', password 'secret');
     CREATE SUBSCRIPTION feed CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
 """
+
+
+on_one_server = pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -184,9 +199,93 @@ def test_what_cannot_be_rehearsed_on_is_refused_before_anything_is_made(stock: S
         (stock.order(backup=replace(backup, kind=BackupKind.GLOBALS)), InvalidInputError, "nothing can be rehearsed"),
         (stock.order(backup=replace(backup, kind=BackupKind.DATA)), InvalidInputError, "do not go together"),
         (stock.order(backup=replace(backup, server_version=140000)), CouldNotVerifyError, "proves nothing"),
+        (stock.order(backup=of_another_version(backup)), CouldNotVerifyError, "changed: extension postgres_fdw"),
         (stock.order(backup=huge), CouldNotVerifyError, r"are free in .*data"),
         (stock.order(budget=timedelta(milliseconds=1)), CouldNotVerifyError, "no place to rehearse in within"),
     ]
     for order, error, said in refused:
         with pytest.raises(error, match=said), rehearsal_place(order):
             pytest.fail("nothing may be shown")
+
+
+def of_another_version(backup: Backup) -> Backup:
+    """As if the server that was saved had another version of an extension; a dump does not say which."""
+    digest = backup.fingerprint
+    objects = tuple(
+        replace(one, strict="s", logical="l") if one.label == "extension postgres_fdw" else one
+        for one in digest.schema.objects
+    )
+    return replace(backup, digest=replace(digest, schema=replace(digest.schema, strict="s", objects=objects)))
+
+
+@on_one_server
+def test_what_a_killed_rehearsal_left_goes_with_the_next(
+    stock: Stock, place: RehearsalPlace, control: Connection, tmp_path: Path
+) -> None:
+    given = {"host": stock.access.host, "port": stock.access.port, "user": stock.access.user}
+    with mortal("tests.support.rehearsal_work", tmp_path) as killed:
+        ended = killed.run("work", at=1, server_access=given, store=str(stock.store.folder), backup="b1")
+    assert ended.was_killed, ended.said
+    left = set(ours_on(control)) - {place.database}
+    assert len(left) == 2
+    gone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'squizzle scratch copy'"
+    wait_until(lambda: control.execute(gone.encode()).fetchone() == (True,), "the server has noticed")
+    with rehearsal_place(stock.order()) as after:
+        assert set(ours_on(control)) == {place.database, after.database}
+
+
+@pytest.fixture
+def small() -> Iterator[Path]:
+    """A disk of 150 MB whose path is short enough for a socket and open to the server's account."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        with small_disk(Path(folder) / "d", pages=40_000) as disk:
+            yield disk
+
+
+@on_one_server
+def test_a_full_disk_proves_nothing(stock: Stock, small: Path) -> None:
+    """Neither for the base, whether or not it is known how big it gets, nor for a work copy."""
+    major = stock.backup.server_version // 10000
+    runtime = replace(runtime_of(major), base=safe_base(small / "b"))
+    settings = drill_settings(major, throwaway=True) | {"archive_mode": "off"}
+    with throwaway_cluster("s", settings=settings, runtime=runtime) as address:
+        scratch = ScratchPlace(server=access_to(address))
+        with rehearsal_place(stock.order(scratch=scratch)) as place:
+            fill(small, leaving=60)
+            with pytest.raises(CouldNotVerifyError, match="another copy to work on needs"), place.fresh():
+                pytest.fail("there is no room")
+        for backup in (replace(stock.backup, details={}), stock.backup):
+            with (
+                pytest.raises(CouldNotVerifyError, match=r"a rehearsal on backup b1 needs .* are free in"),
+                rehearsal_place(stock.order(backup=backup, scratch=scratch)),
+            ):
+                pytest.fail("there is no room")
+
+
+def fill(disk: Path, *, leaving: int) -> None:
+    """Leave so many megabytes."""
+    size = shutil.disk_usage(disk).free - (leaving << 20)
+    with (disk / "ballast").open("wb") as ballast:
+        os.posix_fallocate(ballast.fileno(), 0, size)
+
+
+def test_every_way_back_was_gone_and_compared(place: RehearsalPlace) -> None:
+    swap, beside, point = measure_ways(place)
+    assert (swap.way, swap.executed, swap.complete) == (Way.SWAP, True, True), swap.detail
+    assert (beside.way, beside.executed, beside.complete) == (Way.RESTORE_BESIDE, True, True)
+    assert (point.way, point.executed, point.complete, point.duration) == (Way.POINT_IN_TIME, False, False, None)
+    assert swap.duration is not None
+    assert beside.duration is not None
+    assert place.times.total < beside.duration < place.times.total + swap.duration
+    with connect(place.access, "postgres", purpose="test") as control:
+        assert ours_on(control) == [place.database]
+
+
+def test_a_copy_with_other_rows_is_no_way_back(place: RehearsalPlace) -> None:
+    users = next(one for one in place.base_digest.tables if one.table == "public.users")
+    others = replace(place.base_digest, tables=(replace(users, digest="0"),))
+    swap, beside, _ = measure_ways(replace(place, base=replace(place.proven, digest=others)))
+    assert (swap.executed, swap.complete) == (True, False)
+    assert "the rows of public.users are not those of the base" in swap.detail
+    assert beside.complete
