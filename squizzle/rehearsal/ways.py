@@ -78,7 +78,7 @@ def measure_ways(
     _ = place.proven
     say("measuring the ways back")
     swap, renamed = _swap(place, clock())
-    return swap, _restore_beside(place, renamed), _point_in_time(place, point, schema, say)
+    return swap, _restore_beside(place, renamed), measure_point(place, point, schema=schema, say=say)
 
 
 def _not_executed(way: Way, why: str) -> ProvenWay:
@@ -162,7 +162,10 @@ def _restore_beside(place: RehearsalPlace, renamed: timedelta | None) -> ProvenW
 # A point in time
 
 
-def _point_in_time(place: RehearsalPlace, source: PointSource | None, schema: str, say: Say) -> ProvenWay:
+def measure_point(
+    place: RehearsalPlace, source: PointSource | None, *, schema: str = "public", say: Say = lambda _text: None
+) -> ProvenWay:
+    """Recover to the end of the archived log on a cluster of its own, bring the database over, compare, and time it."""
     if source is None:
         return _not_executed(Way.POINT_IN_TIME, "no archived log is named")
     target = RecoveryTarget(kind=TargetKind.LATEST)

@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from squizzle.backups.manifest import to_json
 from squizzle.backups.order import Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
+from squizzle.backups.wal.archive import FolderArchive
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from squizzle.postgres.embedded.data_folder import append_settings
@@ -27,6 +28,8 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs
 from squizzle.recovery.fence import is_fenced
 from squizzle.recovery.point_in_time.recovering import PREFIX
+from squizzle.rehearsal.place import PlaceOrder, rehearsal_place
+from squizzle.rehearsal.ways import PointSource, measure_point, measure_ways
 from tests.integration.cli.conftest import Done, Squizzle, url_of
 from tests.integration.conftest import SYSTEM_FOLDERS, access_to
 from tests.support.names import databases
@@ -194,6 +197,29 @@ def test_the_end_of_the_log_is_reached_and_a_name_that_lies_elsewhere_than_its_m
     assert elsewhere.code == 7
     assert f"but its mark says {past.copy.stop_lsn}: there is more than one of this name" in elsewhere.error["message"]
     assert databases(control, "shop_never") == set()
+
+
+def test_a_rehearsal_on_the_copy_carries_the_recovery_out_and_times_it(past: Past) -> None:
+    source = PointSource(
+        store=past.store,
+        archive=FolderArchive(past.store.folder),
+        system_identifier=past.copy.system_identifier,
+        measure=True,
+    )
+    order = PlaceOrder(store=past.store, backup=past.copy, database="shop", by="ann")
+    with rehearsal_place(order) as place:
+        with place.fresh() as work, connect(place.access, work, purpose="test") as session:
+            assert session.execute("SELECT count(*) FROM orders").fetchone() == (400,)
+        swap, beside, point = measure_ways(place, point=source)
+        asked = measure_point(place, replace(source, measure=False))
+    assert (place.problems, place.proof, place.times.fetch) == ((), None, timedelta())
+    assert (swap.executed, swap.complete) == (True, True), swap.detail
+    assert (beside.executed, beside.duration) == (False, None)
+    assert (point.executed, point.complete) == (True, True), point.detail
+    assert point.duration is not None
+    assert f"{past.copy.id} recovered to" in point.detail
+    assert (asked.executed, asked.duration) == (False, None)
+    assert past.segments[-1] in asked.detail
 
 
 def test_one_table_as_it_was_at_a_time_comes_over_and_is_merged_by_salvage(squizzle: Squizzle, past: Past) -> None:

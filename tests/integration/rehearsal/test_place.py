@@ -219,6 +219,24 @@ def of_another_version(backup: Backup) -> Backup:
 
 
 @on_one_server
+def test_rows_and_definitions_that_were_saved_apart_come_together_on_a_server_of_our_own(
+    stock: Stock, access: ServerAccess, programs: ClientPrograms, tmp_path: Path
+) -> None:
+    store, database = FolderStore(tmp_path), stock.backup.database
+    schema, data = (
+        take_dump(access, database, store, programs, backup_id=kind.value, kind=kind)
+        for kind in (BackupKind.SCHEMA, BackupKind.DATA)
+    )
+    order = stock.order(store=store, backup=data, definitions=schema, scratch=ScratchPlace())
+    with rehearsal_place(order) as place:
+        assert (place.problems, place.server.throwaway, place.base_digest.rows) == ((), True, 900)
+        with place.fresh() as work:
+            assert rows_of(place.access, work) == 900
+    with pytest.raises(ConnectionFailedError):
+        connect(place.access, "postgres", purpose="test")
+
+
+@on_one_server
 def test_what_a_killed_rehearsal_left_goes_with_the_next(
     stock: Stock, place: RehearsalPlace, control: Connection, tmp_path: Path
 ) -> None:
