@@ -24,6 +24,7 @@ from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
+from squizzle.rehearsal_settings import RehearsalSettings, read_rehearsal
 
 SEVERITIES = ("error", "warning", "info", "off")
 CONFIG_NAME = "squizzle.toml"
@@ -109,6 +110,7 @@ class Config:
             `[project] save_rows`, `[after] analyze`, `[batches]`).
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
+        rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.
@@ -122,6 +124,7 @@ class Config:
     policy: Policy = field(default_factory=Policy)
     lint: LintSettings = field(default_factory=LintSettings)
     backups: BackupSettings = field(default_factory=BackupSettings)
+    rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
     fences: Mapping[str, NamedFence] = field(default_factory=dict)
@@ -188,6 +191,7 @@ class _Reader:
             ),
             lint=self.lint(top.pop("lint", {}), folder),
             backups=self.backups(top.pop("backups", {}), folder),
+            rehearsal=read_rehearsal(self, top.pop("rehearsal", {}), folder),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},
@@ -196,6 +200,9 @@ class _Reader:
             for name in environment.fences:
                 if name not in config.fences:
                     self.complain(f"environments.{environment.name}.fences", f"has {name!r}, and no [fences.{name}]")
+        for name in config.rehearsal.required_for:
+            if name not in {PRODUCTION, *config.environments}:
+                self.complain("rehearsal.required_for", f"has {name!r}, and no [environments.{name}]")
         sections = {
             "": top,
             "project": project,

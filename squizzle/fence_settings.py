@@ -103,6 +103,7 @@ class Reader(Protocol):
     def text(self, section: dict[str, object], where: str, name: str) -> str | None: ...  # noqa: D102
     def texts(self, section: dict[str, object], where: str, name: str) -> tuple[str, ...]: ...  # noqa: D102
     def duration(self, section: dict[str, object], where: str, name: str, default: timedelta) -> timedelta: ...  # noqa: D102
+    def yes_or_no(self, section: dict[str, object], where: str, name: str, *, default: bool) -> bool: ...  # noqa: D102
     def nothing_left(self, section: dict[str, object], where: str) -> None: ...  # noqa: D102
     def complain(self, where: str, what: str) -> NoReturn: ...  # noqa: D102
 

@@ -1,10 +1,17 @@
-"""What a project says about rehearsals. Imported by every verb, so it imports next to nothing itself."""
+"""What a project says about rehearsals, in `squizzle.toml` (`[rehearsal]`).
+
+Imported by every verb, so it imports little itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from squizzle.fence_settings import Reader, variable_of
+from squizzle.postgres.access import ServerAccess, parse_url
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,3 +45,56 @@ class RehearsalSettings:
     same_schema: bool = False
     allow_minor: bool = True
     signing_key_env: str | None = None
+
+
+def read_rehearsal(reader: Reader, value: object, folder: Path) -> RehearsalSettings:
+    """The section; nothing is connected, and no variable is read.
+
+    Args:
+        reader: Of the file.
+        value: The section.
+        folder: The file's, which paths are seen from.
+
+    Raises:
+        InvalidInputError: A setting is unknown or wrong.
+    """
+    where, default = "rehearsal", RehearsalSettings()
+    section = reader.section(value, where)
+    mask, workload = (reader.text(section, where, name) for name in ("mask", "workload"))
+    settings = RehearsalSettings(
+        required_for=reader.texts(section, where, "required_for")
+        if "required_for" in section
+        else default.required_for,
+        max_age=reader.duration(section, where, "max_age", default.max_age),
+        max_backup_age=reader.duration(section, where, "max_backup_age", default.max_backup_age),
+        server=reader.text(section, where, "server"),
+        server_url_env=reader.text(section, where, "server_url_env"),
+        mask=folder / mask if mask else None,
+        workload=folder / workload if workload else None,
+        budget=reader.duration(section, where, "budget", default.budget),
+        may_override=reader.yes_or_no(section, where, "may_override", default=default.may_override),
+        same_schema=reader.yes_or_no(section, where, "same_schema", default=default.same_schema),
+        allow_minor=reader.yes_or_no(section, where, "allow_minor", default=default.allow_minor),
+        signing_key_env=reader.text(section, where, "signing_key_env"),
+    )
+    reader.nothing_left(section, where)
+    for name in ("max_age", "max_backup_age", "budget"):
+        if getattr(settings, name) <= timedelta():
+            reader.complain(f"{where}.{name}", "must be above zero")
+    if settings.server and settings.server_url_env:
+        reader.complain(where, "give either server or server_url_env")
+    if settings.server and parse_url(settings.server)[0].password is not None:
+        reader.complain(f"{where}.server", "holds a password; name server_url_env instead")
+    return settings
+
+
+def rehearsal_server(settings: RehearsalSettings, environ: Mapping[str, str]) -> ServerAccess | None:
+    """The server to restore to; None for an embedded one.
+
+    Raises:
+        InvalidInputError: The variable is not set, or it is no connection string.
+    """
+    url = settings.server
+    if settings.server_url_env:
+        url = variable_of(settings.server_url_env, "[rehearsal] server_url_env", environ)
+    return parse_url(url)[0] if url else None

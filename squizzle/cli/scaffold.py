@@ -41,9 +41,13 @@ url = "postgresql://app@localhost:5432/{name}"
 # password_env = "STAGING_PASSWORD"   # the variable that holds the password
 # database_id = "…"                   # the id in squizzle.identity: refuse any other database
 
-# An environment called production asks before it is changed.
+# An environment called production asks before it is changed, and takes only what was rehearsed.
 # [environments.production]
 # url_env = "PRODUCTION_URL"
+
+# [rehearsal]
+# required_for = ["production"]       # nothing is applied there without a certificate that counts
+# max_age = "7d"                      # an older certificate no longer does
 """
 
 _UP = """\

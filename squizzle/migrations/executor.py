@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +13,7 @@ import psycopg
 from squizzle.errors import DatabaseError, DatabaseState, RefusedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.aftercare import Aftercare, Statistics, care, read_statistics
+from squizzle.migrations.approvals import NO_APPROVAL, Approval
 from squizzle.migrations.failures import unexpected
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Outcome, Plan, PlannedMigration
@@ -47,6 +48,7 @@ def execute_plan(
     environment: str | None = None,
     listener: Listener = Listener(),  # noqa: B008 - frozen
     is_fresh: bool = False,
+    approvals: Mapping[str, Approval] | None = None,
 ) -> Report:
     """Run every script of the plan, piece by piece, each piece together with its note in the history.
 
@@ -60,6 +62,7 @@ def execute_plan(
         environment: For the history.
         listener: Told what happens while it happens.
         is_fresh: The plan was made for this run, under the same lock, so its schema need not be compared once more.
+        approvals: By what right each version is applied, for the history.
 
     Raises:
         RefusedError: The schema is not the one that the plan was made for; nothing was changed.
@@ -80,7 +83,8 @@ def execute_plan(
                 _make_ready(connection, plan, outcomes)
                 if stored:
                     take_stored_settings(connection)
-            outcome = _run_step(connection, plan, step, environment, watch, listener)
+            approval = (approvals or {}).get(step.migration.version, NO_APPROVAL)
+            outcome = _run_step(connection, plan, step, environment, watch, listener, approval=approval)
             stored = stored or any(map(stores_settings, step.statements))
             outcomes.append(outcome)
             listener.on_done(outcome)
@@ -154,11 +158,13 @@ def _run_step(
     environment: str | None,
     watch: SessionWatch | None,
     listener: Listener,
+    *,
+    approval: Approval,
 ) -> Outcome:
     started = time.monotonic()
     row_id = 0
     try:
-        row_id = history.begin_row(connection, plan.schema, step, environment)
+        row_id = history.begin_row(connection, plan.schema, step, environment, approval)
         run = ScriptRun(connection, plan, step, row_id, watch=watch, listener=listener)
         return run.run()
     except (SquizzleError, psycopg.Error) as exc:

@@ -14,6 +14,7 @@ from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from squizzle.analysis.locks.records import RelationLock
+from squizzle.migrations.approvals import Approval
 from squizzle.migrations.batch_records import BatchProgress
 from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedMigration, RowState, Timeouts
 from squizzle.migrations.saved_rows import SavedRows
@@ -225,7 +226,9 @@ def _from_row(
     )
 
 
-def begin_row(connection: Connection, schema: str, step: PlannedMigration, environment: str | None) -> int:
+def begin_row(
+    connection: Connection, schema: str, step: PlannedMigration, environment: str | None, approval: Approval
+) -> int:
     """Write the `running` row of a step, before its first statement; returns the row's id.
 
     Everybody sees it at once, but this commit does not wait for the disk (and no standby): the next one of the session
@@ -233,13 +236,14 @@ def begin_row(connection: Connection, schema: str, step: PlannedMigration, envir
     """
     query = sql.SQL(
         "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress,"
-        " saved_rows) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " saved_rows, certificate, approved_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     one = step.migration
     progress = Jsonb(step.progress.to_json()) if step.progress else None
     saved = Jsonb(step.saved.to_json()) if step.saved else None
-    values = (one.version, one.name, one.checksum, step.direction.value, environment, step.done_before, progress, saved)
+    values: tuple[object, ...] = (one.version, one.name, one.checksum, step.direction.value, environment)
+    values = (*values, step.done_before, progress, saved, approval.certificate, approval.approved_by)
     return int(str(_one(connection, query, values)[0]))
 
 

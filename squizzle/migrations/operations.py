@@ -11,6 +11,7 @@ import psycopg
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError, VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
+from squizzle.migrations.approvals import Approvals, refuse_unapproved
 from squizzle.migrations.batches.automatic import AutomaticBatches
 from squizzle.migrations.bookkeeping.comparison import check_in_step
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
@@ -141,7 +142,7 @@ def preview_versions(
     return tuple(choose_for_rollback(migrations, read_history(connection, target.schema), to=to, only=only))
 
 
-def apply_versions(
+def apply_versions(  # noqa: PLR0913 - most are left out
     connection: Connection,
     target: Target,
     migrations: Sequence[Migration],
@@ -151,6 +152,7 @@ def apply_versions(
     policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
     books: ToolBooks | None = None,
+    approvals: Approvals | None = None,
 ) -> Report:
     """Apply pending versions in order: all, up to one, or just the next one.
 
@@ -165,15 +167,17 @@ def apply_versions(
         policy: What the project allows.
         listener: Told what happens while it happens.
         books: Another tool's, to be kept in step with the history; None to leave them alone.
+        approvals: What may be applied, and what the history says of it; None where nobody has to say so.
 
     Raises:
         IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
         VersionConflictError, RefusedError: The books are not in step, or may not be written; nothing was changed.
+        RefusedError: It is not what was approved any more; nothing was changed.
         VersionConflictError, ChecksumMismatchError, InvalidInputError: See `plan_apply`; nothing was changed.
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
     choose = _choose_to_apply(connection, target, migrations, to=to, only=only, policy=policy, listener=listener)
-    return _run(connection, target, choose, policy=policy, listener=listener, books=books)
+    return _run(connection, target, choose, policy=policy, listener=listener, books=books, approvals=approvals)
 
 
 def roll_back_versions(
@@ -204,6 +208,7 @@ def _run(
     policy: Policy,
     listener: Listener,
     books: ToolBooks | None,
+    approvals: Approvals | None = None,
 ) -> Report:
     with exclusive(connection, target):
         # Everything that can be refused is refused before identity and history are written.
@@ -213,13 +218,22 @@ def _run(
             books.refuse_without_rights(connection, target.schema)
         steps = choose(history)
         refuse_missing_extensions(connection, steps)
+        if approvals is not None:
+            refuse_unapproved(connection, target, steps, approvals)
         ensure_identity(connection, target.expected, database=target.database)
         ensure_history(connection, target.schema, policy.timeouts)
         if books is not None and steps:
             books.ensure(connection, target.schema)
         plan = _bind(connection, target, steps, policy, books)
         try:
-            return execute_plan(connection, plan, environment=target.environment, listener=listener, is_fresh=True)
+            return execute_plan(
+                connection,
+                plan,
+                environment=target.environment,
+                listener=listener,
+                is_fresh=True,
+                approvals=approvals.by_version if approvals else None,
+            )
         finally:
             forget_scripts()
 

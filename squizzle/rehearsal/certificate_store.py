@@ -18,7 +18,7 @@ from squizzle.errors import BackupDamagedError, InvalidInputError, KeyNotUsableE
 from squizzle.postgres.secret import Secret
 from squizzle.rehearsal.certificate import certificate_hash, certificate_of, document_of, from_json, to_json
 from squizzle.rehearsal.records import Certificate, PreviousCertificate
-from squizzle.rehearsal.signature import sign
+from squizzle.rehearsal.signature import is_signed_by, sign
 
 _PREFIX = "certificate-"
 _ID = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
@@ -239,12 +239,16 @@ def _certificate(store: BackupStore, backup: Backup, path: str, document: dict[s
 # The chain
 
 
-def check_certificates(store: BackupStore) -> CertificateCheck:
-    """Look for certificates that were changed, exchanged or taken away behind our back. Needs no key.
+def check_certificates(store: BackupStore, *, key: Secret | None = None) -> CertificateCheck:
+    """Look for certificates that were changed, exchanged or taken away behind our back.
 
     What a certificate names must be there unchanged, or have gone together with a backup that was removed on purpose,
     of which there is a record. The newest certificate of a database is named by none, so that its removal alone cannot
     be seen; and who can write to the store can write a whole chain anew: only a signature shows that.
+
+    Args:
+        store: Any; the certificates beside encrypted backups need no key for this.
+        key: Certificates must be signed with it; None: signatures are not looked at.
 
     Raises:
         ToolError: The store cannot be read.
@@ -253,6 +257,8 @@ def check_certificates(store: BackupStore) -> CertificateCheck:
     removals, problems = read_removals(store)
     removed = [link for one in removals.values() for link in one.chained]
     problems = [*damaged, *problems, *_broken_links(notes, removed), *_other_backups(notes)]
+    if key is not None:
+        problems += _unsigned(notes, key)
     return CertificateCheck(
         count=len(notes) + len(damaged), problems=tuple(dict.fromkeys(problems)), notes=tuple(_forks(notes))
     )
@@ -278,6 +284,13 @@ def _other_backups(notes: Iterable[_Note]) -> Iterator[str]:
     for note in notes:
         if not note.is_of_this_backup:
             yield f"the manifest of backup {note.backup_id} is not the one that certificate {note.link.id} is about"
+
+
+def _unsigned(notes: Iterable[_Note], key: Secret) -> Iterator[str]:
+    for note in notes:
+        if note.certificate is not None and not is_signed_by(note.certificate, key):
+            what = "is signed with another key" if note.certificate.signature else "is not signed"
+            yield f"certificate {note.link.id} {what}"
 
 
 def _forks(notes: Iterable[_Note]) -> Iterator[str]:

@@ -52,7 +52,6 @@ SETTINGS: Mapping[str, str] = {
     # Whether a statement succeeds, and what happens beside it.
     "check_function_bodies": "whether CREATE FUNCTION looks at the body",
     "default_transaction_isolation": "whether statements see what is committed meanwhile, or fail",
-    "default_transaction_read_only": "whether anything may be written at all",
     "row_security": "whether rows that policies hide are passed over, or the statement fails",
     "session_replication_role": "which triggers and rules fire; foreign keys are triggers",
     "event_triggers": "whether event triggers fire",
@@ -63,8 +62,9 @@ SETTINGS: Mapping[str, str] = {
 """Settings that change what a script does or means, each with how (manual, chapter "Server Configuration").
 
 Those are not here that only change how long it takes (memory, parallel workers, the planner's), those that Squizzle
-sets itself for every script (`search_path`, the timeouts: `squizzle.migrations.session.prepare_session`), and those of
-extensions, which are there only after the extension was loaded. A server that does not know one has no value for it.
+sets itself for every script (`search_path`, the timeouts: `squizzle.migrations.session.prepare_session`) or session
+(`default_transaction_read_only`), and those of extensions, which are there only after the extension was loaded. A
+server that does not know one has no value for it.
 """
 
 # Not `setting`: what this session has set itself since is no part of what a script starts with.
@@ -157,13 +157,14 @@ def read_situation(
         server_version=connection.info.server_version,
         settings=read_settings(connection),
         backups=read_known_backups(store, backup_ids),
-        begun_with=_begun_with(history, migration.version),
+        begun_with=begun_with(history, migration.version),
         signing_key=signing_key(policy.signing_key_env, environ),
         policy=policy,
     )
 
 
-def _begun_with(history: History, version: str) -> str:
+def begun_with(history: History, version: str) -> str:
+    """The certificate with which a version was begun that is half done; empty for none."""
     row = history.half_done().get(version)
     return (row.certificate or "") if row else ""
 

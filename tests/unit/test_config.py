@@ -26,6 +26,7 @@ from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
+from squizzle.rehearsal_settings import RehearsalSettings, rehearsal_server
 
 PASSWORD = "pl4nted-password"
 ID = "8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10"
@@ -52,6 +53,19 @@ pause = "0ms"
 target = "1s"
 max_replication_lag = "30s"
 automatic_rows = 1000000
+
+[rehearsal]
+required_for = ["production", "staging"]
+max_age = "3d"
+max_backup_age = "12h"
+server = "postgresql://rehearsal@scratch/postgres"
+mask = "mask.sql"
+workload = "queries.sql"
+budget = "30m"
+may_override = false
+same_schema = true
+allow_minor = false
+signing_key_env = "SIGNING_KEY"
 
 [postgres]
 programs = "/usr/lib/postgresql/18/bin"
@@ -109,6 +123,19 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
                 max_replication_lag=timedelta(seconds=30),
                 automatic_rows=1_000_000,
             ),
+        ),
+        rehearsal=RehearsalSettings(
+            required_for=("production", "staging"),
+            max_age=timedelta(days=3),
+            max_backup_age=timedelta(hours=12),
+            server="postgresql://rehearsal@scratch/postgres",
+            mask=tmp_path / "mask.sql",
+            workload=tmp_path / "queries.sql",
+            budget=timedelta(minutes=30),
+            may_override=False,
+            same_schema=True,
+            allow_minor=False,
+            signing_key_env="SIGNING_KEY",
         ),
         programs=Path("/usr/lib/postgresql/18/bin"),
         environments={
@@ -190,6 +217,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path) -> None:
         ('[project]\nmigration = "x"\nzebra = 1', "project has unknown settings: migration, zebra"),
         ('[timeouts]\nlocks = "5s"', "timeouts has unknown settings: locks"),
         ("[batches]\nautomatic = 1", "batches has unknown settings: automatic"),
+        ('[rehearsal]\nmax_ages = "7d"', "rehearsal has unknown settings: max_ages"),
         ('[postgres]\nprogram = "x"', "postgres has unknown settings: program"),
         ('[environments.a]\nurl = "postgresql:///a"\npassword = "x"', "environments.a has unknown settings: password"),
     ],
@@ -225,6 +253,10 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
         ("[batches]\nautomatic_rows = true", "batches.automatic_rows must be a whole number"),
         ("[batches]\npause = 50", "batches.pause must be a text"),
         ('[batches]\ntarget = "0ms"', "batches.target must be above zero"),
+        ('[rehearsal]\nmax_age = "0s"', "rehearsal.max_age must be above zero"),
+        ('[rehearsal]\nrequired_for = "production"', "rehearsal.required_for must be a list of texts"),
+        ('[rehearsal]\nrequired_for = ["prod"]', "rehearsal.required_for has 'prod', and no [environments.prod]"),
+        ('[rehearsal]\nserver = "host=a"\nserver_url_env = "A"', "rehearsal give either server or server_url_env"),
         ('[batches]\nmax_replication_lag = "0s"', "batches.max_replication_lag must be above zero"),
     ],
 )
@@ -235,6 +267,25 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_its_name(tmp_path: Path, text
 @pytest.mark.parametrize("lines", ["", 'url = "postgresql:///a"\nurl_env = "A_URL"'], ids=["neither", "both"])
 def test_an_environment_has_exactly_one_url(tmp_path: Path, lines: str) -> None:
     assert "environments.a give either url or url_env" in refusal(tmp_path, f"[environments.a]\n{lines}").message
+
+
+def test_who_asks_for_certificates_can_be_nobody_and_is_production_where_nothing_is_said(tmp_path: Path) -> None:
+    assert load(tmp_path, "").rehearsal.required_for == ("production",)
+    assert load(tmp_path, "[rehearsal]\nrequired_for = []").rehearsal.required_for == ()
+
+
+def test_the_server_for_rehearsals_is_named_without_a_password_or_by_a_variable(tmp_path: Path) -> None:
+    wrong = refusal(tmp_path, f'[rehearsal]\nserver = "postgresql://a:{PASSWORD}@b/c"')
+    assert "rehearsal.server holds a password; name server_url_env instead" in wrong.message
+    assert PASSWORD not in wrong.message
+
+    settings = load(tmp_path, '[rehearsal]\nserver_url_env = "SCRATCH"').rehearsal
+    access = rehearsal_server(settings, {"SCRATCH": f"postgresql://a:{PASSWORD}@b/c"})
+    assert access is not None
+    assert (access.host, access.password) == ("b", Secret(PASSWORD))
+    with pytest.raises(InvalidInputError, match="needs the variable SCRATCH, which is not set"):
+        rehearsal_server(settings, {})
+    assert rehearsal_server(RehearsalSettings(), {}) is None
 
 
 # --- durations -----------------------------------------------------------------------------------------------------
