@@ -38,6 +38,7 @@ from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.recovery.disasters import flip_byte
 from squizzle.recovery.restore_proof import RESTORERS, prove_by_restore
 from squizzle.recovery.scratch_copy import ScratchPlace
+from squizzle.rehearsal.certificate_store import check_certificates
 from tasks.steps import log_line, now, run_name, step
 
 AS_FAST_AS_IT_CAN = CopyOptions()
@@ -189,7 +190,7 @@ def check_store(
         store=place.address,
         files=tuple(files),
         restores=tuple(restores),
-        problems=(*problems, *check_chain(place, entries)),
+        problems=(*problems, *check_chain(place, entries), *check_certificates(place).problems),
     )
 
 

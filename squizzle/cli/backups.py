@@ -37,6 +37,7 @@ from squizzle.backups.wal.retention import LogPruning, carry_out_log_pruning, pl
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, ToolError
+from squizzle.rehearsal.certificate_store import check_certificates
 
 PIN = "pin"
 # What a list of backups leaves out of the manifests: hundreds of lines that nobody lists backups for.
@@ -124,6 +125,8 @@ def backups(
         proofs = [_verify(store, entry.backup, provider) for entry in entries if entry.backup is not None]
         entries = read_catalogue(store)
     gaps = check_chain(store, entries)
+    if verify:
+        gaps += check_certificates(store).problems
     now = datetime.now(UTC)
     document = {"backups": [_document(entry, now) for entry in entries], "gaps": list(gaps)}
     print_result(document, _text(store, entries, gaps, now), as_json=as_json)

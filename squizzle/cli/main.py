@@ -27,6 +27,7 @@ _VERBS = {
     "assess": "squizzle.cli.assess",
     "backup": "squizzle.cli.backup",
     "backups": "squizzle.cli.backups",
+    "certificates": "squizzle.cli.certificates",
     "changelog": "squizzle.cli.changelog",
     "copies": "squizzle.cli.switch_over",
     "corruption": "squizzle.cli.corruption",

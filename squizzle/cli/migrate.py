@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 import click
 
 from squizzle.analysis.records import Statement
 from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
+from squizzle.cli.gate import GateOptions, answers_document, ask, gate_options, require, say_answers
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.reverse import means_of
@@ -43,16 +45,30 @@ from squizzle.postgres.identity import Target, read_identity
 @click.option("--to", metavar="VERSION", help="Pending versions up to this one.")
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
 @click.option("--save-rows", is_flag=True, help="Save the rows that scripts change or take away, for the way back.")
+@gate_options
 @common_options
-def apply(
-    invocation: Invocation, version: str | None, to: str | None, *, everything: bool, dry_run: bool, save_rows: bool
+def apply(  # noqa: PLR0913 - one argument an option
+    invocation: Invocation,
+    version: str | None,
+    to: str | None,
+    store: str | None,
+    reason: str | None,
+    approver: str | None,
+    *,
+    everything: bool,
+    dry_run: bool,
+    save_rows: bool,
 ) -> None:
     """Apply pending versions in order: VERSION (the next one), --to VERSION, or --all.
+
+    An environment of [rehearsal] required_for (production, unless it says otherwise) takes only versions with a
+    certificate that counts, or with a reason and the name of who approves it.
 
     \b
     Examples:
       squizzle apply --all --env staging
       squizzle apply 0007 --env staging --dry-run
+      squizzle apply 0007 --env production --without-certificate "fix of an outage" --approver ada
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if (version is not None) + (to is not None) + everything != 1:
         raise InvalidInputError("say what to apply", hint="give one of: VERSION, --to VERSION, --all")
@@ -60,15 +76,21 @@ def apply(
     migrations = invocation.migrations()
     books = kept_books(invocation, migrations)
     policy = invocation.policy(save_rows=save_rows)
+    options = GateOptions(store=store, reason=reason, approver=approver)
     with connect(access, target.database, purpose="migration") as connection:
         planned = preview_apply(
             connection, target, migrations, to=to, only=version, policy=policy, listener=_LISTENER, books=books
         )
+        identity = read_identity(connection)
+        answers = ask(invocation, connection, target, identity, planned, options)
         if dry_run:
-            _print_preview(invocation, connection, target, planned, verb="apply")
+            say_answers(answers)
+            certificates = {"certificates": answers_document(answers)} if answers else {}
+            _print_preview(invocation, connection, target, planned, verb="apply", more=certificates)
             return
+        approvals = require(invocation, answers, options)
         if planned:
-            invocation.confirm(f"apply {_versions(planned)}", target, read_identity(connection))
+            invocation.confirm(f"apply {_versions(planned)}", target, identity)
         # The plan of a large file is as large; the one that is carried out is made anew, under the lock.
         del planned
         report = apply_versions(
@@ -80,6 +102,7 @@ def apply(
             policy=policy,
             listener=_LISTENER,
             books=books,
+            approvals=approvals,
         )
         current = read_status(connection, target, migrations).current
     _print_report(invocation, report, current, done="applied")
@@ -91,7 +114,13 @@ def _versions(planned: tuple[PlannedMigration, ...]) -> str:
 
 
 def _print_preview(
-    invocation: Invocation, connection: Connection, target: Target, planned: tuple[PlannedMigration, ...], *, verb: str
+    invocation: Invocation,
+    connection: Connection,
+    target: Target,
+    planned: tuple[PlannedMigration, ...],
+    *,
+    verb: str,
+    more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     policy = invocation.config.policy.batches
     previews = [preview_step(one) for one in planned]
@@ -100,6 +129,7 @@ def _print_preview(
         "current": read_status(connection, target, ()).current,
         "dry_run": True,
         f"would_{verb}": [_preview_document(one, policy) for one in previews],
+        **more,
     }
     human = [line for one in previews for line in _preview_text(one, policy)]
     print_result(document, "\n\n".join(human) or "nothing to do", as_json=invocation.as_json)

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.usefixtures("shop_folder"), on_one_server]
 
 @pytest.fixture
 def production(squizzle: Squizzle, url: str) -> Squizzle:
-    squizzle.configure(f'[environments.production]\nurl = "{url}"\n[environments.staging]\nurl = "{url}"\n')
+    environments = "".join(f'[environments.{name}]\nurl = "{url}"\n' for name in ("production", "staging"))
+    # What is asked here is whether a person says yes; certificates are asked for in test_certificates.
+    squizzle.configure(f"{environments}[rehearsal]\nrequired_for = []\n")
     return squizzle
 
 
