@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import click
@@ -11,6 +11,7 @@ from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
+from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.history import lock_documents
@@ -19,22 +20,39 @@ from squizzle.migrations.planned_statements import PlannedStatement, planned_sta
 from squizzle.migrations.preview import place_of
 from squizzle.migrations.records import Plan
 from squizzle.migrations.saving_estimate import SavingEstimate, estimate_savings
-from squizzle.postgres.access import connect
+from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.kinship.reading import read_surroundings
+from squizzle.rehearsal.lock_forecast_records import QueueForecast
+from squizzle.rehearsal.plan_forecast import RehearsedScripts, forecast_plan
 from squizzle.reports.findings import side_documents, side_lines
+from squizzle.reports.lock_forecast import lock_forecast_document, lock_forecast_lines
 
 
 @click.command()
 @click.argument("version", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every pending version; also when nothing is said.")
 @click.option("--save-rows", is_flag=True, help="As for apply; says how much would be saved.")
+@click.option(
+    "--watch", metavar="TIME", help="Look so long how busy tables are (2s); else averages since the server counts."
+)
+@click.option("--no-forecast", is_flag=True, help="Do not say who would wait; nor is the store asked for rehearsals.")
 @common_options
-def plan(invocation: Invocation, version: str | None, *, everything: bool, save_rows: bool) -> None:
+def plan(
+    invocation: Invocation,
+    version: str | None,
+    *,
+    everything: bool,
+    save_rows: bool,
+    watch: str | None,
+    no_forecast: bool,
+) -> None:
     """Show the statements that would run, each with its lock, its limits, its hazards and its way back.
 
     Nothing is changed. Locks are told from the text of each statement and from the catalogue as it is now (CASCADE,
     the other end of a foreign key that is dropped, partitions); what a function or a block does is said to be open.
+    At the end: who would have to wait if it ran now.
     """
+    over = _watch_time(watch)
     if version is not None and everything:
         raise InvalidInputError("say what to plan", hint="give either VERSION or --all")
     access, target = invocation.target()
@@ -45,14 +63,42 @@ def plan(invocation: Invocation, version: str | None, *, everything: bool, save_
         found = preview_plan(connection, target, migrations, only=version, policy=policy, books=books)
         savings = estimate_savings(connection, found)
         around = read_surroundings(connection, target.schema)
-    statements = planned_statements(found, around)
+        statements = planned_statements(found, around)
+        forecast = None if no_forecast else _forecast(invocation, connection, found, statements, over)
     document = {
         "target": {"database": target.database, "schema": target.schema, "environment": target.environment},
         "schema_digest": found.schema_digest,
         "statements": [_document(one, found.policy.batches, savings) for one in statements],
+        "forecast": lock_forecast_document(forecast) if forecast else None,
     }
     human = "\n\n".join(_text(one, found.policy.batches, savings) for one in statements) or "nothing to apply"
-    print_result(document, _head(found) + human, as_json=invocation.as_json)
+    waits = [f"-- {line}" for line in lock_forecast_lines(forecast)] if forecast else []
+    print_result(
+        document, "\n".join([_head(found) + human, *(["", *waits] if waits else [])]), as_json=invocation.as_json
+    )
+
+
+def _forecast(
+    invocation: Invocation, connection: Connection, found: Plan, statements: Sequence[PlannedStatement], over: timedelta
+) -> QueueForecast | None:
+    return forecast_plan(connection, found, statements, rehearsed=_rehearsed(invocation, found), over=over)
+
+
+def _rehearsed(invocation: Invocation, found: Plan) -> RehearsedScripts | None:
+    if not invocation.config.backups.store:
+        return None
+    # Stores cost 60 ms to import; where none is configured nothing of them is needed.
+    from squizzle.cli.backups import store_of  # noqa: PLC0415
+    from squizzle.rehearsal.rehearsed_scripts import find_rehearsed  # noqa: PLC0415
+
+    return find_rehearsed(store_of(None, invocation.config), found)
+
+
+def _watch_time(text: str | None) -> timedelta:
+    try:
+        return parse_duration(text) if text else timedelta()
+    except ValueError as exc:
+        raise InvalidInputError(f"--watch {text!r}: {exc}", hint="write --watch 2s") from exc
 
 
 def _head(found: Plan) -> str:

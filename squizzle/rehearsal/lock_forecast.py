@@ -28,7 +28,7 @@ from squizzle.rehearsal.lock_forecast_times import (
 )
 from squizzle.rehearsal.lock_forecast_words import advice_for, basis_of, sentence_of, span, unseen
 from squizzle.rehearsal.records import ScriptTrace
-from squizzle.rehearsal.traffic import Holder, RelationTraffic, Traffic
+from squizzle.rehearsal.traffic_records import Holder, RelationTraffic, Traffic
 
 # Under this a delay drowns in what a network and a busy server do anyway; our own tries may be that long.
 _UNNOTICED = timedelta(milliseconds=50)
@@ -80,12 +80,16 @@ def relations_of_plan(statements: Iterable[PlannedStatement]) -> tuple[RelationN
     return tuple(dict.fromkeys(lock.relation for one in statements for lock in one.forecast.locks))
 
 
-def combine(queues: Iterable[RelationQueue], traffic: Traffic) -> QueueForecast:
+def combine(
+    queues: Iterable[RelationQueue], traffic: Traffic, *, rehearsed: Sequence[str] = (), not_seen: Sequence[str] = ()
+) -> QueueForecast:
     """One forecast of several scripts that run one after the other.
 
     Args:
         queues: Of all of them.
         traffic: That they were told from.
+        rehearsed: Where their times come from, a clause each.
+        not_seen: What else could not be seen, a sentence each.
     """
     ordered = tuple(sorted(queues, key=_worst_first))
     crowd, together = _at_the_worst_moment(ordered, traffic)
@@ -101,10 +105,10 @@ def combine(queues: Iterable[RelationQueue], traffic: Traffic) -> QueueForecast:
         clients=traffic.clients,
         limit=traffic.limit,
         used=traffic.used,
-        basis=basis_of(traffic),
+        basis="; ".join([basis_of(traffic), *rehearsed]),
         queues=ordered,
         advice=advice_for(ordered, traffic),
-        not_seen=unseen(ordered, traffic),
+        not_seen=(*not_seen, *unseen(ordered, traffic)),
     )
 
 
@@ -119,6 +123,7 @@ def rehearsed_queues(
     limits = timeouts or Timeouts()
     growth = Growth(traffic, rehearsed_rows or {})
     found = []
+    uses = traffic.by_name()
     says_so, own_timeout = False, None
     for statement in trace.statements:
         says_so = says_so or sets_lock_timeout(statement.sql)
@@ -126,7 +131,7 @@ def rehearsed_queues(
             own_timeout = said_lock_timeout(statement.sql)
         patience = own_timeout if says_so and statement.transactional else patience_of(statement, limits)
         for lock in statement.locks:
-            used = traffic.of(lock.relation)
+            used = uses.get(lock.relation)
             changed = rows_changed(lock, trace) if lock.mode is LockMode.ROW_EXCLUSIVE else 0
             if used is None or not (_matters(lock.mode) or changed):
                 continue
@@ -156,10 +161,11 @@ def rehearsed_queues(
 def unrehearsed_queues(statements: Iterable[PlannedStatement], traffic: Traffic) -> tuple[RelationQueue, ...]:
     """The queues of statements that nobody has rehearsed, in their order; for `combine`."""
     found = []
+    uses = traffic.by_name()
     for one in statements:
         effects = dict(one.forecast.effects)
         for lock in one.forecast.locks:
-            used = traffic.of(lock.relation)
+            used = uses.get(lock.relation)
             if used is None or not _matters(lock.mode):
                 continue
             found.append(
@@ -213,6 +219,7 @@ def _queue(asking: _Asking, used: RelationTraffic, traffic: Traffic) -> Relation
         version=asking.version,
         relation=asking.relation,
         table=used.table,
+        within=used.within,
         mode=asking.mode,
         line=asking.line,
         statement=_beginning(asking.sql),
@@ -264,19 +271,27 @@ def _at_the_worst_moment(queues: Sequence[RelationQueue], traffic: Traffic) -> t
     room = traffic.clients + traffic.free
     worst, verdict = 0.0, QueueVerdict.NOBODY
     for together in _transactions(queues):
-        by_table: dict[RelationName, float] = {}
-        longest = timedelta()
-        for one in together:
-            if one.arriving_per_s and one.longest_wait is not None:
-                longest = max(longest, one.longest_wait)
-                demand = one.arriving_per_s * one.longest_wait.total_seconds()
-                by_table[one.table] = max(by_table.get(one.table, 0.0), demand)
-        demand = sum(by_table.values())
+        longest = max((one.longest_wait or timedelta() for one in together if one.arriving_per_s), default=timedelta())
+        demand = _demand_together(together)
         if traffic.transactions_per_s > 0:
             demand = min(demand, traffic.transactions_per_s * longest.total_seconds())
         worst = max(worst, demand)
         verdict = max(verdict, _verdict(demand, longest, room), key=lambda one: one.rank)
     return _crowd(worst, traffic), verdict
+
+
+def _demand_together(queues: Sequence[RelationQueue]) -> float:
+    """How many come for all tables; whoever comes to a partition by its parent, and waits for that, counts there."""
+    by_table: dict[RelationName, tuple[float, tuple[RelationName, ...]]] = {}
+    for one in queues:
+        if one.arriving_per_s and one.longest_wait is not None:
+            demand = one.arriving_per_s * one.longest_wait.total_seconds()
+            by_table[one.table] = max(by_table.get(one.table, (0.0, ())), (demand, one.within))
+    return sum(
+        demand
+        for demand, within in by_table.values()
+        if not any(by_table[parent][0] >= demand for parent in within if parent in by_table)
+    )
 
 
 def _transactions(queues: Sequence[RelationQueue]) -> Iterator[list[RelationQueue]]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import RelationName
-from squizzle.rehearsal.traffic import Holder
+from squizzle.rehearsal.traffic_records import Holder
 
 
 class QueueVerdict(StrEnum):
@@ -37,6 +37,7 @@ class RelationQueue:
         version: Whose script.
         relation: What is locked.
         table: Whose clients have to wait; of an index its table.
+        within: Other tables of the forecast that it is a partition or child of.
         mode: The lock.
         line: Of the statement in its file; 0 where it has none.
         statement: Its beginning, on one line.
@@ -57,6 +58,7 @@ class RelationQueue:
     version: str
     relation: RelationName
     table: RelationName
+    within: tuple[RelationName, ...]
     mode: LockMode
     line: int
     statement: str

@@ -12,7 +12,7 @@ from squizzle.migrations.limits import lock_timeout_of
 from squizzle.migrations.records import Timeouts
 from squizzle.migrations.units import UnitKind
 from squizzle.rehearsal.records import ScriptTrace, TracedLock, TracedStatement
-from squizzle.rehearsal.traffic import Holder, Traffic
+from squizzle.rehearsal.traffic_records import Holder, Traffic
 
 # At least so long stands whoever meets somebody that does not end by himself.
 _A_WHILE = timedelta(seconds=1)

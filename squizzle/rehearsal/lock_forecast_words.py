@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, timedelta
 
 from squizzle.analysis.findings import Finding
-from squizzle.analysis.lint import Script, lint_scripts
 from squizzle.durations import words
 from squizzle.rehearsal.lock_forecast_records import QueueVerdict, RelationQueue
-from squizzle.rehearsal.traffic import Holder, Traffic
+from squizzle.rehearsal.traffic_records import Holder, Traffic
 
 _MOST_ADVICE = 6
 # So many that wait are gone again before anybody else comes.
@@ -103,9 +102,10 @@ def unseen(queues: Sequence[RelationQueue], traffic: Traffic) -> tuple[str, ...]
 def advice_for(queues: Sequence[RelationQueue], traffic: Traffic) -> tuple[str, ...]:
     """What would make it better: whom to wait for first, another way to write it, a quieter time."""
     found = list(dict.fromkeys(_about_blockers(queues)))
-    for one in queues:
-        if one.verdict in {QueueVerdict.UNKNOWN, QueueVerdict.QUEUE, QueueVerdict.EXHAUST}:
-            found += [way for way in _other_way(one, traffic) if way not in found]
+    # The worst lock of each statement; a partitioned table has a thousand.
+    statements = {(one.version, one.line): one for one in reversed(queues) if one.verdict in _WORTH_ANOTHER_WAY}
+    for one in sorted(statements.values(), key=queues.index)[: _MOST_ADVICE - 1]:
+        found += [way for way in _other_way(one, traffic) if way not in found]
     worst = next((one for one in queues if one.verdict.rank >= QueueVerdict.QUEUE.rank), None)
     if worst is not None and worst.longest_wait:
         few = _FEW / worst.longest_wait.total_seconds()
@@ -114,6 +114,9 @@ def advice_for(queues: Sequence[RelationQueue], traffic: Traffic) -> tuple[str, 
             f" with less than {rate(few)} fewer than {_FEW} would wait"
         )
     return tuple(found[:_MOST_ADVICE])
+
+
+_WORTH_ANOTHER_WAY = frozenset({QueueVerdict.UNKNOWN, QueueVerdict.QUEUE, QueueVerdict.EXHAUST})
 
 
 def _about_blockers(queues: Sequence[RelationQueue]) -> Iterator[str]:
@@ -137,6 +140,8 @@ def _other_way(queue: RelationQueue, traffic: Traffic) -> Iterator[str]:
     """What the rules say about the statement."""
     if queue.statement.endswith("…"):
         return
+    from squizzle.analysis.lint import Script, lint_scripts  # noqa: PLC0415 - costs 40 ms, and most need no advice
+
     script = Script(text=queue.statement, source="statement")
     for found in lint_scripts([script], today=traffic.at.date()).findings:
         if found.hint and found.lock and _is_about(found, queue):

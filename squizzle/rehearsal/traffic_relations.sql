@@ -1,6 +1,14 @@
--- The table behind each relation that is asked about: of an index and of TOAST their table. A name without a schema is
--- looked for along a path. Nothing is locked: catalogue only.
-SELECT a.place::int, t.oid::bigint, n.nspname, t.relname, t.relkind::text
+-- The table behind each relation that is asked about: of an index and of TOAST their table; and whose partition or child
+-- it is, all the way up. A name without a schema is looked for along a path. Nothing is locked: catalogue only.
+SELECT a.place::int, t.oid::bigint, n.nspname, t.relname, t.relkind::text,
+       ARRAY(
+           WITH RECURSIVE up AS (
+               SELECT h.inhparent AS oid FROM pg_inherits h WHERE h.inhrelid = t.oid
+               UNION
+               SELECT h.inhparent FROM up JOIN pg_inherits h ON h.inhrelid = up.oid
+           )
+           SELECT up.oid::bigint FROM up ORDER BY up.oid
+       )
 FROM unnest(%(schemas)s::text[], %(names)s::text[]) WITH ORDINALITY AS a(schema, name, place)
 CROSS JOIN LATERAL (
     SELECT c.oid FROM pg_class c JOIN pg_namespace cn ON cn.oid = c.relnamespace

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from squizzle.rehearsal.lock_forecast_records import QueueForecast, QueueVerdict, RelationQueue
 from squizzle.rehearsal.lock_forecast_words import crowd_words, rate, span
-from squizzle.rehearsal.traffic import Holder
+from squizzle.rehearsal.traffic_records import Holder
 from squizzle.reports.markdown import bullets
 
 # More than a person reads; the document has them all.

@@ -45,7 +45,7 @@ def test_the_plan_says_what_each_statement_locks_how_long_it_may_wait_and_what_t
     done = squizzle("plan", "--json")
 
     assert (done.code, done.err) == (0, "")
-    assert set(done.document) == {"target", "schema_digest", "statements"}
+    assert set(done.document) == {"target", "schema_digest", "statements", "forecast"}
     assert done.document["target"] == {"database": database, "schema": "public", "environment": None}
     keys = ("version", "lock", "lock_timeout_ms", "statement_timeout_ms", "transactional", "hazards", "reversal")
     hour = 3_600_000

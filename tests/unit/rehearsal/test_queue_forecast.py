@@ -18,7 +18,7 @@ from squizzle.migrations.records import Direction
 from squizzle.rehearsal.lock_forecast import combine, forecast_queue, forecast_unrehearsed, rehearsed_queues
 from squizzle.rehearsal.lock_forecast_records import QueueVerdict
 from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock, TracedStatement
-from squizzle.rehearsal.traffic import Holder, RelationTraffic, Traffic
+from squizzle.rehearsal.traffic_records import Holder, RelationTraffic, Traffic
 from squizzle.reports.lock_forecast import lock_forecast_document, lock_forecast_lines, lock_forecast_markdown
 
 ORDERS = RelationName(schema="public", name="orders")
