@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests start hundreds of Python processes: what is compiled once is kept, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup drill test test-slowest test-quick chaos check format docs lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos detection check format docs lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-quick: $(STAMP)  ## Run the tests that need no server.
 
 chaos: $(STAMP)  ## Kill backups and recoveries at every single step: minutes (tests/README.md).
 	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration
+
+detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.
+	@$(BIN)/python -m pytest -m chaos tests/integration/rehearsal/test_planted_defects.py
 
 check: $(STAMP)  ## ruff, mypy, import-linter, codespell.
 	@$(BIN)/ruff check .

@@ -39,6 +39,7 @@ from squizzle.recovery.disasters import flip_byte
 from squizzle.recovery.restore_proof import RESTORERS, prove_by_restore
 from squizzle.recovery.scratch_copy import ScratchPlace
 from squizzle.rehearsal.certificate_store import check_certificates
+from tasks.sources import DatabaseSource, StoreSource
 from tasks.steps import log_line, now, run_name, step
 
 AS_FAST_AS_IT_CAN = CopyOptions()
@@ -100,8 +101,8 @@ def _provider(rds: RdsInstance | None) -> RdsProvider:
 
 @step("Take a backup", timeout=timedelta(hours=12), detail=_taken)
 def take_backup(
-    database: PostgresDatabase,
-    store: BackupFolder | BackupBucket,
+    database: DatabaseSource,
+    store: StoreSource,
     *,
     kind: BackupKind = BackupKind.FULL,
     rds: RdsInstance | None = None,

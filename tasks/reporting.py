@@ -29,11 +29,13 @@ from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.recovery.undo.records import UndoReport
+from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.corruption import corruption_markdown, corruption_summary
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.recovery import recovery_markdown
+from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
 from squizzle.reports.restore import restore_markdown, restore_summary
 from squizzle.reports.triggers import PauseReport, pause_markdown
@@ -182,6 +184,20 @@ def publish_undo(report: UndoReport, database: str) -> None:
     create_markdown_artifact(undo_markdown(report, database), key=f"undo-{artifact_key(database)}", description=summary)
 
 
+@step("Write the report of the rehearsal", timeout=timedelta(minutes=5), detail=str)
+def publish_rehearsal(report: RehearsalReport) -> Path:
+    """Write the report as a file, and publish it as an artifact; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    text, path = rehearsal_markdown(report), rehearsal_path(report)
+    _write(text, path)
+    key = f"rehearsal-{artifact_key(report.database)}"
+    create_markdown_artifact(text, key=key, description=rehearsal_summary(report))
+    return path
+
+
 @step("Write the report of the restore", timeout=timedelta(minutes=5))
 def publish_restore(report: RestoreReport) -> None:
     """Publish what was restored, from what, and how it compares, as an artifact."""
@@ -203,6 +219,11 @@ def path_of(report: DrillReport) -> Path:
 def recovery_path(report: RecoveryReport) -> Path:
     """Where the report of a recovery is written; see `path_of`."""
     return _folder() / f"recovery-{artifact_key(report.database)}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
+
+
+def rehearsal_path(report: RehearsalReport) -> Path:
+    """Where the report of a rehearsal is written; see `path_of`."""
+    return _folder() / f"rehearsal-{artifact_key(report.database)}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
 
 
 def _folder() -> Path:

@@ -155,8 +155,8 @@ def _told(certificate: Certificate) -> Iterator[str]:
     )
     yield f"  of {certificate.database} {f'({certificate.environment})' if certificate.environment else ''}".rstrip()
     yield (
-        f"  with backup {certificate.backup_id}, {certificate.backup_rows:,} rows compared:"
-        f" {'; '.join(certificate.backup_verdict) or 'as they were'}{', masked' if certificate.masked else ''}"
+        f"  with backup {certificate.backup_id}, {certificate.backup_rows:,} rows compared and as they were"
+        f"{', then masked' if certificate.masked else ''}"
     )
     yield f"  on {certificate.rehearsed_on}, PostgreSQL {_version(certificate.rehearsed_version)}"
     if certificate.up is not None:
@@ -166,7 +166,7 @@ def _told(certificate: Certificate) -> Iterator[str]:
     yield from _rollback(certificate.rollback)
     for way in certificate.ways:
         took = f"in {words(way.duration)}" if way.duration is not None else "not carried out"
-        yield f"{way.way.value}: {took}, {'everything came back' if way.complete else 'NOT COMPLETE'}: {way.detail}"
+        yield f"{way.way.words}: {took}, {'everything came back' if way.complete else 'NOT COMPLETE'}: {way.detail}"
     for change in certificate.workload:
         if change.regressed:
             yield f"WORSE {change.query}: {change.why}"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -93,6 +93,8 @@ _TABLES = """
     ORDER BY c.relpages DESC, 1
 """
 
+_HISTORY = ".squizzle_history"
+
 _SCALARS = """
     SELECT name
     FROM (SELECT a.attname::text, t.typcategory FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -158,6 +160,14 @@ def digest_database(connection: Connection, *, schema: str | None = None, bookke
     """
     with read_snapshot(connection):
         return digest_in_snapshot(connection, schema=schema, bookkeeping=bookkeeping)
+
+
+def without_bookkeeping(digest: DatabaseDigest) -> DatabaseDigest:
+    """The same without the rows of Squizzle's own tables, as `digest_database` gives it by default. Pure."""
+    tables = tuple(
+        one for one in digest.tables if not one.table.startswith("squizzle.") and not one.table.endswith(_HISTORY)
+    )
+    return replace(digest, tables=tables)
 
 
 def digest_in_snapshot(

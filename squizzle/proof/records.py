@@ -178,14 +178,20 @@ class Comparison:
 
     def sentences(self) -> tuple[str, ...]:
         """Every difference, one short sentence each, the worst first; none only when the comparison `is_equal`."""
-        rows = (
+        return (*self.row_sentences(), *self.other_sentences())
+
+    def row_sentences(self) -> tuple[str, ...]:
+        """The differences in rows, a table each."""
+        return tuple(
             f"{table.table}: {_count(table.found_rows)}, expected {_count(table.expected_rows)}"
             if table.found_rows != table.expected_rows
             else f"{table.table}: {_count(table.found_rows)}, but not the same ones"
             for table in self.different_tables
         )
+
+    def other_sentences(self) -> tuple[str, ...]:
+        """The differences in definitions and sequences."""
         return (
-            *rows,
             *(f"missing: {label}" for label in self.missing),
             *(f"changed: {label}" for label in self.changed),
             *(f"unexpected: {label}" for label in self.unexpected),

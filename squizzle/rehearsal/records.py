@@ -240,8 +240,7 @@ class Certificate:
         backup_id: The backup that was restored.
         backup_sha256: Of its manifest.
         store: Where it lies.
-        backup_rows: Rows that were compared after it was restored.
-        backup_verdict: What came of that comparison: the sentences of its differences, none when it is equal.
+        backup_rows: Rows that were compared after it was restored, and were equal: on another there is no rehearsal.
         files: The scripts.
         server_version: Of the server that was backed up, as `server_version_num`.
         rehearsed_on: The scratch server, for people.
@@ -280,7 +279,6 @@ class Certificate:
     backup_sha256: str
     store: str
     backup_rows: int
-    backup_verdict: tuple[str, ...]
     files: MigrationFiles
     server_version: int
     rehearsed_on: str

@@ -78,7 +78,6 @@ def certificate_of(backup: Backup) -> Certificate:
         backup_sha256=manifest_hash(backup),
         store=backup.store,
         backup_rows=17,
-        backup_verdict=(),
         files=MigrationFiles(up="a" * 64, down="b" * 64, verify=""),
         server_version=150018,
         rehearsed_on="an embedded server",

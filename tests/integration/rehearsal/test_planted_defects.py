@@ -1,0 +1,131 @@
+"""A suite of mutations: every planted defect is told by name, and a good migration raises no alarm (docs/detection.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from psycopg import sql
+
+from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.order import Order
+from squizzle.backups.records import BackupKind
+from squizzle.backups.taking import take_backup
+from squizzle.migrations.records import Migration, Policy
+from squizzle.postgres.access import ServerAccess, connect
+from squizzle.postgres.embedded import ServerAddress
+from squizzle.postgres.identity import Target
+from squizzle.postgres.programs import find_programs
+from squizzle.recovery.scratch_copy import ScratchPlace
+from squizzle.recovery.ways import Way
+from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
+from squizzle.rehearsal.records import Certificate, CertificateVerdict, ProvenWay
+from squizzle.rehearsal.rehearse import draft_certificate, plan_rehearsal, rehearse_version
+from squizzle.rehearsal.version_run import Course, apply_earlier
+from squizzle.rehearsal.ways import measure_ways
+from tests.integration.conftest import access_to
+from tests.support.detection_page import PAGE, detection_page
+from tests.support.planted import BEFORE, DEFECTS, GOOD, VERSION, Defect, apart, migration_of, together
+from tests.support.scratch import new_database
+
+
+class Certify(Protocol):
+    """Rehearses one migration."""
+
+    def __call__(self, migration: Migration, *, budget: timedelta = timedelta(minutes=1)) -> Certificate: ...
+
+
+@pytest.fixture(scope="module")
+def server(servers: Callable[[str], ServerAddress]) -> ServerAccess:
+    """One server is enough: what is told apart here are schemas and rows, not servers."""
+    return access_to(servers("embedded"))
+
+
+@pytest.fixture(scope="module")
+def source(server: ServerAccess) -> Iterator[str]:
+    """The database before the migration."""
+    template = sql.SQL("TEMPLATE template0")
+    with connect(server, "postgres", purpose="test") as control, new_database(control, template) as name:
+        with connect(server, name, purpose="test") as session:
+            session.execute(BEFORE)
+        yield name
+        control.execute("DROP ROLE IF EXISTS planted_role_that_is_left")
+
+
+@pytest.fixture(scope="module")
+def place(server: ServerAccess, source: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalPlace]:
+    """Its backup, restored on the same server."""
+    store = FolderStore(tmp_path_factory.mktemp("store"))
+    programs = find_programs(explicit=None, server_major=18)
+    order = Order(access=server, target=Target(database=source), store=store, kind=BackupKind.FULL, programs=programs)
+    backup = take_backup(order, suffix="aaaaaa")
+    with rehearsal_place(
+        PlaceOrder(store=store, backup=backup, database=source, by="test", scratch=ScratchPlace(server=server))
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ways(place: RehearsalPlace) -> tuple[ProvenWay, ...]:
+    return measure_ways(place)
+
+
+@pytest.fixture(scope="module")
+def certify(server: ServerAccess, source: str, place: RehearsalPlace, ways: tuple[ProvenWay, ...]) -> Certify:
+
+    with connect(server, source, purpose="test", read_only=True) as session:
+        plan = plan_rehearsal(session, Target(database=source), [GOOD])
+
+    def rehearse(migration: Migration, *, budget: timedelta = timedelta(minutes=1)) -> Certificate:
+        course = Course(place=place, schema="public", migrations=(migration,), policy=Policy(), budget=budget)
+        with place.fresh() as work:
+            before = apply_earlier(course, work, ())
+            result = rehearse_version(course, work, VERSION, earlier=(), before=before)
+        return draft_certificate(plan, course, result, ways, by="test", now=datetime.now(UTC))
+
+    return rehearse
+
+
+def check(certificate: Certificate, *defects: Defect) -> None:
+    for defect in defects:
+        assert any(defect.told in reason for reason in certificate.reasons), (defect.name, certificate.reasons)
+        assert certificate.verdict is defect.verdict
+
+
+@pytest.mark.parametrize("group", together(), ids=lambda group: f"{len(group)} defects")
+def test_planted_defects_are_each_told_by_name(group: tuple[Defect, ...], certify: Certify) -> None:
+    up = ";\n".join(one.up for one in group)
+    down = ";\n".join(one.down or "" for one in reversed(group))
+
+    check(certify(migration_of(up, down)), *group)
+
+
+@pytest.mark.parametrize("defect", apart(), ids=[one.name for one in apart()])
+def test_a_planted_defect_that_needs_a_rehearsal_of_its_own_is_told(defect: Defect, certify: Certify) -> None:
+    never_ends = defect.verdict is CertificateVerdict.INCONCLUSIVE
+
+    check(certify(defect.migration, budget=timedelta(seconds=1 if never_ends else 60)), defect)
+
+
+@pytest.mark.chaos
+def test_every_planted_defect_alone_is_told_and_the_page_says_how(certify: Certify, project_root: Path) -> None:
+    told = []
+    for defect in DEFECTS:
+        budget = timedelta(seconds=3 if defect.verdict is CertificateVerdict.INCONCLUSIVE else 60)
+        certificate = certify(defect.migration, budget=budget)
+        check(certificate, defect)
+        told.append((defect, next(reason for reason in certificate.reasons if defect.told in reason)))
+    (project_root / PAGE).write_text(detection_page(told), encoding="utf-8")
+
+
+def test_a_good_migration_raises_no_alarm(certify: Certify) -> None:
+    certificate = certify(GOOD)
+
+    assert (certificate.verdict, certificate.reasons) == (CertificateVerdict.PROVEN, ())
+    assert certificate.rollback.is_exact
+    assert certificate.again is not None
+    assert certificate.notes == ()
+    assert all(way.executed and way.complete for way in certificate.ways if way.way is not Way.POINT_IN_TIME)
