@@ -177,6 +177,7 @@ def test_the_costliest_queries_of_an_application_are_planned_before_and_after(co
         connection.execute("CREATE INDEX shelf_place ON shelf (place); ANALYZE shelf")
         wide = ", ".join(f"{number} AS c{number}" for number in range(40))
         connection.execute(f"SELECT {wide}, pg_sleep(0.1) FROM shelf WHERE place = 7".encode())  # noqa: S608 - our own
+        connection.execute("SELECT pg_sleep(0.2) AS squizzle")
         connection.execute("SELECT count(*), pg_sleep(0.05) FROM pg_class WHERE relname > '%s'")
 
         first, second = workload_of(connection, top=2)

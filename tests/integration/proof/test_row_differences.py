@@ -97,6 +97,9 @@ def test_the_few_rows_that_differ_among_many_are_found_exactly(sides: Sides) -> 
 def test_a_lost_column_is_named_and_hides_no_other_difference(sides: Sides) -> None:
     sides.run(*BIG)
     sides.after.execute('ALTER TABLE "big Table" DROP COLUMN at')
+    [all_of_it] = sides.found('"big Table"', keys=3)
+    assert (all_of_it.change, all_of_it.rows, all_of_it.columns, len(all_of_it.keys)) == (CHANGED, 20_000, ("at",), 3)
+
     sides.after.execute("UPDATE \"big Table\" SET name = 'x' WHERE id = 4711")
     sides.after.execute('DELETE FROM "big Table" WHERE id = 3')
     missing, lost, both = sides.found('"big Table"', keys=3)

@@ -62,7 +62,8 @@ def plan(kind: str, *inner: dict[str, Any], **more: str) -> dict[str, Any]:
 BY_INDEX = read_shape(plan("Index Scan", index="t_a", relation="t"))
 BY_BITMAP = read_shape(plan("Bitmap Heap Scan", plan("Bitmap Index Scan", index="t_b"), relation="t"))
 WHOLE = read_shape(plan("Seq Scan", relation="t"))
-JOIN = read_shape(plan("Nested Loop", plan("Seq Scan", relation="t"), plan("Index Scan", index="t_a", relation="t")))
+JOIN_PLAN = plan("Nested Loop", plan("Seq Scan", relation="t"), plan("Index Scan", index="t_a", relation="t"))
+JOIN = read_shape(JOIN_PLAN)
 QUERY = Query(sql="SELECT 1", label="SELECT …")
 
 
@@ -71,6 +72,10 @@ def test_a_relation_that_is_read_twice_loses_its_index_once() -> None:
     assert both.text == "Hash Join (Seq Scan on public.t, Hash (Seq Scan on public.t))"
     assert both.lost_indexes(JOIN) == ("public.t",)
     assert JOIN.lost_indexes(JOIN) == ()
+    assert WHOLE.lost_indexes(JOIN) == ()
+    more = read_shape(plan("Append", plan("Seq Scan", relation="t"), plan("Seq Scan", relation="t"), JOIN_PLAN))
+    assert more.lost_indexes(JOIN) == ()
+    assert more.text.startswith("Append (Seq Scan on public.t, Nested Loop (")
     assert BY_BITMAP.lost_indexes(BY_INDEX) == ()
     other = read_shape(plan("Seq Scan", relation="u"))
     assert other.lost_indexes(BY_INDEX) == ()
