@@ -6,7 +6,7 @@ hold it. Sessions come at a rate; so many wait as come in that time, and no more
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from squizzle.analysis.locks.records import Effect, RelationName
 from squizzle.durations import words
 from squizzle.migrations.planned_statements import PlannedStatement
 from squizzle.migrations.records import Timeouts
+from squizzle.rehearsal.lock_forecast_crowd import at_the_worst_moment, crowd_of, verdict_of
 from squizzle.rehearsal.lock_forecast_records import QueueForecast, QueueVerdict, RelationQueue
 from squizzle.rehearsal.lock_forecast_times import (
     Growth,
@@ -27,18 +28,15 @@ from squizzle.rehearsal.lock_forecast_times import (
     waits_for,
 )
 from squizzle.rehearsal.lock_forecast_words import advice_for, basis_of, sentence_of, span, unseen
-from squizzle.rehearsal.records import ScriptTrace
+from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock
 from squizzle.rehearsal.traffic_records import Holder, RelationTraffic, Traffic
 
-# Under this a delay drowns in what a network and a busy server do anyway; our own tries may be that long.
-_UNNOTICED = timedelta(milliseconds=50)
-# What a person at a screen calls slow, and what many clients' own time limits begin with.
-_SHORT = timedelta(seconds=1)
-# Fewer than one in ten times somebody comes meanwhile.
-_HARDLY_ANYBODY = 0.1
+# Nobody wants to know of a transaction that is younger.
+_A_WHILE = timedelta(seconds=1)
 # Transactions shorter than this are gone within one try.
 _BRIEF = timedelta(milliseconds=100)
 _STATEMENT_WIDTH = 80
+_PARTS = frozenset({RelationKind.INDEX, RelationKind.TOAST})
 
 
 def forecast_queue(
@@ -92,7 +90,7 @@ def combine(
         not_seen: What else could not be seen, a sentence each.
     """
     ordered = tuple(sorted(queues, key=_worst_first))
-    crowd, together = _at_the_worst_moment(ordered, traffic)
+    crowd, together = at_the_worst_moment(ordered, traffic)
     verdict = max([together, *(one.verdict for one in ordered)], key=lambda one: one.rank)
     least, most = crowd if verdict is not QueueVerdict.UNKNOWN else (None, None)
     return QueueForecast(
@@ -124,6 +122,10 @@ def rehearsed_queues(
     growth = Growth(traffic, rehearsed_rows or {})
     found = []
     uses = traffic.by_name()
+    on_tables: defaultdict[RelationName, list[TracedLock]] = defaultdict(list)
+    for lock in trace.locks:
+        if lock.kind not in _PARTS:
+            on_tables[lock.relation].append(lock)
     says_so, own_timeout = False, None
     for statement in trace.statements:
         says_so = says_so or sets_lock_timeout(statement.sql)
@@ -134,6 +136,8 @@ def rehearsed_queues(
             used = uses.get(lock.relation)
             changed = rows_changed(lock, trace) if lock.mode is LockMode.ROW_EXCLUSIVE else 0
             if used is None or not (_matters(lock.mode) or changed):
+                continue
+            if _goes_with_its_table(lock, on_tables[used.table]):
                 continue
             held, scaled = held_now(lock, trace, growth)
             found.append(
@@ -211,8 +215,8 @@ def _queue(asking: _Asking, used: RelationTraffic, traffic: Traffic) -> Relation
     length = None if asking.held is None else waits + asking.held
     demand = None if arriving is None else 0.0 if arriving == 0 else _demand(arriving, length)
     room = traffic.clients + traffic.free
-    crowd = None if demand is None else _crowd(demand, traffic)
-    verdict = _verdict(demand, length, room)
+    crowd = None if demand is None else crowd_of(demand, traffic)
+    verdict = verdict_of(demand, length, room)
     # The moment in which as many have come as can be connected.
     full = timedelta(seconds=room / arriving) if verdict is QueueVerdict.EXHAUST and arriving else None
     return RelationQueue(
@@ -242,80 +246,12 @@ def _demand(arriving: float, length: timedelta | None) -> float | None:
     return None if length is None else arriving * length.total_seconds()
 
 
-def _crowd(demand: float, traffic: Traffic) -> tuple[int, int]:
-    """How many wait: of those that are connected, and if those that come open connections."""
-    coming = math.ceil(min(demand, float(traffic.clients + traffic.free))) if demand >= _HARDLY_ANYBODY else 0
-    return min(coming, traffic.clients), coming
-
-
-def _verdict(demand: float | None, length: timedelta | None, room: int) -> QueueVerdict:
-    if demand == 0:
-        return QueueVerdict.NOBODY
-    if length is not None and length <= _UNNOTICED:
-        # Too short for anybody to open connections meanwhile, too.
-        return QueueVerdict.NOBODY
-    if demand is None or length is None:
-        return QueueVerdict.UNKNOWN
-    if demand < _HARDLY_ANYBODY:
-        return QueueVerdict.NOBODY
-    if demand >= max(room, 1):
-        return QueueVerdict.EXHAUST
-    return QueueVerdict.SHORT if length <= _SHORT else QueueVerdict.QUEUE
-
-
-def _at_the_worst_moment(queues: Sequence[RelationQueue], traffic: Traffic) -> tuple[tuple[int, int], QueueVerdict]:
-    """How many wait when most do, and what they notice; the locks of one transaction add up.
-
-    Whoever waits for one table does not wait for another one, so no more wait than transactions are begun.
-    """
-    room = traffic.clients + traffic.free
-    worst, verdict = 0.0, QueueVerdict.NOBODY
-    for together in _transactions(queues):
-        longest = max((one.longest_wait or timedelta() for one in together if one.arriving_per_s), default=timedelta())
-        demand = _demand_together(together)
-        if traffic.transactions_per_s > 0:
-            demand = min(demand, traffic.transactions_per_s * longest.total_seconds())
-        worst = max(worst, demand)
-        verdict = max(verdict, _verdict(demand, longest, room), key=lambda one: one.rank)
-    return _crowd(worst, traffic), verdict
-
-
-def _demand_together(queues: Sequence[RelationQueue]) -> float:
-    """How many come for all tables; whoever comes to a partition by its parent, and waits for that, counts there."""
-    by_table: dict[RelationName, tuple[float, tuple[RelationName, ...]]] = {}
-    for one in queues:
-        if one.arriving_per_s and one.longest_wait is not None:
-            demand = one.arriving_per_s * one.longest_wait.total_seconds()
-            by_table[one.table] = max(by_table.get(one.table, (0.0, ())), (demand, one.within))
-    return sum(
-        demand
-        for demand, within in by_table.values()
-        if not any(by_table[parent][0] >= demand for parent in within if parent in by_table)
+def _goes_with_its_table(lock: TracedLock, on_table: Iterable[TracedLock]) -> bool:
+    """Whether it is on a part of a table that is locked as strongly in the same transaction: the same clients wait."""
+    return lock.kind in _PARTS and any(
+        one.mode.strength >= lock.mode.strength and one.since <= lock.since <= one.since + one.waited + one.held
+        for one in on_table
     )
-
-
-def _transactions(queues: Sequence[RelationQueue]) -> Iterator[list[RelationQueue]]:
-    """The locks of each transaction: a script has one transaction at a time, so its locks overlap in the rehearsal."""
-    timed = sorted(
-        (
-            (one.version, one.asked, one.asked + (one.held or timedelta()) / one.scaled, one)
-            for one in queues
-            if one.asked is not None
-        ),
-        key=lambda one: one[:2],
-    )
-    together: list[RelationQueue] = []
-    version, until = "", timedelta()
-    for of_version, begin, end, one in timed:
-        if together and (of_version != version or begin >= until):
-            yield together
-            together = []
-        until = max(until, end) if together else end
-        version = of_version
-        together.append(one)
-    if together:
-        yield together
-    yield from ([one] for one in queues if one.asked is None)
 
 
 def _matters(mode: LockMode) -> bool:
@@ -373,7 +309,7 @@ def _notes(asking: _Asking, used: RelationTraffic, traffic: Traffic) -> Iterator
         yield f"{used.waiting} sessions wait for a lock on {used.table} already"
     if asking.patience is None:
         yield "the script sets its own lock_timeout, and as far as it can be read there is no limit to its wait"
-    if "CONCURRENTLY" in asking.sql.upper() and (traffic.longest_transaction or timedelta()) > _SHORT:
+    if "CONCURRENTLY" in asking.sql.upper() and (traffic.longest_transaction or timedelta()) > _A_WHILE:
         yield (
             "CONCURRENTLY waits for every transaction that may still see the table; the oldest in this database is open"
             f" for {words(traffic.longest_transaction or timedelta())}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
+from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.records import Statement
 from squizzle.migrations.limits import lock_timeout_of
@@ -56,7 +58,10 @@ def said_lock_timeout(sql: str) -> timedelta | None:
 
 
 def _during(lock: TracedLock, trace: ScriptTrace) -> Iterator[tuple[TracedStatement, timedelta]]:
-    """The statements that ran while the lock was held, each with how long."""
+    """The statements that ran while the lock was held, each with how long.
+
+    Of one in batches that is a part: the lock is held for one batch, and the statement took as long as all of them.
+    """
     begin = lock.since + lock.waited
     end = begin + lock.held
     for statement in trace.statements:
@@ -66,8 +71,18 @@ def _during(lock: TracedLock, trace: ScriptTrace) -> Iterator[tuple[TracedStatem
 
 
 def rows_changed(lock: TracedLock, trace: ScriptTrace) -> int:
-    """Rows that were changed while a lock was held, of whatever table."""
-    return sum(statement.rows_changed for statement, _time in _during(lock, trace))
+    """Rows that were there before and were changed while a lock was held, of whatever table."""
+    return sum(
+        math.ceil(statement.rows_changed * (took / statement.duration))
+        for statement, took in _during(lock, trace)
+        if not _only_adds(statement.sql)
+    )
+
+
+def _only_adds(sql: str) -> bool:
+    """Whether it writes rows that nobody else can want yet."""
+    text = sql.upper()
+    return text.startswith(("INSERT", "COPY")) and "ON CONFLICT" not in text
 
 
 class Growth:
@@ -80,8 +95,10 @@ class Growth:
             if before and one.rows:
                 self._ratios[one.relation] = one.rows / before
 
-    def of(self, statement: TracedStatement, lock: TracedLock) -> float:
-        """By how much longer a statement takes that was traced while a lock was held."""
+    def of(self, statement: TracedStatement, lock: TracedLock, took: timedelta) -> float:
+        """By how much longer a statement takes that was traced while a lock was held, for so long."""
+        if lock.mode is LockMode.ROW_EXCLUSIVE and took < statement.duration:
+            return 1.0  # one batch of many: there will be more of them
         if not (statement.rewrites or statement.rows_scanned or statement.rows_changed):
             return 1.0
         touched = (*statement.rewrites, *(one.relation for one in statement.locks))
@@ -93,7 +110,7 @@ def held_now(lock: TracedLock, trace: ScriptTrace, growth: Growth) -> tuple[time
     """How long it will be held, and how many times as long as in the rehearsal."""
     if lock.held <= timedelta():
         return timedelta(), 1.0
-    more = sum(((growth.of(one, lock) - 1) * took for one, took in _during(lock, trace)), timedelta())
+    more = sum(((growth.of(one, lock, took) - 1) * took for one, took in _during(lock, trace)), timedelta())
     held = max(timedelta(), lock.held + more)
     return held, held / lock.held if held else 1.0
 

@@ -57,8 +57,17 @@ def lock_forecast_document(forecast: QueueForecast) -> dict[str, object]:
 
 
 def _telling(forecast: QueueForecast) -> list[RelationQueue]:
-    """The queues that somebody has to know of: who waits, who is waited for, what is not known."""
-    return [one for one in forecast.queues if one.verdict is not QueueVerdict.NOBODY or one.blockers or one.notes]
+    """The queues that somebody has to know of: who waits, who is waited for, what is not known.
+
+    A partition is left out where its parent says the same.
+    """
+    known = {(one.version, one.line, one.mode, one.table) for one in forecast.queues}
+    return [
+        one
+        for one in forecast.queues
+        if (one.verdict is not QueueVerdict.NOBODY or one.blockers or one.notes)
+        and (one.blockers or not any((one.version, one.line, one.mode, parent) in known for parent in one.within))
+    ]
 
 
 def _queue_words(one: RelationQueue) -> str:

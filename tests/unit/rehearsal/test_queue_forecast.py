@@ -121,6 +121,11 @@ def test_rows_that_a_script_changes_keep_out_who_changes_the_same_ones() -> None
     forecast = forecast_queue(trace(updating), traffic(used(reads=100, changes=100)))
     assert (forecast.sessions, forecast.queues[0].verdict) == (50, QueueVerdict.SHORT)
     assert "at most 500" in forecast.queues[0].notes[0]
+    half_a_batch = replace(updating, duration=4 * SECOND, rows_changed=1000)
+    batched = forecast_queue(trace(half_a_batch), traffic(used(reads=100, changes=100)), rehearsed_rows={ORDERS: 10})
+    assert (batched.sessions, batched.queues[0].held) == (25, SECOND)
+    inserting = replace(updating, sql="INSERT INTO public.orders VALUES (1)")
+    assert forecast_queue(trace(inserting), traffic(used(reads=100, changes=100))).queues == ()
     unchanged = forecast_queue(trace(replace(updating, rows_changed=0)), traffic(used(reads=100, changes=100)))
     assert unchanged.queues == ()
     assert unchanged.sentence == "at 14:03 UTC nobody would wait: nothing is locked that keeps anybody out"
@@ -168,6 +173,20 @@ def test_locks_of_one_transaction_add_up_and_those_of_two_do_not() -> None:
     assert (apart.sessions, apart.verdict) == (100, QueueVerdict.SHORT)
     scripts = (*rehearsed_queues(trace(both), now), *rehearsed_queues(trace(both, version="0008"), now))
     assert combine(scripts, now).sessions == 150
+
+
+def test_indexes_go_with_their_table_and_partitions_with_their_parent() -> None:
+    index = RelationName(schema="public", name="orders_pkey")
+    on_index = replace(lock(relation=index), kind=RelationKind.INDEX)
+    partition = replace(used(ITEMS, reads=60), within=(ORDERS,))
+    now = traffic(used(reads=100), replace(used(reads=100), relation=index), partition)
+    whole = forecast_queue(trace(statement(lock(), on_index, lock(relation=ITEMS))), now)
+    assert [one.relation for one in whole.queues] == [ORDERS, ITEMS]
+    assert whole.sessions == 100
+    assert "public.items" not in lock_forecast_markdown(whole)
+    alone = forecast_queue(trace(statement(lock(LockMode.SHARE_UPDATE_EXCLUSIVE), on_index)), now)
+    assert [one.relation for one in alone.queues] == [index, ORDERS]
+    assert (alone.queues[0].table, alone.sessions) == (ORDERS, 100)
 
 
 def test_what_nobody_counts_is_not_nobody() -> None:
