@@ -25,7 +25,7 @@ HELD = timedelta(milliseconds=300)
 def saved(store: FolderStore, backup: Backup, database: str) -> Backup:
     """A backup with two rows of t."""
     assert backup.digest is not None
-    digest = replace(backup.digest, tables=(TableDigest(table="public.t", rows=2, digest="1"),))
+    digest = replace(backup.digest, tables=(TableDigest(table="app.t", rows=2, digest="1"),))
     with store.receive(backup.id) as incoming:
         (incoming.folder / "toc.dat").write_text("rows")
         made = replace(backup, location=backup.id, database=database, digest=digest, files=incoming.describe())
@@ -45,7 +45,7 @@ def certify(folder: Folder, store: FolderStore, backup: Backup, version: str) ->
         rewrites=(),
         rows_scanned=2,
         since=timedelta(),
-        locks=(replace(lock, relation=RelationName(schema="public", name="t"), since=timedelta(), held=HELD),),
+        locks=(replace(lock, relation=RelationName(schema="app", name="t"), since=timedelta(), held=HELD),),
     )
     migration = next(one for one in folder.read() if one.version == version)
     up = replace(draft.up, version=version, statements=(traced,))
@@ -55,9 +55,11 @@ def certify(folder: Folder, store: FolderStore, backup: Backup, version: str) ->
 def test_a_plan_says_who_would_wait_as_long_as_the_rehearsal_of_these_very_scripts_took(
     squizzle: Squizzle, shop_folder: Folder, connection: Connection, database: str, backup: Backup, tmp_path: Path
 ) -> None:
-    assert squizzle("apply", "0001").code == 0
+    connection.execute("CREATE SCHEMA app; SET search_path TO app")
+    shop = ("--schema", "app")
+    assert squizzle("apply", "0001", *shop).code == 0
     connection.execute("INSERT INTO t SELECT FROM generate_series(1, 10); SELECT pg_stat_force_next_flush(); ANALYZE t")
-    unrehearsed = squizzle("plan", "0002", "--json").document["forecast"]
+    unrehearsed = squizzle("plan", "0002", "--json", *shop).document["forecast"]
     (lock,) = unrehearsed["locks"]
     assert (lock["relation"], lock["mode"], lock["held_ms"]) == ("t", "ACCESS EXCLUSIVE", None)
     assert lock["arriving_per_s"] > 0
@@ -68,17 +70,17 @@ def test_a_plan_says_who_would_wait_as_long_as_the_rehearsal_of_these_very_scrip
     store = FolderStore(tmp_path / "store")
     certify(shop_folder, store, saved(store, backup, database), "0002")
     squizzle.configure(f"[backups]\nstore = '{tmp_path / 'store'}'\n")
-    rehearsed = squizzle("plan", "--json", "--watch", "1ms").document["forecast"]
+    rehearsed = squizzle("plan", "--json", *shop, "--watch", "1ms").document["forecast"]
     (lock,) = rehearsed["locks"]
-    assert (lock["relation"], lock["held_ms"], lock["scaled"]) == ("public.t", 1500, 5.0)
+    assert (lock["relation"], lock["held_ms"], lock["scaled"]) == ("app.t", 1500, 5.0)
     assert "version 0002 was rehearsed on 2025-03-02 12:00 UTC" in rehearsed["basis"]
     assert rehearsed["sessions"] == 0
-    human = squizzle("plan", "--watch", "1ms").out
+    human = squizzle("plan", "--watch", "1ms", *shop).out
     assert "-- rates as seen in " in human
 
     shop_folder.write("0002", "ALTER TABLE t ADD COLUMN b bigint", down="ALTER TABLE t DROP COLUMN b")
-    assert squizzle("plan", "0002", "--json").document["forecast"]["locks"][0]["held_ms"] is None
-    assert squizzle("plan", "0002", "--json", "--no-forecast").document["forecast"] is None
+    assert squizzle("plan", "0002", "--json", *shop).document["forecast"]["locks"][0]["held_ms"] is None
+    assert squizzle("plan", "0002", "--json", *shop, "--no-forecast").document["forecast"] is None
     squizzle.configure(f"[backups]\nstore = '{tmp_path / 'nowhere'}'\n")
-    assert squizzle("plan", "0002", "--json").document["forecast"]["verdict"] == "not known"
+    assert squizzle("plan", "0002", "--json", *shop).document["forecast"]["verdict"] == "not known"
     assert squizzle("plan", "--watch", "soon").code == 2

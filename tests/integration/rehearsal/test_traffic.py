@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from squizzle.rehearsal.lock_forecast_records import QueueVerdict
 from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock, TracedStatement
 from squizzle.rehearsal.tracing import tracing
 from squizzle.rehearsal.traffic import read_counters, read_traffic
+from squizzle.rehearsal.traffic_records import Counted
 from tests.integration.conftest import SERVERS
 from tests.integration.migrations.conftest import Folder
 from tests.support.processes import wait_until
@@ -148,6 +150,8 @@ def test_holders_are_found_on_indexes_in_partitions_and_without_a_session(
         )
 
         traffic = read_traffic(connection, asked, first=first)
+        more = {oid: Counted(reads=10**9, inserted=10**9, changed=10**9) for oid in first.tables}
+        begun_anew = read_traffic(connection, asked, first=replace(first, tables=more))
 
         pid = idle.info.backend_pid
         locking.execute("ROLLBACK")
@@ -158,6 +162,7 @@ def test_holders_are_found_on_indexes_in_partitions_and_without_a_session(
     assert index.table == named("events_1")
     per_s = traffic.over.total_seconds()
     assert round((events.writes_per_s or 0) * per_s) == round((index.writes_per_s or 0) * per_s) == 50
+    assert all((one.writes_per_s or 0) >= 0 for one in begun_anew.relations)
     assert (seen.reads_per_s, seen.size_bytes) == (None, None)
     # Its size could be had only by waiting for whoever has it locked.
     assert (taken.size_bytes, taken.waiting) == (None, 1)
@@ -184,12 +189,15 @@ def test_what_an_account_may_not_see_is_said_and_never_taken_for_nothing(
     with new_role(control, sql.SQL("NOLOGIN")) as role, connect(access, database, purpose="hidden one") as hidden:
         hidden.execute("BEGIN; SELECT FROM orders")
         pid = hidden.info.backend_pid
+        control.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 5").format(sql.Identifier(database)))
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         traffic = read_traffic(connection, relations_of(trace), over=timedelta())
         connection.execute("RESET ROLE")
     (orders,) = traffic.relations
     assert [(one.pid, one.transaction_age) for one in orders.holders] == [(pid, None)]
     assert (traffic.clients, traffic.active, traffic.hidden, traffic.is_average) == (1, None, 1, True)
+    # Five for this database, of which one is theirs and one ours.
+    assert traffic.free == 3
     forecast = forecast_queue(trace, traffic)
     assert forecast.queues[0].waits == timedelta(milliseconds=50)
     assert any("1 of 1 sessions" in one and "pg_read_all_stats" in one for one in forecast.not_seen)

@@ -113,7 +113,7 @@ def test_a_writer_that_changes_many_rows_comes_once_and_no_more_come_than_transa
     many_rows = forecast_queue(trace(statement(lock(LockMode.SHARE))), traffic(used(reads=5, changes=9000)))
     assert many_rows.sessions == 5
     loading = forecast_queue(trace(statement(lock())), traffic(used(inserts=9000), transactions=3))
-    assert loading.sessions == 3
+    assert (loading.sessions, loading.queues[0].sessions) == (3, 3)
 
 
 def test_rows_that_a_script_changes_keep_out_who_changes_the_same_ones() -> None:
@@ -150,6 +150,8 @@ def test_a_try_waits_no_longer_than_its_timeout_and_clients_behind_it() -> None:
     assert forecast_queue(trace(alone), traffic(busy)).queues[0].waits == timedelta(minutes=5)
     said = statement(sql="SET LOCAL lock_timeout = '3s'")
     assert forecast_queue(trace(said, statement(lock())), traffic(busy)).queues[0].waits == 3 * SECOND
+    prepared = replace(used(reads=100), holders=(holder(timedelta(milliseconds=1), pid=None),))
+    assert forecast_queue(trace(statement(lock())), traffic(prepared)).queues[0].waits == timedelta(milliseconds=50)
     reading = replace(used(reads=100), holders=(holder(timedelta(minutes=5), LockMode.ACCESS_SHARE),))
     assert forecast_queue(trace(statement(lock(LockMode.SHARE))), traffic(reading)).queues[0].blockers == ()
 
@@ -173,6 +175,12 @@ def test_locks_of_one_transaction_add_up_and_those_of_two_do_not() -> None:
     assert (apart.sessions, apart.verdict) == (100, QueueVerdict.SHORT)
     scripts = (*rehearsed_queues(trace(both), now), *rehearsed_queues(trace(both, version="0008"), now))
     assert combine(scripts, now).sessions == 150
+    orders = rehearsed_queues(trace(statement(lock())), now)
+    items = rehearsed_queues(trace(statement(lock(relation=ITEMS)), version="0008"), now)
+    assert combine([*orders, *items], now).sessions == 100
+    stronger = statement(lock(LockMode.SHARE), lock(since=SECOND / 2, held=SECOND / 2))
+    changing = traffic(used(reads=100, changes=100), clients=150)
+    assert forecast_queue(trace(stronger), changing).sessions == 100
 
 
 def test_indexes_go_with_their_table_and_partitions_with_their_parent() -> None:
