@@ -12,11 +12,13 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.store import BackupStore
 from squizzle.errors import (
     BackupDamagedError,
+    CloudError,
     ConnectionFailedError,
     CouldNotVerifyError,
     InvalidInputError,
     RecoveryError,
     SquizzleError,
+    ToolError,
 )
 from squizzle.postgres.access import connect
 from squizzle.proof.records import Comparison
@@ -39,11 +41,18 @@ _SERVER_IS_AT_FAULT = (
     "out of shared memory",
     "server closed the connection unexpectedly",
     "terminating connection",
+    "connection to server",
+    "the database system is",
+    "too many clients already",
+    "remaining connection slots",
+    "canceling statement due to",
     "not supported in this build",
     "not supported by this build",
     "locale name",
 )
 
+# Errors of a store, which could not be read: as which command they say that they come from.
+_OF_STORES = frozenset({"", "s3"})
 
 Details = dict[str, str]
 Restorer = Callable[[BackupStore, Backup, ScratchPlace, Details], Comparison]
@@ -157,6 +166,8 @@ def verdict_of(error: SquizzleError) -> Verdict:
     if isinstance(error, BackupDamagedError):
         return Verdict.FAIL
     if isinstance(error, (CouldNotVerifyError, ConnectionFailedError, InvalidInputError, RecoveryError)):
+        return Verdict.COULD_NOT_VERIFY
+    if isinstance(error, CloudError) or (type(error) is ToolError and error.command in _OF_STORES):
         return Verdict.COULD_NOT_VERIFY
     text = f"{error.message} {getattr(error, 'stderr_tail', '')}"
     return Verdict.COULD_NOT_VERIFY if any(sign in text for sign in _SERVER_IS_AT_FAULT) else Verdict.FAIL

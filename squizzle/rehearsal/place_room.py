@@ -11,7 +11,7 @@ from squizzle.backups.records import Backup
 from squizzle.backups.space import MARGIN, RESERVE_BYTES, restore_need, size_words
 from squizzle.backups.store import BackupStore
 from squizzle.errors import CouldNotVerifyError
-from squizzle.postgres.access import Connection, connect
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, connect
 from squizzle.postgres.scratch_server import ScratchServer
 
 # The base, which stays as it is, and the copy that is worked on.
@@ -75,7 +75,7 @@ def _data_folder(server: ScratchServer) -> Path | None:
     """The data folder of a server on this machine; None where it is another machine's or may not be known."""
     if not server.access.host.startswith("/"):
         return None
-    with connect(server.access, "postgres", purpose="rehearsal") as control:
+    with connect(server.access, CONTROL_DATABASE, purpose="rehearsal") as control:
         try:
             row = control.execute("SHOW data_directory").fetchone()
         except psycopg.errors.InsufficientPrivilege:

@@ -136,7 +136,7 @@ def test_nobody_else_gets_in_and_it_reaches_nobody(place: RehearsalPlace) -> Non
                 with pytest.raises(ConnectionFailedError, match="permission denied for database"):
                     connect(theirs, name, purpose="test")
     with connect(place.access, place.database, purpose="test") as session:
-        assert session.execute("SELECT count(*) FROM pg_user_mappings").fetchone() == (0,)
+        assert session.execute("SELECT umoptions FROM pg_user_mappings").fetchall() == [(None,)]
         assert session.execute("SELECT count(*) FROM pg_stat_subscription WHERE subname = 'feed'").fetchone() == (1,)
         digest = digest_database(session, bookkeeping=True)
     assert digest == place.base_digest
@@ -195,6 +195,7 @@ def test_what_cannot_be_rehearsed_on_is_refused_before_anything_is_made(stock: S
     other = replace(backup, identity_id="8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10")
     refused = [
         (stock.order(database="shop"), InvalidInputError, "not of shop"),
+        (stock.order(system_identifier="7"), InvalidInputError, "cluster 7"),
         (stock.order(backup=other, identity_id="another"), InvalidInputError, "not of rehearsed_"),
         (stock.order(backup=replace(backup, kind=BackupKind.GLOBALS)), InvalidInputError, "nothing can be rehearsed"),
         (stock.order(backup=replace(backup, kind=BackupKind.DATA)), InvalidInputError, "do not go together"),
