@@ -1,6 +1,7 @@
 """`make bench`: every benchmark, or those that are named.
 
-python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [--output PAGE]
+python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [tracer]
+[--output PAGE]
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench import backup, batches, lock_queue, peers, replay, status, switch_over
+from bench import backup, batches, lock_queue, peers, replay, status, switch_over, tracer
 from bench.report import Finding, machine_facts, page
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 
 # As initdb leaves them, but that a backfill need not pay for checkpoints that a real server has rarely.
 SETTINGS = {"max_wal_size": "4GB"}
-_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over")
+_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over", "tracer")
 
 _Benchmark = Callable[[ServerAccess], Finding]
 
@@ -50,6 +51,7 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
             rounds=arguments.rounds, scale=arguments.scale, settings=SETTINGS
         ),
         "switch-over": partial(switch_over.measure, rounds=arguments.rounds),
+        "tracer": partial(tracer.measure, rounds=arguments.rounds),
     }
 
 

@@ -49,6 +49,8 @@ _STATE = (
     " pg_catalog.current_setting('client_min_messages'), pg_catalog.current_setting('is_superuser')"
 )
 
+_READING = "; ".join((_STATE, *(load_sql("squizzle.rehearsal", name) for name in ("traced_locks", "traced_made"))))
+
 _Key = tuple[RelationName, RelationKind]
 
 
@@ -241,10 +243,13 @@ class Tracer:
         self._lsn = int(row[0]) if row else 0
 
     def _read_inside(self, run: _Run) -> None:
-        cursor = self._connection.execute(f"{_STATE}; {load_sql('squizzle.rehearsal', 'traced_locks')}")
+        cursor = psycopg.ClientCursor(self._connection)
+        cursor.execute(_READING, self._relations.made)
         self._note_state(run, cursor.fetchone())
         cursor.nextset()
-        reading = self._relations.read_held(cursor)
+        rows = cursor.fetchall()
+        cursor.nextset()
+        reading = self._relations.read_held(rows, cursor.fetchone() or (0, 0))
         run.take(reading)
         for key, mode in reading.locks.items():
             held = self._held.get(key)
@@ -284,20 +289,21 @@ class Tracer:
             lock.held = max(0.0, ended - lock.since - lock.waited)
         if committed:
             self._kept.extend(runs)
-            self._relations.commit()
-            self._begin_anew(runs)
+            self._begin_anew(runs, committed=True)
         else:
             self._failed = runs
             # The error that brought us here must stay the one that is seen.
             with suppress(psycopg.Error):
-                self._begin_anew(runs, rolled_back=True)
+                self._begin_anew(runs, committed=False)
 
-    def _begin_anew(self, runs: Sequence[_Run], *, rolled_back: bool = False) -> None:
+    def _begin_anew(self, runs: Sequence[_Run], *, committed: bool) -> None:
         """What the next transaction is compared with."""
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             return
         with self._outside_transaction():
-            if rolled_back:
+            if committed:
+                self._relations.commit()
+            else:
                 self._relations.roll_back()
             if runs:
                 runs[-1].temp += self._files.take_sum()

@@ -6,8 +6,9 @@ new file. So a relation that takes a name in the statement in which another one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from squizzle.analysis.locks.modes import LockMode, lock_mode
 from squizzle.analysis.locks.records import RelationName
@@ -61,6 +62,9 @@ class Counted:
     scanned: int = 0
     changed: int = 0
 
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(scanned=self.scanned + other.scanned, changed=self.changed + other.changed)
+
     def since(self, before: Counted) -> Counted:
         """The difference; counters go back when what they count is dropped or truncated."""
         return Counted(scanned=max(0, self.scanned - before.scanned), changed=max(0, self.changed - before.changed))
@@ -71,7 +75,7 @@ class Reading:
     """What one statement did.
 
     Attributes:
-        locks: The strongest mode that is held on each relation now.
+        locks: The strongest mode of each relation.
         rewrites: Relations that have another file.
         scanned: Rows read.
         changed: Rows changed.
@@ -103,6 +107,28 @@ class _Row:
     table: int = 0
     toast: int = 0
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether rows of it are rows that somebody knows."""
+        return bool(self.name) and self.schema != _TOAST_SCHEMA
+
+
+@dataclass(kw_only=True, slots=True)
+class _Made:
+    """What the open transaction made; its locks hold nobody up, so only its rows are counted."""
+
+    oids: list[int] = field(default_factory=list)
+    tables: list[int] = field(default_factory=list)
+    indexes: list[int] = field(default_factory=list)
+    counted: Counted = field(default_factory=Counted)
+
+    def add(self, row: _Row) -> None:
+        """One more; the transient table of a rewrite has no name any more."""
+        self.oids.append(row.oid)
+        if row.is_counted:
+            (self.indexes if row.kind in _INDEXES else self.tables).append(row.oid)
+            self.counted += row.counted
+
 
 class TracedRelations:
     """The relations of one database while one script runs.
@@ -116,6 +142,9 @@ class TracedRelations:
         self._known: dict[int, Traced] = {}
         self._committed: dict[int, Traced] = {}
         self._counted: dict[int, Counted] = {}
+        # The rows of the last reading in the transaction that is open, by OID and mode.
+        self._as_before: dict[tuple[int, str], Sequence[Any]] = {}
+        self._made = _Made()
 
     def begin(self) -> None:
         """Everything that is there now was there before the script."""
@@ -124,17 +153,25 @@ class TracedRelations:
         self._known = {
             row.oid: _traced(row, _owner(row, owners)) for row in rows.values() if not _is_astray(row, owners)
         }
-        self._committed = dict(self._known)
         self._counted = {row.oid: row.counted for row in rows.values()}
+        self._begin_transaction()
 
     def commit(self) -> None:
-        """What became of the relations stays."""
-        self._committed = dict(self._known)
+        """What became of the relations stays; outside a transaction."""
+        if self._made.oids:
+            self._counted |= {row.oid: row.counted for row in self._read(self._made.oids)}
+        self._begin_transaction()
 
     def roll_back(self) -> None:
         """The relations are again what they were after the last commit; rows that were read stay counted."""
         self._known = dict(self._committed)
         self._counted = {row.oid: row.counted for row in self._read()}
+        self._begin_transaction()
+
+    def _begin_transaction(self) -> None:
+        self._committed = dict(self._known)
+        self._as_before = {}
+        self._made = _Made()
 
     def named(self, oid: int) -> Traced | None:
         """The relation with this OID; None when the script made it, or it is the system's or ours."""
@@ -142,23 +179,41 @@ class TracedRelations:
 
     # After a statement
 
-    def read_held(self, rows: Iterable[tuple[object, ...]]) -> Reading:
+    @property
+    def made(self) -> dict[str, list[int]]:
+        """OIDs of what the open transaction made: the parameters of `traced_locks.sql` and `traced_made.sql`."""
+        return {"made": self._made.oids, "tables": self._made.tables, "indexes": self._made.indexes}
+
+    def read_held(self, rows: Iterable[Sequence[Any]], made: Sequence[Any]) -> Reading:
         """What a statement did whose transaction is still open: everything that it used is locked.
 
         Args:
             rows: Of `traced_locks.sql`.
+            made: The row of `traced_made.sql`.
+
+        Returns:
+            Of the locks, those that are new.
         """
-        held = [_held(*row) for row in rows]  # type: ignore[arg-type]
+        held = []
+        for columns in rows:
+            if self._as_before.get((columns[0], columns[1])) != columns:
+                self._as_before[columns[0], columns[1]] = columns
+                held.append(_held(*columns))
         by_oid = {row.oid: row for row in held}
-        before = dict(self._known)
-        reading = Reading(rewrites=self._follow(by_oid, gone=[oid for oid, row in by_oid.items() if not row.name]))
+        gone = {oid: self._known[oid] for oid, row in by_oid.items() if not row.name and oid in self._known}
+        reading = Reading(rewrites=self._follow(by_oid, gone=gone))
         for row in held:
-            known = self._known.get(row.oid) or before.get(row.oid)
+            known = self._known.get(row.oid) or gone.get(row.oid)
             if known is not None and row.mode is not None:
                 mode = reading.locks.get(known.key, row.mode)
                 reading.locks[known.key] = max(mode, row.mode, key=lambda one: one.strength)
+        counted = Counted(scanned=made[0], changed=made[1])
+        reading.count(counted.since(self._made.counted))
+        self._made.counted = counted
         for row in by_oid.values():
             self._count(row, reading)
+            if row.oid not in self._known and row.oid not in gone:
+                self._made.add(row)
         return reading
 
     def read_all(self) -> Reading:
@@ -167,7 +222,7 @@ class TracedRelations:
         reading = Reading(rewrites=self._follow(rows, gone=[oid for oid in self._known if oid not in rows]))
         for row in rows.values():
             self._count(row, reading)
-        self.commit()
+        self._begin_transaction()
         return reading
 
     def _follow(self, rows: Mapping[int, _Row], gone: Iterable[int]) -> list[RelationName]:
@@ -184,14 +239,13 @@ class TracedRelations:
         return sorted(rewritten)
 
     def _count(self, row: _Row, reading: Reading) -> None:
-        if row.name and row.schema != _TOAST_SCHEMA:
+        if row.is_counted:
             reading.count(row.counted.since(self._counted.get(row.oid, Counted())))
             self._counted[row.oid] = row.counted
 
-    def _read(self) -> Iterator[_Row]:
-        for oid, schema, name, kind, is_partition, file, table, toast, *counters in self._connection.execute(
-            load_sql("squizzle.rehearsal", "traced_relations")
-        ):
+    def _read(self, only: Sequence[int] | None = None) -> Iterator[_Row]:
+        rows = self._connection.execute(load_sql("squizzle.rehearsal", "traced_relations"), {"only": only})
+        for oid, schema, name, kind, is_partition, file, table, toast, *counters in rows:
             yield _Row(
                 oid=oid,
                 schema=schema,
