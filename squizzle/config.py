@@ -19,6 +19,7 @@ from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import NamedFence, read_fence, variable_of
+from squizzle.fleet_settings import FleetSettings, read_fleet
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
@@ -114,6 +115,7 @@ class Config:
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.
+        fleets: Many targets that migrate together (`[fleets.NAME]`), by name.
     """
 
     project: str = ""
@@ -128,6 +130,7 @@ class Config:
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
     fences: Mapping[str, NamedFence] = field(default_factory=dict)
+    fleets: Mapping[str, FleetSettings] = field(default_factory=dict)
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -176,6 +179,7 @@ class _Reader:
         environments = self.section(top.pop("environments", {}), "environments")
         programs = self.text(postgres, "postgres", "programs")
         fences = self.section(top.pop("fences", {}), "fences")
+        fleets = self.section(top.pop("fleets", {}), "fleets")
         config = Config(
             project=self.text(project, "project", "name") or "",
             migrations=folder / (self.text(project, "project", "migrations") or "migrations"),
@@ -195,6 +199,7 @@ class _Reader:
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},
+            fleets={name: read_fleet(self, name, section) for name, section in fleets.items()},
         )
         for environment in config.environments.values():
             for name in environment.fences:

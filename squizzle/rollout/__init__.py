@@ -1,0 +1,1 @@
+"""Fleets, waves, soak verdicts."""
