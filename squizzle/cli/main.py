@@ -34,6 +34,7 @@ _VERBS = {
     "digest": "squizzle.cli.inspect",
     "fence": "squizzle.cli.fence",
     "fetch-wal": "squizzle.cli.fetch_wal",
+    "fleet": "squizzle.cli.fleet",
     "generate-rollback": "squizzle.cli.reverse",
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
+from squizzle.migrations.records import Migration
 from squizzle.rollout.records import (
     FleetTarget,
     PlannedVersion,
@@ -75,6 +77,24 @@ def plan_rollout(
         digest=_digest(fleet, kind, chosen, versions, plans, policy),
         remarks=remarks,
     )
+
+
+def planned_versions(migrations: Sequence[Migration]) -> tuple[PlannedVersion, ...]:
+    """The migrations of a rollout, and whether each has a statement that is marked to run in batches.
+
+    Raises:
+        InvalidInputError: A script cannot be read, or its mark is wrong.
+    """
+    return tuple(
+        PlannedVersion(version=one.version, checksum=one.checksum, batched=_is_batched(one)) for one in migrations
+    )
+
+
+def _is_batched(migration: Migration) -> bool:
+    # Most have no mark, and a large script takes a while to read.
+    if "batch" not in migration.up_sql:
+        return False
+    return any(one.batch is not None for one in split_statements(migration.up_sql, source=migration.labels.up))
 
 
 def rollout_order(targets: Sequence[FleetTarget], *, seed: str) -> tuple[FleetTarget, ...]:

@@ -1,0 +1,226 @@
+"""The verb that shows a fleet: who is in it, who has which version, and who would be migrated when."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from squizzle.cli.options import Invocation, common_options
+from squizzle.cli.output import JsonDocument, print_result, say, table
+from squizzle.durations import words
+from squizzle.errors import InvalidInputError
+from squizzle.fleet_settings import FleetSettings
+from squizzle.migrations.records import Migration
+from squizzle.rollout.discovery import discover_fleet
+from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
+from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState
+from squizzle.rollout.stages import read_stages
+from squizzle.rollout.survey import stopping, survey_fleet
+from squizzle.rollout.windows import Opening, next_allowed
+
+# A person who waits for more than a second or two wants to know what for.
+_MANY = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Planned:
+    plan: RolloutPlan
+    openings: tuple[Opening, ...]
+    stops: tuple[TargetReport, ...]
+
+
+@click.command()
+@click.argument("name")
+@click.option("--stages", type=click.Path(path_type=Path), metavar="FILE", help="Stages, as docs/fleets.md has them.")
+@click.option("--section", metavar="NAME", help="Which section of the stages file, where it has several.")
+@click.option("--plan", "show_plan", is_flag=True, help="Show the stages of a rollout instead of the targets.")
+@common_options
+def fleet(invocation: Invocation, *, name: str, stages: Path | None, section: str | None, show_plan: bool) -> None:
+    """Show the targets of a fleet, what each has, and in which stage of a rollout it would be. Nothing is changed.
+
+    \b
+    Examples:
+      squizzle fleet shops
+      squizzle fleet shops --stages stages.yaml --plan
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    if invocation.environment or invocation.url:
+        raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
+    if show_plan and stages is None:
+        raise InvalidInputError("a plan needs stages", hint="name their file with --stages FILE")
+    settings = _settings(invocation, name)
+    staged = read_stages(stages, section=section) if stages else None
+    migrations = invocation.migrations()
+    found = discover_fleet(settings, default_schema=invocation.schema or invocation.config.schema, environ=os.environ)
+    if len(found.targets) > _MANY:
+        say(f"looking at {len(found.targets):,} targets, {settings.concurrency} at the same time ...")
+    reports = survey_fleet(found, settings, migrations, environ=os.environ)
+    planned = _planned(settings, staged, _wanted(migrations, reports), reports) if staged else None
+    human = _plan_text(planned, reports) if planned and show_plan else _text(found, reports, planned)
+    print_result(_document(found, reports, planned), human, as_json=invocation.as_json)
+
+
+def _planned(
+    settings: FleetSettings, stages: Sequence[Stage], wanted: Sequence[Migration], reports: Sequence[TargetReport]
+) -> _Planned | None:
+    """The plan of a rollout; None where nobody lacks anything."""
+    if not wanted:
+        say("nothing to roll out: every target that answered has every version")
+        return None
+    left_out = TargetState.UNREACHABLE if settings.exclude_unreachable else None
+    targets = [report.target for report in reports if report.state is not left_out]
+    plan = plan_rollout(targets, stages, planned_versions(wanted), fleet=settings.name)
+    now = datetime.now(UTC)
+    return _Planned(
+        plan=plan,
+        openings=tuple(next_allowed(now, windows=one.windows, freezes=settings.freezes) for one in stages),
+        stops=stopping(reports, exclude_unreachable=settings.exclude_unreachable),
+    )
+
+
+def _settings(invocation: Invocation, name: str) -> FleetSettings:
+    settings = invocation.config.fleets.get(name)
+    if settings is None:
+        known = ", ".join(sorted(invocation.config.fleets)) or "none"
+        raise InvalidInputError(
+            f"there is no fleet {name!r}; known: {known}", hint=f"add [fleets.{name}] to squizzle.toml"
+        )
+    return settings
+
+
+def _wanted(migrations: Sequence[Migration], reports: Sequence[TargetReport]) -> tuple[Migration, ...]:
+    """What at least one target lacks: until the last one is migrated, that is the whole rollout."""
+    lacking = {version for pending in {report.pending for report in reports} for version in pending}
+    return tuple(one for one in migrations if one.version in lacking)
+
+
+def _document(found: Fleet, reports: Sequence[TargetReport], planned: _Planned | None) -> JsonDocument:
+    stage_of = planned.plan.stage_of if planned else {}
+    document: dict[str, object] = {
+        "fleet": found.name,
+        "environment": found.environment,
+        "targets": [
+            {
+                "name": report.target.name,
+                "server": report.target.server,
+                "database": report.target.database,
+                "schema": report.target.schema,
+                "tier": report.target.tier,
+                "size": report.target.size,
+                "pinned": report.target.pinned,
+                "labels": dict(report.target.labels),
+                "stage": stage_of.get(report.target.name),
+                "state": report.state.value,
+                "version": report.version,
+                "pending": list(report.pending),
+                "failed": list(report.failed),
+                "detail": report.detail,
+            }
+            for report in reports
+        ],
+        "excluded": [{"name": one.target.name, "reason": one.reason} for one in found.excluded],
+        "unreachable_servers": [{"server": one.server, "why": one.why} for one in found.unreachable],
+        "remarks": list(found.remarks),
+    }
+    if planned:
+        document["plan"] = _plan_document(planned)
+    return document
+
+
+def _plan_document(planned: _Planned) -> JsonDocument:
+    plan = planned.plan
+    return {
+        "kind": plan.kind.value,
+        "digest": plan.digest,
+        "versions": [one.version for one in plan.versions],
+        "stages": [
+            {
+                **stage_facts(one.stage),
+                "targets": [target.name for target in one.targets],
+                "work": [
+                    {"version": share.version, "from_pct": share.from_pct, "until_pct": share.until_pct}
+                    for share in one.work
+                ],
+                "next_allowed": opening.at.isoformat() if opening.at else None,
+                "waits_because": opening.why,
+            }
+            for one, opening in zip(plan.stages, planned.openings, strict=True)
+        ],
+        "remarks": list(plan.remarks),
+        "stopped_by": [report.target.name for report in planned.stops],
+    }
+
+
+def _head(found: Fleet, reports: Sequence[TargetReport]) -> list[str]:
+    counts = Counter(report.state for report in reports)
+    states = ", ".join(f"{counts[state]:,} {state}" for state in TargetState if counts[state])
+    excluded = f"; {len(found.excluded):,} excluded" if found.excluded else ""
+    lines = [f"{found.name} ({found.environment or 'environment not named'}): {states}{excluded}"]
+    lines += [
+        f"server {one.server} could not be asked, so its targets may be missing: {one.why}" for one in found.unreachable
+    ]
+    return [*lines, *(f"note: {remark}" for remark in found.remarks)]
+
+
+def _text(found: Fleet, reports: Sequence[TargetReport], planned: _Planned | None) -> str:
+    stage_of = planned.plan.stage_of if planned else {}
+    rows = [
+        (
+            report.target.name,
+            *((stage_of.get(report.target.name, "left out"),) if planned else ()),
+            report.version or ("none" if report.state is TargetState.READY else ""),
+            f"{len(report.pending):,} pending" if report.pending else "",
+            _state_text(report),
+        )
+        for report in reports
+    ]
+    headings = ("target", *(("stage",) if planned else ()), "version", "to do", "state")
+    excluded = [f"excluded: {one.target.name}: {one.reason}" for one in found.excluded]
+    return "\n".join([*_head(found, reports), "", table(headings, rows), *(["", *excluded] if excluded else [])])
+
+
+def _state_text(report: TargetReport) -> str:
+    if report.failed:
+        return f"{report.state}; FAILED or not ended: {', '.join(report.failed)}"
+    return report.state.value if report.state is TargetState.READY else f"{report.state.upper()}: {report.detail}"
+
+
+def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
+    plan = planned.plan
+    versions = ", ".join(one.version for one in plan.versions)
+    lacking = {report.target.name for report in reports if report.pending}
+    rows = [_stage_row(one, opening, lacking) for one, opening in zip(plan.stages, planned.openings, strict=True)]
+    headings = ("stage", "until", "targets", "done", "watched", "after a failure", "approval", "may begin")
+    lines = [
+        f"rollout of {versions} over {plan.fleet}: {len(plan.stage_of):,} targets",
+        f"digest {plan.digest}",
+        "",
+        table(headings, rows),
+    ]
+    lines += [f"note: {remark}" for remark in plan.remarks]
+    if planned.stops:
+        lines += ["", f"it would not begin, because of {len(planned.stops):,} targets:"]
+        lines += [f"  {report.target.name}: {_state_text(report)}" for report in planned.stops]
+    return "\n".join(lines)
+
+
+def _stage_row(one: StagePlan, opening: Opening, lacking: set[str]) -> tuple[str, ...]:
+    stage = one.stage
+    shares = [share for share in one.work if (share.from_pct, share.until_pct) != (0, 100)]
+    rows = "".join(f" ({share.version} to {share.until_pct} % of its rows)" for share in shares)
+    begins = "when it is lifted" if opening.at is None else f"{opening.at:%Y-%m-%d %H:%M %Z}"
+    return (
+        stage.name,
+        f"{stage.percentage} %",
+        f"{len(one.targets):,}{rows}",
+        f"{sum(target.name not in lacking for target in one.targets):,}",
+        words(stage.duration) if stage.duration else "no",
+        "rolled back" if stage.rollback_on_error else "stops",
+        "yes" if stage.approval_required else "no",
+        f"{begins}, {opening.why}" if opening.why else "now",
+    )
