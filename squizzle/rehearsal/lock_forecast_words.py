@@ -110,8 +110,8 @@ def advice_for(queues: Sequence[RelationQueue], traffic: Traffic) -> tuple[str, 
     if worst is not None and worst.longest_wait:
         few = _FEW / worst.longest_wait.total_seconds()
         found.append(
-            f"or a quieter time: {rate(worst.arriving_per_s or 0.0)} sessions a second come to {worst.table} now;"
-            f" with less than {rate(few)} fewer than {_FEW} would wait"
+            f"choose a quieter time: {rate(worst.arriving_per_s or 0.0)} sessions a second come to {worst.table} now;"
+            f" at less than {rate(few)} a second fewer than {_FEW} would wait"
         )
     return tuple(found[:_MOST_ADVICE])
 
@@ -130,6 +130,8 @@ def _about_blockers(queues: Sequence[RelationQueue]) -> Iterator[str]:
 def _end_first(holder: Holder, queue: RelationQueue) -> str:
     if holder.prevents_wraparound:
         return f"wait until autovacuum is done with {queue.table} (session {holder.pid}): it must not be ended"
+    if holder.is_autovacuum:
+        return f"wait until autovacuum is done with {queue.table}, or SELECT pg_cancel_backend({holder.pid})"
     if holder.pid is None:
         return f"have {holder.who} ended first, it holds {queue.table}: {holder.what}"
     age = f", its transaction is open for {words(holder.transaction_age or timedelta())}"
@@ -145,7 +147,8 @@ def _other_way(queue: RelationQueue, traffic: Traffic) -> Iterator[str]:
     script = Script(text=queue.statement, source="statement")
     for found in lint_scripts([script], today=traffic.at.date()).findings:
         if found.hint and found.lock and _is_about(found, queue):
-            yield f"line {queue.line}: {found.hint} ({found.rule})"
+            way = "squizzle lint shows another way in steps" if "\n" in found.hint else found.hint.rstrip(";")
+            yield f"line {queue.line}: {way} ({found.rule} {found.name})"
             return
 
 

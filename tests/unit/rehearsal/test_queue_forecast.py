@@ -87,7 +87,12 @@ def test_the_sentence_says_how_many_wait_how_long_for_what() -> None:
         " (ACCESS EXCLUSIVE, ALTER TABLE in line 4)"
     )
     assert forecast.verdict is QueueVerdict.QUEUE
-    assert [one.partition(":")[0] for one in forecast.advice] == ["line 4", "or a quieter time"]
+    another_way, quieter = forecast.advice
+    assert another_way == "line 4: squizzle lint shows another way in steps (L118 column-type-rewrites)"
+    assert quieter.endswith("at less than 5.6 a second fewer than 10 would wait")
+    indexing = statement(lock(LockMode.SHARE, held=2 * SECOND), sql="CREATE INDEX ON public.orders (total)")
+    other = "line 4: CREATE INDEX CONCURRENTLY ON public.orders (total) (L101 index-not-concurrent)"
+    assert forecast_queue(trace(indexing), now).advice[0] == other
     text = lock_forecast_markdown(forecast)
     assert text.startswith("**Would queue**: at 14:03 UTC about 220 sessions")
     assert "|" not in text
@@ -160,6 +165,7 @@ def test_autovacuum_does_not_give_way_to_a_short_try_and_never_before_wraparound
     vacuum = replace(holder(SECOND, LockMode.SHARE_UPDATE_EXCLUSIVE), is_autovacuum=True)
     forecast = forecast_queue(trace(statement(lock())), traffic(replace(used(reads=1), holders=(vacuum,))))
     assert "one try waits 50 ms" in forecast.queues[0].notes[0]
+    assert forecast.advice[0] == "wait until autovacuum is done with public.orders, or SELECT pg_cancel_backend(77)"
     urgent = replace(vacuum, prevents_wraparound=True)
     forecast = forecast_queue(trace(statement(lock())), traffic(replace(used(reads=1), holders=(urgent,))))
     assert forecast.advice[0].startswith("wait until autovacuum is done with public.orders")
