@@ -79,7 +79,7 @@ def test_versions_are_proven_one_after_the_other_and_the_first_that_is_not_ends_
     text = str(shown[f"rehearsal-{shop.database.replace('_', '-')}"].data)
     assert "## 0003 forgets: FAILED" in text
     with connect(access, "postgres", purpose="look") as control:
-        assert databases(control, "squizzle_drill") == []
+        assert databases(control, "squizzle_drill") == set()
         with connect(access, shop.database, purpose="look") as session:
             assert session.execute("SELECT count(*) FROM goods").fetchone() == (9,)
             assert session.execute("SELECT to_regclass('public.squizzle_history')").fetchone() == (None,)
