@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from psycopg import sql
 
@@ -89,7 +88,10 @@ def different_buckets(left: BucketSums, right: BucketSums) -> list[int]:
     return sorted(bucket for bucket in left.keys() | right.keys() if left.get(bucket) != right.get(bucket))
 
 
-class BucketRow(NamedTuple):
+Further = TypeVar("Further")
+
+
+class BucketRow(NamedTuple, Generic[Further]):
     """One row of a bucket.
 
     Attributes:
@@ -102,19 +104,22 @@ class BucketRow(NamedTuple):
     key_hash: int
     key: str
     digest: int
-    further: str
+    further: Further
+
+
+Pair = tuple[BucketRow[Further] | None, BucketRow[Further] | None]
 
 
 def read_buckets(
     connection: Connection, source: RowSource, buckets: Collection[int], *, further: sql.Composable
-) -> Iterator[BucketRow]:
+) -> Iterator[BucketRow[Any]]:
     """The rows of some buckets in the order of their keys' hashes, sorted on the server.
 
     Args:
         connection: A session inside `read_snapshot`.
         source: What is read.
         buckets: Of which buckets.
-        further: One more text of each row, as SQL about `x`.
+        further: One more value of each row, as SQL about `x`.
     """
     query = sql.SQL(
         "SELECT {key_hash} AS key_hash, {key}, hashtextextended({row}, 0), {further}"
@@ -127,37 +132,52 @@ def read_buckets(
         relation=source.relation,
         these=source.is_in(buckets),
     )
-    with connection.cursor(name="squizzle_rows") as cursor:
+    # To make texts of all the hashes would cost the server more than the hashes.
+    with connection.cursor(name="squizzle_rows", binary=True) as cursor:
         cursor.itersize = _FETCH_ROWS
         cursor.execute(query)
-        for found in cursor:
-            yield BucketRow(*found)
+        yield from map(BucketRow._make, cursor)
 
 
-def pair_by_key(
-    left: Iterator[BucketRow], right: Iterator[BucketRow]
-) -> Iterator[tuple[BucketRow | None, BucketRow | None]]:
+def pair_by_key(left: Iterator[BucketRow[Further]], right: Iterator[BucketRow[Further]]) -> Iterator[Pair[Further]]:
     """Every row of both sides once, with the other side's row of the same key, or with None where it has none. Pure."""
-    sides = (groupby(left, key=lambda row: row.key_hash), groupby(right, key=lambda row: row.key_hash))
-    ours, theirs = next(sides[0], None), next(sides[1], None)
-    while ours is not None or theirs is not None:
-        if theirs is None or (ours is not None and ours[0] < theirs[0]):
-            assert ours is not None  # noqa: S101 - the loop's condition
-            yield from ((row, None) for row in ours[1])
-            ours = next(sides[0], None)
-        elif ours is None or theirs[0] < ours[0]:
-            yield from ((None, row) for row in theirs[1])
-            theirs = next(sides[1], None)
+    ours, theirs = next(left, None), next(right, None)
+    while ours is not None and theirs is not None:
+        place = ours.key_hash
+        if place < theirs.key_hash:
+            yield ours, None
+            ours = next(left, None)
+        elif place > theirs.key_hash:
+            yield None, theirs
+            theirs = next(right, None)
         else:
-            yield from _paired(ours[1], theirs[1])
-            ours, theirs = next(sides[0], None), next(sides[1], None)
+            more_ours, ours = _same_place(ours, left)
+            more_theirs, theirs = _same_place(theirs, right)
+            yield from _paired(more_ours, more_theirs)
+    if ours is not None:
+        yield ours, None
+    if theirs is not None:
+        yield None, theirs
+    yield from ((row, None) for row in left)
+    yield from ((None, row) for row in right)
 
 
-def _paired(
-    left: Iterator[BucketRow], right: Iterator[BucketRow]
-) -> Iterator[tuple[BucketRow | None, BucketRow | None]]:
+def _same_place(
+    first: BucketRow[Further], rest: Iterator[BucketRow[Further]]
+) -> tuple[list[BucketRow[Further]], BucketRow[Further] | None]:
+    """The rows whose keys have the same hash as the first one's, and the first one that has another."""
+    found = [first]
+    while (row := next(rest, None)) is not None and row.key_hash == first.key_hash:
+        found.append(row)
+    return found, row
+
+
+def _paired(left: list[BucketRow[Further]], right: list[BucketRow[Further]]) -> Iterator[Pair[Further]]:
     """Rows whose keys have the same hash: nearly always one on each side; without a key, equal rows several times."""
-    waiting: dict[str, list[BucketRow]] = {}
+    if len(left) == len(right) == 1 and left[0].key == right[0].key:
+        yield left[0], right[0]
+        return
+    waiting: dict[str, list[BucketRow[Further]]] = {}
     for row in right:
         waiting.setdefault(row.key, []).append(row)
     for row in left:

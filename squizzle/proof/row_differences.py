@@ -245,13 +245,13 @@ class _Sides:
     def _column_hashes(self) -> sql.Composed:
         """A hash of each column, through ROW: what a type prints, where a cast to text may do something else."""
         hashes = [sql.SQL("hashtextextended({}, 0)").format(row_text([name])) for name in self.was.columns]
-        return sql.SQL("array_to_string(ARRAY[{}]::bigint[], ' ')").format(sql.SQL(", ").join(hashes))
+        return sql.SQL("ARRAY[{}]::bigint[]").format(sql.SQL(", ").join(hashes))
 
-    def _changed(self, ours: BucketRow, theirs: BucketRow) -> frozenset[str]:
+    def _changed(self, ours: BucketRow[list[int]], theirs: BucketRow[list[int]]) -> frozenset[str]:
         if ours.digest == theirs.digest:
             return frozenset()
-        each = zip(self.was.columns, ours.further.split(), theirs.further.split(), strict=True)
-        return frozenset(name for name, one, other in each if one != other)
+        each = zip(self.was.columns, ours.further, theirs.further, strict=True)
+        return frozenset([name for name, one, other in each if one != other])
 
     def _compare_whole(self, tally: _Tally, wanted: set[int], total: int, on_one_side: frozenset[str]) -> None:
         """Rows that only their values tell apart, as often as each is there; counted on the servers."""
@@ -271,7 +271,7 @@ class _Sides:
             "SELECT {first}, hashtextextended({row}, 0), count(*) FROM {relation} WHERE {these}"
             " GROUP BY 1, 2 ORDER BY 1, 2"
         ).format(first=source.key_hash, row=source.row_text, relation=source.relation, these=source.is_in(wanted))
-        with connection.cursor(name="squizzle_rows") as cursor:
+        with connection.cursor(name="squizzle_rows", binary=True) as cursor:
             cursor.itersize = _FETCH_ROWS
             cursor.execute(query)
             for first, second, rows in cursor:

@@ -15,6 +15,7 @@ from squizzle.postgres.translation import translate_error
 from squizzle.proof.row_buckets import (
     BUCKETS,
     BucketRow,
+    Pair,
     RowSource,
     different_buckets,
     pair_by_key,
@@ -125,9 +126,7 @@ def _one_sided(
         rows = _rows(damaged if ours else recovered, layout, range(BUCKETS))
         where = "damaged" if ours else "recovered"
         found = TableSalvage(table=layout.table, note=f"only the {where} database has this table")
-        pairs: Iterator[tuple[BucketRow | None, BucketRow | None]] = (
-            (row, None) if ours else (None, row) for row in rows
-        )
+        pairs: Iterator[Pair[str]] = ((row, None) if ours else (None, row) for row in rows)
         return _count(found, pairs, table=layout.table, keep=keep)
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"read the rows of {layout.table}") from exc
@@ -165,7 +164,7 @@ def _source(layout: TableLayout) -> RowSource:
     )
 
 
-def _rows(connection: Connection, layout: TableLayout, buckets: Collection[int]) -> Iterator[BucketRow]:
+def _rows(connection: Connection, layout: TableLayout, buckets: Collection[int]) -> Iterator[BucketRow[str]]:
     """The rows of some buckets with their values as JSON."""
     names = [name for name, _ in layout.columns]
     values = sql.SQL("jsonb_object({names}::text[], ARRAY[{texts}]::text[])::text").format(
@@ -177,7 +176,7 @@ def _rows(connection: Connection, layout: TableLayout, buckets: Collection[int])
 
 def _count(
     found: TableSalvage,
-    pairs: Iterator[tuple[BucketRow | None, BucketRow | None]],
+    pairs: Iterator[Pair[str]],
     *,
     table: str,
     keep: Callable[[Difference], bool],
