@@ -11,6 +11,7 @@ from squizzle.backups.manifest import manifest_hash
 from squizzle.errors import VersionConflictError
 from squizzle.migrations.operations import preview_apply
 from squizzle.migrations.records import Migration, Policy
+from squizzle.migrations.session import work_in_schema
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, read_identity
 from squizzle.proof.digests import digest_schema
@@ -20,7 +21,7 @@ from squizzle.rehearsal.records import Certificate, PlanChange, ProvenWay, Rollb
 from squizzle.rehearsal.situation import files_of, read_settings
 from squizzle.rehearsal.verdict import NO_SCRIPT, Evidence, judge
 from squizzle.rehearsal.version_run import Again, Backward, Course, Forward, VersionRun
-from squizzle.rehearsal.workload import measure_workload
+from squizzle.rehearsal.workload import QueryMeasure, measure_workload
 from squizzle.rehearsal.workload_changes import compare_workload
 
 
@@ -147,7 +148,7 @@ def rehearse_version(
     run = VersionRun(course, work, version, earlier=earlier, before=before)
     with course.open(work) as connection:
         schema_before = digest_schema(connection, schema=course.schema).logical
-        measured = measure_workload(connection, course.workload, budget=course.budget)
+    measured = _measure(course, work)
     forward = run.go_forward()
     result = VersionResult(version=version, schema_before=schema_before, schema_after="", forward=forward)
     if forward.digest is not None:
@@ -156,10 +157,19 @@ def rehearse_version(
         result = replace(result, schema_after=schema_after, backward=run.go_back())
         result = _once_more(course, run, result, forward.digest)
     if result.after is not None:
-        with course.open(work) as connection:
-            after = measure_workload(connection, course.workload, budget=course.budget)
-        result = replace(result, workload=compare_workload(measured, after))
+        result = replace(result, workload=compare_workload(measured, _measure(course, work)))
     return replace(result, took=timedelta(seconds=time.monotonic() - started))
+
+
+def _measure(course: Course, work: str) -> tuple[QueryMeasure, ...]:
+    """Measure the workload, if there is one, with the statistics of the rows that are there."""
+    if not course.workload:
+        return ()
+    with course.open(work) as connection:
+        # A column whose type changed, or an index on an expression, has none before that.
+        connection.execute("ANALYZE")
+        work_in_schema(connection, course.schema)
+        return measure_workload(connection, course.workload, budget=course.budget)
 
 
 def _once_more(course: Course, run: VersionRun, result: VersionResult, first: DatabaseDigest) -> VersionResult:
