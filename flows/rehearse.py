@@ -23,6 +23,7 @@ from tasks.rehearsal import (
     choose,
     come_to,
     course_of,
+    foresee,
     look_at_target,
     measure,
     opened_place,
@@ -32,7 +33,7 @@ from tasks.rehearsal_case import RehearsalCase
 from tasks.reporting import progress_artifact, publish_rehearsal
 from tasks.steps import keep_journal, now
 
-STEPS = 8
+STEPS = 9
 
 DESCRIPTION = """\
 Proves a migration and its way back on a copy of the data; writes a certificate: *proven*, *failed*, *inconclusive*.
@@ -41,7 +42,7 @@ Proves a migration and its way back on a copy of the data; writes a certificate:
 2. takes the newest fresh backup, or makes one; restores it to a scratch place; compares every row
 3. carries out the ways back that need no script there, and measures them
 4. each version: apply it with every lock traced, take it back, compare schema and rows, apply it again
-5. writes the certificate beside the backup
+5. writes the certificate beside the backup, and says who would wait if it ran now
 
 A rollout to production asks for it. The copy is dropped at the end, also after a kill.
 """
@@ -157,6 +158,7 @@ def carry_out_rehearsal(case: RehearsalCase, started_at: datetime) -> RehearsalR
         plan = look_at_target(case)
         backup = choose(case, plan).backup or take_backup(case.database, case.store)
         certificates = _certificates(case, plan, backup)
+        forecast = foresee(case, backup, certificates)
         report = RehearsalReport(
             database=plan.target.database,
             started_at=started_at,
@@ -164,6 +166,7 @@ def carry_out_rehearsal(case: RehearsalCase, started_at: datetime) -> RehearsalR
             backup=backup,
             versions=plan.versions,
             certificates=certificates,
+            forecast=forecast,
             steps=journal.steps,
         )
         publish_rehearsal(report)

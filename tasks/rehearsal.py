@@ -17,7 +17,10 @@ from squizzle.recovery.means import find_backups, system_identifier
 from squizzle.recovery.scratch_copy import ScratchPlace
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.choosing import Choice, choose_backup
+from squizzle.rehearsal.lock_forecast import forecast_certificates, relations_of
+from squizzle.rehearsal.lock_forecast_records import QueueForecast
 from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
+from squizzle.rehearsal.record_json import relation_of
 from squizzle.rehearsal.records import Certificate, ProvenWay
 from squizzle.rehearsal.rehearse import (
     RehearsalPlan,
@@ -27,6 +30,7 @@ from squizzle.rehearsal.rehearse import (
     rehearse_version,
 )
 from squizzle.rehearsal.signature import signing_key
+from squizzle.rehearsal.traffic import read_traffic
 from squizzle.rehearsal.version_run import Course, apply_earlier
 from squizzle.rehearsal.ways import PointSource, measure_ways
 from squizzle.rehearsal.workload import read_workload
@@ -161,6 +165,20 @@ def rehearse_one(
 ) -> VersionResult:
     """Take one version there and back on the work copy, compared after each step."""
     return rehearse_version(course, work, version, earlier=earlier, before=before)
+
+
+_WATCH = timedelta(seconds=1.5)
+
+
+@step("See who would wait if it ran now", timeout=timedelta(minutes=5), detail=lambda forecast: forecast.sentence)
+def foresee(case: RehearsalCase, backup: Backup, certificates: tuple[Certificate, ...]) -> QueueForecast:
+    """The locks that were traced, times what clients do in the database now. It is only read."""
+    relations = [one for certificate in certificates if certificate.up for one in relations_of(certificate.up)]
+    target = case.database.target()
+    with connect(case.database.access(), target.database, purpose="forecast", read_only=True) as connection:
+        traffic = read_traffic(connection, relations, over=_WATCH, schema=target.schema)
+    rows = {relation_of(one.table): one.rows for one in backup.fingerprint.tables}
+    return forecast_certificates(certificates, traffic, timeouts=case.policy.timeouts, rehearsed_rows=rows)
 
 
 def _issued(certificate: Certificate) -> str:

@@ -28,7 +28,7 @@ from squizzle.rehearsal.lock_forecast_times import (
     waits_for,
 )
 from squizzle.rehearsal.lock_forecast_words import advice_for, basis_of, sentence_of, span, unseen
-from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock
+from squizzle.rehearsal.records import Certificate, RelationKind, ScriptTrace, TracedLock
 from squizzle.rehearsal.traffic_records import Holder, RelationTraffic, Traffic
 
 # Nobody wants to know of a transaction that is younger.
@@ -56,6 +56,31 @@ def forecast_queue(
             grown ones. Without it times are taken as they were measured.
     """
     return combine(rehearsed_queues(trace, traffic, timeouts=timeouts, rehearsed_rows=rehearsed_rows), traffic)
+
+
+def forecast_certificates(
+    certificates: Sequence[Certificate],
+    traffic: Traffic,
+    *,
+    timeouts: Timeouts | None = None,
+    rehearsed_rows: Mapping[RelationName, int] | None = None,
+) -> QueueForecast:
+    """Who would wait if everything that was rehearsed ran now, one version after the other.
+
+    Args:
+        certificates: Those that have no trace are told of.
+        traffic: How the relations of all traces are used now.
+        timeouts: How long a try waits for a lock.
+        rehearsed_rows: As for `forecast_queue`.
+    """
+    traces = [one.up for one in certificates if one.up is not None]
+    queues = [
+        queue
+        for trace in traces
+        for queue in rehearsed_queues(trace, traffic, timeouts=timeouts, rehearsed_rows=rehearsed_rows)
+    ]
+    missing = [f"what {one.version} locks: it did not come to its end" for one in certificates if one.up is None]
+    return combine(queues, traffic, rehearsed=("times as rehearsed",), not_seen=missing)
 
 
 def forecast_unrehearsed(statements: Sequence[PlannedStatement], traffic: Traffic) -> QueueForecast:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from squizzle.backups.records import Backup
 from squizzle.recovery.evidence import Step
+from squizzle.rehearsal.lock_forecast_records import QueueForecast
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 
 _WORST_FIRST = (CertificateVerdict.FAILED, CertificateVerdict.INCONCLUSIVE, CertificateVerdict.PROVEN)
@@ -23,6 +24,7 @@ class RehearsalReport:
         backup: What was restored.
         versions: What was to be rehearsed, in order.
         certificates: Of the versions that were, in order; those behind one that could not be gone on from have none.
+        forecast: Who would wait if all of it ran now; None when it was not asked.
         steps: What was done, in order.
     """
 
@@ -33,6 +35,7 @@ class RehearsalReport:
     versions: tuple[str, ...]
     certificates: tuple[Certificate, ...]
     steps: tuple[Step, ...]
+    forecast: QueueForecast | None = None
 
     @property
     def not_reached(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from squizzle.rehearsal.records import (
     TracedStatement,
 )
 from squizzle.rehearsal.report import RehearsalReport
+from squizzle.reports.lock_forecast import lock_forecast_markdown
 from squizzle.reports.markdown import bullets, schema_words, seconds, timeline
 
 _LONGEST_SQL = 160
@@ -56,6 +57,9 @@ def _parts(report: RehearsalReport) -> Iterator[str]:
     yield _next_step(report)
     for certificate in report.certificates:
         yield from _certificate(certificate)
+    if report.forecast is not None:
+        yield "## If it ran now"
+        yield lock_forecast_markdown(report.forecast)
     yield f"## What was done ({seconds(report.duration)})"
     yield timeline(report.steps)
 
@@ -169,7 +173,7 @@ def _ways(one: Certificate) -> Iterator[str]:
         yield f"- by script ({rollback.script}): **failed**: {rollback.why}"
     else:
         data = "every row is back" if rollback.data_is_equal else "**rows differ**"
-        yield f"- by script ({rollback.script}): {data}; {schema_words(rollback.schema)}"
+        yield f"- by script ({rollback.script}): {data}. {schema_words(rollback.schema)}"
         yield from (f"  - {text}" for text in (*rollback.differences, *(row.sentence() for row in rollback.rows)))
     yield from (f"- {_way(way)}" for way in one.ways)
 
