@@ -30,8 +30,9 @@ _IDLE_S = 0.004
 _PROGRESS_EVERY_S = 1.0
 _PLAN_ONCE_FROM = 3
 # How often a statement outside a transaction is looked at when somebody follows it: its locks may be short.
-_FOLLOWED_FASTEST_S = 0.001
+_FOLLOWED_FASTEST_S = 0.0002
 _FOLLOWED_SLOWEST_S = 0.05
+_WAITS_FOR = "SELECT %(holder)s::int = ANY (pg_blocking_pids(%(pid)s))"
 _ALL_LOCKS = (
     "SELECT relation::bigint, mode, granted FROM pg_locks"
     " WHERE pid = %(pid)s AND locktype = 'relation' AND database <> 0"
@@ -122,10 +123,12 @@ class Followed:
     Attributes:
         waits: How long it was seen waiting for each lock, in seconds, by OID and mode.
         locks: What it was seen to lock; only of a statement whose locks are sampled.
+        held_up: How long it was made to wait (`SessionWatch.hold_up`), at most, in seconds.
     """
 
     waits: Mapping[tuple[int, LockMode], float]
     locks: tuple[SeenLock, ...]
+    held_up: float = 0.0
 
 
 class SessionWatch:
@@ -150,7 +153,11 @@ class SessionWatch:
         self._last: Wait | None = None
         self._sampling = False
         self._follows = False
+        self._holder = 0
+        self._held_up = 0.0
+        self._release: Callable[[], None] = lambda: None
         self._looked_at = 0.0
+        self._asked_at = 0.0
         self._waits: dict[tuple[int, LockMode], float] = {}
         self._seen: dict[tuple[int, LockMode], SeenLock] = {}
         self._locks: dict[RelationName, LockMode] = {}
@@ -183,13 +190,14 @@ class SessionWatch:
         self._since = time.monotonic()
         if self._follows:
             with self._guard:
-                self._waits, self._seen = {}, {}
+                self._waits, self._seen, self._held_up = {}, {}, 0.0
             if sample_locks:
                 self._begun.set()
 
     def statement_ended(self) -> None:
         """The watched session works on nothing."""
         self._since = None
+        self._holder = 0
 
     def note_locks(self) -> None:
         """Note what the watched session locks now; at the end of a transaction that is all that it locked.
@@ -211,13 +219,31 @@ class SessionWatch:
         return tuple(RelationLock(relation=relation, mode=mode) for relation, mode in sorted(found.items()))
 
     def follow(self) -> None:
-        """From now on note each lock that a statement waits for, too, and sample from a statement's very begin."""
+        """From now on note each lock that a statement waits for, too, and sample from a statement's very begin.
+
+        Raises:
+            psycopg.Error: The watching session was lost.
+        """
+        if self._follows:
+            return
+        # A session's first question takes milliseconds, in which a short statement comes and goes.
+        for _ in range(_PLAN_ONCE_FROM + 1):
+            self.connection.execute(_ALL_LOCKS, {"pid": self._pid}).fetchall()
         self._follows = True
+
+    def hold_up(self, holder: int, release: Callable[[], None]) -> None:
+        """Call `release` once the next statement is seen waiting for a session that is there for that only.
+
+        Args:
+            holder: Its server process; waiting for it does not count.
+            release: Called in the thread that watches.
+        """
+        self._holder, self._release = holder, release
 
     def followed(self) -> Followed:
         """What was seen of the statement that ended last."""
         with self._guard:
-            return Followed(waits=dict(self._waits), locks=tuple(self._seen.values()))
+            return Followed(waits=dict(self._waits), locks=tuple(self._seen.values()), held_up=self._held_up)
 
     @property
     def waited(self) -> timedelta:
@@ -251,7 +277,7 @@ class SessionWatch:
             fastest, slowest = (_FOLLOWED_FASTEST_S, _FOLLOWED_SLOWEST_S) if follows else (_FASTEST_S, _SLOWEST_S)
             pause = min(slowest, max(fastest, pause * _SLOWING))
             if follows:
-                self._sample(since)
+                self._follow_one(since)
             if time.monotonic() - since >= _GRACE_S:
                 self._look(pause, since)
                 if self._sampling:
@@ -264,7 +290,7 @@ class SessionWatch:
     def _look(self, pause: float, since: float) -> None:
         rows = self.connection.execute(load_sql("squizzle.migrations", "blockers"), {"pid": self._pid}).fetchall()
         before, self._looked_at = max(self._looked_at, since), time.monotonic()
-        if not rows:
+        if not rows or self._holder in {row[3] for row in rows}:
             return
         self._waited += pause
         relation, relation_id, mode = rows[0][:3]
@@ -279,6 +305,19 @@ class SessionWatch:
             with self._guard:
                 if self._since == since:  # else the next statement has begun
                     self._waits[key] = self._waits.get(key, 0.0) + self._looked_at - before
+
+    def _follow_one(self, since: float) -> None:
+        """Note what the statement locks; once it waits for a session that is there for that only, end the wait."""
+        holder, before = self._holder, max(self._asked_at, since)
+        self._asked_at = time.monotonic()
+        parameters = {"pid": self._pid, "holder": holder}
+        waits = bool(holder) and self.connection.execute(_WAITS_FOR, parameters).fetchone() == (True,)
+        self._sample(since)
+        if waits:
+            self._release()
+            with self._guard:
+                self._held_up = time.monotonic() - before
+            self._holder = 0
 
     def _sample(self, since: float) -> None:
         """Note every lock of the watched session, weak ones and those that it waits for as well."""

@@ -25,21 +25,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from squizzle.analysis.locks.modes import LockMode
-from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.records import Statement
 from squizzle.migrations.records import Direction, PlannedMigration
 from squizzle.migrations.watch import Followed, SeenLock, SessionWatch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
-from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedLock, TracedStatement
-from squizzle.rehearsal.tracing_relations import Reading, TracedRelations
+from squizzle.rehearsal.records import ScriptTrace
+from squizzle.rehearsal.tracing_hold import HarmlessHold
+from squizzle.rehearsal.tracing_relations import TracedRelations
+from squizzle.rehearsal.tracing_runs import Key, Lock, Run, traced_statement
 from squizzle.rehearsal.tracing_temp import TemporaryFiles
 
 _LSN = "pg_catalog.pg_current_wal_insert_lsn() OPERATOR(pg_catalog.-) '0/0'::pg_catalog.pg_lsn"
@@ -48,10 +48,7 @@ _STATE = (
     f"SELECT pg_catalog.pg_stat_clear_snapshot(), {_LSN}, pg_catalog.current_setting('log_temp_files'),"
     " pg_catalog.current_setting('client_min_messages'), pg_catalog.current_setting('is_superuser')"
 )
-
 _READING = "; ".join((_STATE, *(load_sql("squizzle.rehearsal", name) for name in ("traced_locks", "traced_made"))))
-
-_Key = tuple[RelationName, RelationKind]
 
 
 @contextmanager
@@ -67,53 +64,22 @@ def tracing(connection: Connection) -> Iterator[Tracer]:
         psycopg.Error: The session was lost.
     """
     files = TemporaryFiles(connection)
+    hold = HarmlessHold(connection)
     files.open()
     try:
-        yield Tracer(connection, files)
+        yield Tracer(connection, files, hold)
     finally:
+        hold.close()
         files.close()
-
-
-@dataclass(kw_only=True, slots=True)
-class _Lock:
-    key: _Key
-    mode: LockMode
-    since: float
-    # In this try, and in those before that were given up.
-    waited: float = 0.0
-    waited_before: float = 0.0
-    held: float = 0.0
-    granted: bool = True
-
-
-@dataclass(kw_only=True, slots=True)
-class _Run:
-    """One run of one statement: a try, or a batch. Times in seconds from the script's begin, the tracer's left out."""
-
-    number: int
-    statement: Statement
-    transactional: bool
-    since: float = 0.0
-    duration: float = 0.0
-    locks: list[_Lock] = field(default_factory=list)
-    waits: dict[tuple[_Key, LockMode], float] = field(default_factory=dict)
-    rewrites: Sequence[RelationName] = ()
-    scanned: int = 0
-    changed: int = 0
-    wal: int = 0
-    temp: int = 0
-
-    def take(self, reading: Reading) -> None:
-        """What was read after it."""
-        self.rewrites, self.scanned, self.changed = reading.rewrites, reading.scanned, reading.changed
 
 
 class Tracer:
     """Looks at what a run does: hand it to the run as `Listener(observer=tracer)`. Made by `tracing`."""
 
-    def __init__(self, connection: Connection, files: TemporaryFiles) -> None:
+    def __init__(self, connection: Connection, files: TemporaryFiles, hold: HarmlessHold) -> None:
         self._connection = connection
         self._files = files
+        self._hold = hold
         self._relations = TracedRelations(connection)
         self._traces: list[ScriptTrace] = []
         self._overhead = 0.0
@@ -125,14 +91,14 @@ class Tracer:
         self._begun = self._now()
         self._overhead_before = self._overhead
         self._lsn = 0
-        self._run: _Run | None = None
+        self._run: Run | None = None
         # Runs of the open transaction, of those that are committed, and of the last one that was rolled back.
-        self._open: list[_Run] = []
-        self._kept: list[_Run] = []
-        self._failed: list[_Run] = []
-        self._held: dict[_Key, LockMode] = {}
+        self._open: list[Run] = []
+        self._kept: list[Run] = []
+        self._failed: list[Run] = []
+        self._held: dict[Key, LockMode] = {}
         # What was waited in tries that were given up, by statement.
-        self._waited: dict[tuple[int, _Key, LockMode], float] = {}
+        self._waited: dict[tuple[int, Key, LockMode], float] = {}
 
     def take(self) -> tuple[ScriptTrace, ...]:
         """The scripts that ended, or failed, since the last call, in order.
@@ -166,8 +132,10 @@ class Tracer:
                 self._end_transaction(self._since_begin(), committed=True)  # a program committed it
             if not inside:
                 self._read_lsn()
+                if self._watch and (holder := self._hold.take(statement)):
+                    self._watch.hold_up(holder, self._hold.release)
             self._files.take()
-            self._run = _Run(number=number, statement=statement, transactional=inside)
+            self._run = Run(number=number, statement=statement, transactional=inside)
         self._run.since = self._since_begin()
 
     def statement_ended(self, *, failed: bool) -> None:
@@ -179,7 +147,11 @@ class Tracer:
         with self._own_time():
             run.duration = ended - run.since
             run.temp = self._files.take()
+            if not run.transactional:
+                self._hold.release()
             seen = self._watch.followed() if self._watch else Followed(waits={}, locks=())
+            held_up = min(seen.held_up, run.duration)
+            run.duration -= held_up
             run.waits = self._waits_of(seen)
             status = self._connection.info.transaction_status
             if not failed and status is TransactionStatus.INTRANS:
@@ -188,6 +160,7 @@ class Tracer:
                 run.locks = self._sampled(seen.locks)
                 if not failed:
                     self._read_outside(run)
+            self._overhead += held_up
             self._add_waits(run)
             if run.transactional:
                 self._open.append(run)
@@ -205,7 +178,7 @@ class Tracer:
         ended = self._since_begin()
         if self._step is None:
             raise AssertionError("a script ended that never began")
-        runs: dict[int, list[_Run]] = {}
+        runs: dict[int, list[Run]] = {}
         for run in sorted((*self._kept, *self._failed), key=lambda one: one.number):
             runs.setdefault(run.number, []).append(run)
         self._traces.append(
@@ -213,7 +186,7 @@ class Tracer:
                 version=self._step.migration.version,
                 direction=Direction(self._step.direction),
                 duration=timedelta(seconds=ended),
-                statements=tuple(_statement(parts) for parts in runs.values()),
+                statements=tuple(traced_statement(parts) for parts in runs.values()),
                 overhead=timedelta(seconds=self._overhead - self._overhead_before),
             )
         )
@@ -242,7 +215,7 @@ class Tracer:
         row = self._connection.execute(f"SELECT {_LSN}").fetchone()
         self._lsn = int(row[0]) if row else 0
 
-    def _read_inside(self, run: _Run) -> None:
+    def _read_inside(self, run: Run) -> None:
         cursor = psycopg.ClientCursor(self._connection)
         cursor.execute(_READING, self._relations.made)
         self._note_state(run, cursor.fetchone())
@@ -255,14 +228,14 @@ class Tracer:
             held = self._held.get(key)
             if held is None or mode.strength > held.strength:
                 self._held[key] = mode
-                run.locks.append(_Lock(key=key, mode=mode, since=run.since))
+                run.locks.append(Lock(key=key, mode=mode, since=run.since))
 
-    def _read_outside(self, run: _Run) -> None:
+    def _read_outside(self, run: Run) -> None:
         self._note_state(run, self._connection.execute(_STATE).fetchone())
         run.temp += self._files.take_sum()
         run.take(self._relations.read_all())
 
-    def _note_state(self, run: _Run, row: Sequence[object] | None) -> None:
+    def _note_state(self, run: Run, row: Sequence[object] | None) -> None:
         if row is None:
             return
         _cleared, lsn, *settings = row
@@ -296,7 +269,7 @@ class Tracer:
             with suppress(psycopg.Error):
                 self._begin_anew(runs, committed=False)
 
-    def _begin_anew(self, runs: Sequence[_Run], *, committed: bool) -> None:
+    def _begin_anew(self, runs: Sequence[Run], *, committed: bool) -> None:
         """What the next transaction is compared with."""
         if self._connection.info.transaction_status is not TransactionStatus.IDLE:
             return
@@ -319,26 +292,26 @@ class Tracer:
 
     # Locks
 
-    def _waits_of(self, seen: Followed) -> dict[tuple[_Key, LockMode], float]:
+    def _waits_of(self, seen: Followed) -> dict[tuple[Key, LockMode], float]:
         """What was waited for of what was there before the script."""
         named = ((self._relations.named(oid), mode, seconds) for (oid, mode), seconds in seen.waits.items())
         return {(known.key, mode): seconds for known, mode, seconds in named if known is not None}
 
-    def _add_waits(self, run: _Run) -> None:
+    def _add_waits(self, run: Run) -> None:
         for (key, mode), seconds in run.waits.items():
-            _lock_on(run, key, mode).waited += seconds
+            run.lock_on(key, mode).waited += seconds
         for number, key, mode in [place for place in self._waited if place[0] == run.number]:
             seconds = self._waited.pop((number, key, mode))
             run.waits[key, mode] = run.waits.get((key, mode), 0.0) + seconds
-            _lock_on(run, key, mode).waited_before += seconds
+            run.lock_on(key, mode).waited_before += seconds
 
-    def _sampled(self, locks: Sequence[SeenLock]) -> list[_Lock]:
+    def _sampled(self, locks: Sequence[SeenLock]) -> list[Lock]:
         """The strongest lock of each relation that the second session saw."""
-        strongest: dict[_Key, _Lock] = {}
+        strongest: dict[Key, Lock] = {}
         for seen in sorted(locks, key=lambda one: (one.granted is not None, one.mode.strength)):
             known = self._relations.named(seen.relation_id)
             if known is not None:
-                strongest[known.key] = _Lock(
+                strongest[known.key] = Lock(
                     key=known.key,
                     mode=seen.mode,
                     since=seen.since - self._overhead - self._begun,
@@ -346,51 +319,3 @@ class Tracer:
                     granted=seen.granted is not None,
                 )
         return list(strongest.values())
-
-
-def _lock_on(run: _Run, key: _Key, mode: LockMode) -> _Lock:
-    """The lock that was waited for; one that never was granted, or not to the end, is none of those that are held."""
-    found = next((lock for lock in run.locks if lock.key == key), None)
-    if found is None:
-        found = _Lock(key=key, mode=mode, since=run.since, granted=False)
-        run.locks.append(found)
-    return found
-
-
-def _statement(runs: Sequence[_Run]) -> TracedStatement:
-    """One statement of all its batches, or of its one run."""
-    first = runs[0]
-    return TracedStatement(
-        number=first.number,
-        line=first.statement.line,
-        sql=first.statement.sql,
-        transactional=first.transactional,
-        since=timedelta(seconds=first.since),
-        duration=timedelta(seconds=sum(run.duration for run in runs)),
-        locks=_locks(runs),
-        rewrites=tuple(dict.fromkeys(relation for run in runs for relation in run.rewrites)),
-        rows_scanned=sum(run.scanned for run in runs),
-        rows_changed=sum(run.changed for run in runs),
-        wal_bytes=sum(run.wal for run in runs),
-        temp_bytes=sum(run.temp for run in runs),
-        is_lower_bound=not first.transactional,
-    )
-
-
-def _locks(runs: Sequence[_Run]) -> tuple[TracedLock, ...]:
-    """The strongest lock of each relation, the strongest first; of batches, the longest hold and all waiting."""
-    found: dict[_Key, list[_Lock]] = {}
-    for lock in (lock for run in runs for lock in run.locks):
-        found.setdefault(lock.key, []).append(lock)
-    traced = (
-        TracedLock(
-            relation=relation,
-            kind=kind,
-            mode=max((lock.mode for lock in locks), key=lambda mode: mode.strength),
-            since=timedelta(seconds=min(lock.since for lock in locks)),
-            waited=timedelta(seconds=sum(lock.waited + lock.waited_before for lock in locks)),
-            held=timedelta(seconds=max(lock.held for lock in locks)),
-        )
-        for (relation, kind), locks in found.items()
-    )
-    return tuple(sorted(traced, key=lambda lock: (-lock.mode.strength, lock.relation, lock.kind)))

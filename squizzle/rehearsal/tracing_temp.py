@@ -12,6 +12,7 @@ import re
 
 import psycopg
 from psycopg.errors import Diagnostic
+from psycopg.pq import TransactionStatus
 
 from squizzle.postgres.access import Connection
 
@@ -50,8 +51,8 @@ class TemporaryFiles:
     def close(self) -> None:
         """The session as it was."""
         self._connection.remove_notice_handler(self._hear)
-        if self._connection.closed or not self.listens:
-            return
+        if not self.listens or self._connection.info.transaction_status is not TransactionStatus.IDLE:
+            return  # a session that is lost, too
         for name, value in zip(_SETTINGS, self._before, strict=True):
             self._connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
 
