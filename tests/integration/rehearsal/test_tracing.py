@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from psycopg import sql
 
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.errors import MigrationFailedError
@@ -19,7 +20,9 @@ from squizzle.postgres.identity import Target
 from squizzle.rehearsal.records import RelationKind, ScriptTrace, TracedStatement
 from squizzle.rehearsal.tracing import tracing
 from tests.integration.migrations.conftest import Folder
+from tests.support.alembic_project import Project
 from tests.support.processes import wait_until
+from tests.support.scratch import new_role
 
 TABLES = """
     CREATE TABLE u (id int PRIMARY KEY);
@@ -34,6 +37,8 @@ TABLES = """
 DEFAULT = Policy()
 PATIENT = Policy(timeouts=Timeouts(lock=timedelta(seconds=20)))
 Trace = Callable[..., ScriptTrace]
+# Where our own arithmetic is the subject and not what PostgreSQL does.
+on_one_server = pytest.mark.parametrize("address", ["embedded"], indirect=True)
 
 
 @pytest.fixture
@@ -184,6 +189,7 @@ def test_waiting_is_told_of_the_lock_that_was_waited_for(trace: Trace, other: Co
     assert held["u"] < held["t"] - waited["u"] + timedelta(milliseconds=1)
 
 
+@on_one_server
 def test_tries_that_were_given_up_count_as_waiting_only(trace: Trace, other: Connection) -> None:
     def end_after_a_try() -> None:
         wait_until(lambda: waiting_on(other, "u"), "the migration waits")
@@ -228,6 +234,7 @@ def test_statements_outside_transactions_are_watched_from_outside(trace: Trace) 
     assert not any(lock.waited for lock in script.locks)
 
 
+@on_one_server
 def test_batches_are_one_statement(trace: Trace) -> None:
     script = trace("-- squizzle: batch key=id size=500 pause=0ms target=1m\nUPDATE t SET a = a + 1; SELECT 1")
 
@@ -241,6 +248,7 @@ def test_batches_are_one_statement(trace: Trace) -> None:
     assert lock.kind is RelationKind.TABLE
 
 
+@on_one_server
 def test_the_way_back_is_traced_and_a_failure_leaves_what_ran(
     connection: Connection, database: str, folder: Folder, trace: Trace
 ) -> None:
@@ -262,12 +270,74 @@ def test_the_way_back_is_traced_and_a_failure_leaves_what_ran(
     assert tracer.take() == ()
 
 
-@pytest.mark.parametrize("begin", ["SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;", ""])
-def test_a_script_runs_as_without_the_tracer(trace: Trace, connection: Connection, begin: str) -> None:
+@on_one_server
+def test_a_script_runs_as_without_the_tracer(trace: Trace, connection: Connection) -> None:
     trace(
-        f"{begin} PREPARE mine AS SELECT 1; DROP INDEX t_c; EXECUTE mine;"
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; PREPARE mine AS SELECT 1; DROP INDEX t_c; EXECUTE mine;"
         " CREATE TABLE seen AS SELECT current_setting('transaction_isolation') AS level; SET ROLE pg_monitor; SELECT 1"
     )
 
-    level = "serializable" if begin else "read committed"
-    assert connection.execute("SELECT level FROM seen").fetchone() == (level,)
+    assert connection.execute("SELECT level FROM seen").fetchone() == ("serializable",)
+
+
+@on_one_server
+def test_programs_are_traced_between_their_own_commits(connection: Connection, database: str, tmp_path: Path) -> None:
+    connection.execute(TABLES.encode())
+    project = Project(tmp_path / "alembic")
+    project.revision(
+        "aaaa1",
+        'op.execute("UPDATE t SET a = 0")\n'
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("CREATE INDEX CONCURRENTLY t_a ON t (a)")\n'
+        'op.add_column("t", sa.Column("x", sa.Integer))',
+    )
+
+    with tracing(connection) as tracer:
+        apply_versions(connection, Target(database=database), project.read(), listener=Listener(observer=tracer))
+        (script,) = tracer.take()
+
+    update, index, column = script.statements
+    assert [modes(one)["public.t"] for one in script.statements] == [
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ]
+    assert [one.transactional for one in script.statements] == [True, False, True]
+    assert (update.rows_changed, index.rows_scanned >= 2000, column.rows_scanned) == (2000, True, 0)
+    # What the first statement locked was let go by the commit before the second.
+    assert update.locks[0].since + update.locks[0].held < index.since + timedelta(milliseconds=1)
+
+
+@on_one_server
+def test_without_the_right_to_hear_of_temporary_files_a_transaction_has_their_sum(
+    access: ServerAccess, control: Connection, connection: Connection, database: str, folder: Folder
+) -> None:
+    connection.execute(TABLES.encode())
+    with new_role(control, sql.SQL("LOGIN")) as role:
+        connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(*map(sql.Identifier, (database, role))))
+        connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
+        connection.execute("GRANT SELECT ON t TO PUBLIC")
+        folder.write(
+            "1",
+            "SET work_mem = '64kB'; CREATE TABLE sorted AS SELECT repeat(c, 20) AS c FROM t ORDER BY md5(c); SELECT 1",
+        )
+        weak = ServerAccess(host=access.host, port=access.port, user=role)
+        with connect(weak, database, purpose="test") as session, tracing(session) as tracer:
+            apply_versions(session, Target(database=database), folder.read(), listener=Listener(observer=tracer))
+            (script,) = tracer.take()
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+
+    _setting, create, last = script.statements
+    assert (create.temp_bytes, create.rows_changed) == (0, 2000)
+    assert last.temp_bytes > 50_000
+
+
+@on_one_server
+def test_a_script_that_takes_everything_back_is_traced_all_the_same(trace: Trace) -> None:
+    script = trace(
+        "DISCARD ALL; SET work_mem = '64kB'; CREATE TABLE sorted AS SELECT repeat(c, 20) AS c FROM t ORDER BY md5(c)"
+    )
+
+    assert [one.number for one in script.statements] == [2, 3]
+    assert script.statements[-1].temp_bytes > 50_000
+    assert modes(script.statements[-1])["public.t"] == "ACCESS SHARE"
