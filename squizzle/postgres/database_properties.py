@@ -14,6 +14,9 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
+DEFAULT_TABLESPACE = "pg_default"
+"""Where databases lie that nobody put elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
@@ -134,10 +137,12 @@ def create_like(properties: DatabaseProperties, name: str) -> sql.Composed:
         sql.SQL("ENCODING {}").format(sql.Literal(properties.encoding)),
         sql.SQL("LC_COLLATE {}").format(sql.Literal(properties.lc_collate)),
         sql.SQL("LC_CTYPE {}").format(sql.Literal(properties.lc_ctype)),
-        sql.SQL("TABLESPACE {}").format(sql.Identifier(properties.tablespace)),
         # Said always: template0 may have another one.
         sql.SQL("LOCALE_PROVIDER {}").format(sql.SQL(_PROVIDERS[properties.locale_provider])),
     ]
+    # To name the default one, where template0 lies, takes a right on it that only superusers have.
+    if properties.tablespace != DEFAULT_TABLESPACE:
+        options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(properties.tablespace)))
     if properties.locale_provider in _LOCALES and properties.locale is not None:
         option = sql.SQL(_LOCALES[properties.locale_provider])
         options.append(sql.SQL("{} {}").format(option, sql.Literal(properties.locale)))

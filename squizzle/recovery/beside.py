@@ -19,7 +19,12 @@ from squizzle.backups.store import BackupStore
 from squizzle.backups.surroundings import saved_surroundings
 from squizzle.errors import DatabaseState, IdentityMismatchError, InvalidInputError, RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess
-from squizzle.postgres.database_properties import DatabaseProperties, apply_commands, read_properties
+from squizzle.postgres.database_properties import (
+    DEFAULT_TABLESPACE,
+    DatabaseProperties,
+    apply_commands,
+    read_properties,
+)
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
@@ -29,7 +34,6 @@ from squizzle.recovery.restore import Manner, restore_beside, restore_rows_besid
 from squizzle.recovery.single_flight import lock_recovery
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 
-_DEFAULT_TABLESPACE = "pg_default"
 _LONGEST_NAME_BYTES = 63
 
 
@@ -143,7 +147,7 @@ def _saved_properties(control: Connection, folder: Path, *, elsewhere: bool) -> 
     saved = saved_surroundings(folder)
     if saved is None:  # made before they were saved: the server's own template has to do
         return replace(read_properties(control, "template0"), comment=None, grants=None, settings=())
-    return replace(saved.properties, tablespace=_DEFAULT_TABLESPACE) if elsewhere else saved.properties
+    return replace(saved.properties, tablespace=DEFAULT_TABLESPACE) if elsewhere else saved.properties
 
 
 def _hand_over(control: Connection, database: str, properties: DatabaseProperties) -> None:

@@ -22,7 +22,7 @@ from squizzle.backups.store import BackupStore
 from squizzle.backups.surroundings import saved_surroundings
 from squizzle.errors import CouldNotVerifyError
 from squizzle.postgres.access import Connection, ServerAccess
-from squizzle.postgres.database_properties import DatabaseProperties, read_properties
+from squizzle.postgres.database_properties import DEFAULT_TABLESPACE, DatabaseProperties, read_properties
 from squizzle.postgres.programs import find_programs
 from squizzle.postgres.scratch_server import ScratchServer, named_server, scratch_server
 from squizzle.postgres.translation import translate_error
@@ -31,7 +31,6 @@ from squizzle.recovery.fence import control_session
 from squizzle.recovery.restore import PATIENCE, Manner, restore_beside, restore_rows_beside
 from squizzle.recovery.scratch import drill_names, living_run, remove_run, sweep_dead_runs
 
-_DEFAULT_TABLESPACE = "pg_default"
 Say = Callable[[str], None]
 
 
@@ -180,7 +179,7 @@ def _restore(
         schema = None if definitions is None else stack.enter_context(store.fetch(definitions))
         fetched = monotonic()
         properties, roles = _surroundings(control, schema or rows, server)
-        like = replace(properties, tablespace=_DEFAULT_TABLESPACE)
+        like = replace(properties, tablespace=DEFAULT_TABLESPACE)
         manner = Manner(elsewhere=True, scratch=True, timeout=timeout)
         if definitions is None or schema is None:
             restore_beside(

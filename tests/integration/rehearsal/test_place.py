@@ -220,6 +220,22 @@ def of_another_version(backup: Backup) -> Backup:
 
 
 @on_one_server
+def test_what_the_account_may_not_do_there_is_said_and_proves_nothing(stock: Stock, control: Connection) -> None:
+    before = set(ours_on(control))
+    with new_role(control, sql.SQL("LOGIN CREATEDB")) as account:
+        scratch = ScratchPlace(server=replace(stock.access, user=account))
+        with (
+            pytest.raises(CouldNotVerifyError, match="permission denied to create extension"),
+            rehearsal_place(stock.order(scratch=scratch)),
+        ):
+            pytest.fail("nothing may be shown")
+    noted = read_notes(stock.store, "b1").last(ProofKind.RESTORE)
+    assert noted is not None
+    assert noted.verdict is Verdict.COULD_NOT_VERIFY
+    assert set(ours_on(control)) == before
+
+
+@on_one_server
 def test_rows_and_definitions_that_were_saved_apart_come_together_on_a_server_of_our_own(
     stock: Stock, access: ServerAccess, programs: ClientPrograms, tmp_path: Path
 ) -> None:

@@ -155,5 +155,12 @@ def test_a_copy_is_made_with_the_same_encoding_and_locale(provider: str, locale:
 
     assert made == (
         """CREATE DATABASE "c""opy" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"""
-        f""" TABLESPACE "pg_default"{tail}"""
+        f"{tail}"
     )
+
+
+def test_a_copy_lies_in_the_same_tablespace_and_the_default_one_is_not_named() -> None:
+    """Whoever names it needs a right on it that nobody has by default."""
+    elsewhere = create_like(replace(PLAIN, tablespace="fast"), "copy").as_string(None)
+    assert elsewhere.endswith(' TABLESPACE "fast"')
+    assert "TABLESPACE" not in create_like(PLAIN, "copy").as_string(None)
