@@ -25,6 +25,7 @@ from squizzle.postgres.programs import ClientPrograms
 from squizzle.recovery.restore_proof import prove_by_restore
 from squizzle.recovery.scratch import PREFIX
 from squizzle.recovery.scratch_copy import ScratchPlace
+from tests.integration.conftest import SERVERS
 from tests.support.processes import wait_until
 from tests.support.scratch import new_database, new_role
 
@@ -149,6 +150,7 @@ def test_kinds_that_are_not_restored_alone_say_which_are(saved: tuple[FolderStor
         prove_by_restore(store, replace(backup, kind=BackupKind.GLOBALS), OURS, by="ann")
 
 
+@pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 def test_a_killed_test_leaves_a_database_that_the_next_one_removes(
     saved: tuple[FolderStore, Backup, str], access: ServerAccess, control: Connection
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_mask_runs_before_anybody_reads_and_leaves_nothing_of_what_it_hides(st
             assert seen.execute(left).fetchone() == (0,)
 
 
+@on_one_server
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
@@ -169,6 +170,7 @@ def test_a_mask_that_fails_shows_nothing(stock: Stock, control: Connection, mask
     assert len(ours_on(control)) <= 1  # that of the fixture
 
 
+@on_one_server
 def test_a_damaged_backup_is_a_result_and_nothing_to_rehearse_on(stock: Stock) -> None:
     toc = stock.store.path_of(stock.backup) / "dump" / "toc.dat"
     damages: tuple[Damage, ...] = (Flipped(100, 1), Cut(200))
@@ -180,6 +182,7 @@ def test_a_damaged_backup_is_a_result_and_nothing_to_rehearse_on(stock: Stock) -
                 pytest.fail("there is no copy")
 
 
+@on_one_server
 def test_a_copy_that_is_not_what_was_saved_is_a_result(stock: Stock) -> None:
     """The files are as the manifest says, but the rows are not: only a restore finds that."""
     users = next(one for one in stock.backup.fingerprint.tables if one.table == "public.users")
@@ -189,6 +192,7 @@ def test_a_copy_that_is_not_what_was_saved_is_a_result(stock: Stock) -> None:
         assert place.base is None
 
 
+@on_one_server
 def test_what_cannot_be_rehearsed_on_is_refused_before_anything_is_made(stock: Stock) -> None:
     backup = stock.backup
     huge = replace(backup, details={SIZE_DETAIL: str(10**15)})
@@ -317,6 +321,7 @@ def test_every_way_back_was_gone_and_compared(place: RehearsalPlace) -> None:
         assert ours_on(control) == [place.database]
 
 
+@on_one_server
 def test_a_copy_with_other_rows_is_no_way_back(place: RehearsalPlace) -> None:
     users = next(one for one in place.base_digest.tables if one.table == "public.users")
     others = replace(place.base_digest, tables=(replace(users, digest="0"),))
