@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from squizzle.analysis.locks.records import RelationName
 from squizzle.backups.records import Backup
-from squizzle.errors import BackupDamagedError
+from squizzle.errors import BackupDamagedError, KeyNotUsableError
 from squizzle.postgres.secret import Secret
 from squizzle.rehearsal.certificate import certificate_hash, document_of, from_json, to_json
 from squizzle.rehearsal.record_json import encode, relation_of, relation_text
 from squizzle.rehearsal.records import Certificate, TracedStatement
-from squizzle.rehearsal.signature import is_signed_by, sign
+from squizzle.rehearsal.signature import is_signed_by, sign, signing_key
 from tests.support.certificates import certificate_of
 
 # Short everywhere: whether one more table changes anything is not what is asked.
@@ -138,3 +138,13 @@ def test_a_signature_is_of_one_key_and_of_everything_that_is_said(certificate: C
     assert not is_signed_by(certificate, key)
     assert not is_signed_by(replace(signed, reasons=()), key)
     assert not is_signed_by(replace(signed, signature="ä"), key)
+
+
+def test_a_key_comes_from_the_variable_that_is_named_and_is_long_enough() -> None:
+    assert signing_key(None, {}) is None
+    assert signing_key("SIGNING", {"SIGNING": "k" * 32}) == Secret("k" * 32)
+    for environ, why in (({}, "is not set"), ({"SIGNING": "short-one"}, "holds fewer than 32 bytes")):
+        with pytest.raises(KeyNotUsableError, match=why) as caught:
+            signing_key("SIGNING", environ)
+        assert "openssl rand -hex 32" in caught.value.hint
+        assert "short-one" not in str(caught.value)

@@ -22,9 +22,9 @@ from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.store import BackupStore, notes_of, previous_backup
 from squizzle.errors import InvalidInputError, KeyNotUsableError
 from squizzle.postgres.secret import Secret
-from squizzle.rehearsal.certificate import certificate_hash
+from squizzle.rehearsal.certificate import certificate_hash, document_of
 from squizzle.rehearsal.certificate_store import check_certificates, read_certificates, write_certificate
-from squizzle.rehearsal.records import Certificate
+from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.signature import is_signed_by
 from tests.support.certificates import ISSUED, certificate_of
 from tests.support.keys import random_key, ring_of
@@ -109,7 +109,7 @@ def test_a_damaged_certificate_is_named_and_hides_no_other(store: FolderStore, t
     assert f"{three[2].id} was written after it" in problems[1]
 
 
-@pytest.mark.parametrize("change", ["verdict", "backup_sha256", "place"])
+@pytest.mark.parametrize("change", ["verdict", "backup_sha256", "what is told", "everything", "place"])
 def test_a_certificate_that_was_sealed_anew_is_noticed(
     store: FolderStore, three: tuple[Certificate, ...], change: str
 ) -> None:
@@ -119,14 +119,24 @@ def test_a_certificate_that_was_sealed_anew_is_noticed(
     del document["format_version"]
     if change == "place":
         place.rename(place.with_name("certificate-other.json"))
+    elif change == "what is told":
+        document["verdict"] = "failed"
+    elif change == "everything":
+        forged = replace(three[1], verdict=CertificateVerdict.FAILED)
+        document |= {"verdict": "failed", "certificate": document_of(forged)}
+        document["chain"]["sha256"] = certificate_hash(forged)
     else:
         document[change] = document["certificate"][change] = "failed" if change == "verdict" else "0" * 64
+    if change != "place":
         place.write_text(seal(document), encoding="utf-8")
 
-    problems = "\n".join(check_certificates(store).problems)
+    problems = check_certificates(store).problems
 
-    assert three[1].id in problems
-    assert problems.count("\n") <= 2
+    assert three[1].id in problems[0]
+    gone = f"certificate {three[1].id} is gone or damaged, and no backup was removed with it"
+    another = f"certificate {three[1].id} is not the one that was there when {three[2].id} was written"
+    assert [problem.startswith((another, gone)) for problem in problems].count(True) == 1
+    assert (another in problems) == (change == "everything")
 
 
 def test_a_certificate_that_was_taken_out_of_the_chain_is_missed(
@@ -238,6 +248,7 @@ def test_beside_an_encrypted_backup_only_its_key_shows_what_was_proven(store: Fo
     place = place_of(store, first)
     document = open_sealed(text, "")
     other = open_sealed(place_of(store, second).read_text(encoding="utf-8"), "")
-    for forged in (document | {"encrypted": other["encrypted"]}, document | {"encrypted": "", "certificate": {}}):
+    plain = {name: one for name, one in document.items() if name != "encrypted"} | {"certificate": document_of(first)}
+    for forged in (document | {"encrypted": other["encrypted"]}, document | {"encrypted": "ä"}, plain):
         place.write_text(seal({name: one for name, one in forged.items() if name != "format_version"}))
         assert len(read_certificates(encrypted).damaged) == 1
