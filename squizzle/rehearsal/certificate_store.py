@@ -85,20 +85,25 @@ def write_certificate(store: BackupStore, draft: Certificate, *, key: Secret | N
 
     Args:
         store: Where the backup lies.
-        draft: What was proven. An empty id gets one; what it says of the certificates before it is replaced.
+        draft: What was proven. An empty id gets one; what it says of the certificates before it is replaced. One that
+            was written already is left as it is.
         key: It is signed with this; None: it is not signed.
 
     Returns:
         The certificate as it was written.
 
     Raises:
-        InvalidInputError: There is no such backup, or the id cannot be that of a file; nothing was written.
+        InvalidInputError: There is no such backup, or the id cannot be that of a file, or is another's; nothing was
+            written.
         BackupDamagedError: The backup's manifest is damaged; nothing was written.
         KeyNotUsableError: The backup is encrypted, and its key is not here; nothing was written.
         ToolError: The store cannot be written.
     """
     backup = store.read_header(draft.backup_id)
     notes, _ = _read_notes(store)
+    written = next((note.certificate for note in notes if draft.id and note.link.id == draft.id), None)
+    if written is not None:
+        return _written_before(draft, written)
     heads = _heads(note for note in notes if note.database == draft.database)
     previous = heads[0] if heads else PreviousCertificate(id="", sha256="")
     certificate = replace(
@@ -114,6 +119,17 @@ def write_certificate(store: BackupStore, draft: Certificate, *, key: Secret | N
     path = _path(certificate)
     store.put_text(path, seal(_document(store, backup, path, certificate)))
     return certificate
+
+
+def _written_before(draft: Certificate, written: Certificate) -> Certificate:
+    """The one that is there: whoever did not hear that it was written writes it again."""
+    chain = ("previous_id", "previous_sha256", "beside", "signature")
+    if replace(draft, **{name: getattr(written, name) for name in chain}) != written:
+        raise InvalidInputError(
+            f"there is a certificate {draft.id} already, and it says something else",
+            hint="leave the id empty; it gets one of its own",
+        )
+    return written
 
 
 def _path(certificate: Certificate) -> str:

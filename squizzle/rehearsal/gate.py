@@ -17,7 +17,7 @@ from squizzle.postgres.identity import Target
 from squizzle.rehearsal.certificate_store import Certificates, read_certificates
 from squizzle.rehearsal.matching import Situation, mismatches, remarks
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
-from squizzle.rehearsal.situation import begun_with, files_of, read_situation
+from squizzle.rehearsal.situation import begun_with, drift_since_backup, files_of, read_situation
 from squizzle.rehearsal_settings import RehearsalSettings
 
 NO_CERTIFICATE = "none: "
@@ -152,6 +152,9 @@ def ask_for_certificates(
     first = read_situation(
         connection, target, migrations[0], store, policy=policy, backup_ids=backup_ids, now=now, environ=environ
     )
+    candidates = [one for one in known.found if one.version == migrations[0].version]
+    if candidates and first.schema_digest not in {one.schema_before for one in candidates}:
+        first = replace(first, drift=drift_since_backup(connection, target, store, candidates[0]))
     history = read_history(connection, target.schema)
     situation, answers = first, []
     for migration in migrations:

@@ -148,11 +148,12 @@ def _a(kind: type, value: Any) -> Any:
 
 def relation_text(relation: RelationName) -> str:
     """A relation as SQL writes it; quoted where it must be, so that `relation_of` can tell the parts apart."""
-    name = _quoted(relation.name)
-    return f"{_quoted(relation.schema)}.{name}" if relation.schema else name
+    name = quoted_name(relation.name)
+    return f"{quoted_name(relation.schema)}.{name}" if relation.schema else name
 
 
-def _quoted(name: str) -> str:
+def quoted_name(name: str) -> str:
+    """A name as SQL writes it, quoted where it is not plain; words of SQL that are names are not quoted."""
     return name if _PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 

@@ -12,16 +12,17 @@ from squizzle.backups.manifest import manifest_hash
 from squizzle.backups.notes import read_notes
 from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.store import BackupStore
-from squizzle.errors import BackupDamagedError, InvalidInputError
+from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.layouts.files import checksum
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import digest_schema
+from squizzle.proof.digests import differing_objects, digest_schema
 from squizzle.rehearsal.matching import KnownBackup, Situation
-from squizzle.rehearsal.records import MigrationFiles
+from squizzle.rehearsal.record_json import quoted_name
+from squizzle.rehearsal.records import Certificate, MigrationFiles
 from squizzle.rehearsal.signature import signing_key
 from squizzle.rehearsal_settings import RehearsalSettings
 
@@ -196,3 +197,28 @@ def _failed_proof(store: BackupStore, backup_id: str) -> str:
             what = "reading its files" if kind is ProofKind.FILES else "restoring it"
             return f"{what} failed on {proof.at:%Y-%m-%d %H:%M} UTC ({'; '.join(proof.sentences[:1]) or 'no reason'})"
     return ""
+
+
+def drift_since_backup(
+    connection: Connection, target: Target, store: BackupStore, certificate: Certificate
+) -> tuple[str, ...]:
+    """Objects of the schema that are not as in a certificate's backup, in a fixed order. Nothing is changed.
+
+    Only where the backup is of the version that is the newest now: otherwise migrations are what differs. None also
+    where its fingerprints cannot be read.
+
+    Args:
+        connection: A session in the target's database.
+        target: The database.
+        store: Where the backup lies.
+        certificate: Whose.
+    """
+    try:
+        backup = store.read(certificate.backup_id)
+    except (BackupDamagedError, InvalidInputError, ToolError):
+        return ()  # the backup is said to be gone, damaged or locked by itself
+    if backup.digest is None or backup.migration_version != read_history(connection, target.schema).current:
+        return ()
+    found = differing_objects(backup.digest.schema, digest_schema(connection))
+    inside = f"{quoted_name(target.schema)}."
+    return tuple(sorted(f"{kind} {name}" for kind, name in found if name.startswith(inside)))

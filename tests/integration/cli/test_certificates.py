@@ -23,7 +23,7 @@ from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, read_identity
 from squizzle.postgres.secret import Secret
-from squizzle.proof.digests import digest_schema
+from squizzle.proof.digests import digest_database, digest_schema
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.situation import SETTINGS, files_of, read_settings
@@ -42,12 +42,13 @@ Tables = Callable[[], set[str]]
 
 
 @pytest.fixture
-def store(tmp_path: Path, backup: Backup) -> FolderStore:
-    """A store with a backup of which only the manifest counts here."""
+def store(tmp_path: Path, backup: Backup, connection: Connection) -> FolderStore:
+    """A store with a backup of the empty database, of which only the manifest counts here."""
     store = FolderStore(tmp_path / "store")
     with store.receive(backup.id) as incoming:
         (incoming.folder / "toc.dat").write_text("rows")
-        incoming.publish(replace(backup, files=incoming.describe()))
+        made = replace(backup, digest=digest_database(connection), migration_version=None, files=incoming.describe())
+        incoming.publish(made)
     return store
 
 
@@ -174,7 +175,7 @@ def test_what_changed_since_the_rehearsal_is_named_and_nothing_is_applied(
     said = (
         "the down script was changed since the rehearsal",
         "the verify script was changed since the rehearsal",
-        "the schema is not the one that it was rehearsed on (its digest was",
+        "the schema is not the one that it was rehearsed on in table public.somebody_elses (its digest was",
         "the setting bytea_output differs (was 'hex', is 'escape')",
     )
     lines = refused.error["message"].splitlines()[1:]

@@ -215,6 +215,17 @@ def test_a_signed_certificate_is_written_with_the_signature_of_what_it_says_in_t
     assert is_signed_by(read_certificates(store).found[0], key)
 
 
+def test_a_certificate_that_is_written_again_is_the_one_that_is_there(
+    store: FolderStore, three: tuple[Certificate, ...]
+) -> None:
+    again = replace(three[1], previous_id="", previous_sha256="")
+
+    assert write_certificate(store, again) == three[1]
+    assert len(read_certificates(store).found) == 3
+    with pytest.raises(InvalidInputError, match="already, and it says something else"):
+        write_certificate(store, replace(again, reasons=()))
+
+
 def test_a_certificate_needs_a_backup_that_is_there_and_an_id_that_is_a_name(
     store: FolderStore, backups: tuple[Backup, Backup]
 ) -> None:
