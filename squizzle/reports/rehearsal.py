@@ -47,16 +47,14 @@ def rehearsal_markdown(report: RehearsalReport) -> str:
     return "\n\n".join(_parts(report)) + "\n"
 
 
-def certificate_markdown(certificate: Certificate) -> str:
-    """One certificate as Markdown."""
-    return "\n\n".join(_certificate(certificate)) + "\n"
-
-
 def _parts(report: RehearsalReport) -> Iterator[str]:
     yield f"# Rehearsal for {report.database}: {report.verdict.value}"
     yield _next_step(report)
     for certificate in report.certificates:
         yield from _certificate(certificate)
+    if report.certificates:
+        yield "## Ways back that need no script"
+        yield bullets(tuple(_way(way) for way in report.certificates[0].ways if way.way is not Way.ROLL_BACK))
     if report.forecast is not None:
         yield "## If it ran now"
         yield lock_forecast_markdown(report.forecast)
@@ -83,7 +81,7 @@ def _certificate(one: Certificate) -> Iterator[str]:
         yield "### What the up script does"
         yield "\n".join(_trace_lines(one.up))
     yield "### The way back"
-    yield "\n".join(_ways(one))
+    yield "\n".join(_by_script(one))
     if one.workload:
         yield "### Queries before and after"
         yield bullets(tuple(_query(change) for change in one.workload))
@@ -165,17 +163,18 @@ def _time(duration: timedelta) -> str:
     return f"{milliseconds:.0f} ms" if milliseconds < _MS_BELOW else words(duration)
 
 
-def _ways(one: Certificate) -> Iterator[str]:
+def _by_script(one: Certificate) -> Iterator[str]:
     rollback = one.rollback
+    took = next((way.duration for way in one.ways if way.way is Way.ROLL_BACK), None)
     if not any(way.way is Way.ROLL_BACK for way in one.ways):
         yield f"- by script: none ({rollback.why or 'nothing to run'})"
     elif rollback.why:
         yield f"- by script ({rollback.script}): **failed**: {rollback.why}"
     else:
         data = "every row is back" if rollback.data_is_equal else "**rows differ**"
-        yield f"- by script ({rollback.script}): {data}. {schema_words(rollback.schema)}"
+        how = f"{rollback.script}, {_time(took)}" if took else rollback.script
+        yield f"- by script ({how}): {data}. {schema_words(rollback.schema)}"
         yield from (f"  - {text}" for text in (*rollback.differences, *(row.sentence() for row in rollback.rows)))
-    yield from (f"- {_way(way)}" for way in one.ways)
 
 
 def _way(way: ProvenWay) -> str:
