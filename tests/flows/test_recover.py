@@ -150,7 +150,7 @@ def test_down_scripts_are_tried_first_and_a_restore_follows_when_they_do_not_bri
         assert merge_rows(session, None).conflicts == ()
     assert rows(access, shop) == (1002, 1002)
     text = next(reports_folder.glob("recovery-*.md")).read_text()
-    assert f"by restore_beside: every table has the rows of backup {backup.id}" in text
+    assert f"by restore beside: every table has the rows of backup {backup.id}" in text
     assert "| restore beside |" in text
     assert re.search(r"letting clients in again; [0-9.]+ s of it for an answer", text)
     assert "2 rows are only in the damaged database" in text
