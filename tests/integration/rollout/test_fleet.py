@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -28,6 +29,7 @@ from squizzle.migrations.history import ensure_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.identity import ExpectedIdentity, ensure_identity
+from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.records import Fleet, TargetReport, TargetState
 from squizzle.rollout.survey import stopping, survey_fleet
@@ -231,6 +233,7 @@ def test_whoever_cannot_be_migrated_is_told_and_disturbs_nobody(
     settings = place.settings(
         servers={"one": place.server, "gone": FleetServer(name="gone", url=f"postgresql://127.0.0.1:{port}/postgres")},
         deadline=timedelta(seconds=1),
+        per_server=1,
         targets=tuple(
             ListedTarget(server=server, database=database)
             for server, databases in (("one", (foreign, locked, fine, "nobody")), ("gone", ("a", "b", "c")))
@@ -256,10 +259,22 @@ def test_whoever_cannot_be_migrated_is_told_and_disturbs_nobody(
     assert "environment is staging, expected production" in reports[foreign].detail
     assert reports[locked].detail == "no answer within 1 s"
     assert "has no database 'nobody'" in reports["nobody"].detail
-    assert "no connection to database" in reports["a"].detail
+    assert reports["a"].detail.startswith("no connection to database")
+    assert reports["c"].detail == f"not tried: {reports['a'].detail}"
     stops = stopping(reports.values(), exclude_unreachable=True)
     assert [report.target.database for report in stops] == [foreign]
     assert len(stopping(reports.values(), exclude_unreachable=False)) == 6
+
+
+def test_a_session_is_cut_when_its_time_is_up_whatever_the_server_does(place: Place) -> None:
+    with (
+        connect(place.access, "postgres", purpose="test") as connection,
+        Deadlines(look_every_s=0.01) as deadlines,
+        deadlines.limit(connection, 0.1) as limit,
+    ):
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT pg_sleep(20)")
+        assert limit.passed
 
 
 def test_a_server_that_cannot_be_asked_is_told_and_an_empty_fleet_because_of_it_is_no_empty_fleet(
