@@ -205,8 +205,9 @@ class _Reader:
             for name in environment.fences:
                 if name not in config.fences:
                     self.complain(f"environments.{environment.name}.fences", f"has {name!r}, and no [fences.{name}]")
+        of_fleets = {fleet.environment for fleet in config.fleets.values()}
         for name in config.rehearsal.required_for:
-            if name not in {PRODUCTION, *config.environments}:
+            if name not in {PRODUCTION, *config.environments, *of_fleets}:
                 self.complain("rehearsal.required_for", f"has {name!r}, and no [environments.{name}]")
         sections = {
             "": top,

@@ -272,6 +272,8 @@ def test_an_environment_has_exactly_one_url(tmp_path: Path, lines: str) -> None:
 def test_who_asks_for_certificates_can_be_nobody_and_is_production_where_nothing_is_said(tmp_path: Path) -> None:
     assert load(tmp_path, "").rehearsal.required_for == ("production",)
     assert load(tmp_path, "[rehearsal]\nrequired_for = []").rehearsal.required_for == ()
+    fleet = '[fleets.a]\nenvironment = "live"\ndatabases = {like = "a"}\nservers = {s = {url = "postgresql:///a"}}\n'
+    assert load(tmp_path, f'{fleet}[rehearsal]\nrequired_for = ["live"]').rehearsal.required_for == ("live",)
 
 
 def test_the_server_for_rehearsals_is_named_without_a_password_or_by_a_variable(tmp_path: Path) -> None:
