@@ -139,3 +139,47 @@ def test_a_recovery_asks_at_the_terminal_and_keeps_no_password_anywhere(machine:
     assert [path for path in places if password.encode() in path.read_bytes()] == []
     assert password not in done.stdout + done.stderr
     assert machine.wait_until_nothing_runs(3) == []
+
+
+def test_production_takes_what_a_rehearsal_at_the_terminal_has_proven(machine: Machine) -> None:
+    place = machine.folder / "rehearsal"
+    version = place / "migrations" / "0001_owner"
+    version.mkdir(parents=True)
+    (version / "up.sql").write_text("ALTER TABLE account ADD COLUMN owner text NOT NULL DEFAULT 'nobody'")
+    (version / "down.sql").write_text("ALTER TABLE account DROP COLUMN owner")
+    project = replace(machine, folder=place, environment=dict(machine.environment))
+    runtime = find_runtime()
+    with throwaway_cluster(
+        "rehearsed", settings=drill_settings(runtime.major, throwaway=True), runtime=runtime
+    ) as running:
+        access = access_to(running)
+        with connect(access, "postgres", purpose="test") as session:
+            session.execute("CREATE DATABASE shop")
+        with connect(access, "shop", purpose="test") as session:
+            session.execute("CREATE TABLE account AS SELECT n AS id FROM generate_series(1, 100) AS n")
+        password = running.read_password()
+        project.environment["SHOP_URL"] = f"postgresql://{running.user}:{password}@{running.host}:{running.port}/shop"
+        (place / "squizzle.toml").write_text(
+            f'[backups]\nstore = "{place}/store"\n\n[environments.production]\nurl_env = "SHOP_URL"\n'
+        )
+        refused = project.run("apply", "--all", "--env", "production", "--yes")
+        assert refused.returncode == 9, refused.stderr
+        assert "squizzle rehearse 0001 --env production" in refused.stderr
+
+        proven = project.run("rehearse", "--all", "--env", "production", "--json")
+        applied = project.run("apply", "--all", "--env", "production", "--yes", "--json")
+
+        assert proven.returncode == 0, proven.stderr
+        (certificate,) = json.loads(proven.stdout)["certificates"]
+        assert (certificate["version"], certificate["verdict"]) == ("0001", "proven")
+        assert certificate["rollback"]["schema"] == "exact"
+        assert certificate["rollback"]["data"] == "equal"
+        assert set(certificate["rto_ms"]) >= {"roll_back", "swap", "restore_beside"}
+        assert applied.returncode == 0, applied.stderr
+        with connect(access, "shop", purpose="test") as session:
+            row = session.execute("SELECT certificate FROM squizzle_history WHERE version = '0001'").fetchone()
+    assert row == (certificate["id"],)
+    places = [path for path in place.rglob("*") if path.is_file()]
+    assert [path for path in places if password.encode() in path.read_bytes()] == []
+    assert password not in proven.stdout + proven.stderr
+    assert machine.wait_until_nothing_runs(3) == []
