@@ -78,6 +78,15 @@ Workload = Annotated[
     Path | None,
     Field(title="Workload", description="A file of queries whose plans and times are compared. Empty: none."),
 ]
+TopQueries = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=500,
+        title="Top queries",
+        description="So many of the costliest queries of the database are compared, too (pg_stat_statements).",
+    ),
+]
 PointInTime = Annotated[
     bool, Field(title="Point in time", description="Carry out and measure a recovery to a point in time, too.")
 ]
@@ -105,6 +114,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
     scratch_server: Scratch = None,
     mask: Mask = None,
     workload: Workload = None,
+    top_queries: TopQueries = 0,
     point_in_time: PointInTime = False,
     budget_minutes: Budget = 60,
     signing_key_env: SigningKey = "",
@@ -121,6 +131,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
         scratch_server: A server of the same major version for the copy. Empty: one is started on the worker.
         mask: A file of SQL that masks the copy before anything else reads it.
         workload: A file of queries whose plans and times are compared before and after.
+        top_queries: So many of the costliest queries of the database are compared, too (pg_stat_statements).
         point_in_time: Carry out and measure a recovery to a point in time, too; it needs a copy of the cluster.
         budget_minutes: How long one script may take on the copy.
         signing_key_env: The worker's variable with the key that certificates are signed with.
@@ -142,6 +153,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
         with_point_in_time=point_in_time,
         budget=timedelta(minutes=budget_minutes),
         signing_key_env=signing_key_env or None,
+        top_queries=top_queries,
     )
     report = carry_out_rehearsal(case, now())
     if report.verdict is CertificateVerdict.PROVEN:

@@ -43,6 +43,9 @@ _EXIT_CODES = {
 @click.option(
     "--workload", type=click.Path(path_type=Path), metavar="FILE", help="Queries to compare before and after."
 )
+@click.option(
+    "--top-queries", type=click.IntRange(0, 500), default=0, help="Compare so many of the costliest queries, too."
+)
 @click.option("--point-in-time", is_flag=True, help="Carry out and measure a recovery to a point in time, too.")
 @click.option("--budget", metavar="AGE", help="How long one script may take on the copy (1h).")
 @common_options
@@ -56,6 +59,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one argument an option
     mask: Path | None,
     workload: Path | None,
     budget: str | None,
+    top_queries: int,
     *,
     every: bool,
     point_in_time: bool,
@@ -92,6 +96,8 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one argument an option
         budget=_age(budget, "--budget") or settings.budget,
         policy=invocation.config.policy,
         signing_key_env=settings.signing_key_env,
+        top_queries=top_queries,
+        keep_backup=settings.max_age,
     )
     report = _rehearse(case, datetime.now(UTC), quiet=invocation.as_json)
     print_result(_document(report, only=version is not None), "", as_json=invocation.as_json)

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from squizzle.backups.notes import write_hold
+from squizzle.backups.proofs import Hold
 from squizzle.backups.records import Backup
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.durations import words
@@ -21,7 +23,7 @@ from squizzle.rehearsal.lock_forecast import forecast_certificates, relations_of
 from squizzle.rehearsal.lock_forecast_records import QueueForecast
 from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
 from squizzle.rehearsal.record_json import relation_of
-from squizzle.rehearsal.records import Certificate, ProvenWay
+from squizzle.rehearsal.records import Certificate, CertificateVerdict, ProvenWay
 from squizzle.rehearsal.rehearse import (
     RehearsalPlan,
     VersionResult,
@@ -33,7 +35,7 @@ from squizzle.rehearsal.signature import signing_key
 from squizzle.rehearsal.traffic import read_traffic
 from squizzle.rehearsal.version_run import Course, apply_earlier
 from squizzle.rehearsal.ways import PointSource, measure_ways
-from squizzle.rehearsal.workload import read_workload
+from squizzle.rehearsal.workload import Query, read_workload, workload_of
 from tasks.folders import read_folders
 from tasks.rehearsal_case import RehearsalCase
 from tasks.steps import log_line, now, run_name, step
@@ -126,6 +128,14 @@ def measure(case: RehearsalCase, plan: RehearsalPlan, place: RehearsalPlace) -> 
     return measure_ways(place, schema=plan.target.schema, point=point, say=log_line)
 
 
+def _workload(case: RehearsalCase) -> tuple[Query, ...]:
+    queries = read_workload(case.workload) if case.workload else ()
+    if not case.top_queries:
+        return queries
+    with connect(case.database.access(), case.database.database, purpose="rehearsal", read_only=True) as connection:
+        return (*queries, *workload_of(connection, top=case.top_queries))
+
+
 def course_of(case: RehearsalCase, plan: RehearsalPlan, place: RehearsalPlace) -> Course:
     """What every version's rehearsal has in common."""
     return Course(
@@ -134,7 +144,7 @@ def course_of(case: RehearsalCase, plan: RehearsalPlan, place: RehearsalPlace) -
         migrations=read_folders(case.folder),
         policy=case.policy,
         budget=case.budget,
-        workload=read_workload(case.workload) if case.workload else (),
+        workload=_workload(case),
         say=log_line,
     )
 
@@ -167,6 +177,8 @@ def rehearse_one(
     return rehearse_version(course, work, version, earlier=earlier, before=before)
 
 
+# One for each backup: the newest certificate keeps it the longest.
+HOLD = "certificate"
 _WATCH = timedelta(seconds=1.5)
 
 
@@ -190,6 +202,20 @@ def _issued(certificate: Certificate) -> str:
 def certify(
     case: RehearsalCase, plan: RehearsalPlan, course: Course, result: VersionResult, ways: tuple[ProvenWay, ...]
 ) -> Certificate:
-    """Put what was proven beside the backup. Safe to repeat: a second one says the same."""
+    """Put what was proven beside the backup, and keep that while it counts. Safe to repeat: it says the same."""
     draft = draft_certificate(plan, course, result, ways, by=run_name(), now=now())
-    return write_certificate(case.store.open(), draft, key=signing_key(case.signing_key_env))
+    store = case.store.open()
+    certificate = write_certificate(store, draft, key=signing_key(case.signing_key_env))
+    if certificate.verdict is CertificateVerdict.PROVEN:
+        until = certificate.issued_at + case.keep_backup
+        reason = f"it is the proven way back of {certificate.version} (certificate {certificate.id})"
+        hold = Hold(
+            backup_id=certificate.backup_id,
+            name=HOLD,
+            reason=reason,
+            by=certificate.by,
+            at=certificate.issued_at,
+            until=until,
+        )
+        write_hold(store, hold)
+    return certificate

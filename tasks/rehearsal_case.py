@@ -25,10 +25,12 @@ class RehearsalCase:
         scratch: A server for the copy; None starts one on this machine.
         mask: A file of SQL that masks the copy before anything else reads it; None for none.
         workload: A file of queries to compare; None for none.
+        top_queries: So many of the costliest queries of the database are compared, too (pg_stat_statements); 0 for none.
         with_point_in_time: Whether a recovery to a point in time is carried out and measured, too.
         budget: How long one script may take.
         policy: What the project allows its migrations.
         signing_key_env: The variable with the key that certificates are signed with; None: they are not signed.
+        keep_backup: So long the backup of a proven certificate is kept from pruning.
     """
 
     database: DatabaseSource
@@ -44,3 +46,5 @@ class RehearsalCase:
     budget: timedelta
     policy: Policy = field(default_factory=Policy)
     signing_key_env: str | None = None
+    top_queries: int = 0
+    keep_backup: timedelta = timedelta(days=7)

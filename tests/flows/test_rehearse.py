@@ -11,6 +11,7 @@ import pytest
 
 from blocks import BackupFolder, PostgresDatabase
 from flows.rehearse import rehearse
+from squizzle.backups.notes import read_notes
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rehearsal.certificate_store import check_certificates, read_certificates
 from squizzle.rehearsal.records import CertificateVerdict
@@ -67,6 +68,10 @@ def test_versions_are_proven_one_after_the_other_and_the_first_that_is_not_ends_
     kept = read_certificates(store_block.open(), database=shop.database)
     assert {one.id for one in kept.found} == {first.id, second.id}
     assert check_certificates(store_block.open()).problems == ()
+    (hold,) = read_notes(store_block.open(), report.backup.id).holds
+    assert f"the proven way back of 0002 (certificate {second.id})" in hold.reason
+    assert report.forecast is not None
+    assert report.forecast.database == shop.database
 
     version(folder, "0003_forgets", "DROP INDEX goods_price", "SELECT 1")
     version(folder, "0004_never_reached", "SELECT 1", "SELECT 1")
