@@ -25,7 +25,7 @@ class RehearsalCase:
         scratch: A server for the copy; None starts one on this machine.
         mask: A file of SQL that masks the copy before anything else reads it; None for none.
         workload: A file of queries to compare; None for none.
-        top_queries: So many of the costliest queries of the database are compared, too (pg_stat_statements); 0 for none.
+        top_queries: So many of the costliest queries of the database are compared, too; 0 for none.
         with_point_in_time: Whether a recovery to a point in time is carried out and measured, too.
         budget: How long one script may take.
         policy: What the project allows its migrations.
