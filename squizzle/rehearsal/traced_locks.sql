@@ -16,6 +16,8 @@ FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.granted AND l.locktype = 'relation' AND l.database <> 0
-  AND l.relation >= 16384 AND l.relation OPERATOR(pg_catalog.<>) ALL (%(made)s::oid[])
+  AND l.relation >= 16384
+  AND NOT (l.relation > %(after)s AND l.relation <= %(up_to)s
+           AND l.relation OPERATOR(pg_catalog.<>) ALL (%(followed)s::oid[]))
   AND (c.oid IS NULL
        OR (n.nspname OPERATOR(pg_catalog.!~) '^(squizzle$)' AND c.relname OPERATOR(pg_catalog.!~) '^squizzle_history'))

@@ -6,7 +6,7 @@ new file. So a relation that takes a name in the statement in which another one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,17 +115,33 @@ class _Row:
 
 @dataclass(kw_only=True, slots=True)
 class _Made:
-    """What the open transaction made; its locks hold nobody up, so only its rows are counted."""
+    """What the open transaction made; its locks hold nobody up, so only its rows are counted.
 
-    oids: list[int] = field(default_factory=list)
+    Attributes:
+        after: OIDs grow, so what it made lies behind this one; where they began anew it is only asked about each time.
+        up_to: What lies between is known to be made by it, but for `followed`.
+        followed: What took the name of something that was there before.
+        oids: All of it.
+        tables: What of it has rows.
+        indexes: Its indexes.
+        counted: What was counted of both so far.
+    """
+
+    after: int
+    up_to: int = 0
+    followed: list[int] = field(default_factory=list)
+    oids: set[int] = field(default_factory=set)
     tables: list[int] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
     counted: Counted = field(default_factory=Counted)
 
     def add(self, row: _Row) -> None:
         """One more; the transient table of a rewrite has no name any more."""
-        self.oids.append(row.oid)
-        if row.is_counted:
+        self.up_to = max(self.up_to, row.oid)
+        if row.oid in self.oids:
+            return
+        self.oids.add(row.oid)
+        if row.is_counted and row.oid > self.after:
             (self.indexes if row.kind in _INDEXES else self.tables).append(row.oid)
             self.counted += row.counted
 
@@ -142,13 +158,16 @@ class TracedRelations:
         self._known: dict[int, Traced] = {}
         self._committed: dict[int, Traced] = {}
         self._counted: dict[int, Counted] = {}
-        # The rows of the last reading in the transaction that is open, by OID and mode.
+        # What the catalogue said last, by OID, and what is locked in the transaction that is open, by OID and mode:
+        # to compare rows costs less than to look into each of thousands.
+        self._catalogue: dict[int, Sequence[Any]] = {}
         self._as_before: dict[tuple[int, str], Sequence[Any]] = {}
-        self._made = _Made()
+        self._made = _Made(after=0)
 
     def begin(self) -> None:
         """Everything that is there now was there before the script."""
-        rows = {row.oid: row for row in self._read()}
+        self._catalogue = {}
+        rows = self._read_changed()[0]
         owners = {row.toast: row for row in rows.values() if row.toast}
         self._known = {
             row.oid: _traced(row, _owner(row, owners)) for row in rows.values() if not _is_astray(row, owners)
@@ -159,19 +178,19 @@ class TracedRelations:
     def commit(self) -> None:
         """What became of the relations stays; outside a transaction."""
         if self._made.oids:
-            self._counted |= {row.oid: row.counted for row in self._read(self._made.oids)}
+            self._counted |= {row[0]: _row(*row).counted for row in self._read(sorted(self._made.oids))}
         self._begin_transaction()
 
     def roll_back(self) -> None:
         """The relations are again what they were after the last commit; rows that were read stay counted."""
         self._known = dict(self._committed)
-        self._counted = {row.oid: row.counted for row in self._read()}
+        self._counted |= {oid: row.counted for oid, row in self._read_changed()[0].items()}
         self._begin_transaction()
 
     def _begin_transaction(self) -> None:
         self._committed = dict(self._known)
         self._as_before = {}
-        self._made = _Made()
+        self._made = _Made(after=max(self._counted, default=0))
 
     def named(self, oid: int) -> Traced | None:
         """The relation with this OID; None when the script made it, or it is the system's or ours."""
@@ -180,9 +199,15 @@ class TracedRelations:
     # After a statement
 
     @property
-    def made(self) -> dict[str, list[int]]:
+    def made(self) -> dict[str, Any]:
         """OIDs of what the open transaction made: the parameters of `traced_locks.sql` and `traced_made.sql`."""
-        return {"made": self._made.oids, "tables": self._made.tables, "indexes": self._made.indexes}
+        return {
+            "after": self._made.after,
+            "up_to": self._made.up_to,
+            "followed": self._made.followed,
+            "tables": self._made.tables,
+            "indexes": self._made.indexes,
+        }
 
     def read_held(self, rows: Iterable[Sequence[Any]], made: Sequence[Any]) -> Reading:
         """What a statement did whose transaction is still open: everything that it used is locked.
@@ -218,8 +243,8 @@ class TracedRelations:
 
     def read_all(self) -> Reading:
         """What a statement did that ran outside transactions: whatever is not as it was."""
-        rows = {row.oid: row for row in self._read()}
-        reading = Reading(rewrites=self._follow(rows, gone=[oid for oid in self._known if oid not in rows]))
+        rows, gone = self._read_changed()
+        reading = Reading(rewrites=self._follow(rows, gone=gone))
         for row in rows.values():
             self._count(row, reading)
         self._begin_transaction()
@@ -233,6 +258,8 @@ class TracedRelations:
             known = self._known.get(oid) or left.get((row.schema, row.name))
             if known is None or not row.name:
                 continue
+            if oid not in self._known:
+                self._made.followed.append(oid)
             if row.file != known.file and known.kind is not RelationKind.TOAST:
                 rewritten.append(known.relation)
             self._known[oid] = replace(known, schema=row.schema, name=row.name, file=row.file)
@@ -243,20 +270,42 @@ class TracedRelations:
             reading.count(row.counted.since(self._counted.get(row.oid, Counted())))
             self._counted[row.oid] = row.counted
 
-    def _read(self, only: Sequence[int] | None = None) -> Iterator[_Row]:
-        rows = self._connection.execute(load_sql("squizzle.rehearsal", "traced_relations"), {"only": only})
-        for oid, schema, name, kind, is_partition, file, table, toast, *counters in rows:
-            yield _Row(
-                oid=oid,
-                schema=schema,
-                name=name,
-                kind=kind,
-                is_partition=is_partition,
-                file=file,
-                table=table,
-                toast=toast,
-                counted=_counted(kind, *counters),
-            )
+    def _read_changed(self) -> tuple[dict[int, _Row], list[int]]:
+        """The relations that are not as the catalogue had them last, and the known ones that it has no more."""
+        found = {columns[0]: columns for columns in self._read()}
+        before, self._catalogue = self._catalogue, found
+        changed = {oid: _row(*columns) for oid, columns in found.items() if before.get(oid) != columns}
+        return changed, [oid for oid in self._known if oid not in found]
+
+    def _read(self, only: Sequence[int] | None = None) -> list[Any]:
+        query = load_sql("squizzle.rehearsal", "traced_relations")
+        return self._connection.execute(query, {"only": only}).fetchall()
+
+
+def _row(  # noqa: PLR0913, PLR0917 - the columns of a row
+    oid: int,
+    schema: str,
+    name: str,
+    kind: str,
+    is_partition: bool,  # noqa: FBT001
+    file: int,
+    table: int,
+    toast: int,
+    returned: int,
+    fetched: int,
+    changed: int,
+) -> _Row:
+    return _Row(
+        oid=oid,
+        schema=schema,
+        name=name,
+        kind=kind,
+        is_partition=is_partition,
+        file=file,
+        table=table,
+        toast=toast,
+        counted=_counted(kind, returned, fetched, changed),
+    )
 
 
 def _held(  # noqa: PLR0913, PLR0917 - the columns of a row
