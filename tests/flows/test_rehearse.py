@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from blocks import BackupFolder, PostgresDatabase
 from flows.rehearse import rehearse
 from squizzle.backups.notes import read_notes
+from squizzle.backups.order import Order
+from squizzle.backups.records import BackupKind
+from squizzle.backups.taking import take_backup
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rehearsal.certificate_store import check_certificates, read_certificates
 from squizzle.rehearsal.records import CertificateVerdict
 from squizzle.rehearsal.report import RehearsalReport
+from tasks.backups import programs_for
 from tests.flows.conftest import artifacts_of
+from tests.support.keys import random_key
 from tests.support.names import databases
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -90,17 +96,24 @@ def test_versions_are_proven_one_after_the_other_and_the_first_that_is_not_ends_
             assert session.execute("SELECT to_regclass('public.squizzle_history')").fetchone() == (None,)
 
 
-def test_one_version_is_rehearsed_after_those_before_it(
-    shop: PostgresDatabase, server_block: PostgresDatabase, store_block: BackupFolder, tmp_path: Path
+def test_one_version_is_rehearsed_after_those_before_it_on_a_fresh_encrypted_backup(
+    shop: PostgresDatabase, server_block: PostgresDatabase, tmp_path: Path
 ) -> None:
+    store = f"sealed-{secrets.token_hex(3)}"
+    BackupFolder(path=tmp_path / "sealed", encryption_keys=SecretStr(random_key())).save(store)
+    sealed, access = BackupFolder.load(store), shop.access()
+    programs = programs_for(access, shop.database)
+    order = Order(access=access, target=shop.target(), store=sealed.open(), kind=BackupKind.FULL, programs=programs)
+    backup = take_backup(order, suffix="aaaaaa")
     folder = tmp_path / "migrations"
     version(folder, "0001_price", "ALTER TABLE goods ADD COLUMN price int", "ALTER TABLE goods DROP COLUMN price")
     version(folder, "0002_set", "UPDATE goods SET price = id", "UPDATE goods SET price = NULL")
 
-    done = rehearse(shop, store_block, folder, version="0002", scratch_server=server_block, return_state=True)
+    done = rehearse(shop, sealed, folder, version="0002", scratch_server=server_block, return_state=True)
 
     assert done.is_completed(), done.message
     (certificate,) = done.result().certificates
+    assert certificate.backup_id == backup.id
     assert certificate.version == "0002"
     assert certificate.up is not None
     assert certificate.up.statements[0].rows_changed == 9

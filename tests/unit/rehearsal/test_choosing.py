@@ -52,5 +52,6 @@ def test_one_that_is_not_fit_is_passed_over_and_the_first_reason_is_told(means: 
     }
     for reason, (one, changed) in unfit.items():
         assert choose(one, **changed) == (None, f"{backup.id}: {reason}")
-    broken = replace(means, id="newer", verified=failed(ProofKind.FILES, backup))
+    newer = replace(backup, id="newer")
+    broken = replace(means, id="newer", backup=newer, verified=failed(ProofKind.FILES, newer))
     assert choose(broken, means)[0] == backup
