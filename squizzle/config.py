@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
@@ -19,13 +19,15 @@ from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import NamedFence, read_fence, variable_of
-from squizzle.fleet_settings import FleetSettings, read_fleet
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
 from squizzle.rehearsal_settings import RehearsalSettings, read_rehearsal
+
+if TYPE_CHECKING:
+    from squizzle.fleet_settings import FleetSettings
 
 SEVERITIES = ("error", "warning", "info", "off")
 CONFIG_NAME = "squizzle.toml"
@@ -199,7 +201,7 @@ class _Reader:
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},
-            fleets={name: read_fleet(self, name, section) for name, section in fleets.items()},
+            fleets=self.fleets(fleets) if fleets else {},
         )
         for environment in config.environments.values():
             for name in environment.fences:
@@ -220,6 +222,11 @@ class _Reader:
         for where, rest in sections.items():
             self.nothing_left(rest, where)
         return config
+
+    def fleets(self, sections: dict[str, object]) -> dict[str, FleetSettings]:
+        from squizzle.fleet_settings import read_fleet  # noqa: PLC0415 - most projects have no fleet, and no verb waits
+
+        return {name: read_fleet(self, name, section) for name, section in sections.items()}
 
     def environment(self, name: str, value: object) -> Environment:
         where = f"environments.{name}"

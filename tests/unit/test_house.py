@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("prefect", "pandas", "matplotlib", "boto3", "botocore", "alembic", "sqlalchemy", "kubernetes")
+HEAVY = ("prefect", "pandas", "matplotlib", "boto3", "botocore", "alembic", "sqlalchemy", "kubernetes", "yaml")
 
 
 def modules_after(program: str, folder: Path) -> set[str]:
