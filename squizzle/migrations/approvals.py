@@ -19,10 +19,12 @@ class Approval:
     Attributes:
         certificate: The id of the certificate that proves its way back; `none: ` and the reason where there is none.
         approved_by: Who said that it may be applied all the same; None where nobody had to.
+        rollout_id: The rollout that it is part of; None for none.
     """
 
     certificate: str | None = None
     approved_by: str | None = None
+    rollout_id: str | None = None
 
 
 NO_APPROVAL = Approval()

@@ -204,7 +204,7 @@ def read_history(connection: Connection, schema: str) -> History:
     query = sql.SQL(
         "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
         # Not by its name: a table of an earlier version has no such column.
-        " statements_done, schema_digest, certificate, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
+        " statements_done, schema_digest, certificate, rollout_id, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
         " to_jsonb(h) -> 'saved_rows' AS saved_rows"
         " FROM {history} h ORDER BY id"
     ).format(history=history_table(schema))
@@ -236,14 +236,15 @@ def begin_row(
     """
     query = sql.SQL(
         "INSERT INTO {history} (version, name, checksum, direction, environment, statements_done, batch_progress,"
-        " saved_rows, certificate, approved_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " saved_rows, certificate, approved_by, rollout_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     one = step.migration
     progress = Jsonb(step.progress.to_json()) if step.progress else None
     saved = Jsonb(step.saved.to_json()) if step.saved else None
     values: tuple[object, ...] = (one.version, one.name, one.checksum, step.direction.value, environment)
-    values = (*values, step.done_before, progress, saved, approval.certificate, approval.approved_by)
+    values = (*values, step.done_before, progress, saved)
+    values = (*values, approval.certificate, approval.approved_by, approval.rollout_id)
     return int(str(_one(connection, query, values)[0]))
 
 

@@ -180,7 +180,7 @@ def apply_versions(  # noqa: PLR0913 - most are left out
     return _run(connection, target, choose, policy=policy, listener=listener, books=books, approvals=approvals)
 
 
-def roll_back_versions(
+def roll_back_versions(  # noqa: PLR0913 - most are left out
     connection: Connection,
     target: Target,
     migrations: Sequence[Migration],
@@ -190,6 +190,7 @@ def roll_back_versions(
     policy: Policy = Policy(),  # noqa: B008 - frozen
     listener: Listener = Listener(),  # noqa: B008 - frozen
     books: ToolBooks | None = None,
+    approvals: Approvals | None = None,
 ) -> Report:
     """Run down scripts, newest version first: one version, or everything after one.
 
@@ -197,7 +198,7 @@ def roll_back_versions(
     fails (that script left nothing behind; newer versions stay rolled back).
     """
     choose = partial(plan_rollback, migrations, to=to, only=only)
-    return _run(connection, target, choose, policy=policy, listener=listener, books=books)
+    return _run(connection, target, choose, policy=policy, listener=listener, books=books, approvals=approvals)
 
 
 def _run(

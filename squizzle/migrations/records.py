@@ -278,6 +278,7 @@ class HistoryRow:
     batch_progress: BatchProgress | None = None
     saved_rows: SavedRows | None = None
     certificate: str | None = None
+    rollout_id: str | None = None
 
     @property
     def is_begun(self) -> bool:
