@@ -10,7 +10,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -212,7 +212,7 @@ def _recover(case: RecoveryCase, started_at: datetime, *, quiet: bool) -> Recove
 
 def _ask(view: StepView, question: Question) -> Approval:
     """Ask whoever sits at the terminal; a whole word, so that no habit answers."""
-    from tasks.approval import Approval  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    from tasks.approval import Approval, ApprovalByName  # noqa: PLC0415 - Prefect reads its settings when imported
 
     if not sys.stdin.isatty():
         raise RefusedError(
@@ -222,7 +222,12 @@ def _ask(view: StepView, question: Question) -> Approval:
     with view.aside():
         print_markdown(f"# {question.title}\n\n{question.plan}\n", view.console)
         said: str = click.prompt("Type approve to do it at once; anything else rejects it", err=True)
-    is_yes = said.strip() == "approve"
-    return Approval(
-        decision="approve" if is_yes else "reject", approver=who_am_i(), comment="" if is_yes else f"said {said!r}"
-    )
+        is_yes = said.strip() == "approve"
+        typed = ""
+        if is_yes and question.name_to_type:
+            typed = click.prompt("Type the name of the database or fleet that it is about", err=True)
+    decision: Literal["approve", "reject"] = "approve" if is_yes else "reject"
+    comment = "" if is_yes else f"said {said!r}"
+    if question.name_to_type:
+        return ApprovalByName(decision=decision, approver=who_am_i(), comment=comment, typed_name=typed)
+    return Approval(decision=decision, approver=who_am_i(), comment=comment)

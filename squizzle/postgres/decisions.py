@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,6 +47,8 @@ class Question:
         facts: What the decision holds for. Two plans with the same facts are the same plan, so what changes by itself
             while nobody decides (ages, counts) does not belong here.
         valid_for: A decision that is older is none any more.
+        name_to_type: What whoever approves has to type by hand: the name of the database or the fleet that it is
+            about; empty for nothing.
     """
 
     gate: str
@@ -53,11 +56,13 @@ class Question:
     plan: str
     facts: Sequence[str]
     valid_for: timedelta = timedelta(hours=24)
+    name_to_type: str = ""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the facts, as 64 hexadecimal digits."""
-        text = json.dumps([self.gate, *self.facts], ensure_ascii=True)
+        """SHA-256 of the facts, as 64 hexadecimal digits; a yes without a typed name is none where one is asked for."""
+        typed = [{"typed": self.name_to_type}] if self.name_to_type else []
+        text = json.dumps([self.gate, *self.facts, *typed], ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -86,28 +91,145 @@ class DecisionRow:
         return f"{what} by {self.decided_by} at {self.decided_at:%Y-%m-%d %H:%M:%S %Z}{why}"
 
 
-def find_decision(connection: Connection, question: Question) -> DecisionRow | None:
-    """The decision that is valid for this plan now; None when nobody has decided. Nothing is changed.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What somebody filled in.
+
+    Attributes:
+        answer: What was decided.
+        by: Who decided, as they said.
+        comment: Why; may be empty.
+        typed: The name of the database or fleet, typed by hand.
+    """
+
+    answer: Answer
+    by: str
+    comment: str = ""
+    typed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApprovalRules:
+    """Whose yes counts, and how many it takes. A no counts from anybody.
+
+    Attributes:
+        approvers: Who may approve, by name; empty for anybody.
+        two_people: Whether it takes two, neither of whom started what is asked about.
+        started_by: Who started it, under every name that is known; with two people, none of these may approve.
+    """
+
+    approvers: tuple[str, ...] = ()
+    two_people: bool = False
+    started_by: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> int:
+        """So many different people have to approve."""
+        return 2 if self.two_people else 1
+
+    def objection(self, entry: Entry, *, name_to_type: str, approved_by: Sequence[str] = ()) -> str:
+        """Why an answer does not count, for whoever gave it; empty where it does.
+
+        Args:
+            entry: What was filled in.
+            name_to_type: What an approval has to have typed by hand; empty for nothing.
+            approved_by: Who has approved it already.
+        """
+        if not entry.by.strip():
+            return "a decision without the name of who decided is none"
+        if entry.answer is not Answer.APPROVE:
+            return ""
+        typed = entry.typed.strip()
+        if name_to_type and typed != name_to_type:
+            return f"the name typed by hand is {typed!r}, and this is about {name_to_type!r}"
+        return self._not_counted(entry.by, approved_by)
+
+    def counted(self, rows: Sequence[DecisionRow]) -> tuple[DecisionRow, ...]:
+        """The approvals that count: of different people who may, after the last rejection; oldest first."""
+        found: list[DecisionRow] = []
+        for row in sorted(rows, key=lambda row: row.id):
+            if not row.is_approved:
+                found.clear()
+            elif not self._not_counted(row.decided_by, [one.decided_by for one in found]):
+                found.append(row)
+        return tuple(found)
+
+    def standing(self, rows: Sequence[DecisionRow]) -> DecisionRow | None:
+        """The row that decides: a rejection, or the last approval that it takes. None: somebody has to be asked.
+
+        Args:
+            rows: What is recorded about this plan, and still valid.
+        """
+        counted = self.counted(rows)
+        if counted:
+            return counted[-1] if len(counted) >= self.needed else None
+        return max((row for row in rows if not row.is_approved), key=lambda row: row.id, default=None)
+
+    def _not_counted(self, by: str, approved_by: Sequence[str]) -> str:
+        if self.approvers and not _among(by, self.approvers):
+            return f"{by} may not approve this; who may: {', '.join(self.approvers)}"
+        if self.two_people and _among(by, self.started_by):
+            return f"{by} started this, and so cannot be one of the two people who approve it"
+        if self.two_people and _among(by, approved_by):
+            return f"{by} has approved it already; somebody else has to, too"
+        return ""
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's: capitals and spaces make nobody another."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _among(name: str, names: Sequence[str]) -> bool:
+    return any(same_person(name, one) for one in names)
+
+
+ANYBODY = ApprovalRules()
+
+
+def find_decision(connection: Connection, question: Question, rules: ApprovalRules = ANYBODY) -> DecisionRow | None:
+    """The decision that is valid for this plan now; None when somebody still has to decide. Nothing is changed.
+
+    Raises:
+        DatabaseError: No right to read the decisions, or the session was lost.
+    """
+    return rules.standing(find_answers(connection, question))
+
+
+def find_answers(connection: Connection, question: Question) -> tuple[DecisionRow, ...]:
+    """What is recorded about this plan and still valid, oldest first. Nothing is changed.
 
     Raises:
         DatabaseError: No right to read the decisions, or the session was lost.
     """
     try:
         if connection.execute("SELECT to_regclass('squizzle.decision') IS NULL").fetchone() == (True,):
-            return None
+            return ()
         with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
-            return cursor.execute(
+            rows = cursor.execute(
                 "SELECT id, gate, plan_digest, answer, decided_by, comment, decided_at, run FROM squizzle.decision"
                 " WHERE gate = %s AND plan_digest = %s AND decided_at > clock_timestamp() - %s::interval"
-                " ORDER BY id DESC LIMIT 1",
+                " ORDER BY id",
                 (question.gate, question.digest, question.valid_for),
-            ).fetchone()
+            ).fetchall()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="look for a recorded decision", needs=_TO_READ) from exc
+    return tuple(rows)
 
 
 def record_decision(
-    connection: Connection, question: Question, answer: Answer, *, decided_by: str, comment: str, run: str
+    connection: Connection,
+    question: Question,
+    answer: Answer,
+    *,
+    decided_by: str,
+    comment: str,
+    run: str,
+    rules: ApprovalRules = ANYBODY,
 ) -> DecisionRow:
     """Write a decision before anything is done about it; where one is there by now, that one stands.
 
@@ -118,12 +240,13 @@ def record_decision(
         decided_by: Who decided, as they said.
         comment: Why; may be empty.
         run: Whose question it was.
+        rules: Whose yes counts, and how many it takes.
 
     Returns:
-        The decision that counts.
+        The decision that counts; where another person has to approve, too: the approval that is recorded.
 
     Raises:
-        RefusedError: Nobody is named; nothing was written.
+        RefusedError: Nobody is named, and nothing was written; or it is an approval that does not count.
         DatabaseError: It cannot be written, so nothing may be done.
     """
     if not decided_by.strip():
@@ -134,19 +257,23 @@ def record_decision(
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _WRITING)
             if connection.execute("SELECT to_regclass('squizzle.decision') IS NULL").fetchone() == (True,):
                 connection.execute(load_sql("squizzle.postgres", "decision_table"))
-            found = find_decision(connection, question)
+            rows = find_answers(connection, question)
+            found = rules.standing(rows)
+            if found is None and answer is Answer.APPROVE:
+                found = next((row for row in rules.counted(rows) if same_person(row.decided_by, decided_by)), None)
             if found is None:
                 connection.execute(
                     "INSERT INTO squizzle.decision (gate, plan_digest, answer, decided_by, comment, plan, run)"
                     " VALUES (%s, %s, %s, %s, %s, %s, %s)",
                     (question.gate, question.digest, answer.value, decided_by.strip(), comment, question.plan, run),
                 )
-                found = find_decision(connection, question)
+                rows = find_answers(connection, question)
+                found = rules.standing(rows) or next(iter(reversed(rules.counted(rows))), None)
     except psycopg.Error as exc:
         raise translate_error(exc, doing="record a decision", needs=_TO_WRITE) from exc
     if found is None:
         raise RefusedError(
-            f"the decision about {question.gate} was no longer valid when it was recorded",
+            f"the decision about {question.gate} does not count, or was no longer valid when it was recorded",
             hint="run the same again: it asks anew",
         )
     return found

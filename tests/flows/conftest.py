@@ -138,21 +138,32 @@ def artifacts_of(run_id: object) -> dict[str, Artifact]:
         return {one.key or "": one for one in client.read_artifacts(artifact_filter=query)}
 
 
+def texts_of(run_id: object) -> list[str]:
+    """What a run published, in order."""
+    query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=query)
+    return [str(one.data) for one in sorted(found, key=lambda one: str(one.created))]
+
+
 def paused(client: SyncPrefectClient, title: str) -> list[object]:
     query = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": [title]}})
     return [run.id for run in client.read_flow_runs(flow_run_filter=query, limit=10)]
 
 
 @contextmanager
-def somebody_answers(name: str, *answers: dict[str, str], again: dict[str, str] | None = None) -> Iterator[list[str]]:
+def somebody_answers(
+    name: str, *answers: dict[str, str], again: dict[str, str] | tuple[dict[str, str], ...] = ()
+) -> Iterator[list[str]]:
     """Resumes the run of that name with each answer until one is taken; yields what the server said to the others.
 
     Args:
         name: Of the run.
         answers: What is answered, one after the other.
-        again: What is answered when it asks a second time.
+        again: What is answered when it asks a second time; each when it asks once more.
     """
     refusals: list[str] = []
+    rounds = (again,) if isinstance(again, dict) else again
 
     def answer(client: SyncPrefectClient, round_: tuple[dict[str, str], ...]) -> None:
         wait_until(lambda: bool(paused(client, name)), f"{name} pauses")
@@ -162,7 +173,7 @@ def somebody_answers(name: str, *answers: dict[str, str], again: dict[str, str] 
 
     def answer_all() -> None:
         with get_client(sync_client=True) as client:
-            for round_ in (answers, (again,)) if again else (answers,):
+            for round_ in (answers, *((one,) for one in rounds)):
                 answer(client, round_)
 
     thread = threading.Thread(target=answer_all)

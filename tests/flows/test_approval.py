@@ -18,10 +18,18 @@ from blocks import PostgresDatabase
 from flows.verbs import _ask
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.postgres.decisions import Answer, Question, find_decision, record_decision
+from squizzle.postgres.decisions import (
+    ANYBODY,
+    Answer,
+    ApprovalRules,
+    Question,
+    find_answers,
+    find_decision,
+    record_decision,
+)
 from squizzle.reports.terminal import StepView
 from tasks.approval import gate
-from tests.flows.conftest import somebody_answers
+from tests.flows.conftest import somebody_answers, texts_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("quick_gate")]
 
@@ -35,16 +43,25 @@ def connection(access: ServerAccess, new_database: str) -> Iterator[Connection]:
         yield opened
 
 
-def question(*facts: str, gate: str = "test") -> Question:
-    return Question(gate=gate, title="Drop the users", plan="`DROP TABLE users`", facts=facts)
+def question(*facts: str, gate: str = "test", name_to_type: str = "") -> Question:
+    plan = "`DROP TABLE users`"
+    return Question(gate=gate, title="Drop the users", plan=plan, facts=facts, name_to_type=name_to_type)
 
 
 def asking(
-    name: str, *, database: PostgresDatabase, facts: str, timeout: timedelta = MINUTE, return_state: bool = True
+    name: str,
+    *,
+    database: PostgresDatabase,
+    facts: str,
+    timeout: timedelta = MINUTE,
+    return_state: bool = True,
+    rules: ApprovalRules = ANYBODY,
+    name_to_type: str = "",
 ) -> Any:
     @flow(name="gated", flow_run_name=name)
     def gated() -> str:
-        row = gate(question(facts), database=database, timeout=timeout)
+        asked = question(facts, name_to_type=name_to_type)
+        row = gate(asked, database=database, timeout=timeout, rules=rules, started_by="Zoe")
         return row.decided_by
 
     return gated(return_state=return_state)
@@ -101,6 +118,50 @@ def test_when_nobody_decides_nothing_is_recorded_and_the_run_fails(
         asking("nobody", database=database, facts="plan d", timeout=timedelta(seconds=1), return_state=False)
 
     assert find_decision(connection, question("plan d")) is None
+
+
+def test_an_answer_that_does_not_count_is_asked_again_with_what_was_wrong_until_two_people_approved(
+    database: PostgresDatabase, connection: Connection
+) -> None:
+    rules = ApprovalRules(approvers=("anna", "ben", "zoe"), two_people=True)
+    yes = {"decision": "approve", "comment": ""}
+    answers = (
+        {**yes, "approver": "anna", "typed_name": "shop-test"},
+        {**yes, "approver": "carl", "typed_name": "shop"},
+        {**yes, "approver": "zoe", "typed_name": "shop"},
+        {**yes, "approver": "anna", "typed_name": "shop"},
+        {**yes, "approver": "ANNA", "typed_name": "shop"},
+        {**yes, "approver": "ben", "typed_name": "shop"},
+    )
+    with somebody_answers("two", answers[0], again=answers[1:]) as refusals:
+        state = asking("two", database=database, facts="plan i", rules=rules, name_to_type="shop")
+
+    assert state.is_completed(), state.message
+    assert refusals == []
+    recorded = find_answers(connection, question("plan i", name_to_type="shop"))
+    assert [row.decided_by for row in recorded] == ["anna", "ben"]
+    texts = texts_of(state.state_details.flow_run_id)
+    assert len(texts) == len(answers)
+    for text, wrong in zip(
+        texts,
+        (
+            "Type by hand** what it is about, to approve: `shop`",
+            "the name typed by hand is 'shop-test', and this is about 'shop'",
+            "carl may not approve this; who may: anna, ben, zoe",
+            "zoe started this",
+            "**Approved already** by anna; 1 more to go",
+            "ANNA has approved it already; somebody else has to, too",
+        ),
+        strict=True,
+    ):
+        assert wrong in text
+    # Who may not approve may say no; a yes of one person, or one without the name, is none where two are asked for.
+    assert rules.standing(recorded[:1]) is None
+    assert rules.standing(find_answers(connection, question("plan i"))) is None
+    with somebody_answers("stop", {"decision": "reject", "approver": "carl"}):
+        stopped = asking("stop", database=database, facts="plan j", rules=rules, name_to_type="shop")
+    with pytest.raises(RefusedError, match="rejected by carl"):
+        stopped.result()
 
 
 KILLED = """
