@@ -20,7 +20,6 @@ from squizzle.migrations.records import Migration
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
 from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState
-from squizzle.rollout.stages import read_stages
 from squizzle.rollout.survey import stopping, survey_fleet
 from squizzle.rollout.windows import Opening, next_allowed
 
@@ -54,7 +53,7 @@ def fleet(invocation: Invocation, *, name: str, stages: Path | None, section: st
     if show_plan and stages is None:
         raise InvalidInputError("a plan needs stages", hint="name their file with --stages FILE")
     settings = _settings(invocation, name)
-    staged = read_stages(stages, section=section) if stages else None
+    staged = _stages(stages, section)
     migrations = invocation.migrations()
     found = discover_fleet(settings, default_schema=invocation.schema or invocation.config.schema, environ=os.environ)
     if len(found.targets) > _MANY:
@@ -63,6 +62,14 @@ def fleet(invocation: Invocation, *, name: str, stages: Path | None, section: st
     planned = _planned(settings, staged, _wanted(migrations, reports), reports) if staged else None
     human = _plan_text(planned, reports) if planned and show_plan else _text(found, reports, planned)
     print_result(_document(found, reports, planned), human, as_json=invocation.as_json)
+
+
+def _stages(file: Path | None, section: str | None) -> tuple[Stage, ...] | None:
+    if file is None:
+        return None
+    from squizzle.rollout.stages import read_stages  # noqa: PLC0415 - YAML, for which no --help need wait
+
+    return read_stages(file, section=section)
 
 
 def _planned(
