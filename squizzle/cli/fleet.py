@@ -19,7 +19,7 @@ from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.records import Migration
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
-from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState
+from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState, UnreachableServer
 from squizzle.rollout.survey import stopping, survey_fleet
 from squizzle.rollout.windows import Opening, next_allowed
 
@@ -31,7 +31,7 @@ _MANY = 200
 class _Planned:
     plan: RolloutPlan
     openings: tuple[Opening, ...]
-    stops: tuple[TargetReport, ...]
+    stops: tuple[str, ...]
 
 
 @click.command()
@@ -59,7 +59,7 @@ def fleet(invocation: Invocation, *, name: str, stages: Path | None, section: st
     if len(found.targets) > _MANY:
         say(f"looking at {len(found.targets):,} targets, {settings.concurrency} at the same time ...")
     reports = survey_fleet(found, settings, migrations, environ=os.environ)
-    planned = _planned(settings, staged, _wanted(migrations, reports), reports) if staged else None
+    planned = _planned(settings, staged, migrations, found, reports) if staged else None
     human = _plan_text(planned, reports) if planned and show_plan else _text(found, reports, planned)
     print_result(_document(found, reports, planned), human, as_json=invocation.as_json)
 
@@ -73,20 +73,26 @@ def _stages(file: Path | None, section: str | None) -> tuple[Stage, ...] | None:
 
 
 def _planned(
-    settings: FleetSettings, stages: Sequence[Stage], wanted: Sequence[Migration], reports: Sequence[TargetReport]
+    settings: FleetSettings,
+    stages: Sequence[Stage],
+    migrations: Sequence[Migration],
+    found: Fleet,
+    reports: Sequence[TargetReport],
 ) -> _Planned | None:
     """The plan of a rollout; None where nobody lacks anything."""
+    wanted = _wanted(migrations, reports)
     if not wanted:
         say("nothing to roll out: every target that answered has every version")
         return None
-    left_out = TargetState.UNREACHABLE if settings.exclude_unreachable else None
-    targets = [report.target for report in reports if report.state is not left_out]
+    excludes = settings.exclude_unreachable
+    targets = [one.target for one in reports if not (excludes and one.state is TargetState.UNREACHABLE)]
     plan = plan_rollout(targets, stages, planned_versions(wanted), fleet=settings.name)
     now = datetime.now(UTC)
+    stops = [f"{one.target.name}: {_state_text(one)}" for one in stopping(reports, exclude_unreachable=excludes)]
     return _Planned(
         plan=plan,
         openings=tuple(next_allowed(now, windows=one.windows, freezes=settings.freezes) for one in stages),
-        stops=stopping(reports, exclude_unreachable=settings.exclude_unreachable),
+        stops=(*(() if excludes else map(_server_text, found.unreachable)), *stops),
     )
 
 
@@ -159,7 +165,7 @@ def _plan_document(planned: _Planned) -> JsonDocument:
             for one, opening in zip(plan.stages, planned.openings, strict=True)
         ],
         "remarks": list(plan.remarks),
-        "stopped_by": [report.target.name for report in planned.stops],
+        "stopped_by": list(planned.stops),
     }
 
 
@@ -168,10 +174,12 @@ def _head(found: Fleet, reports: Sequence[TargetReport]) -> list[str]:
     states = ", ".join(f"{counts[state]:,} {state}" for state in TargetState if counts[state])
     excluded = f"; {len(found.excluded):,} excluded" if found.excluded else ""
     lines = [f"{found.name} ({found.environment or 'environment not named'}): {states}{excluded}"]
-    lines += [
-        f"server {one.server} could not be asked, so its targets may be missing: {one.why}" for one in found.unreachable
-    ]
+    lines += map(_server_text, found.unreachable)
     return [*lines, *(f"note: {remark}" for remark in found.remarks)]
+
+
+def _server_text(one: UnreachableServer) -> str:
+    return f"server {one.server} could not be asked, so its targets may be missing: {one.why}"
 
 
 def _text(found: Fleet, reports: Sequence[TargetReport], planned: _Planned | None) -> str:
@@ -200,8 +208,8 @@ def _state_text(report: TargetReport) -> str:
 def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
     plan = planned.plan
     versions = ", ".join(one.version for one in plan.versions)
-    lacking = {report.target.name for report in reports if report.pending}
-    rows = [_stage_row(one, opening, lacking) for one, opening in zip(plan.stages, planned.openings, strict=True)]
+    done = {one.target.name for one in reports if one.state is TargetState.READY and not one.pending}
+    rows = [_stage_row(one, opening, done) for one, opening in zip(plan.stages, planned.openings, strict=True)]
     headings = ("stage", "until", "targets", "done", "watched", "after a failure", "approval", "may begin")
     lines = [
         f"rollout of {versions} over {plan.fleet}: {len(plan.stage_of):,} targets",
@@ -211,12 +219,11 @@ def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
     ]
     lines += [f"note: {remark}" for remark in plan.remarks]
     if planned.stops:
-        lines += ["", f"it would not begin, because of {len(planned.stops):,} targets:"]
-        lines += [f"  {report.target.name}: {_state_text(report)}" for report in planned.stops]
+        lines += ["", "it would not begin, because of", *(f"  {stop}" for stop in planned.stops)]
     return "\n".join(lines)
 
 
-def _stage_row(one: StagePlan, opening: Opening, lacking: set[str]) -> tuple[str, ...]:
+def _stage_row(one: StagePlan, opening: Opening, done: set[str]) -> tuple[str, ...]:
     stage = one.stage
     shares = [share for share in one.work if (share.from_pct, share.until_pct) != (0, 100)]
     rows = "".join(f" ({share.version} to {share.until_pct} % of its rows)" for share in shares)
@@ -225,7 +232,7 @@ def _stage_row(one: StagePlan, opening: Opening, lacking: set[str]) -> tuple[str
         stage.name,
         f"{stage.percentage} %",
         f"{len(one.targets):,}{rows}",
-        f"{sum(target.name not in lacking for target in one.targets):,}",
+        f"{sum(target.name in done for target in one.targets):,}",
         words(stage.duration) if stage.duration else "no",
         "rolled back" if stage.rollback_on_error else "stops",
         "yes" if stage.approval_required else "no",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 from collections.abc import Iterator
@@ -312,6 +313,9 @@ pinned = ["one/{place.prefix}_07"]
 url = "{place.server.url}"
 [fleets.shops.databases]
 regex = "^{place.prefix}_[0-9x]+$"
+[[fleets.shops.targets]]
+server = "one"
+database = "nobody"
 [[fleets.shops.freezes]]
 from = 2020-01-01T00:00:00Z
 reason = "audit"
@@ -324,8 +328,13 @@ reason = "audit"
     targets = {target["database"].rpartition("_")[2]: target for target in listed.document["targets"]}
     assert (targets["07"]["stage"], targets["07"]["version"], targets["08"]["version"]) == ("canary", None, "0001")
     plan = listed.document["plan"]
-    assert [len(stage["targets"]) for stage in plan["stages"]] == [2, 8, 30]
-    assert (plan["versions"], plan["stopped_by"]) == (["0001", "0002"], [])
+    assert [len(stage["targets"]) for stage in plan["stages"]] == [2, 8, 31]
+    assert plan["versions"] == ["0001", "0002"]
+    (stop,) = plan["stopped_by"]
+    assert stop.startswith("one/nobody: UNREACHABLE: ")
+    assert f"it would not begin, because of\n  {stop}" in planned.out
+    # Who cannot be asked is not done.
+    assert re.search(r"^full +100 % +31 +0 ", planned.out, re.MULTILINE)
     assert f"digest {plan['digest']}" in planned.out
     assert "canary   5 %    2" in planned.out
     assert "when it is lifted, frozen until further notice: audit" in planned.out
