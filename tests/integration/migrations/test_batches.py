@@ -24,6 +24,7 @@ from squizzle.errors import (
     RollbackFailedError,
     StandbyBehindError,
 )
+from squizzle.migrations.approvals import NO_APPROVAL
 from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress
 from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
 from squizzle.migrations.batches.standbys import StandbyLag, StandbyReader
@@ -231,7 +232,7 @@ def run(
     migration = one_migration(script)
     (step,) = plan_apply([migration], read_history(connection, "nowhere"))
     ensure_history(connection, target.schema)
-    row_id = begin_row(connection, target.schema, step, None)
+    row_id = begin_row(connection, target.schema, step, None, NO_APPROVAL)
     around = BatchSurroundings(
         connection=connection,
         plan=Plan(database=target.database, schema=target.schema, schema_digest="", steps=(step,), policy=policy),
