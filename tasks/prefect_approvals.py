@@ -1,0 +1,254 @@
+"""Runs that wait for an answer, by Prefect's API: for those who answer elsewhere than on its pages."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
+
+from squizzle.approvals.asked import Asked, WaitingApproval, read_asked
+from squizzle.approvals.messages import Kept
+from squizzle.errors import CloudError, CloudUnavailableError, InvalidInputError, RefusedError
+from squizzle.postgres.decisions import Answer, Entry
+
+# What the server gives at once.
+_PAGE = 200
+# Between the pause and the saved form lie milliseconds, in which an answer is refused.
+_TRIES = 25
+_PAUSE_S = 0.2
+_PREFIX = "squizzle_slack_"
+
+
+class PrefectApprovals:
+    """The runs of one Prefect that wait for an answer. Every call raises CloudError where Prefect does not answer."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+
+    def waiting(self) -> tuple[WaitingApproval, ...]:
+        """All that wait, the one that waits longest first."""
+        with _translated():
+            found = [self._waiting(run) for run in self._paused({})]
+        return tuple(sorted((one for one in found if one is not None), key=lambda one: one.asked_at))
+
+    def find(self, run: str) -> WaitingApproval:
+        """The one that is meant.
+
+        Args:
+            run: The id of a run, or its name.
+
+        Raises:
+            RefusedError: It does not wait for an approval of ours, or several of that name do.
+        """
+        wanted: dict[str, object] = {"name": {"any_": [run]}}
+        if _is_id(run):
+            wanted = {"id": {"any_": [run]}}
+        with _translated():
+            found = [one for one in map(self._waiting, self._paused(wanted)) if one is not None]
+        if not found:
+            raise RefusedError(
+                f"run {run!r} does not wait for an approval: it was answered, has ended, or is unknown",
+                hint="`squizzle approvals` lists those that wait",
+            )
+        if len(found) > 1:
+            ids = ", ".join(one.run_id for one in found)
+            raise RefusedError(f"{len(found)} runs named {run!r} wait", hint=f"give the id of one: {ids}")
+        return found[0]
+
+    def answer(self, meant: WaitingApproval, entry: Entry) -> None:
+        """Let the run go on with an answer to exactly that question.
+
+        Raises:
+            RefusedError: The answer does not count, the run asks something else by now, or it was answered.
+        """
+        current = self.find(meant.run_id)
+        if current.asked.plan_digest != meant.asked.plan_digest:
+            raise RefusedError(
+                f"the plan of run {meant.run_name!r} changed since it was shown", hint="look at it again, then answer"
+            )
+        if current.pause != meant.pause:
+            raise RefusedError(
+                f"run {meant.run_name!r} was answered and asks again", hint="look at it again, then answer"
+            )
+        if objection := current.asked.objection(entry):
+            raise RefusedError(objection, hint="nothing was answered; the run still waits")
+        form = {"decision": entry.answer.value, "approver": entry.by, "comment": entry.comment}
+        if current.asked.name_to_type:
+            form["typed_name"] = entry.typed
+        self._resume(current, form)
+
+    def outcome(self, run_id: str, pause: str) -> tuple[Entry | None, str]:
+        """What was answered to a question that waits no more, and what the run's state is called by now.
+
+        Returns:
+            The answer, None where there was none, and the state (`Running`, `Cancelled`); empty for a run that is gone.
+        """
+        with _translated():
+            try:
+                run = self._client.read_flow_run(UUID(run_id))
+            except ObjectNotFound:
+                return None, ""
+            # As Prefect calls the answer to a pause.
+            given = self._input(UUID(run_id), f"paused-{pause}-response")
+        state = run.state_name or ""
+        if not given:
+            return None, state
+        return (
+            Entry(
+                answer=Answer(str(given["decision"])),
+                by=str(given["approver"]),
+                comment=str(given.get("comment") or ""),
+                typed=str(given.get("typed_name") or ""),
+            ),
+            state,
+        )
+
+    def kept(self) -> tuple[Kept, ...]:
+        """The messages that stand for questions."""
+        found: list[dict[str, Any]] = []
+        page: list[dict[str, Any]] = []
+        with _translated():
+            while not found or len(page) == _PAGE:
+                wanted = {"variables": {"name": {"like_": _PREFIX}}, "limit": _PAGE, "offset": len(found)}
+                page = self._client.request("POST", "/variables/filter", json=wanted).json()
+                found += page
+                if not page:
+                    break
+        return tuple(Kept.read(one["value"]) for one in found if one["name"].startswith(_PREFIX))
+
+    def reserve(self, kept: Kept) -> bool:
+        """Note that a message is about to be posted; False where somebody else noted it."""
+        with _translated():
+            try:
+                self._client.create_variable(VariableCreate(name=_name(kept), value=kept.document(), tags=["squizzle"]))
+            except ObjectAlreadyExists:
+                return False
+        return True
+
+    def keep(self, kept: Kept) -> None:
+        """Note what became of it."""
+        with _translated():
+            self._client.update_variable(VariableUpdate(name=_name(kept), value=kept.document()))
+
+    def forget(self, kept: Kept) -> None:
+        """Nothing will come of it any more."""
+        with _translated():
+            try:
+                self._client.delete_variable_by_name(_name(kept))
+            except ObjectNotFound:
+                return
+
+    def _paused(self, wanted: Mapping[str, object]) -> Iterator[FlowRun]:
+        query = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}, **wanted})
+        offset = 0
+        while True:
+            page = self._client.read_flow_runs(
+                flow_run_filter=query, sort=FlowRunSort.START_TIME_ASC, limit=_PAGE, offset=offset
+            )
+            yield from page
+            if len(page) < _PAGE:
+                return
+            offset += _PAGE
+
+    def _waiting(self, run: FlowRun) -> WaitingApproval | None:
+        state = run.state
+        keyset = state.state_details.run_input_keyset if state else None
+        if state is None or not keyset:
+            return None
+        schema = self._input(run.id, keyset["schema"])
+        asked: Asked | None = read_asked(schema) if schema else None
+        if asked is None:
+            return None
+        return WaitingApproval(
+            run_id=str(run.id),
+            run_name=run.name or "",
+            pause=state.state_details.pause_key or "",
+            asked=asked,
+            text=str(self._input(run.id, keyset["description"], empty="")),
+            asked_at=state.timestamp,
+            expires_at=state.state_details.pause_timeout,
+            url=url_for(run) or "",
+        )
+
+    def _input(self, run_id: UUID, key: str, *, empty: object = None) -> dict[str, object]:
+        try:
+            text = self._client.read_flow_run_input(run_id, key)
+        except httpx.HTTPStatusError as exc:
+            if exc.response.status_code == httpx.codes.NOT_FOUND:
+                return cast("dict[str, object]", empty)
+            raise
+        return cast("dict[str, object]", json.loads(text))
+
+    def _resume(self, waiting: WaitingApproval, form: dict[str, str]) -> None:
+        for _ in range(_TRIES):
+            with _translated():
+                result = self._client.resume_flow_run(UUID(waiting.run_id), run_input=form)
+            if result.status is SetStateStatus.ACCEPT:
+                return
+            reason = getattr(result.details, "reason", "") or "Prefect gives no reason"
+            if "schema not found" not in reason:
+                break
+            time.sleep(_PAUSE_S)
+        raise RefusedError(
+            f"Prefect does not take the answer to run {waiting.run_name!r}: {reason}",
+            hint="`squizzle approvals` says whether it still waits",
+        )
+
+
+@contextmanager
+def open_approvals() -> Iterator[PrefectApprovals]:
+    """The runs of the Prefect that the environment or the profile names.
+
+    Raises:
+        InvalidInputError: None is named.
+    """
+    if not PREFECT_API_URL.value():
+        raise InvalidInputError(
+            "no Prefect server is named", hint="set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
+        )
+    with get_client(sync_client=True) as client:
+        yield PrefectApprovals(client)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (ObjectNotFound, ObjectAlreadyExists):
+        raise
+    except httpx.HTTPStatusError as exc:
+        status = exc.response.status_code
+        hint = "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY" if status in {401, 403} else "look at the server's log"
+        kind = CloudUnavailableError if status >= httpx.codes.INTERNAL_SERVER_ERROR else CloudError
+        raise kind(f"Prefect's API answers {status}", hint=hint) from exc
+    except httpx.HTTPError as exc:
+        raise CloudUnavailableError(
+            f"Prefect's API at {PREFECT_API_URL.value()} does not answer: {type(exc).__name__}",
+            hint="start it, or correct PREFECT_API_URL",
+        ) from exc
+
+
+def _name(kept: Kept) -> str:
+    return f"{_PREFIX}{kept.key}"
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
