@@ -33,7 +33,8 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs, system_folders
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.cluster_files import rebuild
-from squizzle.recovery.restore import drop_database, restore_beside
+from squizzle.recovery.new_database import drop_database
+from squizzle.recovery.restore import restore_beside
 
 _GUIDE_COPY = "pg_basebackup -Ft -z"
 _GUIDE_DUMP = "pg_dump -Fc --compress=9"

@@ -19,8 +19,9 @@ from squizzle.recovery.assess import Activity, Assessment, read_activity
 from squizzle.recovery.assess import assess_damage as assess
 from squizzle.recovery.fence import control_session, fence, session_through_fence, unfence
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
+from squizzle.recovery.new_database import drop_unfinished
 from squizzle.recovery.prepared_copy import forget_fingerprint, verify_copy_unchanged
-from squizzle.recovery.restore import drop_unfinished, restore_beside, verify_copy
+from squizzle.recovery.restore import restore_beside, verify_copy
 from squizzle.recovery.salvage.keeping import compare_rows, take_salvage
 from squizzle.recovery.salvage.records import Salvage, TableSalvage
 from squizzle.recovery.sequences import SequenceMove, carry_sequences

@@ -23,7 +23,7 @@ from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session, session_through_fence, terminate_once
-from squizzle.recovery.restore import drop_database, revoke_command
+from squizzle.recovery.new_database import drop_database, revoke_command
 from squizzle.recovery.single_flight import lock_copying
 
 _MARK = "squizzle: prepared copy "

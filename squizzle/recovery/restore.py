@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,14 +16,15 @@ from squizzle.backups.dump import DUMP_FOLDER, VIEWS_DETAIL
 from squizzle.backups.files import check_files
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
-from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, SquizzleError, ToolError
+from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, ToolError
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
-from squizzle.postgres.database_properties import DatabaseProperties, create_like
+from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.postgres.programs import ClientPrograms
-from squizzle.postgres.translation import translate_error, translated
+from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import compare_digests, digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.new_database import new_database
 
 PATIENCE = timedelta(hours=24)
 """To restore some terabytes."""
@@ -101,7 +101,7 @@ def restore_beside(
     _refuse_unfit(control, backup, folder, programs)
 
     def restore(jobs: int) -> None:
-        with _new_database(access, control, backup, into=into, like=like, private=manner.scratch):
+        with new_database(access, control, backup, into=into, like=like, private=manner.scratch):
             _run_restore(
                 access, programs, backup, folder, into=into, options=manner.options(jobs), timeout=manner.timeout
             )
@@ -149,7 +149,7 @@ def restore_rows_beside(
     steps = ((definitions, ("pre-data",)), (rows, ("pre-data", "data")), (definitions, ("post-data",)))
 
     def restore(jobs: int) -> None:
-        with _new_database(access, control, schema, into=into, like=like, private=manner.scratch):
+        with new_database(access, control, schema, into=into, like=like, private=manner.scratch):
             for (backup, folder), sections in steps:
                 parts = [f"--section={section}" for section in sections]
                 options = [*parts, *manner.options(jobs)]
@@ -185,36 +185,6 @@ def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: C
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
     refuse_missing_roles(control, backup, folder)
-
-
-@contextmanager
-def _new_database(
-    access: ServerAccess, control: Connection, backup: Backup, *, into: str, like: DatabaseProperties, private: bool
-) -> Iterator[None]:
-    """An empty database, marked as ours, and if it is private open to nobody else.
-
-    Whatever goes wrong in the block, half a database does not stay.
-
-    The first error stays the error.
-    """
-    _drop_leftover(control, into)
-    # A comment comes a moment later, and until then a limit that nobody sets by hand says whose it is.
-    create = create_like(like, into) + sql.SQL(" CONNECTION LIMIT {}").format(sql.Literal(_LIMIT_AS_MARK))
-    if private:
-        create += sql.SQL(" ALLOW_CONNECTIONS false")
-    _execute(control, create, doing=f"create {into}")
-    try:
-        _mark(control, into, backup)
-        if private:
-            open_to_us_alone(control, into)
-        _drop_what_was_not_saved(access, backup, into)
-        yield
-    except BaseException as exc:
-        try:
-            drop_database(control, into)
-        except SquizzleError as second:
-            exc.add_note(f"Also, {into} could not be dropped: {second.message}")
-        raise
 
 
 _DEADLOCK = "deadlock detected"
@@ -287,25 +257,6 @@ def _analyze(access: ServerAccess, into: str) -> None:
         _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
 
 
-# template0 has them, and a dump does not say that they were dropped.
-_IN_TEMPLATE = (("extension", "plpgsql"), ("schema", "public"))
-
-
-def _drop_what_was_not_saved(access: ServerAccess, backup: Backup, into: str) -> None:
-    saved = {(one.kind, one.name) for one in backup.fingerprint.schema.objects}
-    gone = [(kind, name) for kind, name in _IN_TEMPLATE if (kind, name) not in saved]
-    if not gone:
-        return
-    with connect(access, into, purpose="restore") as connection:
-        for kind, name in gone:
-            command = sql.SQL("DROP {} {}").format(sql.SQL(kind), sql.Identifier(name))
-            _execute(connection, command, doing=f"drop {kind} {name} of {into}")
-
-
-_MARK = "squizzle: being restored"
-# "SQZR" in ASCII.
-_LIMIT_AS_MARK = 0x53515A52
-_IS_MARKED = "coalesce(starts_with(shobj_description(oid, 'pg_database'), %s), datconnlimit = %s)"
 # From this version on pg_restore sets transaction_timeout first, which older servers refuse (measured: 18 on 15).
 _SETS_TRANSACTION_TIMEOUT = 17
 
@@ -341,81 +292,6 @@ def refuse_missing_roles(control: Connection, backup: Backup, folder: Path) -> N
         " nothing was restored",
         hint=f"{' '.join(commands)} ({where})" if commands else where,
     )
-
-
-def _mark(control: Connection, into: str, backup: Backup) -> None:
-    name, comment = sql.Identifier(into), sql.Literal(f"{_MARK} from backup {backup.id}")
-    try:
-        with control.transaction():
-            control.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, comment))
-            control.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(name))
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"mark {into}") from exc
-
-
-def _drop_leftover(control: Connection, name: str) -> None:
-    try:
-        row = control.execute(
-            f"SELECT {_IS_MARKED} FROM pg_database WHERE datname = %s".encode(),  # noqa: S608
-            (_MARK, _LIMIT_AS_MARK, name),
-        ).fetchone()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"see whether {name} exists") from exc
-    if row is None:
-        return
-    if row != (True,):
-        raise RecoveryError(
-            f"a database {name!r} exists already and was not made by a restore", hint="restore under another name"
-        )
-    drop_database(control, name)
-
-
-def drop_unfinished(control: Connection, prefix: str) -> tuple[str, ...]:
-    """Drop databases that were being restored when their run died. The caller knows that no such run lives.
-
-    Args:
-        control: A session in another database of the same cluster.
-        prefix: Only those whose names begin like this.
-
-    Returns:
-        Their names.
-    """
-    rows = control.execute(
-        f"SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND {_IS_MARKED}".encode(),  # noqa: S608
-        (prefix, _MARK, _LIMIT_AS_MARK),
-    ).fetchall()
-    for (name,) in rows:
-        drop_database(control, name)
-    return tuple(name for (name,) in rows)
-
-
-def revoke_command(name: str) -> sql.Composed:
-    """Takes everybody's right to connect to a new database; a new one has no other rights (manual, "Privileges")."""
-    return sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
-
-
-def open_to_us_alone(control: Connection, name: str) -> None:
-    """Let the account itself into a new database that lets nobody in yet, and nobody else but superusers.
-
-    Raises:
-        DatabaseError: Not its owner; it lets nobody in.
-    """
-    try:
-        with control.transaction():
-            control.execute(revoke_command(name))
-            control.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"let nobody else into {name}") from exc
-
-
-def drop_database(control: Connection, name: str) -> None:
-    """Drop a database together with the sessions in it; nothing happens when there is none."""
-    database = sql.Identifier(name)
-    with translated(doing=f"drop {name}"):
-        query = "SELECT FROM pg_database WHERE datname = %s AND datistemplate"
-        if control.execute(query, (name,)).fetchone() is not None:  # else it cannot go
-            control.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE false").format(database))
-        control.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
 
 
 def verify_copy(connection: Connection, backup: Backup) -> Comparison:

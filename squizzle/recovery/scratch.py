@@ -18,7 +18,7 @@ from psycopg import sql
 from squizzle.errors import DatabaseError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words, translate_error
-from squizzle.recovery.restore import drop_database
+from squizzle.recovery.new_database import drop_database
 
 PREFIX = "squizzle_drill_"
 _NAME = re.compile(rf"{PREFIX}([0-9a-f]{{8}})(?:_.*)?")

@@ -11,7 +11,7 @@ from squizzle.errors import LockTimeoutError
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.translation import translate_error
 from squizzle.recovery.fence import control_session
-from squizzle.recovery.restore import drop_unfinished
+from squizzle.recovery.new_database import drop_unfinished
 
 # "SQZR" in ASCII: a recovery of the database whose name has this hash.
 _RECOVERY = 0x53515A52

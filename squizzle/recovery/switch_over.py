@@ -23,8 +23,8 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.database_properties import DatabaseProperties, apply_commands, read_properties
 from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.recovery.fence import fence, server_time
+from squizzle.recovery.new_database import drop_database
 from squizzle.recovery.recovery import recovery_names
-from squizzle.recovery.restore import drop_database
 
 _MARK = "squizzle: kept "
 

@@ -15,8 +15,8 @@ from squizzle.errors import BackupDamagedError, CouldNotVerifyError, SquizzleErr
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.scratch_server import ScratchServer
 from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.new_database import drop_database, open_to_us_alone
 from squizzle.recovery.prepared_copy import copy_files
-from squizzle.recovery.restore import drop_database, open_to_us_alone
 from squizzle.recovery.restore_proof import verdict_of
 from squizzle.recovery.scratch import run_database
 from squizzle.recovery.scratch_copy import ScratchCopy, ScratchPlace

@@ -20,12 +20,12 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.scratch_server import ScratchServer, scratch_server
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session, session_through_fence, unfence
+from squizzle.recovery.new_database import drop_database
 from squizzle.recovery.point_in_time.bringing import PointOrder, find_route, restore_to_point
 from squizzle.recovery.point_in_time.choosing import choose_copy
 from squizzle.recovery.point_in_time.records import Point, PointRestored
 from squizzle.recovery.prepared_copy import make_copy, verify_copy_unchanged
 from squizzle.recovery.recovery_target import RecoveryTarget, TargetKind
-from squizzle.recovery.restore import drop_database
 from squizzle.recovery.scratch_copy import make_roles
 from squizzle.recovery.switch_over import switch_over
 from squizzle.recovery.ways import Way

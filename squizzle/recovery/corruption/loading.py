@@ -18,7 +18,7 @@ from squizzle.postgres.translation import server_words, translate_error
 from squizzle.recovery.corruption.reading import hash_of
 from squizzle.recovery.corruption.records import Examination, Loaded, LoadedTable, SavedTable
 from squizzle.recovery.corruption.salvage import DUMP_FOLDER
-from squizzle.recovery.restore import drop_database
+from squizzle.recovery.new_database import drop_database
 
 BESIDE = "squizzle_corruption"
 """The schema of the new database with doubtful rows, lost keys and lost values."""

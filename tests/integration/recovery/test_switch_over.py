@@ -17,7 +17,7 @@ from squizzle.errors import DatabaseError, DatabaseState, RecoveryError, Squizzl
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
-from squizzle.recovery.restore import drop_database
+from squizzle.recovery.new_database import drop_database
 from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
 from tests.support.hammer import NAME, hammering
 from tests.support.names import clients_in, databases
