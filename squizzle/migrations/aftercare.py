@@ -16,6 +16,7 @@ from squizzle.postgres.translation import server_words
 # Autovacuum's own measure of a table whose statistics are out of date (autovacuum_analyze_threshold and _scale_factor).
 _CHANGED_ROWS = 50
 _CHANGED_SHARE = 0.1
+_ANALYZES_ONLY_SINCE = 180000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class TableStatistics:
         lacks: Whether a column, an expression or an extended statistic of it was never analysed.
         changed: Rows written since it was analysed last.
         rows: How many it has, as the planner believes.
+        partitioned: Whether its rows are in partitions, which are tables of their own.
     """
 
     schema: str
@@ -35,6 +37,7 @@ class TableStatistics:
     lacks: bool
     changed: int
     rows: int
+    partitioned: bool = False
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -106,8 +109,10 @@ def read_statistics(connection: Connection) -> Statistics:
     connection.execute("SELECT pg_stat_clear_snapshot()")
     rows = connection.execute(load_sql("squizzle.migrations", "statistics_gaps")).fetchall()
     return {
-        oid: TableStatistics(schema=schema, name=name, lacks=lacks, changed=changed, rows=count)
-        for oid, schema, name, lacks, changed, count in rows
+        oid: TableStatistics(
+            schema=schema, name=name, lacks=lacks, changed=changed, rows=count, partitioned=partitioned
+        )
+        for oid, schema, name, lacks, changed, count, partitioned in rows
     }
 
 
@@ -169,8 +174,11 @@ def care(
 
 def _analyze(connection: Connection, table: TableStatistics) -> str:
     """Analyse one table; what went wrong, or nothing."""
+    # Partitions that want it have a turn of their own; without ONLY, the parent's analyses each of them once more.
+    only = table.partitioned and connection.info.server_version >= _ANALYZES_ONLY_SINCE
+    command = sql.SQL("ANALYZE ONLY {}") if only else sql.SQL("ANALYZE {}")
     try:
-        connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
+        connection.execute(command.format(sql.Identifier(table.schema, table.name)))
     except psycopg.Error as exc:
         if connection.closed:
             raise

@@ -1,5 +1,5 @@
 -- One row for each table with rows: whether the planner lacks statistics of something in it, and how many rows were
--- changed since it was analysed last.
+-- changed since it was analysed last. A partitioned table has statistics of its own, of all its partitions together.
 SELECT c.oid::bigint, n.nspname, c.relname,
        EXISTS (
            SELECT FROM pg_attribute a
@@ -24,7 +24,8 @@ SELECT c.oid::bigint, n.nspname, c.relname,
            )
        ) AS lacks,
        coalesce(pg_stat_get_mod_since_analyze(c.oid), 0) AS changed,
-       greatest(c.reltuples, 0)::bigint AS row_count
+       greatest(c.reltuples, 0)::bigint AS row_count,
+       c.relkind = 'p' AS is_partitioned
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
   AND n.nspname !~ '^(pg_|information_schema$|squizzle$)' AND c.relname <> 'squizzle_history'

@@ -79,7 +79,14 @@ def copy_name(database: str, now: datetime) -> str:
     return database.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix
 
 
-def make_copy(access: ServerAccess, database: str, *, now: datetime, private: bool = False) -> Copied:
+def make_copy(
+    access: ServerAccess,
+    database: str,
+    *,
+    now: datetime,
+    private: bool = False,
+    known: DatabaseDigest | None = None,
+) -> Copied:
     """Copy a database beside itself and fingerprint the copy. Its clients are ended once, and wait meanwhile.
 
     Copies that were begun by a run that died are dropped first. The copy lets nobody in.
@@ -89,6 +96,8 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime, private: bo
         database: What to copy.
         now: The time.
         private: Nobody else gets in even while it is fingerprinted.
+        known: The database's fingerprint, where nobody can have changed anything since it was taken: it is put into the
+            copy, which is not read now. None: the copy is read.
 
     Raises:
         LockTimeoutError: It is being copied already; nothing was copied.
@@ -108,7 +117,7 @@ def make_copy(access: ServerAccess, database: str, *, now: datetime, private: bo
         # From here on it may be open for a moment, and whoever comes after us has to know that it is nobody's.
         _execute(control, _comment(name, _BEING_MADE), doing=f"mark {name}")
         with session_through_fence(access, name, purpose="copy") as connection:
-            digest = note_fingerprint(connection)
+            digest = note_fingerprint(connection, known)
         copy = PreparedCopy(name=name, of=database, made_at=now)
         _execute(control, _comment(name, _mark(copy)), doing=f"mark {name}")
     return Copied(copy=copy, clients_ended=ended, held=held, cloned=cloned, digest=digest)
@@ -204,16 +213,17 @@ def _refuse_prepared(control: Connection, database: str) -> None:
         )
 
 
-def note_fingerprint(connection: Connection) -> DatabaseDigest:
+def note_fingerprint(connection: Connection, known: DatabaseDigest | None = None) -> DatabaseDigest:
     """Put the fingerprint of a database that is going to be swapped in into it, for whoever verifies it afterwards.
 
     Args:
         connection: A session in it, with nobody else there.
+        known: The fingerprint; None: it is taken now.
 
     Raises:
         DatabaseError: It cannot be read or written; nothing was noted.
     """
-    digest = digest_database(connection)
+    digest = known or digest_database(connection)
     document = {
         "schema": digest.schema.strict,
         "tables": {one.table: [one.rows, one.digest] for one in digest.tables},

@@ -19,9 +19,10 @@ from squizzle.migrations.reversal.generated_downs import with_generated_downs
 from squizzle.migrations.reversal.requests import Live, Means
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target
-from squizzle.proof.digests import compare_digests, digest_database, without_bookkeeping
+from squizzle.proof.digests import compare_digests, without_bookkeeping
 from squizzle.proof.records import Comparison, DatabaseDigest, RowDifference, SchemaMatch
 from squizzle.proof.row_differences import find_row_differences
+from squizzle.proof.unchanged_rows import RowMemory
 from squizzle.rehearsal.budget import within
 from squizzle.rehearsal.inability import why_it_says_nothing
 from squizzle.rehearsal.place import RehearsalPlace
@@ -131,6 +132,7 @@ class Course:
         budget: How long one script may take.
         workload: Queries whose plans and times are compared before and after; none for no comparison.
         say: Told what is done.
+        memory: What the work copies were like when they were last fingerprinted.
     """
 
     place: RehearsalPlace
@@ -140,6 +142,7 @@ class Course:
     budget: timedelta
     workload: tuple[Query, ...] = ()
     say: Callable[[str], None] = field(default=lambda _text: None)
+    memory: RowMemory = field(default_factory=RowMemory)
 
     def target(self, database: str) -> Target:
         """A copy, as something to migrate; who it is was settled when it was restored."""
@@ -201,6 +204,9 @@ def apply_earlier(course: Course, work: str, versions: Sequence[str]) -> Databas
     Raises:
         CouldNotVerifyError: One of them fails, so nothing can be said of those behind it.
     """
+    base = without_bookkeeping(course.place.base_digest)
+    with course.open(work) as connection:
+        course.memory.start(connection, base)
     for version in versions:
         tried = course.attempt(work, course.find(version), apply_versions)
         if tried.failed:
@@ -209,9 +215,9 @@ def apply_earlier(course: Course, work: str, versions: Sequence[str]) -> Databas
                 hint=f"rehearse {version} first",
             )
     if not versions:
-        return without_bookkeeping(course.place.base_digest)
+        return base
     with course.open(work) as connection:
-        return digest_database(connection)
+        return course.memory.digest(connection)
 
 
 class VersionRun:
@@ -240,7 +246,7 @@ class VersionRun:
         if tried.failed:
             return Forward(trace=tried.trace, failed=tried.failed, could_not=tried.could_not)
         with self._course.open(self._work) as connection:
-            return Forward(trace=tried.trace, digest=digest_database(connection))
+            return Forward(trace=tried.trace, digest=self._course.memory.digest(connection))
 
     def go_back(self) -> Backward:
         """Take it back by its down script, or by a generated one, and compare everything with what was before."""
@@ -253,7 +259,7 @@ class VersionRun:
         if tried.failed:
             return Backward(proof=proof, could_not=tried.could_not)
         with self._course.open(self._work) as connection:
-            comparison = compare_digests(self.before, digest_database(connection))
+            comparison = compare_digests(self.before, self._course.memory.digest(connection))
             took = timedelta(seconds=time.monotonic() - started)
             rows, taken = self._rows(connection, comparison)
         proof = replace(proof, schema=comparison.schema, differences=comparison.other_sentences(), rows=rows)
@@ -269,7 +275,7 @@ class VersionRun:
         if tried.failed:
             return Again(failed=tried.failed, could_not=tried.could_not)
         with self._course.open(self._work) as connection:
-            digest = digest_database(connection)
+            digest = self._course.memory.digest(connection)
         comparison = compare_digests(first, digest)
         return Again(
             took=tried.trace.duration if tried.trace else None,

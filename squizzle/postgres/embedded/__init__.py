@@ -7,13 +7,14 @@ its server. Guarded, the server cannot outlive the process that started it; othe
 from .cluster import Cluster
 from .runtime import Runtime, find_runtime
 from .server import ServerAddress
-from .settings import DRILL_SETTINGS, THROWAWAY_SETTINGS, drill_settings
+from .settings import DRILL_SETTINGS, FIRST_WITH_WAL_SUMMARIES, THROWAWAY_SETTINGS, drill_settings
 from .status import ClusterStatus
 from .sweep import sweep_abandoned
 from .throwaway import throwaway_cluster
 
 __all__ = [
     "DRILL_SETTINGS",
+    "FIRST_WITH_WAL_SUMMARIES",
     "THROWAWAY_SETTINGS",
     "Cluster",
     "ClusterStatus",

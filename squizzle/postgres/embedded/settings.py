@@ -37,7 +37,8 @@ THROWAWAY_SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 """Faster, and worthless after a crash of the machine: only for a server whose data nobody will miss."""
 
-_FIRST_WITH_WAL_SUMMARIES = 17
+FIRST_WITH_WAL_SUMMARIES = 17
+"""The major version that knows `summarize_wal`."""
 
 _BASE_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -73,7 +74,7 @@ def drill_settings(major: int, *, throwaway: bool = False) -> dict[str, str]:
         throwaway: Whether the data may be lost when the machine crashes; fsync stays on otherwise.
     """
     settings = dict(DRILL_SETTINGS)
-    if major >= _FIRST_WITH_WAL_SUMMARIES:
+    if major >= FIRST_WITH_WAL_SUMMARIES:
         settings["summarize_wal"] = "on"
     if throwaway:
         settings |= THROWAWAY_SETTINGS

@@ -327,5 +327,5 @@ def test_a_copy_with_other_rows_is_no_way_back(place: RehearsalPlace) -> None:
     others = replace(place.base_digest, tables=(replace(users, digest="0"),))
     swap, beside, _ = measure_ways(replace(place, base=replace(place.proven, digest=others)))
     assert (swap.executed, swap.complete) == (True, False)
-    assert "the rows of public.users are not those of the base" in swap.detail
+    assert "the rows of public.users are not those that were copied" in swap.detail
     assert beside.complete
