@@ -1,6 +1,6 @@
 """`make bench`: every benchmark, or those that are named.
 
-python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [tracer]
+python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [tracer] [rehearsal]
 [--output PAGE]
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench import backup, batches, lock_queue, peers, replay, status, switch_over, tracer
+from bench import backup, batches, lock_queue, peers, rehearsal, replay, status, switch_over, tracer
 from bench.report import Finding, machine_facts, page
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 
 # As initdb leaves them, but that a backfill need not pay for checkpoints that a real server has rarely.
 SETTINGS = {"max_wal_size": "4GB"}
-_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over", "tracer")
+_NAMES = ("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over", "tracer", "rehearsal")
 
 _Benchmark = Callable[[ServerAccess], Finding]
 
@@ -52,6 +52,7 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
         ),
         "switch-over": partial(switch_over.measure, rounds=arguments.rounds),
         "tracer": partial(tracer.measure, rounds=arguments.rounds),
+        "rehearsal": partial(rehearsal.measure, rounds=arguments.rounds, scale=arguments.shop_scale),
     }
 
 
@@ -67,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--applied", type=int, default=1000, help="in status's history")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the table that batches fills")
     parser.add_argument("--scale", type=int, default=50, help="of pgbench in backup, pgbackrest; 50 are 1.1 GB")
+    parser.add_argument("--shop-scale", type=int, default=10, help="of the shop in rehearsal; 10 are 2 million rows")
     parser.add_argument("--output", type=Path, help="write the findings as a page of Markdown, too")
     arguments = parser.parse_args()
     if unknown := set(arguments.names).difference(_NAMES):

@@ -39,13 +39,17 @@ class Meter:
         """Of processor since the start."""
         return self._seconds() - self._began
 
-    def _seconds(self) -> float:
+    def server_seconds(self) -> float:
+        """Of the server alone, since it was started."""
         alive = 0.0
         for session in self._server.children():
             with suppress(psutil.NoSuchProcess):
                 alive += sum(session.cpu_times()[:2])
         # The first four: its own, and those of its children that have ended.
-        return alive + sum(sum(one.cpu_times()[:4]) for one in (self._server, psutil.Process()))
+        return alive + sum(self._server.cpu_times()[:4])
+
+    def _seconds(self) -> float:
+        return self.server_seconds() + sum(psutil.Process().cpu_times()[:4])
 
 
 def peak_bytes() -> int:

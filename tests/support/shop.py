@@ -15,7 +15,9 @@ from squizzle.postgres.identity import Target
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 
 
-def load_shop(access: ServerAccess, database: str, *, scale: float = 0.02) -> None:
+def load_shop(
+    access: ServerAccess, database: str, *, scale: float = 0.02, timeout: timedelta = timedelta(minutes=1)
+) -> None:
     """Apply every migration of the example, and generate its rows."""
     with connect(access, database, purpose="test") as session:
         apply_versions(session, Target(database=database), read_migrations(SHOP / "migrations"))
@@ -25,5 +27,5 @@ def load_shop(access: ServerAccess, database: str, *, scale: float = 0.02) -> No
         access=access,
         database=database,
         doing="load the example's data",
-        timeout=timedelta(minutes=1),
+        timeout=timeout,
     )
