@@ -38,9 +38,13 @@ from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
 from squizzle.reports.restore import restore_markdown, restore_summary
+from squizzle.reports.rollout import check_table, result_rows, rollout_markdown, rollout_summary
 from squizzle.reports.triggers import PauseReport, pause_markdown
 from squizzle.reports.undo import undo_markdown
 from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
+from squizzle.rollout.checks import CheckRow
+from squizzle.rollout.orders import TargetResult
+from squizzle.rollout.report import RolloutReport
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -198,6 +202,41 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
     return path
 
 
+@step("Publish the checks", timeout=timedelta(minutes=5))
+def publish_checks(fleet: str, rows: tuple[CheckRow, ...]) -> None:
+    """Publish what was looked at before a rollout as an artifact."""
+    create_markdown_artifact(
+        check_table(rows), key=f"rollout-{artifact_key(fleet)}-checks", description=f"Checks of {fleet} before"
+    )
+
+
+@step("Publish the stage", timeout=timedelta(minutes=5))
+def publish_stage(fleet: str, stage: str, results: tuple[TargetResult, ...], *, what: str = "") -> None:
+    """Publish what became of each target of a stage as a table.
+
+    Args:
+        fleet: Its name.
+        stage: The stage's name.
+        results: Of each target.
+        what: What was done besides applying, as part of the key; empty for applying.
+    """
+    key = f"rollout-{artifact_key(fleet)}-{artifact_key(stage)}{f'-{what}' if what else ''}"
+    create_table_artifact(result_rows(results), key=key, description=f"Targets of stage {stage} of {fleet}")
+
+
+@step("Write the report of the rollout", timeout=timedelta(minutes=5), detail=str)
+def publish_rollout(report: RolloutReport) -> Path:
+    """Write the report as a file, and publish it as an artifact; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    text, path = rollout_markdown(report), rollout_path(report)
+    _write(text, path)
+    create_markdown_artifact(text, key=f"rollout-{artifact_key(report.fleet)}", description=rollout_summary(report))
+    return path
+
+
 @step("Write the report of the restore", timeout=timedelta(minutes=5))
 def publish_restore(report: RestoreReport) -> None:
     """Publish what was restored, from what, and how it compares, as an artifact."""
@@ -224,6 +263,11 @@ def recovery_path(report: RecoveryReport) -> Path:
 def rehearsal_path(report: RehearsalReport) -> Path:
     """Where the report of a rehearsal is written; see `path_of`."""
     return _folder() / f"rehearsal-{artifact_key(report.database)}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
+
+
+def rollout_path(report: RolloutReport) -> Path:
+    """Where the report of a rollout is written; see `path_of`."""
+    return _folder() / f"rollout-{artifact_key(report.fleet)}-{report.started_at:%Y%m%dT%H%M%SZ}.md"
 
 
 def _folder() -> Path:

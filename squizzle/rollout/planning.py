@@ -48,8 +48,9 @@ def plan_rollout(
         stages: In order, as `read_stages` gives them.
         versions: What is rolled out, oldest first.
         fleet: The fleet's name.
-        seed: Another one shuffles equals anew; empty for the fleet's name and the versions, so that one rollout has the
-            same canaries whenever it is planned, and the next one has others.
+        seed: Another one shuffles equals anew; empty for the fleet's name and the last version, so that one rollout has
+            the same canaries whenever it is planned (also when the first versions are everywhere by now), and the next
+            one has others.
         kept: Where the rollout has begun: the stage of every target, as `RolloutPlan.stage_of` of the earlier plan
             says. They stay there, and percentages hold for the earlier fleet.
         policy: What else an approval holds for, as facts in words.
@@ -58,7 +59,7 @@ def plan_rollout(
         InvalidInputError: No target, two of one name, no stage, no version, or `kept` names a stage that is gone.
     """
     _check(targets, stages, versions, kept or {})
-    chosen = seed or "\n".join([fleet, *(one.version for one in versions)])
+    chosen = seed or rollout_seed(fleet, versions[-1].version)
     remarks: tuple[str, ...] = ()
     if len(targets) == 1 and (kept or {}).keys() <= {targets[0].name}:
         kind = RolloutKind.ROWS
@@ -77,6 +78,11 @@ def plan_rollout(
         digest=_digest(fleet, kind, chosen, versions, plans, policy),
         remarks=remarks,
     )
+
+
+def rollout_seed(fleet: str, last_version: str) -> str:
+    """What the order of equals is computed from where nobody says anything else."""
+    return f"{fleet}\n{last_version}"
 
 
 def planned_versions(migrations: Sequence[Migration]) -> tuple[PlannedVersion, ...]:

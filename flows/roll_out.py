@@ -1,0 +1,347 @@
+"""The staged rollout: a fleet's canaries first, watched, then more, then all; with people in the loop."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, cast
+
+from prefect import flow
+from prefect.states import Failed
+from pydantic import Field
+
+from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks.references import refuse_inline
+from squizzle.errors import RefusedError, SquizzleError
+from squizzle.postgres.decisions import Question
+from squizzle.reports.rollout import go_back_question, rollout_summary, soak_question, stage_question
+from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, failures
+from squizzle.rollout.records import FleetTarget, StagePlan
+from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
+from squizzle.rollout.soak import SoakReport, SoakVerdict
+from tasks.approval import gate
+from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
+from tasks.rollout import (
+    apply_batch,
+    batches,
+    begin,
+    check,
+    control_of,
+    end,
+    locked_fleet,
+    look_at_fleet,
+    plan,
+    prove,
+    read_checks,
+    refuse_stops,
+    soak,
+    take_back,
+    tell,
+    wait_for_window,
+    work_of,
+)
+from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, case_of
+from tasks.rollout_securing import secure
+from tasks.steps import keep_journal, now
+
+# Besides those of each stage.
+STEPS = 8
+STEPS_A_STAGE = 4
+
+DESCRIPTION = """\
+Brings migrations to every database of a fleet, stage by stage: a few first, watched; then more; then all.
+
+1. looks at every target, and checks targets and servers; production needs a certificate of every version
+2. each stage: asks a person where the stages file says so, waits for its window, makes backups and a restore point
+3. applies to many targets at the same time; a failure stops the stage, and takes it back if the file says so
+4. watches what was migrated for as long as the file says, beside those that were not
+
+It begins as a **dry run**. Killed anywhere, the same run started again goes on and does nothing twice.
+"""
+
+FleetName = Annotated[str, Field(title="Fleet", description="A section [fleets.NAME] of squizzle.toml.")]
+Stages = Annotated[Path, Field(title="Stages", description="The stages file (YAML), on the worker.")]
+Section = Annotated[str, Field(title="Section", description="Which section of it, where it has several. Empty: any.")]
+Config = Annotated[Path, Field(title="Configuration", description="squizzle.toml on the worker: fleets, migrations.")]
+Version = Annotated[str, Field(title="Version", description="The last version to roll out. Empty: everything.")]
+Store = Annotated[
+    BackupFolder | BackupBucket | None,
+    Field(title="Store", description="Backups and certificates. Empty: [backups] store of squizzle.toml."),
+]
+Control = Annotated[
+    PostgresDatabase | None,
+    Field(title="Control database", description="Where decisions are written down. Empty: the first canary."),
+]
+Backups = Annotated[Secured, Field(title="Backups", description="Which targets of a stage are backed up before it.")]
+Scope = Annotated[TakenBack, Field(title="Takes back", description="What a failure takes back, where the stage does.")]
+Checks = Annotated[
+    Path | None, Field(title="Checks", description="A file of SQL that must hold while targets are watched.")
+]
+Every = Annotated[
+    int, Field(ge=1, le=3600, title="Watch every", description="Seconds between two looks at what was migrated.")
+]
+Hours = Annotated[int, Field(ge=1, le=336, title="Approval hours", description="How long a person may take to decide.")]
+Reason = Annotated[
+    str, Field(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")
+]
+Approver = Annotated[str, Field(title="Approver", description="Who answers for that.")]
+DryRun = Annotated[bool, Field(title="Dry run", description="Look, check and plan only; nothing is changed.")]
+GoBack = Annotated[
+    bool, Field(title="Go back", description="Take back what the rollout that is under way brought, and nothing else.")
+]
+
+
+@flow(name="roll-out", flow_run_name="rollout to {fleet}", description=DESCRIPTION, persist_result=False)
+def roll_out(  # noqa: PLR0913 - each is a field of the form
+    fleet: FleetName,
+    stages: Stages,
+    section: Section = "",
+    configuration: Config = Path("squizzle.toml"),
+    version: Version = "",
+    store: Store = None,
+    control: Control = None,
+    *,
+    backups: Backups = Secured.ALL,
+    takes_back: Scope = TakenBack.STAGE,
+    checks: Checks = None,
+    watch_every_s: Every = 30,
+    approval_hours: Hours = 8,
+    without_certificates: Reason = "",
+    approver: Approver = "",
+    dry_run: DryRun = True,
+    go_back: GoBack = False,
+) -> RolloutReport:
+    """Bring migrations to a fleet in stages.
+
+    Args:
+        fleet: A section `[fleets.NAME]` of squizzle.toml.
+        stages: The stages file, on the worker.
+        section: Which section of it, where it has several.
+        configuration: squizzle.toml, on the worker; secrets are in the worker's environment.
+        version: The last version to roll out; empty for everything.
+        store: Backups and certificates; empty for `[backups] store` of squizzle.toml.
+        control: Where decisions are written down; empty for the first canary.
+        backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
+        takes_back: What a failure takes back, where the stage says that it does.
+        checks: A file of SQL that must hold while targets are watched.
+        watch_every_s: Seconds between two looks.
+        approval_hours: How long a person may take to decide; then the stage is not approved.
+        without_certificates: Why it goes to production unproven.
+        approver: Who answers for that.
+        dry_run: Look, check and plan only.
+        go_back: Take back what the rollout that is under way brought.
+
+    Returns:
+        The report; inside a Failed state unless all was done that was asked for.
+    """
+    refuse_inline(store, control)
+    case = case_of(
+        fleet,
+        stages,
+        section=section or None,
+        configuration=configuration,
+        store=store,
+        without_certificates=without_certificates,
+        approver=approver,
+        environ=os.environ,
+    )
+    case = replace(
+        case,
+        version=version,
+        control=control,
+        backups=backups,
+        takes_back=takes_back,
+        checks=checks,
+        watch_every=timedelta(seconds=watch_every_s),
+        approval_timeout=timedelta(hours=approval_hours),
+        dry_run=dry_run,
+        go_back=go_back,
+    )
+    report = carry_out_rollout(case, now())
+    if report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK):
+        return report
+    # A flow that returns a state ends in that state; the report travels as its data.
+    return cast("RolloutReport", Failed(message=rollout_summary(report), data=report))
+
+
+def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
+    """The order of the steps, for the flow and for the command.
+
+    Raises:
+        SquizzleError: Nothing was begun: a target, a script or a certificate is not as it must be.
+    """
+    read_checks(case)
+    total = STEPS + STEPS_A_STAGE * len(case.stages)
+    watcher = progress_artifact("rollout-progress", total=total, what=f"Progress of the rollout to {case.fleet.name}")
+    with keep_journal(watcher) as journal:
+        survey = look_at_fleet(case)
+        control = control_of(case, survey)
+        with locked_fleet(case, control) as lock:
+            started = plan(case, survey, control)
+            report = RolloutReport(
+                fleet=case.fleet.name,
+                rollout_id=started.row.id if started else "",
+                plan=started.plan if started else None,
+                started_at=started_at,
+                duration=timedelta(),
+                found=survey.reports,
+            )
+            if started is not None:
+                started = started if case.go_back else prove(case, survey, started)
+                checks = check(case, survey, started)
+                publish_checks(case.fleet.name, checks)
+                report = replace(report, checks=checks)
+                if not case.dry_run:
+                    run = Running(case=case, control=control, lock=lock, started=started, survey=survey, checks=checks)
+                    report = _carried_out(run, report)
+            report = replace(report, duration=now() - started_at, steps=journal.steps)
+            publish_rollout(report)
+    return report
+
+
+def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
+    """What a run that changes something makes of the report."""
+    if run.case.go_back:
+        stages, problem = _gone_back(run)
+    else:
+        refuse_stops(run.checks)
+        begin(run.control, run.started)
+        tell(run.started.row.id, "begun", plan_digest=run.started.plan.digest)
+        stages, problem = _stages(run)
+    report = replace(report, stages=stages, problem=problem, found=look_at_fleet(run.case).reports)
+    if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
+        end(run.control, report.rollout_id, report.outcome.value)
+    tell(run.started.row.id, "ended", outcome=report.outcome.value)
+    return report
+
+
+def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
+    """Every stage that was begun, and what else ended the run."""
+    done: list[StageReport] = []
+    try:
+        for position, stage in enumerate(run.started.plan.stages):
+            done.append(_stage(run, stage, position, tuple(done)))
+            tell(run.started.row.id, "stage-ended", stage=stage.stage.name, outcome=done[-1].outcome.value)
+            if not done[-1].is_done:
+                break
+    except SquizzleError as exc:
+        return tuple(done), f"{exc.message}; {exc.hint}" if exc.hint else exc.message
+    return tuple(done), ""
+
+
+def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageReport, ...]) -> StageReport:
+    """One stage: approval, window, backups, the work, watching."""
+    case, name, work = run.case, stage.stage.name, work_of(run.started.plan, position)
+    if not stage.targets or not work:
+        return StageReport(name=name, outcome=StageOutcome.NOTHING_TO_DO)
+    order = replace(
+        run.started.order,
+        versions=work,
+        concurrency=stage.stage.concurrency or case.fleet.concurrency,
+        per_server=stage.stage.per_server or case.fleet.per_server,
+    )
+    report = StageReport(name=name, outcome=StageOutcome.DONE)
+    lacking = run.lacking(stage.targets, work)
+    if lacking:
+        tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
+        if stage.stage.approval_required:
+            try:
+                decision = gate(_question(run, stage, before), database=run.control, timeout=case.approval_timeout)
+            except RefusedError as exc:
+                return replace(report, outcome=StageOutcome.NOT_APPROVED, why=exc.message)
+            report = replace(report, approved=decision.sentence())
+            order = order.approved(decision.decided_by)
+        wait_for_window(case, stage.stage)
+        if case.asks_for_proof:
+            report = replace(report, secured=secure(case, run.started, stage.stage, lacking))
+    results = _applied(run, order, stage, is_new=bool(lacking))
+    report = replace(report, results=results)
+    bad = failures(results)
+    if len(bad) > stage.stage.max_failures:
+        why = f"{len(bad)} targets failed, {stage.stage.max_failures} may; {bad[0].target.name}: {bad[0].error}"
+        return _failed(run, stage, position, replace(report, why=why))
+    watched = _watched(run, order, stage, position, results)
+    report = replace(report, soak=watched)
+    if watched is not None and watched.verdict is not SoakVerdict.PASS:
+        first = watched.reasons[0]
+        return _failed(run, stage, position, replace(report, why=f"{first.target}: {first.text}"))
+    return report
+
+
+def _question(run: Running, stage: StagePlan, before: tuple[StageReport, ...]) -> Question:
+    started = run.started
+    return stage_question(
+        stage,
+        started.plan,
+        started.row.id,
+        checks=run.checks,
+        certificates=started.certificates,
+        reports=before,
+        remarks=started.remarks,
+    )
+
+
+def _applied(run: Running, order: RolloutOrder, stage: StagePlan, *, is_new: bool) -> tuple[TargetResult, ...]:
+    """What became of each target of the stage, batch by batch; behind a batch with too many failures none is begun."""
+    done: list[TargetResult] = []
+    for batch in batches(stage.targets):
+        left = stage.stage.max_failures - len(failures(done))
+        if left < 0:
+            done += [TargetResult(target=one, verdict=ApplyVerdict.NOT_BEGUN) for one in batch]
+            continue
+        if is_new and done:
+            wait_for_window(run.case, stage.stage)
+        run.lock.hold()
+        done += apply_batch(run.case, order, batch, max_failures=left)
+    publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
+    return tuple(done)
+
+
+def _watched(
+    run: Running, order: RolloutOrder, stage: StagePlan, position: int, results: tuple[TargetResult, ...]
+) -> SoakReport | None:
+    """The verdict on what was migrated; where it is in doubt, a person's."""
+    migrated = tuple(one.target for one in results if one.verdict in {ApplyVerdict.APPLIED, ApplyVerdict.DONE_BEFORE})
+    if not migrated:
+        return None
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    while True:
+        found = soak(run.case, order, stage.stage, migrated, run.targets_after(position), accepted=accepted)
+        if found.verdict is not SoakVerdict.INCONCLUSIVE:
+            return found
+        question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)
+        try:
+            gate(question, database=run.control, timeout=run.case.approval_timeout)
+        except RefusedError:
+            return found
+        accepted |= {(one.target, one.sign.value) for one in found.reasons}
+
+
+def _failed(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
+    """A stage that failed: taken back where the file says so."""
+    if not stage.stage.rollback_on_error:
+        return replace(report, outcome=StageOutcome.STOPPED)
+    tell(run.started.row.id, "taking-back", stage=stage.stage.name, why=report.why)
+    every = run.case.takes_back is TakenBack.ALL
+    return _taken_back(run, run.targets_until(position) if every else stage.targets, report)
+
+
+def _taken_back(run: Running, targets: tuple[FleetTarget, ...], report: StageReport) -> StageReport:
+    done: tuple[TargetResult, ...] = ()
+    run.lock.hold()
+    for batch in batches(targets):
+        done += take_back(run.case, run.started.order, batch)
+    publish_stage(run.case.fleet.name, report.name, done, what="taken-back")
+    outcome = StageOutcome.NOT_TAKEN_BACK if failures(done) else StageOutcome.TAKEN_BACK
+    return replace(report, outcome=outcome, taken_back=done)
+
+
+def _gone_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
+    """Everything that the rollout under way brought is taken back, when a person agrees."""
+    question = go_back_question(run.started.plan, run.started.row.id)
+    decision = gate(question, database=run.control, timeout=run.case.approval_timeout)
+    every = run.targets_until(len(run.started.plan.stages))
+    report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
+    return (_taken_back(run, every, report),), ""

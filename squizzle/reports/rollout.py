@@ -1,0 +1,259 @@
+"""The report of a rollout: what is decided on, who is where, how to go on or back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from squizzle.durations import words
+from squizzle.postgres.decisions import Question
+from squizzle.rehearsal.records import Certificate
+from squizzle.reports.markdown import bullets, seconds, table, timeline
+from squizzle.rollout.checks import CheckRow
+from squizzle.rollout.orders import ApplyVerdict, TargetResult
+from squizzle.rollout.records import RolloutPlan, Stage, StagePlan, TargetReport, TargetState
+from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageReport
+from squizzle.rollout.soak import SoakReport
+from squizzle.rollout.windows import describe
+
+# A table of artifacts and a question are read by a person; the rest is counted.
+_MOST_ROWS = 1000
+_NAMED = 20
+
+
+def rollout_summary(report: RolloutReport) -> str:
+    """One line for a list of artifacts, and for the state of a run that did not end well."""
+    what = f"Rollout of {', '.join(report.versions)} to {report.fleet}" if report.versions else f"Fleet {report.fleet}"
+    why = report.problem or next((one.why for one in report.stages if one.why), "")
+    return f"{what}: {report.outcome.value}{f' ({why})' if why else ''}"
+
+
+def rollout_markdown(report: RolloutReport) -> str:
+    """The whole report as Markdown."""
+    return "\n\n".join(_parts(report)) + "\n"
+
+
+def _parts(report: RolloutReport) -> Iterator[str]:
+    yield f"# {rollout_summary(report)}"
+    if report.rollout_id:
+        yield f"Rollout `{report.rollout_id}`"
+    yield next_step(report)
+    if report.plan is not None:
+        yield "## Stages"
+        yield stage_table(report.plan, report.stages)
+        yield from (text for one in report.stages for text in _stage(one))
+        yield "## Who is where"
+        yield _where(report)
+    if report.checks:
+        yield "## Checks before"
+        yield check_table(report.checks)
+    yield f"## What was done ({seconds(report.duration)})"
+    yield timeline(report.steps)
+
+
+def next_step(report: RolloutReport) -> str:
+    """What to do now, for a person."""
+    again = f"squizzle roll-out {report.fleet} --stages FILE"
+    match report.outcome:
+        case RolloutOutcome.NOTHING_TO_DO:
+            return "Every target has every version."
+        case RolloutOutcome.DONE:
+            return "Every target has every version of the rollout."
+        case RolloutOutcome.TAKEN_BACK:
+            return f"Nothing of it is left. Mend what is named below; the same again begins anew: `{again}`"
+        case RolloutOutcome.NOT_BEGUN:
+            return f"No target was changed. When that is repaired: `{again}`"
+    have = sum(map(report.has_all, report.found))
+    told = f"**{have:,} of {len(report.found):,} targets have all of it.** Old and new schema are in use side by side;"
+    lines = [
+        f"{told} the table below says who has which.",
+        f"- go on: mend what is named below, then `{again}`: it goes on where this run ended",
+        f"- go back: `{again} --go-back` takes back what this rollout brought, and nothing else",
+    ]
+    lines += [f"- {line}" for line in _recoveries(report)]
+    return "\n".join(lines)
+
+
+def _recoveries(report: RolloutReport) -> Iterator[str]:
+    """Targets that their down scripts did not bring back."""
+    for stage in report.stages:
+        for one in stage.taken_back:
+            if one.verdict is ApplyVerdict.NOT_TAKEN_BACK:
+                where = f"`{one.target.database}` on `{one.target.server}`"
+                yield (
+                    f"recover {where}, which could not be taken back ({one.error}):"
+                    " `squizzle recover --url URL-OF-THAT-DATABASE --store URL`"
+                )
+
+
+def stage_table(plan: RolloutPlan, reports: Sequence[StageReport] = ()) -> str:
+    """The stages, and how those that were begun ended."""
+    ended = {one.name: one for one in reports}
+    rows = [(*_stage_cells(one), _ended(ended.get(one.stage.name))) for one in plan.stages]
+    return table(("stage", "until", "targets", "watched", "after a failure", "approval", "when", "result"), rows)
+
+
+def _ended(report: StageReport | None) -> str:
+    return report.outcome.value if report else "not reached"
+
+
+def _stage_cells(one: StagePlan) -> tuple[str, ...]:
+    stage = one.stage
+    return (
+        stage.name,
+        f"{stage.percentage} %",
+        f"{len(one.targets):,}",
+        words(stage.duration) if stage.duration else "one look",
+        "taken back" if stage.rollback_on_error else "stops",
+        "asked for" if stage.approval_required else "no",
+        "; ".join(map(describe, stage.windows)) or "any time",
+    )
+
+
+def _stage(one: StageReport) -> Iterator[str]:
+    yield f"### {one.name}: {one.outcome.value}"
+    facts = [*([f"approval: {one.approved}"] if one.approved else []), *([one.why] if one.why else []), *one.secured]
+    if facts:
+        yield bullets(facts)
+    if one.soak is not None:
+        yield soak_words(one.soak)
+    if one.results:
+        yield _results(one.results)
+    if one.taken_back:
+        yield "Taken back:"
+        yield _results(one.taken_back)
+
+
+def soak_words(soak: SoakReport) -> str:
+    """What watching came to."""
+    if not soak.reasons:
+        return f"Watched: **{soak.verdict.value}**; nothing was wrong."
+    return f"Watched: **{soak.verdict.value}**\n\n" + bullets([f"{one.target}: {one.text}" for one in soak.reasons])
+
+
+def result_rows(results: Sequence[TargetResult]) -> list[dict[str, str]]:
+    """Targets for a table artifact: before, after, duration, lock wait, attempts, verdict, error."""
+    return [
+        {
+            "target": one.target.name,
+            "before": one.before or "",
+            "after": one.after or "",
+            "duration": seconds(one.duration),
+            "lock wait": seconds(one.lock_wait),
+            "attempts": str(one.attempts),
+            "verdict": one.verdict.value,
+            "error": one.error,
+        }
+        for one in _bad_first(results)[:_MOST_ROWS]
+    ]
+
+
+def _bad_first(results: Sequence[TargetResult]) -> list[TargetResult]:
+    return sorted(results, key=lambda one: not one.error)
+
+
+def _results(results: Sequence[TargetResult]) -> str:
+    rows = result_rows(results)
+    text = table(list(rows[0]), [list(row.values()) for row in rows])
+    left_out = len(results) - len(rows)
+    return f"{text}\n\n… and {left_out:,} more" if left_out > 0 else text
+
+
+def _where(report: RolloutReport) -> str:
+    placed = report.plan.stage_of if report.plan else {}
+    order = sorted(report.found, key=lambda one: (report.has_all(one), one.target.name))
+    rows = [
+        (one.target.name, placed.get(one.target.name, ""), one.version or "none", _state(report, one))
+        for one in order[:_MOST_ROWS]
+    ]
+    text = table(("target", "stage", "version", "state"), rows)
+    left_out = len(order) - len(rows)
+    return f"{text}\n\n… and {left_out:,} more that have all of it" if left_out > 0 else text
+
+
+def _state(report: RolloutReport, one: TargetReport) -> str:
+    if one.state is not TargetState.READY:
+        return f"**{one.state.value}**: {one.detail}"
+    missing = [version for version in report.versions if version in one.pending]
+    state = f"lacks {', '.join(missing)}" if missing else "has all of it"
+    return f"{state}; **failed or not ended: {', '.join(one.failed)}**" if one.failed else state
+
+
+def check_table(rows: Sequence[CheckRow]) -> str:
+    """What was looked at before, a row for each check."""
+    cells = [
+        (row.check, row.result.value, f"{row.ok:,}", f"{len(row.findings):,}", row.sentence() or "") for row in rows
+    ]
+    return table(("check", "result", "well at", "not at", "what"), cells)
+
+
+def stage_question(
+    stage: StagePlan,
+    plan: RolloutPlan,
+    rollout_id: str,
+    *,
+    checks: Sequence[CheckRow],
+    certificates: Mapping[str, Certificate],
+    reports: Sequence[StageReport],
+    remarks: Sequence[str],
+) -> Question:
+    """Whether a stage may begin: for this very plan."""
+    versions = ", ".join(one.version for one in plan.versions)
+    warnings = [row for row in checks if row.findings]
+    parts = [
+        f"Rollout `{rollout_id}`: **{versions}** to {len(stage.targets):,} targets of {plan.fleet}.",
+        stage_table(plan, reports),
+        _names(stage),
+        "## What is proven",
+        bullets([_proof(one.version, certificates.get(one.version)) for one in plan.versions]),
+    ]
+    if remarks:
+        parts += ["## To be known", bullets([*remarks, *plan.remarks])]
+    if warnings:
+        parts += ["## What the checks warn of", check_table(warnings)]
+    return Question(
+        gate=f"rollout-{_slug(stage.stage)}",
+        title=f"Roll out {versions} to stage {stage.stage.name} of {plan.fleet}",
+        plan="\n\n".join(parts),
+        facts=(rollout_id, plan.digest, stage.stage.name),
+    )
+
+
+def soak_question(stage: Stage, plan: RolloutPlan, rollout_id: str, soak: SoakReport) -> Question:
+    """Whether what was seen is no reason to stop."""
+    signs = sorted({(one.target, one.sign.value) for one in soak.reasons})
+    return Question(
+        gate=f"soak-{_slug(stage)}",
+        title=f"Go on after stage {stage.name} of {plan.fleet}, although not all is well",
+        plan=f"{soak_words(soak)}\n\nApprove: it is no reason to stop. Reject: the stage has failed.",
+        facts=(rollout_id, plan.digest, stage.name, *(f"{target}: {sign}" for target, sign in signs)),
+    )
+
+
+def go_back_question(plan: RolloutPlan, rollout_id: str) -> Question:
+    """Whether everything that a rollout brought may be taken back."""
+    versions = ", ".join(one.version for one in reversed(plan.versions))
+    return Question(
+        gate="rollout-go-back",
+        title=f"Take back {versions} from {plan.fleet}",
+        plan=f"Rollout `{rollout_id}`: the down scripts of {versions} run on every target that it brought them to.",
+        facts=(rollout_id, plan.digest, "go back"),
+    )
+
+
+def _slug(stage: Stage) -> str:
+    return "".join(one if one.isascii() and one.isalnum() else "-" for one in stage.name.lower())
+
+
+def _names(stage: StagePlan) -> str:
+    names = [f"`{one.name}`" for one in stage.targets[:_NAMED]]
+    more = len(stage.targets) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _proof(version: str, certificate: Certificate | None) -> str:
+    if certificate is None:
+        return f"{version}: no certificate"
+    took = f", the script took {seconds(certificate.up.duration)}" if certificate.up else ""
+    ways = [f"{way.way.words} {seconds(way.duration)}" for way in certificate.ways if way.executed and way.duration]
+    back = f"; ways back as measured: {', '.join(ways)}" if ways else ""
+    return f"{version}: certificate `{certificate.id}`{took}{back}"

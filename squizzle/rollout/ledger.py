@@ -1,0 +1,195 @@
+"""Which rollout of a fleet is under way, kept in one database of it: its versions, and who is migrated when.
+
+Only what cannot be told from the targets is here; what was applied where is in their histories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from squizzle.errors import LockTimeoutError, RefusedError
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.translation import translate_error
+from squizzle.rollout.records import PlannedVersion
+
+# The advisory lock "a rollout of this fleet works": "SQZF" in ASCII, and a hash of the fleet's name.
+_LOCK = 0x53515A46
+_NEEDS = "CREATE on the database; or where squizzle.rollout is there already, SELECT, INSERT and UPDATE on it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutRow:
+    """One row of `squizzle.rollout` that has not ended.
+
+    Attributes:
+        id: What the histories of targets call it.
+        fleet: The fleet's name.
+        versions: What it brings, oldest first.
+        stage_of: The stage of every target, both by name.
+        started_at: By the server's clock.
+        started_by: Who began it.
+    """
+
+    id: str
+    fleet: str
+    versions: tuple[PlannedVersion, ...]
+    stage_of: Mapping[str, str]
+    started_at: datetime
+    started_by: str
+
+
+def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
+    """The rollout of a fleet that has not ended; None when there is none. Nothing is changed.
+
+    Raises:
+        DatabaseError: No right to read it, or the session was lost.
+    """
+    try:
+        if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
+            return None
+        row = connection.execute(
+            "SELECT id, fleet, versions, stage_of, started_at, started_by FROM squizzle.rollout"
+            " WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
+            (fleet,),
+        ).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="look for a rollout that has begun", needs=_NEEDS) from exc
+    if row is None:
+        return None
+    rollout_id, name, versions, stage_of, started_at, started_by = row
+    return RolloutRow(
+        id=rollout_id,
+        fleet=name,
+        versions=tuple(PlannedVersion(**one) for one in versions),
+        stage_of=stage_of,
+        started_at=started_at,
+        started_by=started_by,
+    )
+
+
+def begin_rollout(
+    connection: Connection,
+    rollout_id: str,
+    fleet: str,
+    versions: tuple[PlannedVersion, ...],
+    stage_of: Mapping[str, str],
+    *,
+    by: str,
+) -> RolloutRow:
+    """Write down that a rollout begins; one of the fleet that had not ended is over. The caller holds the fleet's lock.
+
+    Raises:
+        DatabaseError: It cannot be written, so nothing may be done.
+    """
+    documents = [{"version": one.version, "checksum": one.checksum, "batched": one.batched} for one in versions]
+    try:
+        with connection.transaction():
+            if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
+                connection.execute(load_sql("squizzle.rollout", "rollout_table"))
+            connection.execute(
+                "UPDATE squizzle.rollout SET ended_at = clock_timestamp(), outcome = %s"
+                " WHERE fleet = %s AND ended_at IS NULL",
+                (f"replaced by {rollout_id}", fleet),
+            )
+            connection.execute(
+                "INSERT INTO squizzle.rollout (id, fleet, versions, stage_of, started_by) VALUES (%s, %s, %s, %s, %s)",
+                (rollout_id, fleet, Jsonb(documents), Jsonb(dict(stage_of)), by),
+            )
+        found = find_rollout(connection, fleet)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="write down that a rollout begins", needs=_NEEDS) from exc
+    if found is None:
+        raise AssertionError("a row is gone that was just written")
+    return found
+
+
+def end_rollout(connection: Connection, rollout_id: str, outcome: str) -> None:
+    """Write down how a rollout ended; the next run of the same begins a new one.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    try:
+        connection.execute(
+            "UPDATE squizzle.rollout SET ended_at = clock_timestamp(), outcome = %s WHERE id = %s AND ended_at IS NULL",
+            (outcome, rollout_id),
+        )
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="write down how a rollout ended", needs=_NEEDS) from exc
+
+
+class FleetLock:
+    """Nobody else rolls out to this fleet while it is held; it goes with its session, so also with its process."""
+
+    def __init__(self, opens: Callable[[], Connection], fleet: str) -> None:
+        self._opens = opens
+        self._fleet = fleet
+        self._connection: Connection | None = None
+
+    def hold(self) -> None:
+        """Take it, or take it again when its session was lost (a person may have taken hours to decide).
+
+        Raises:
+            LockTimeoutError: Somebody else has it.
+            ConnectionFailedError: The database cannot be reached.
+        """
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.execute("SELECT 1")
+                return
+            self._connection.close()
+        self._connection = self._opens()
+        try:
+            taken = self._connection.execute(
+                "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK, self._fleet)
+            ).fetchone()
+        except psycopg.Error as exc:
+            raise translate_error(exc, doing="take the lock of the fleet") from exc
+        if taken != (True,):
+            self.let_go()
+            raise LockTimeoutError(
+                f"somebody else rolls out to {self._fleet} now",
+                hint="wait until that run ends, or cancel it; then run the same again",
+            )
+
+    def let_go(self) -> None:
+        """Close the session, which lets go of the lock."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@contextmanager
+def fleet_lock(opens: Callable[[], Connection], fleet: str) -> Iterator[FleetLock]:
+    """Hold the lock of a fleet for the length of the block; see `FleetLock.hold`."""
+    lock = FleetLock(opens, fleet)
+    try:
+        lock.hold()
+        yield lock
+    finally:
+        lock.let_go()
+
+
+def refuse_changed(row: RolloutRow, checksums: Mapping[str, str]) -> None:
+    """Refuse to go on with a rollout whose scripts were changed or are gone.
+
+    Args:
+        row: The rollout that has not ended.
+        checksums: Of what is on disk, by version.
+
+    Raises:
+        RefusedError: A script is not the one that the rollout began with.
+    """
+    changed = [one.version for one in row.versions if checksums.get(one.version) != one.checksum]
+    if changed:
+        raise RefusedError(
+            f"the rollout {row.id} began with other scripts: {', '.join(changed)}",
+            hint="restore the files as they were, or take the rollout back first, then begin anew",
+        )

@@ -1,0 +1,427 @@
+"""Rolling out: look at the fleet, check it, secure it, apply in batches, watch, take back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from prefect.events import emit_event
+
+from squizzle.analysis.records import Statement
+from squizzle.analysis.statements import split_statements
+from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
+from squizzle.fleet_settings import resolve_server
+from squizzle.migrations.bookkeeping import open_books
+from squizzle.migrations.listener import Listener
+from squizzle.migrations.records import Migration
+from squizzle.migrations.versions import is_repeatable
+from squizzle.postgres.access import Connection, connect
+from squizzle.rehearsal.gate import Answer, Answers, ask_for_certificates, require_certificates, warnings_of
+from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
+from squizzle.rollout.checks import CheckRow, check_targets, stops
+from squizzle.rollout.discovery import discover_fleet
+from squizzle.rollout.ledger import (
+    FleetLock,
+    RolloutRow,
+    begin_rollout,
+    end_rollout,
+    find_rollout,
+    fleet_lock,
+    refuse_changed,
+)
+from squizzle.rollout.orders import Proof, RolloutOrder, TargetResult, failures
+from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order, rollout_seed
+from squizzle.rollout.records import (
+    FleetTarget,
+    RolloutKind,
+    RolloutPlan,
+    Stage,
+    TargetReport,
+    TargetState,
+)
+from squizzle.rollout.soak import SoakReport, SoakVerdict, judge_soak, remaining_soak, soak_began
+from squizzle.rollout.survey import survey_fleet
+from squizzle.rollout.watching import watch_targets
+from squizzle.rollout.windows import next_allowed
+from tasks.folders import read_folders
+from tasks.rollout_case import RolloutCase, Started, Survey
+from tasks.sources import DatabaseSource, NamedDatabase
+from tasks.steps import log_line, now, run_name, step
+
+# So many targets are one task: few enough that a cancelled run stops soon, and that the page of a run stays readable.
+BATCH = 200
+# Of those that are still to come, so many show what has another cause.
+_COMPARED = 20
+# What was seen twice in a row is no hiccup; a failure is acted on at once.
+_DOUBTS = 2
+_LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
+
+
+def _surveyed(survey: Survey) -> str:
+    behind = sum(bool(report.pending) for report in survey.reports)
+    return f"{len(survey.reports):,} targets, {behind:,} lack something"
+
+
+@step("Look at the fleet", timeout=timedelta(hours=2), detail=_surveyed)
+def look_at_fleet(case: RolloutCase) -> Survey:
+    """Who is in it, who answers, who has what. Nothing is changed."""
+    migrations = _chosen(case, read_folders(case.folder))
+    fleet = discover_fleet(case.fleet, default_schema=case.default_schema, environ=case.environ)
+    reports = survey_fleet(fleet, case.fleet, migrations, environ=case.environ)
+    if case.fleet.exclude_unreachable:
+        reports = tuple(report for report in reports if report.state is not TargetState.UNREACHABLE)
+    return Survey(fleet=fleet, reports=reports, migrations=migrations)
+
+
+def _chosen(case: RolloutCase, migrations: tuple[Migration, ...]) -> tuple[Migration, ...]:
+    """What is on disk up to the version that was named; repeatable ones only where none was."""
+    if not case.version:
+        return migrations
+    versions = [one.version for one in migrations]
+    if case.version not in versions:
+        raise InvalidInputError(
+            f"there is no version {case.version} in {case.folder.path}", hint="name one that is there, or none"
+        )
+    kept = versions.index(case.version) + 1
+    return tuple(one for one in migrations[:kept] if not one.repeatable)
+
+
+def control_of(case: RolloutCase, survey: Survey) -> DatabaseSource:
+    """Where decisions and the rollout itself are written down: what was named, else the first canary."""
+    if case.control is not None:
+        return case.control
+    last = survey.migrations[-1].version if survey.migrations else ""
+    ready = [report.target for report in survey.reports if report.state is TargetState.READY]
+    if not ready:
+        why = survey.reports[0].detail if survey.reports else "none is left"
+        raise ConnectionFailedError(
+            f"no target of {case.fleet.name} can be used: {why}",
+            hint=f"`squizzle fleet {case.fleet.name}` says what is wrong with each",
+        )
+    first = rollout_order(ready, seed=rollout_seed(case.fleet.name, last))[0]
+    access, _ = resolve_server(survey.fleet.servers[first.server], environ=case.environ)
+    order = RolloutOrder(rollout_id="", fleet=survey.fleet, migrations=(), versions=())
+    return NamedDatabase(meant=order.target(first), opens=lambda: access)
+
+
+@contextmanager
+def locked_fleet(case: RolloutCase, control: DatabaseSource) -> Iterator[FleetLock]:
+    """Nobody else rolls out to the fleet inside."""
+
+    def opens() -> Connection:
+        return connect(control.access(), control.database, purpose="rollout lock")
+
+    if case.dry_run:
+        # Looking keeps nobody from working.
+        yield FleetLock(opens, case.fleet.name)
+        return
+    with fleet_lock(opens, case.fleet.name) as lock:
+        yield lock
+
+
+def _planned(started: Started | None) -> str:
+    if started is None:
+        return "nothing to roll out: every target has every version"
+    plan = started.plan
+    return f"{started.row.id}: {', '.join(one.version for one in plan.versions)} for {len(plan.stage_of):,} targets"
+
+
+@step("Plan the rollout", timeout=timedelta(minutes=30), detail=_planned)
+def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started | None:
+    """Go on with the rollout that is under way, or plan a new one; None where there is nothing to do.
+
+    Raises:
+        RefusedError: Scripts of the one under way were changed.
+        InvalidInputError: See `plan_rollout`.
+    """
+    with connect(control.access(), control.database, purpose="rollout", read_only=True) as connection:
+        row = find_rollout(connection, case.fleet.name)
+    lacking = {version for report in survey.reports for version in report.pending}
+    wanted = planned_versions([one for one in survey.migrations if one.version in lacking])
+    if row is not None and (case.go_back or _is_the_same(row, survey, lacking)):
+        refuse_changed(row, {one.version: one.checksum for one in survey.migrations})
+    elif not wanted or case.go_back:
+        return None
+    else:
+        row = None
+    versions = row.versions if row else wanted
+    planned = plan_rollout(
+        survey.targets, case.stages, versions, fleet=case.fleet.name, kept=row.stage_of if row else None
+    )
+    found = row or RolloutRow(
+        id=f"{case.fleet.name}-{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        fleet=case.fleet.name,
+        versions=versions,
+        stage_of=planned.stage_of,
+        started_at=now(),
+        started_by=run_name(),
+    )
+    return Started(row=found, plan=planned, order=_order(case, survey, found), certificates={})
+
+
+def _is_the_same(row: RolloutRow, survey: Survey, lacking: set[str]) -> bool:
+    """Whether the rollout that is under way brings all that is lacking, and ends where this one would."""
+    known = {one.version for one in row.versions}
+    ordered = [one.version for one in survey.migrations if not is_repeatable(one.version)]
+    last = next((one.version for one in reversed(row.versions) if not is_repeatable(one.version)), None)
+    return lacking <= known and (last is None or not ordered or ordered[-1] == last)
+
+
+def _order(case: RolloutCase, survey: Survey, row: RolloutRow) -> RolloutOrder:
+    folder = case.folder
+    return RolloutOrder(
+        rollout_id=row.id,
+        fleet=survey.fleet,
+        migrations=survey.migrations,
+        versions=tuple(one.version for one in row.versions),
+        policy=case.policy,
+        books=open_books(folder.path, folder.layout, survey.migrations) if case.keep_in_step else None,
+        concurrency=case.fleet.concurrency,
+        per_server=case.fleet.per_server,
+    )
+
+
+@step("Write down that it begins", timeout=timedelta(minutes=1), detail=lambda row: row.id)
+def begin(control: DatabaseSource, started: Started) -> RolloutRow:
+    """So that a run that is killed is gone on with: nobody changes stages, and the histories' rows can be told."""
+    with connect(control.access(), control.database, purpose="rollout") as connection:
+        row = find_rollout(connection, started.row.fleet)
+        if row is not None and row.id == started.row.id:
+            return row
+        one = started.row
+        return begin_rollout(connection, one.id, one.fleet, one.versions, one.stage_of, by=one.started_by)
+
+
+@step("Write down how it ended", timeout=timedelta(minutes=1))
+def end(control: DatabaseSource, rollout_id: str, outcome: str) -> None:
+    """The next run of the same begins anew."""
+    with connect(control.access(), control.database, purpose="rollout") as connection:
+        end_rollout(connection, rollout_id, outcome)
+
+
+def _proven(found: Started) -> str:
+    if not found.certificates:
+        return "; ".join(found.remarks) or "nobody asks for certificates"
+    return ", ".join(f"{version}: {one.id}" for version, one in found.certificates.items())
+
+
+@step("Ask for certificates", timeout=timedelta(minutes=30), detail=_proven)
+def prove(case: RolloutCase, survey: Survey, started: Started) -> Started:
+    """The certificates by which every version goes to every target, or a person's word.
+
+    One target of each server and each state is compared in full (settings, server version, schema). What the others
+    have to be is the schema that was rehearsed: it is compared at each of them, under its lock.
+
+    Raises:
+        RefusedError: A version has neither. Nothing was changed.
+    """
+    if not case.asks_for_proof:
+        return started
+    store = case.store.open() if case.store else None
+    rehearsal = replace(case.rehearsal, same_schema=True)
+    environment = case.fleet.environment or ""
+    answers: dict[str, Answer] = {}
+    for report in _references(survey, started):
+        lacking = [
+            one
+            for one in survey.migrations
+            if one.version in report.pending and one.version in set(started.order.versions)
+        ]
+        access, _ = resolve_server(survey.fleet.servers[report.target.server], environ=case.environ)
+        target = started.order.target(report.target)
+        with connect(access, target.database, purpose="certificates", read_only=True) as connection:
+            found = ask_for_certificates(
+                connection, target, lacking, store, rehearsal, environment=environment, environ=case.environ
+            )
+        for one in found.answers:
+            known = answers.get(one.version)
+            answers[one.version] = known if known is not None and known.certificate is None else one
+    ordered = tuple(answers[version] for version in started.order.versions if version in answers)
+    together = Answers(answers=ordered, environment=environment)
+    approvals = require_certificates(together, case.rehearsal, case.override)
+    remarks = tuple(warnings_of(together, case.override))
+    for line in remarks:
+        log_line(line, logging.WARNING)
+    certificates = {one.version: one.certificate for one in ordered if one.certificate is not None}
+    proofs = {
+        version: Proof(
+            certificate=approval.certificate,
+            approved_by=approval.approved_by,
+            schema_before=certificates[version].schema_before if version in certificates else "",
+        )
+        for version, approval in approvals.by_version.items()
+    }
+    return replace(started, order=replace(started.order, proofs=proofs), certificates=certificates, remarks=remarks)
+
+
+def _references(survey: Survey, started: Started) -> Iterator[TargetReport]:
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    wanted = set(started.order.versions)
+    for report in survey.reports:
+        kind = report.target.server, report.pending
+        if report.state is TargetState.READY and wanted & set(report.pending) and kind not in seen:
+            seen.add(kind)
+            yield report
+
+
+def _checked(rows: tuple[CheckRow, ...]) -> str:
+    bad = [row for row in rows if row.findings]
+    return "; ".join(f"{row.check}: {row.result.value}" for row in bad) or "all is well"
+
+
+@step("Check targets and servers", timeout=timedelta(hours=2), detail=_checked)
+def check(case: RolloutCase, survey: Survey, started: Started) -> tuple[CheckRow, ...]:
+    """Whether they are fit to be migrated now. Nothing is changed."""
+    return check_targets(started.order, survey.reports, deadline=case.fleet.deadline, environ=case.environ)
+
+
+def refuse_stops(rows: Sequence[CheckRow]) -> None:
+    """Refuse to begin where a check says so.
+
+    Raises:
+        RefusedError: The message has every such finding up to ten. Nothing was changed.
+    """
+    found = stops(rows)
+    if not found:
+        return
+    shown = [f"{one.place}: {one.check}: {one.detail}" for one in found[:10]]
+    more = [f"and {len(found) - 10:,} more"] if len(found) > 10 else []  # noqa: PLR2004 - as above
+    raise RefusedError(
+        "\n  ".join(["the rollout does not begin:", *shown, *more]),
+        hint="repair it, or exclude the target with a reason ([[fleets.NAME.exclude]]); then run the same again",
+    )
+
+
+@step("Wait until it may work", timeout=timedelta(days=30), detail=lambda waited: waited or "it may at once")
+def wait_for_window(case: RolloutCase, stage: Stage) -> str:
+    """Wait for a window of the stage, and for freezes to end; says what was waited for.
+
+    Raises:
+        RefusedError: It would take longer than the stage may wait, or nobody knows how long. Nothing was changed.
+    """
+    since, waited = now(), ""
+    while True:
+        opening = next_allowed(now(), windows=stage.windows, freezes=case.fleet.freezes)
+        if not opening.why:
+            return waited
+        patience = stage.wait_for
+        if opening.at is None or (patience is not None and opening.at > since + patience):
+            until = f"until {opening.at:%Y-%m-%d %H:%M %Z}" if opening.at else "for nobody knows how long"
+            raise RefusedError(
+                f"{stage.name} would have to wait {until}: {opening.why}",
+                hint="run the same again when it may work; what is done stays done",
+            )
+        waited = f"waited, {opening.why}"
+        log_line(f"{stage.name} begins at {opening.at:%Y-%m-%d %H:%M %Z}: {opening.why}")
+        # In pieces: the clock of the machine may be put right meanwhile.
+        time.sleep(min(60.0, max(0.1, (opening.at - now()).total_seconds())))
+
+
+def work_of(plan: RolloutPlan, position: int) -> tuple[str, ...]:
+    """The versions that targets of a stage have when it ends; empty where the stage brings nothing whole."""
+    if plan.kind is RolloutKind.TARGETS:
+        return tuple(one.version for one in plan.versions)
+    shares = [share for one in plan.stages[: position + 1] for share in one.work]
+    whole = {share.version for share in shares if share.until_pct == 100}  # noqa: PLR2004 - per cent
+    return tuple(one.version for one in plan.versions if one.version in whole) if plan.stages[position].work else ()
+
+
+def _applied(results: tuple[TargetResult, ...]) -> str:
+    counts: dict[str, int] = {}
+    for one in results:
+        counts[one.verdict.value] = counts.get(one.verdict.value, 0) + 1
+    bad = failures(results)
+    first = f"; {bad[0].target.name}: {bad[0].error}" if bad else ""
+    return ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()) + first
+
+
+@step("Apply to targets", timeout=timedelta(hours=24), detail=_applied)
+def apply_batch(
+    case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...], *, max_failures: int
+) -> tuple[TargetResult, ...]:
+    """Apply what they lack. Safe to repeat: what is done is left as it is."""
+    return apply_to_targets(order, targets, max_failures=max_failures, environ=case.environ, listener=_LISTENER)
+
+
+@step("Take back from targets", timeout=timedelta(hours=24), detail=_applied)
+def take_back(case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...]) -> tuple[TargetResult, ...]:
+    """Run the down scripts of what this rollout brought, newest first. Safe to repeat."""
+    return take_back_from_targets(order, targets, environ=case.environ, listener=_LISTENER)
+
+
+def _watched(report: SoakReport) -> str:
+    return f"{report.verdict.value}: {report.reasons[0].text}" if report.reasons else report.verdict.value
+
+
+# What a person has said is no reason to stop: the target, and what the sign is about.
+Accepted = frozenset[tuple[str, str]]
+
+
+@step("Watch what was migrated", timeout=timedelta(days=30), detail=_watched)
+def soak(
+    case: RolloutCase,
+    order: RolloutOrder,
+    stage: Stage,
+    migrated: tuple[FleetTarget, ...],
+    rest: tuple[FleetTarget, ...],
+    *,
+    accepted: Accepted,
+) -> SoakReport:
+    """Look until the time is up, by the histories of the targets, or something is not well."""
+    look = partial(watch_targets, order, checks=read_checks(case), deadline=case.fleet.deadline, environ=case.environ)
+    doubts = 0
+    while True:
+        seen, others = look(migrated), look(rest[:_COMPARED])
+        began = soak_began(one.applied_at for one in seen)
+        left = remaining_soak(started_at=began, duration=stage.duration, now=now()) if began else stage.duration
+        found = judge_soak([one.observation for one in seen], [one.observation for one in others], remaining=left)
+        report = _without(found, accepted)
+        doubts = doubts + 1 if report.verdict is SoakVerdict.INCONCLUSIVE else 0
+        if report.is_over and doubts in {0, _DOUBTS}:
+            return report
+        pause = min(case.watch_every, timedelta(seconds=2)) if doubts else min(case.watch_every, left)
+        time.sleep(pause.total_seconds())
+
+
+def _without(report: SoakReport, accepted: Accepted) -> SoakReport:
+    reasons = tuple(one for one in report.reasons if (one.target, one.sign.value) not in accepted)
+    verdict = reasons[0].verdict if reasons else SoakVerdict.PASS
+    return replace(report, reasons=reasons, verdict=verdict)
+
+
+def read_checks(case: RolloutCase) -> tuple[Statement, ...]:
+    """The checks of the user's own.
+
+    Raises:
+        InvalidInputError: The file cannot be read, or is no SQL.
+    """
+    if case.checks is None:
+        return ()
+    try:
+        text = case.checks.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInputError(
+            f"{case.checks} cannot be read: {exc}", hint="name a file of SQL that the worker can read"
+        ) from exc
+    return tuple(split_statements(text, source=str(case.checks)))
+
+
+def tell(rollout_id: str, what: str, **payload: str | int) -> None:
+    """Send an event that people hang their own automations on: `squizzle.rollout.<what>`."""
+    emit_event(
+        event=f"squizzle.rollout.{what}",
+        resource={"prefect.resource.id": f"squizzle.rollout.{rollout_id}", "prefect.resource.name": rollout_id},
+        payload={"at": datetime.now(UTC).isoformat(), **payload},
+    )
+
+
+def batches(targets: Sequence[FleetTarget]) -> Iterator[tuple[FleetTarget, ...]]:
+    """The targets in pieces that are a task each."""
+    for begin_ in range(0, len(targets), BATCH):
+        yield tuple(targets[begin_ : begin_ + BATCH])
