@@ -32,7 +32,7 @@ from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs
 from squizzle.recovery.beside import RestoreOrder, restore_database
-from squizzle.recovery.restore import drop_database
+from squizzle.recovery.new_database import drop_database
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.place import PlaceOrder, rehearsal_place
 from squizzle.rehearsal.records import CertificateVerdict
