@@ -15,7 +15,7 @@ from pydantic import Field
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.errors import RefusedError, SquizzleError
-from squizzle.postgres.decisions import Question
+from squizzle.postgres.decisions import ApprovalRules, DecisionRow, Question
 from squizzle.reports.rollout import go_back_question, rollout_summary, soak_question, stage_question
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, failures
 from squizzle.rollout.records import FleetTarget, StagePlan
@@ -33,7 +33,6 @@ from tasks.rollout import (
     locked_fleet,
     look_at_fleet,
     plan,
-    prove,
     read_checks,
     refuse_stops,
     soak,
@@ -43,6 +42,7 @@ from tasks.rollout import (
     work_of,
 )
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, case_of
+from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
 from tasks.steps import keep_journal, now
 
@@ -83,6 +83,10 @@ Every = Annotated[
     int, Field(ge=1, le=3600, title="Watch every", description="Seconds between two looks at what was migrated.")
 ]
 Hours = Annotated[int, Field(ge=1, le=336, title="Approval hours", description="How long a person may take to decide.")]
+People = Annotated[list[str], Field(title="Approvers", description="Who may approve, by name. Empty: anybody.")]
+TwoPeople = Annotated[
+    bool, Field(title="Two people", description="An approval takes two, neither of whom started the rollout.")
+]
 Reason = Annotated[
     str, Field(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")
 ]
@@ -108,6 +112,8 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     checks: Checks = None,
     watch_every_s: Every = 30,
     approval_hours: Hours = 8,
+    approvers: People = [],  # noqa: B006 - a form's default; nobody changes it
+    two_people: TwoPeople = False,
     without_certificates: Reason = "",
     approver: Approver = "",
     dry_run: DryRun = True,
@@ -128,6 +134,8 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         checks: A file of SQL that must hold while targets are watched.
         watch_every_s: Seconds between two looks.
         approval_hours: How long a person may take to decide; then the stage is not approved.
+        approvers: Who may approve; empty for anybody.
+        two_people: Whether an approval takes two, neither of whom started the rollout.
         without_certificates: Why it goes to production unproven.
         approver: Who answers for that.
         dry_run: Look, check and plan only.
@@ -156,6 +164,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         checks=checks,
         watch_every=timedelta(seconds=watch_every_s),
         approval_timeout=timedelta(hours=approval_hours),
+        rules=ApprovalRules(approvers=tuple(approvers), two_people=two_people),
         dry_run=dry_run,
         go_back=go_back,
     )
@@ -248,7 +257,7 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
         tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
         if stage.stage.approval_required:
             try:
-                decision = gate(_question(run, stage, before), database=run.control, timeout=case.approval_timeout)
+                decision = _ask(run, _question(run, stage, before))
             except RefusedError as exc:
                 return replace(report, outcome=StageOutcome.NOT_APPROVED, why=exc.message)
             report = replace(report, approved=decision.sentence())
@@ -280,7 +289,13 @@ def _question(run: Running, stage: StagePlan, before: tuple[StageReport, ...]) -
         certificates=started.certificates,
         reports=before,
         remarks=started.remarks,
+        name_to_type=run.case.name_to_type,
     )
+
+
+def _ask(run: Running, question: Question) -> DecisionRow:
+    case = run.case
+    return gate(question, database=run.control, timeout=case.approval_timeout, rules=case.rules)
 
 
 def _applied(run: Running, order: RolloutOrder, stage: StagePlan, *, is_new: bool) -> tuple[TargetResult, ...]:
@@ -313,7 +328,7 @@ def _watched(
             return found
         question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)
         try:
-            gate(question, database=run.control, timeout=run.case.approval_timeout)
+            _ask(run, question)
         except RefusedError:
             return found
         accepted |= {(one.target, one.sign.value) for one in found.reasons}
@@ -340,8 +355,8 @@ def _taken_back(run: Running, targets: tuple[FleetTarget, ...], report: StageRep
 
 def _gone_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
     """Everything that the rollout under way brought is taken back, when a person agrees."""
-    question = go_back_question(run.started.plan, run.started.row.id)
-    decision = gate(question, database=run.control, timeout=run.case.approval_timeout)
+    question = go_back_question(run.started.plan, run.started.row.id, name_to_type=run.case.name_to_type)
+    decision = _ask(run, question)
     every = run.targets_until(len(run.started.plan.stages))
     report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
     return (_taken_back(run, every, report),), ""

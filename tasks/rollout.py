@@ -22,7 +22,6 @@ from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Migration
 from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.access import Connection, connect
-from squizzle.rehearsal.gate import Answer, Answers, ask_for_certificates, require_certificates, warnings_of
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.checks import CheckRow, check_targets, stops
 from squizzle.rollout.discovery import discover_fleet
@@ -35,14 +34,13 @@ from squizzle.rollout.ledger import (
     fleet_lock,
     refuse_changed,
 )
-from squizzle.rollout.orders import Proof, RolloutOrder, TargetResult, failures
+from squizzle.rollout.orders import RolloutOrder, TargetResult, failures
 from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order, rollout_seed
 from squizzle.rollout.records import (
     FleetTarget,
     RolloutKind,
     RolloutPlan,
     Stage,
-    TargetReport,
     TargetState,
 )
 from squizzle.rollout.soak import SoakReport, SoakVerdict, judge_soak, remaining_soak, soak_began
@@ -203,71 +201,6 @@ def end(control: DatabaseSource, rollout_id: str, outcome: str) -> None:
     """The next run of the same begins anew."""
     with connect(control.access(), control.database, purpose="rollout") as connection:
         end_rollout(connection, rollout_id, outcome)
-
-
-def _proven(found: Started) -> str:
-    if not found.certificates:
-        return "; ".join(found.remarks) or "nobody asks for certificates"
-    return ", ".join(f"{version}: {one.id}" for version, one in found.certificates.items())
-
-
-@step("Ask for certificates", timeout=timedelta(minutes=30), detail=_proven)
-def prove(case: RolloutCase, survey: Survey, started: Started) -> Started:
-    """The certificates by which every version goes to every target, or a person's word.
-
-    One target of each server and each state is compared in full (settings, server version, schema). What the others
-    have to be is the schema that was rehearsed: it is compared at each of them, under its lock.
-
-    Raises:
-        RefusedError: A version has neither. Nothing was changed.
-    """
-    if not case.asks_for_proof:
-        return started
-    store = case.store.open() if case.store else None
-    rehearsal = replace(case.rehearsal, same_schema=True)
-    environment = case.fleet.environment or ""
-    answers: dict[str, Answer] = {}
-    for report in _references(survey, started):
-        lacking = [
-            one
-            for one in survey.migrations
-            if one.version in report.pending and one.version in set(started.order.versions)
-        ]
-        access, _ = resolve_server(survey.fleet.servers[report.target.server], environ=case.environ)
-        target = started.order.target(report.target)
-        with connect(access, target.database, purpose="certificates", read_only=True) as connection:
-            found = ask_for_certificates(
-                connection, target, lacking, store, rehearsal, environment=environment, environ=case.environ
-            )
-        for one in found.answers:
-            known = answers.get(one.version)
-            answers[one.version] = known if known is not None and known.certificate is None else one
-    ordered = tuple(answers[version] for version in started.order.versions if version in answers)
-    together = Answers(answers=ordered, environment=environment)
-    approvals = require_certificates(together, case.rehearsal, case.override)
-    remarks = tuple(warnings_of(together, case.override))
-    for line in remarks:
-        log_line(line, logging.WARNING)
-    certificates = {one.version: one.certificate for one in ordered if one.certificate is not None}
-    proofs = {
-        version: Proof(
-            certificate=approval.certificate,
-            approved_by=approval.approved_by,
-            schema_before=certificates[version].schema_before if version in certificates else "",
-        )
-        for version, approval in approvals.by_version.items()
-    }
-    return replace(started, order=replace(started.order, proofs=proofs), certificates=certificates, remarks=remarks)
-
-
-def _references(survey: Survey, started: Started) -> Iterator[TargetReport]:
-    seen: set[tuple[str, tuple[str, ...]]] = set()
-    wanted = set(started.order.versions)
-    for report in survey.reports:
-        kind = report.target.server, report.pending
-        if report.state is TargetState.READY and wanted & set(report.pending) and kind not in seen:
-            seen.add(kind)
-            yield report
 
 
 def _checked(rows: tuple[CheckRow, ...]) -> str:

@@ -16,6 +16,7 @@ from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.layouts import detect_layout
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.records import Migration, Policy
+from squizzle.postgres.decisions import ANYBODY, ApprovalRules
 from squizzle.rehearsal.gate import Override, override_of
 from squizzle.rehearsal.records import Certificate
 from squizzle.rehearsal_settings import RehearsalSettings
@@ -64,6 +65,7 @@ class RolloutCase:
         checks: A file of SQL that must hold while targets are watched; None for none.
         watch_every: How often targets are looked at while they are watched.
         approval_timeout: How long a person may take to decide.
+        rules: Whose yes counts, and how many it takes.
         dry_run: Look, check and plan only.
         go_back: Take back what the rollout that is under way brought, instead of going on with it.
         environ: Where secrets are.
@@ -85,6 +87,7 @@ class RolloutCase:
     checks: Path | None = None
     watch_every: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=8)
+    rules: ApprovalRules = ANYBODY
     dry_run: bool = False
     go_back: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -93,6 +96,11 @@ class RolloutCase:
     def asks_for_proof(self) -> bool:
         """Whether the fleet's environment takes only what is proven and secured."""
         return (self.fleet.environment or "") in self.rehearsal.required_for
+
+    @property
+    def name_to_type(self) -> str:
+        """What an approval has to have typed by hand; empty where a click is enough."""
+        return self.fleet.name if self.asks_for_proof else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

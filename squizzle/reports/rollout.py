@@ -195,6 +195,7 @@ def stage_question(
     certificates: Mapping[str, Certificate],
     reports: Sequence[StageReport],
     remarks: Sequence[str],
+    name_to_type: str,
 ) -> Question:
     """Whether a stage may begin: for this very plan."""
     versions = ", ".join(one.version for one in plan.versions)
@@ -215,6 +216,7 @@ def stage_question(
         title=f"Roll out {versions} to stage {stage.stage.name} of {plan.fleet}",
         plan="\n\n".join(parts),
         facts=(rollout_id, plan.digest, stage.stage.name),
+        name_to_type=name_to_type,
     )
 
 
@@ -229,7 +231,7 @@ def soak_question(stage: Stage, plan: RolloutPlan, rollout_id: str, soak: SoakRe
     )
 
 
-def go_back_question(plan: RolloutPlan, rollout_id: str) -> Question:
+def go_back_question(plan: RolloutPlan, rollout_id: str, *, name_to_type: str) -> Question:
     """Whether everything that a rollout brought may be taken back."""
     versions = ", ".join(one.version for one in reversed(plan.versions))
     return Question(
@@ -237,6 +239,7 @@ def go_back_question(plan: RolloutPlan, rollout_id: str) -> Question:
         title=f"Take back {versions} from {plan.fleet}",
         plan=f"Rollout `{rollout_id}`: the down scripts of {versions} run on every target that it brought them to.",
         facts=(rollout_id, plan.digest, "go back"),
+        name_to_type=name_to_type,
     )
 
 
