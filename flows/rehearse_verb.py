@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
 
+from flows.in_this_process import run_here
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
@@ -19,11 +22,10 @@ from squizzle.rehearsal.certificate import document_of
 from squizzle.rehearsal.records import CertificateVerdict
 from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.rehearsal import rehearsal_markdown
-from squizzle.reports.terminal import StepView, print_markdown
+from squizzle.reports.terminal import print_markdown
 from tasks.folders import MigrationsFolder
 from tasks.rehearsal_case import RehearsalCase
 from tasks.sources import NamedDatabase, NamedStore
-from tasks.temporary_api import temporary_api
 
 _EXIT_CODES = {
     CertificateVerdict.PROVEN: 0,
@@ -135,25 +137,23 @@ def _document(report: RehearsalReport, *, only: bool) -> dict[str, object]:
 
 
 def _rehearse(case: RehearsalCase, started_at: datetime, *, quiet: bool) -> RehearsalReport:
-    with StepView(f"Rehearsal for {case.database.database}") as view, temporary_api() as wait_for_api:
-        from prefect import flow  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    report, console = run_here(
+        f"Rehearsal for {case.database.database}",
+        name="rehearse",
+        run_name=f"rehearsal for {case.database.database}",
+        load=partial(_load, case, started_at),
+        agree_beforehand="a rehearsal asks nobody",
+        interrupted="the copy goes with the server that was started for it, or with the next rehearsal; run it again",
+    )
+    from tasks.reporting import rehearsal_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
-        from flows.rehearse import carry_out_rehearsal  # noqa: PLC0415 - same
-        from tasks.reporting import rehearsal_path  # noqa: PLC0415 - same
-        from tasks.steps import watched_by  # noqa: PLC0415 - same
-
-        # Without parameters: Prefect keeps those of every run, and here are no blocks to refer to.
-        @flow(name="rehearse", flow_run_name=f"rehearsal for {case.database.database}", persist_result=False)
-        def rehearse_here() -> RehearsalReport:
-            return carry_out_rehearsal(case, started_at)
-
-        wait_for_api()
-        with watched_by(view):
-            state = rehearse_here(return_state=True)
-    report: RehearsalReport | BaseException = state.result(raise_on_failure=False)
-    if isinstance(report, BaseException):
-        raise report
     if not quiet:
         print_markdown(rehearsal_markdown(report))
-    view.console.print(f"report: {rehearsal_path(report)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {rehearsal_path(report)}", highlight=False, soft_wrap=True)
     return report
+
+
+def _load(case: RehearsalCase, started_at: datetime) -> Callable[[], RehearsalReport]:
+    from flows.rehearse import carry_out_rehearsal  # noqa: PLC0415 - Prefect reads its settings when it is imported
+
+    return partial(carry_out_rehearsal, case, started_at)

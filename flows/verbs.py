@@ -7,23 +7,22 @@ called. A Prefect server that the environment names is not used: at 3 a.m. it ma
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Literal
 
 import click
 
+from flows.in_this_process import run_here
 from squizzle.cli.assess import DamageOptions, damage_options, has_migrations
-from squizzle.cli.backups import store_of, who_am_i
+from squizzle.cli.backups import store_of
 from squizzle.cli.fence import fence_settings, which_fences
 from squizzle.cli.options import Invocation, common_options
-from squizzle.cli.output import print_result, say
+from squizzle.cli.output import print_result
 from squizzle.cli.rds import instance_of
 from squizzle.errors import CouldNotVerifyError, RecoveryError, RefusedError
 from squizzle.fence_settings import FenceSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
-from squizzle.postgres.decisions import Question
 from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.recovery.drill import ALL_SCENARIOS, SCENARIO_TITLES, DrillReport, DrillScenario, DrillVerdict
 from squizzle.recovery.fence import session_through_fence
@@ -36,10 +35,6 @@ from tasks.folders import MigrationsFolder
 from tasks.recovery_case import WAYS, RecoveryCase
 from tasks.sources import NamedApplication, NamedDatabase, NamedInstance, NamedStore
 from tasks.temporary_api import temporary_api
-
-if TYPE_CHECKING:
-    # Loads Prefect, which reads its settings when it is imported.
-    from tasks.approval import Approval
 
 _EXIT_CODES = {
     DrillVerdict.PASS: 0,
@@ -181,53 +176,23 @@ def _application(settings: FenceSettings) -> NamedApplication:
 
 
 def _recover(case: RecoveryCase, started_at: datetime, *, quiet: bool) -> RecoveryReport:
-    try:
-        with StepView(f"Recovery of {case.database.database}") as view, temporary_api() as wait_for_api:
-            from prefect import flow  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    report, console = run_here(
+        f"Recovery of {case.database.database}",
+        name="recover",
+        run_name=f"recover {case.database.database}",
+        load=partial(_load, case, started_at),
+        agree_beforehand="run the same at a terminal, or with --may-lose-data",
+        interrupted="clients may be kept out (`squizzle fence --show`); the same command again goes on",
+    )
+    from tasks.reporting import recovery_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
-            from flows.recover import carry_out_recovery  # noqa: PLC0415 - same
-            from tasks.approval import answered_by  # noqa: PLC0415 - same
-            from tasks.reporting import recovery_path  # noqa: PLC0415 - same
-            from tasks.steps import watched_by  # noqa: PLC0415 - same
-
-            # Without parameters: Prefect keeps those of every run, and here are no blocks to refer to.
-            @flow(name="recover", flow_run_name=f"recover {case.database.database}", persist_result=False)
-            def recover_here() -> RecoveryReport:
-                return carry_out_recovery(case, started_at)
-
-            wait_for_api()
-            with watched_by(view), answered_by(partial(_ask, view)):
-                state = recover_here(return_state=True)
-    except KeyboardInterrupt:
-        say("interrupted: clients may be kept out (`squizzle fence --show`); the same command again goes on")
-        raise
-    report: RecoveryReport | BaseException = state.result(raise_on_failure=False)
-    if isinstance(report, BaseException):
-        raise report
     if not quiet:
         print_markdown(recovery_markdown(report))
-    view.console.print(f"report: {recovery_path(report)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {recovery_path(report)}", highlight=False, soft_wrap=True)
     return report
 
 
-def _ask(view: StepView, question: Question) -> Approval:
-    """Ask whoever sits at the terminal; a whole word, so that no habit answers."""
-    from tasks.approval import Approval, ApprovalByName  # noqa: PLC0415 - Prefect reads its settings when imported
+def _load(case: RecoveryCase, started_at: datetime) -> Callable[[], RecoveryReport]:
+    from flows.recover import carry_out_recovery  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
-    if not sys.stdin.isatty():
-        raise RefusedError(
-            f"{question.title}: nobody is at a terminal to agree",
-            hint="run the same at a terminal, or with --may-lose-data",
-        )
-    with view.aside():
-        print_markdown(f"# {question.title}\n\n{question.plan}\n", view.console)
-        said: str = click.prompt("Type approve to do it at once; anything else rejects it", err=True)
-        is_yes = said.strip() == "approve"
-        typed = ""
-        if is_yes and question.name_to_type:
-            typed = click.prompt("Type the name of the database or fleet that it is about", err=True)
-    decision: Literal["approve", "reject"] = "approve" if is_yes else "reject"
-    comment = "" if is_yes else f"said {said!r}"
-    if question.name_to_type:
-        return ApprovalByName(decision=decision, approver=who_am_i(), comment=comment, typed_name=typed)
-    return Approval(decision=decision, approver=who_am_i(), comment=comment)
+    return partial(carry_out_recovery, case, started_at)

@@ -32,6 +32,47 @@ def rollout_markdown(report: RolloutReport) -> str:
     return "\n\n".join(_parts(report)) + "\n"
 
 
+def rollout_json(report: RolloutReport) -> dict[str, object]:
+    """The report for programs: the outcome, each stage with its targets, and who has which version now."""
+    return {
+        "fleet": report.fleet,
+        "rollout_id": report.rollout_id,
+        "outcome": report.outcome.value,
+        "problem": report.problem,
+        "versions": list(report.versions),
+        "stages": [
+            {
+                "name": one.name,
+                "outcome": one.outcome.value,
+                "why": one.why,
+                "approved": one.approved,
+                "targets": [_result_json(result) for result in one.results],
+                "taken_back": [_result_json(result) for result in one.taken_back],
+            }
+            for one in report.stages
+        ],
+        "targets": [
+            {"name": one.target.name, "state": one.state.value, "version": one.version, "pending": list(one.pending)}
+            for one in report.found
+        ],
+    }
+
+
+def _result_json(one: TargetResult) -> dict[str, object]:
+    return {
+        "name": one.target.name,
+        "verdict": one.verdict.value,
+        "before": one.before,
+        "after": one.after,
+        "versions": list(one.versions),
+        "duration_ms": round(one.duration.total_seconds() * 1000),
+        "lock_wait_ms": round(one.lock_wait.total_seconds() * 1000),
+        "attempts": one.attempts,
+        "error": one.error,
+        "database_state": one.database_state.value,
+    }
+
+
 def _parts(report: RolloutReport) -> Iterator[str]:
     yield f"# {rollout_summary(report)}"
     if report.rollout_id:

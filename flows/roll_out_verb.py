@@ -1,0 +1,127 @@
+"""The verb that rolls out: the flow, run in this process; see `flows.verbs`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from flows.in_this_process import run_here
+from squizzle.cli.backups import store_of
+from squizzle.cli.output import print_result
+from squizzle.config import CONFIG_NAME, load_config
+from squizzle.errors import RecoveryError
+from squizzle.reports.rollout import rollout_json, rollout_markdown
+from squizzle.reports.terminal import print_markdown
+from squizzle.rollout.report import RolloutOutcome, RolloutReport
+from tasks.rollout_case import RolloutCase, Secured, TakenBack, case_of
+from tasks.sources import NamedStore
+
+
+@click.command("roll-out")
+@click.argument("fleet")
+@click.option(
+    "--stages", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The stages file (YAML)."
+)
+@click.option("--section", metavar="NAME", help="Which section of it, where it has several.")
+@click.option("--to", "version", default="", metavar="VERSION", help="The last version to roll out; else everything.")
+@click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
+@click.option(
+    "--backups",
+    type=click.Choice([one.value for one in Secured]),
+    default=Secured.ALL.value,
+    show_default=True,
+    help="Which targets of a stage are backed up before it, in production.",
+)
+@click.option(
+    "--takes-back",
+    type=click.Choice([one.value for one in TakenBack]),
+    default=TakenBack.STAGE.value,
+    show_default=True,
+    help="What a failure takes back, where the stage does.",
+)
+@click.option(
+    "--checks", type=click.Path(path_type=Path), metavar="FILE", help="SQL that must hold while it is watched."
+)
+@click.option("--without-certificates", default="", metavar="REASON", help="Go to production unproven.")
+@click.option("--approver", default="", metavar="NAME", help="Who answers for that.")
+@click.option("--dry-run", is_flag=True, help="Look, check and plan only.")
+@click.option("--go-back", is_flag=True, help="Take back what the rollout that is under way brought.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
+    fleet: str,
+    stages: Path,
+    section: str | None,
+    version: str,
+    address: str | None,
+    backups: str,
+    takes_back: str,
+    checks: Path | None,
+    without_certificates: str,
+    approver: str,
+    config_file: Path | None,
+    *,
+    dry_run: bool,
+    go_back: bool,
+    as_json: bool,
+) -> int:
+    """Bring migrations to every database of FLEET, stage by stage, and watch what was migrated.
+
+    Stages that want a person's yes ask at the terminal. Killed anywhere, the same command again goes on, and does
+    nothing twice. Exit codes: 0 done, or a dry run; 7 it stopped, or was taken back; 9 refused.
+
+    \b
+    Examples:
+      squizzle roll-out customers --stages rollout.yaml --dry-run
+      squizzle roll-out customers --stages rollout.yaml --to 0013
+      squizzle roll-out customers --stages rollout.yaml --go-back
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    config = load_config(config_file)
+    store = store_of(address, config) if address else None
+    case = case_of(
+        fleet,
+        stages,
+        section=section,
+        configuration=config_file or Path(CONFIG_NAME),
+        store=NamedStore(opens=lambda: store) if store else None,
+        without_certificates=without_certificates,
+        approver=approver,
+        environ=os.environ,
+    )
+    case = replace(
+        case,
+        version=version,
+        backups=Secured(backups),
+        takes_back=TakenBack(takes_back),
+        checks=checks,
+        dry_run=dry_run,
+        go_back=go_back,
+    )
+    report, console = run_here(
+        f"Rollout to {fleet}",
+        name="roll-out",
+        run_name=f"rollout to {fleet}",
+        load=partial(_load, case, datetime.now(UTC)),
+        agree_beforehand="run the same at a terminal, or start the deployment rollout and answer in Prefect's UI",
+        interrupted="what was applied stays; the same command again goes on (`squizzle fleet NAME` shows who has what)",
+    )
+    from tasks.reporting import rollout_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
+
+    if not as_json:
+        print_markdown(rollout_markdown(report))
+    console.print(f"report: {rollout_path(report)}", highlight=False, soft_wrap=True)
+    print_result(rollout_json(report), "", as_json=as_json)
+    well = report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK)
+    return 0 if well else RecoveryError.code
+
+
+def _load(case: RolloutCase, started_at: datetime) -> Callable[[], RolloutReport]:
+    from flows.roll_out import carry_out_rollout  # noqa: PLC0415 - Prefect reads its settings when it is imported
+
+    return partial(carry_out_rollout, case, started_at)
