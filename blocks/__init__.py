@@ -7,6 +7,7 @@ from blocks.kubernetes_application import KubernetesApplication
 from blocks.pg_bouncer import PgBouncer
 from blocks.postgres_database import PostgresDatabase
 from blocks.rds_instance import RdsInstance
+from blocks.slack_approvals import SlackApprovals
 
 __all__ = [
     "BackupBucket",
@@ -16,4 +17,5 @@ __all__ = [
     "PgBouncer",
     "PostgresDatabase",
     "RdsInstance",
+    "SlackApprovals",
 ]

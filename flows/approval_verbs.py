@@ -5,35 +5,104 @@ Nothing of Prefect is imported before a verb is called.
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.console import Console
 
+from squizzle.approval_settings import SlackSettings, resolve_slack
 from squizzle.approvals.asked import SHORT, WaitingApproval
 from squizzle.cli.backups import who_am_i
-from squizzle.cli.output import print_result, table
-from squizzle.errors import RefusedError
+from squizzle.cli.output import print_result, say, table
+from squizzle.config import load_config
+from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.decisions import Answer, Entry
 from squizzle.reports.terminal import print_markdown
 
+if TYPE_CHECKING:
+    # Loads Prefect, which reads its settings when it is imported.
+    from tasks.prefect_approvals import PrefectApprovals
+
 
 @click.command()
+@click.option("--slack", is_flag=True, help="Go on: post what waits to Slack, and take answers there.")
+@click.option("--block", metavar="NAME", help="With --slack: a block Slack Approvals; without it, [approvals.slack].")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
-def approvals(*, as_json: bool) -> int:
+def approvals(*, slack: bool, block: str | None, config_file: Path | None, as_json: bool) -> int:
     """List the runs that wait for a person's yes, by Prefect's API (PREFECT_API_URL).
+
+    With --slack it is a service that ends with Ctrl-C or SIGTERM, and may be killed and started again at any time.
 
     \b
     Examples:
       squizzle approvals
-      squizzle approvals --json
+      squizzle approvals --slack
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     from tasks.prefect_approvals import open_approvals  # noqa: PLC0415 - Prefect reads its settings when imported
 
+    if not slack:
+        if block:
+            raise InvalidInputError("--block says how Slack is reached", hint="add --slack")
+        with open_approvals() as prefect:
+            waiting = prefect.waiting()
+        print_result({"approvals": [one.document() for one in waiting]}, _listed(waiting), as_json=as_json)
+        return 0
+    if as_json:
+        raise InvalidInputError("the service prints no result", hint="leave out --json, or --slack")
     with open_approvals() as prefect:
-        waiting = prefect.waiting()
-    print_result({"approvals": [one.document() for one in waiting]}, _listed(waiting), as_json=as_json)
+        _serve(prefect, _slack_settings(block, config_file))
     return 0
+
+
+def _slack_settings(block: str | None, config_file: Path | None) -> SlackSettings:
+    if block:
+        from blocks import SlackApprovals  # noqa: PLC0415 - Prefect reads its settings when imported
+
+        try:
+            return cast("SlackApprovals", SlackApprovals.load(block)).settings()
+        except ValueError as exc:
+            raise InvalidInputError(f"the block slack-approvals/{block} cannot be loaded", hint="make it") from exc
+    section = load_config(config_file).approvals.slack
+    if section is None:
+        raise InvalidInputError(
+            "squizzle.toml does not say how Slack is reached",
+            hint="add [approvals.slack] (docs/approvals.md), or give --block NAME",
+        )
+    return resolve_slack(section, os.environ)
+
+
+def _serve(prefect: PrefectApprovals, settings: SlackSettings) -> None:
+    from squizzle.approvals.slack_client import LOG, Slack  # noqa: PLC0415 - slack-sdk, for this verb only
+    from squizzle.approvals.slack_service import SlackApprovalService, serve  # noqa: PLC0415 - same
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    slack, stop = Slack(settings), threading.Event()
+    service = SlackApprovalService(prefect, slack, settings.people)
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+        service.answered.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with slack.listen(service.handle) as socket:
+            serve(service, socket, stop)
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+        LOG.removeHandler(handler)
+    say("ended; what is posted stays, and the next start goes on with it")
 
 
 @click.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
+from squizzle.approval_settings import ApprovalSettings, read_approvals
 from squizzle.backups.settings import BackupSettings, KeySettings, Retention
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
@@ -114,6 +115,7 @@ class Config:
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
         rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
+        approvals: Whose yes counts, and how Slack is asked (`[approvals]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.
@@ -129,6 +131,7 @@ class Config:
     lint: LintSettings = field(default_factory=LintSettings)
     backups: BackupSettings = field(default_factory=BackupSettings)
     rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
     fences: Mapping[str, NamedFence] = field(default_factory=dict)
@@ -198,6 +201,7 @@ class _Reader:
             lint=self.lint(top.pop("lint", {}), folder),
             backups=self.backups(top.pop("backups", {}), folder),
             rehearsal=read_rehearsal(self, top.pop("rehearsal", {}), folder),
+            approvals=read_approvals(self, top.pop("approvals", {})),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},

@@ -22,6 +22,7 @@ from prefect.utilities.urls import url_for
 
 from squizzle.approvals.asked import Asked, WaitingApproval, read_asked
 from squizzle.approvals.messages import Kept
+from squizzle.approvals.slack_blocks import Outcome
 from squizzle.errors import CloudError, CloudUnavailableError, InvalidInputError, RefusedError
 from squizzle.postgres.decisions import Answer, Entry
 
@@ -69,14 +70,14 @@ class PrefectApprovals:
             raise RefusedError(f"{len(found)} runs named {run!r} wait", hint=f"give the id of one: {ids}")
         return found[0]
 
-    def answer(self, meant: WaitingApproval, entry: Entry) -> None:
+    def answer(self, meant: WaitingApproval | Kept, entry: Entry) -> None:
         """Let the run go on with an answer to exactly that question.
 
         Raises:
             RefusedError: The answer does not count, the run asks something else by now, or it was answered.
         """
         current = self.find(meant.run_id)
-        if current.asked.plan_digest != meant.asked.plan_digest:
+        if current.plan_digest != meant.plan_digest:
             raise RefusedError(
                 f"the plan of run {meant.run_name!r} changed since it was shown", hint="look at it again, then answer"
             )
@@ -91,31 +92,30 @@ class PrefectApprovals:
             form["typed_name"] = entry.typed
         self._resume(current, form)
 
-    def outcome(self, run_id: str, pause: str) -> tuple[Entry | None, str]:
-        """What was answered to a question that waits no more, and what the run's state is called by now.
-
-        Returns:
-            The answer, None where there was none, and the state (`Running`, `Cancelled`); empty for a run that is gone.
-        """
+    def outcome(self, run_id: str, pause: str) -> Outcome:
+        """What became of a question that waits no more."""
+        # As Prefect calls what belongs to a pause.
+        key = f"paused-{pause}-"
         with _translated():
             try:
                 run = self._client.read_flow_run(UUID(run_id))
             except ObjectNotFound:
-                return None, ""
-            # As Prefect calls the answer to a pause.
-            given = self._input(UUID(run_id), f"paused-{pause}-response")
+                return Outcome(entry=None, at=None, objection="", state="")
+            found = self._client.filter_flow_run_input(UUID(run_id), key, limit=_PAGE, exclude_keys=set())
+        by_key = {one.key.removeprefix(key): one for one in found}
         state = run.state_name or ""
-        if not given:
-            return None, state
-        return (
-            Entry(
-                answer=Answer(str(given["decision"])),
-                by=str(given["approver"]),
-                comment=str(given.get("comment") or ""),
-                typed=str(given.get("typed_name") or ""),
-            ),
-            state,
+        if "response" not in by_key:
+            return Outcome(entry=None, at=None, objection="", state=state)
+        given = by_key["response"].decoded_value
+        entry = Entry(
+            answer=Answer(str(given["decision"])),
+            by=str(given["approver"]),
+            comment=str(given.get("comment") or ""),
+            typed=str(given.get("typed_name") or ""),
         )
+        asked = read_asked(by_key["schema"].decoded_value) if "schema" in by_key else None
+        objection = asked.objection(entry) if asked else ""
+        return Outcome(entry=entry, at=by_key["response"].created, objection=objection, state=state)
 
     def kept(self) -> tuple[Kept, ...]:
         """The messages that stand for questions."""

@@ -81,6 +81,11 @@ class WaitingApproval:
     expires_at: datetime | None
     url: str = ""
 
+    @property
+    def plan_digest(self) -> str:
+        """Of the plan."""
+        return self.asked.plan_digest
+
     def document(self) -> dict[str, object]:
         """For `--json`; the text is left out."""
         asked = self.asked

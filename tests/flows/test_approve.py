@@ -106,9 +106,9 @@ def test_a_run_that_waits_is_listed_and_two_people_approve_it_from_the_command_l
         assert (code, said["still_needed"]) == (0, 0)
     assert state["end"].result() == "ben"
     with open_approvals() as prefect:
-        given, name = prefect.outcome(second.run_id, second.pause)
-    assert given == Entry(answer=Answer.APPROVE, by="ben", comment="go", typed="shop")
-    assert name == "Completed"
+        outcome = prefect.outcome(second.run_id, second.pause)
+    assert outcome.entry == Entry(answer=Answer.APPROVE, by="ben", comment="go", typed="shop")
+    assert (outcome.state, outcome.objection) == ("Completed", "")
     code, said, _ = answer_of(capsys, "approve", first.run_id, "--reject")
     assert (code, "does not wait" in said["error"]["message"]) == (9, True)
 
