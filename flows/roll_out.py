@@ -219,7 +219,9 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
         begin(run.control, run.started)
         tell(run.started.row.id, "begun", plan_digest=run.started.plan.digest)
         stages, problem = _stages(run)
-    report = replace(report, stages=stages, problem=problem, found=look_at_fleet(run.case).reports)
+    # Whoever cannot be reached now is not left out of what is told.
+    everybody = replace(run.case, fleet=replace(run.case.fleet, exclude_unreachable=False))
+    report = replace(report, stages=stages, problem=problem, found=look_at_fleet(everybody).reports)
     if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
         end(run.control, report.rollout_id, report.outcome.value)
     tell(run.started.row.id, "ended", outcome=report.outcome.value)

@@ -32,7 +32,8 @@ from squizzle.rollout.ledger import (
     end_rollout,
     find_rollout,
     fleet_lock,
-    refuse_changed,
+    renew_rollout,
+    with_scripts,
 )
 from squizzle.rollout.orders import RolloutOrder, TargetResult, failures
 from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order, rollout_seed
@@ -135,7 +136,7 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
     """Go on with the rollout that is under way, or plan a new one; None where there is nothing to do.
 
     Raises:
-        RefusedError: Scripts of the one under way were changed.
+        RefusedError: A script of the one under way was changed, and some target has it.
         InvalidInputError: See `plan_rollout`.
     """
     with connect(control.access(), control.database, purpose="rollout", read_only=True) as connection:
@@ -143,7 +144,8 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
     lacking = {version for report in survey.reports for version in report.pending}
     wanted = planned_versions([one for one in survey.migrations if one.version in lacking])
     if row is not None and (case.go_back or _is_the_same(row, survey, lacking)):
-        refuse_changed(row, {one.version: one.checksum for one in survey.migrations})
+        if not case.go_back:
+            row = with_scripts(row, {one.version: one for one in planned_versions(survey.migrations)}, _had(survey))
     elif not wanted or case.go_back:
         return None
     else:
@@ -171,6 +173,13 @@ def _is_the_same(row: RolloutRow, survey: Survey, lacking: set[str]) -> bool:
     return lacking <= known and (last is None or not ordered or ordered[-1] == last)
 
 
+def _had(survey: Survey) -> set[str]:
+    """The versions that some target has, or may have: it could not be asked."""
+    versions = {one.version for one in survey.migrations}
+    had = (versions - (set(one.pending) if one.state is TargetState.READY else set()) for one in survey.reports)
+    return set().union(*had)
+
+
 def _order(case: RolloutCase, survey: Survey, row: RolloutRow) -> RolloutOrder:
     folder = case.folder
     return RolloutOrder(
@@ -191,7 +200,9 @@ def begin(control: DatabaseSource, started: Started) -> RolloutRow:
     with connect(control.access(), control.database, purpose="rollout") as connection:
         row = find_rollout(connection, started.row.fleet)
         if row is not None and row.id == started.row.id:
-            return row
+            if row.versions != started.row.versions:
+                renew_rollout(connection, started.row)
+            return started.row
         one = started.row
         return begin_rollout(connection, one.id, one.fleet, one.versions, one.stage_of, by=one.started_by)
 

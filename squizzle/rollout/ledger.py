@@ -5,9 +5,9 @@ Only what cannot be told from the targets is here; what was applied where is in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -88,7 +88,6 @@ def begin_rollout(
     Raises:
         DatabaseError: It cannot be written, so nothing may be done.
     """
-    documents = [{"version": one.version, "checksum": one.checksum, "batched": one.batched} for one in versions]
     try:
         with connection.transaction():
             if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
@@ -100,7 +99,7 @@ def begin_rollout(
             )
             connection.execute(
                 "INSERT INTO squizzle.rollout (id, fleet, versions, stage_of, started_by) VALUES (%s, %s, %s, %s, %s)",
-                (rollout_id, fleet, Jsonb(documents), Jsonb(dict(stage_of)), by),
+                (rollout_id, fleet, _documents(versions), Jsonb(dict(stage_of)), by),
             )
         found = find_rollout(connection, fleet)
     except psycopg.Error as exc:
@@ -108,6 +107,24 @@ def begin_rollout(
     if found is None:
         raise AssertionError("a row is gone that was just written")
     return found
+
+
+def renew_rollout(connection: Connection, row: RolloutRow) -> None:
+    """Write down the versions of a rollout that is under way anew. The caller holds the fleet's lock.
+
+    Raises:
+        DatabaseError: It cannot be written, so nothing may be done.
+    """
+    try:
+        connection.execute(
+            "UPDATE squizzle.rollout SET versions = %s WHERE id = %s", (_documents(row.versions), row.id)
+        )
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="write down a rollout's scripts", needs=_NEEDS) from exc
+
+
+def _documents(versions: Iterable[PlannedVersion]) -> Jsonb:
+    return Jsonb([{"version": one.version, "checksum": one.checksum, "batched": one.batched} for one in versions])
 
 
 def end_rollout(connection: Connection, rollout_id: str, outcome: str) -> None:
@@ -177,19 +194,22 @@ def fleet_lock(opens: Callable[[], Connection], fleet: str) -> Iterator[FleetLoc
         lock.let_go()
 
 
-def refuse_changed(row: RolloutRow, checksums: Mapping[str, str]) -> None:
-    """Refuse to go on with a rollout whose scripts were changed or are gone.
+def with_scripts(row: RolloutRow, on_disk: Mapping[str, PlannedVersion], had: Collection[str]) -> RolloutRow:
+    """The rollout with its scripts as they are now: one that nobody has yet may be mended before it is gone on with.
 
     Args:
         row: The rollout that has not ended.
-        checksums: Of what is on disk, by version.
+        on_disk: What is on disk, by version.
+        had: The versions that some target has, or may have.
 
     Raises:
-        RefusedError: A script is not the one that the rollout began with.
+        RefusedError: A script that some target has is another one now, or one is gone.
     """
-    changed = [one.version for one in row.versions if checksums.get(one.version) != one.checksum]
-    if changed:
+    changed = [one.version for one in row.versions if on_disk.get(one.version) != one]
+    wrong = [version for version in changed if version in had or version not in on_disk]
+    if wrong:
         raise RefusedError(
-            f"the rollout {row.id} began with other scripts: {', '.join(changed)}",
-            hint="restore the files as they were, or take the rollout back first, then begin anew",
+            f"the rollout {row.id} brought other scripts to some targets: {', '.join(wrong)}",
+            hint="restore the files as they were and go on, or take the rollout back (go back), then begin anew",
         )
+    return replace(row, versions=tuple(on_disk[one.version] for one in row.versions))

@@ -220,6 +220,28 @@ def test_production_asks_for_certificates_and_is_secured_before_each_stage(
     assert found == ("none: a test", "ada")
 
 
+def test_a_script_that_failed_is_mended_and_the_rollout_goes_on_but_not_one_that_somebody_has(shops: Shops) -> None:
+    stages = "stages: [{name: canary, percentage: 1}, {name: full, percentage: 100}]"
+    (shops.folder / "stages.yaml").write_text(stages, encoding="utf-8")
+    shops.migration("0001_new", "CREATE TABLE new (i int)", "DROP TABLE new")
+    shops.migration("0002_bad", "CREATE TABLE bad (i nonsense)", "DROP TABLE bad")
+    failed: RolloutReport = shops.run().result(raise_on_failure=False)
+    assert failed.outcome is RolloutOutcome.HALF_MIGRATED
+    assert outcomes(failed) == [("canary", StageOutcome.STOPPED)]
+    assert 'type "nonsense" does not exist' in failed.stages[0].why
+
+    first, second = (shops.folder / "migrations" / name / "up.sql" for name in ("0001_new", "0002_bad"))
+    second.write_text("CREATE TABLE bad (i int)", encoding="utf-8")
+    first.write_text("CREATE TABLE new (i text)", encoding="utf-8")
+    with pytest.raises(RefusedError, match="brought other scripts to some targets: 0001"):
+        shops.run().result()
+    first.write_text("CREATE TABLE new (i int)", encoding="utf-8")
+    done = shops.run()
+    assert done.is_completed(), done.message
+    assert done.result().rollout_id == failed.rollout_id
+    assert shops.ask("SELECT to_regclass('bad') IS NOT NULL") == [True] * MANY
+
+
 def test_what_is_wrong_before_is_said_before_anything_is_done(shops: Shops) -> None:
     shops.migration("0001_new", "CREATE TABLE new (i int)", "DROP TABLE new")
     gone = '[[fleets.shops.targets]]\nserver = "one"\ndatabase = "is_gone"'
