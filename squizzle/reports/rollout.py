@@ -101,8 +101,10 @@ def next_step(report: RolloutReport) -> str:
             return "Every target has every version of the rollout."
         case RolloutOutcome.TAKEN_BACK:
             return f"Nothing of it is left. Mend what is named below; the same again begins anew: `{again}`"
-        case RolloutOutcome.NOT_BEGUN:
+        case RolloutOutcome.NOT_BEGUN if report.problem or report.stages:
             return f"No target was changed. When that is repaired: `{again}`"
+        case RolloutOutcome.NOT_BEGUN:
+            return f"No target was changed. To begin: `{again}`, or the deployment with *Dry run* off."
     have = sum(map(report.has_all, report.found))
     told = f"**{have:,} of {len(report.found):,} targets have all of it.** Old and new schema are in use side by side;"
     lines = [
