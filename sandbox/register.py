@@ -23,6 +23,7 @@ from blocks import (
     PgBouncer,
     PostgresDatabase,
     RdsInstance,
+    SlackApprovals,
 )
 from sandbox.stack import PLAYGROUND, POOL, STATE_VARIABLE, Stack
 from squizzle.postgres.access import CONTROL_DATABASE
@@ -40,6 +41,7 @@ def register(stack: Stack) -> None:
         KubernetesApplication,
         PgBouncer,
         CommandFence,
+        SlackApprovals,
     ):
         block.register_type_and_schema()
     target = stack.target()

@@ -39,16 +39,12 @@ class SlackSection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApprovalSettings:
-    """`[approvals]`: whose yes counts.
+    """`[approvals]`: where people are asked besides Prefect's page. Whose yes counts, the flow that asks says.
 
     Attributes:
-        approvers: Who may approve, by name; empty for anybody.
-        two_people: Whether it takes two, neither of whom started what is asked about.
         slack: How Slack is asked; None for not at all.
     """
 
-    approvers: tuple[str, ...] = ()
-    two_people: bool = False
     slack: SlackSection | None = None
 
 
@@ -84,15 +80,8 @@ def read_approvals(reader: Reader, value: object) -> ApprovalSettings:
     where = "approvals"
     section = reader.section(value, where)
     slack = section.pop("slack", None)
-    settings = ApprovalSettings(
-        approvers=reader.texts(section, where, "approvers"),
-        two_people=reader.yes_or_no(section, where, "two_people", default=False),
-        slack=_slack(reader, slack) if slack is not None else None,
-    )
     reader.nothing_left(section, where)
-    if settings.two_people and len(settings.approvers) == 1:
-        reader.complain(f"{where}.two_people", "needs two approvers, and the list has one")
-    return settings
+    return ApprovalSettings(slack=_slack(reader, slack) if slack is not None else None)
 
 
 def _slack(reader: Reader, value: object) -> SlackSection:

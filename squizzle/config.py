@@ -115,7 +115,7 @@ class Config:
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
         rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
-        approvals: Whose yes counts, and how Slack is asked (`[approvals]`).
+        approvals: Where people are asked besides Prefect's page (`[approvals]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.

@@ -79,11 +79,11 @@ class PrefectApprovals:
         current = self.find(meant.run_id)
         if current.plan_digest != meant.plan_digest:
             raise RefusedError(
-                f"the plan of run {meant.run_name!r} changed since it was shown", hint="look at it again, then answer"
+                f"the plan of run {current.run_name!r} changed since it was shown", hint="look at it again, then answer"
             )
         if current.pause != meant.pause:
             raise RefusedError(
-                f"run {meant.run_name!r} was answered and asks again", hint="look at it again, then answer"
+                f"run {current.run_name!r} was answered and asks again", hint="look at it again, then answer"
             )
         if objection := current.asked.objection(entry):
             raise RefusedError(objection, hint="nothing was answered; the run still waits")

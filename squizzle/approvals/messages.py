@@ -9,6 +9,9 @@ from typing import Self
 
 from squizzle.approvals.asked import WaitingApproval
 
+# A variable of Prefect's holds 5,000 characters.
+_TITLE = 300
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
@@ -37,7 +40,7 @@ class Kept:
             run_id=waiting.run_id,
             run_name=waiting.run_name,
             pause=waiting.pause,
-            title=waiting.asked.title,
+            title=waiting.asked.title[:_TITLE],
             plan_digest=waiting.asked.plan_digest,
         )
 
@@ -45,6 +48,10 @@ class Kept:
     def key(self) -> str:
         """The question's own, 32 hexadecimal digits."""
         return key_of(self.run_id, self.pause)
+
+    def names(self) -> dict[str, object]:
+        """Which question it is, and nothing else: as much as fits behind a button."""
+        return {"run_id": self.run_id, "pause": self.pause, "plan_digest": self.plan_digest}
 
     def document(self) -> dict[str, object]:
         """As it is kept."""

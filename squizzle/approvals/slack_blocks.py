@@ -64,7 +64,7 @@ class Outcome:
 
 def waiting_message(waiting: WaitingApproval) -> tuple[str, Blocks]:
     """A question with its facts and two buttons: the text for notifications, and the blocks."""
-    value = json.dumps(Kept.of(waiting).document(), ensure_ascii=True)
+    value = json.dumps(Kept.of(waiting).names())
     buttons = [
         {
             "type": "button",
@@ -75,12 +75,12 @@ def waiting_message(waiting: WaitingApproval) -> tuple[str, Blocks]:
         }
         for answer in Answer
     ]
-    text = waiting.text
+    text = harmless(waiting.text)
     if len(text) > _MARKDOWN:
         text = f"{text[:_MARKDOWN]}\n\n… cut here; the run's page has all of it."
     blocks: Blocks = [
         _header(f"Approval: {waiting.asked.title}"),
-        {"type": "markdown", "text": harmless(text)},
+        {"type": "markdown", "text": text},
         _context(waiting.run_name, waiting.url, waiting.asked.plan_digest),
         {"type": "actions", "elements": buttons},
     ]
@@ -106,14 +106,14 @@ def answer_form(waiting: WaitingApproval, answer: Answer) -> dict[str, Any]:
     typed: Blocks = []
     if answer is Answer.APPROVE and waiting.asked.name_to_type:
         typed = [_input(NAME_FIELD, "Name of the database or fleet, typed by hand", most=200, optional=False)]
-    said = Kept.of(waiting).document() | {"answer": answer.value}
+    said = Kept.of(waiting).names() | {"answer": answer.value}
     consequence = "it is done at once" if answer is Answer.APPROVE else "the run ends, and nothing is done"
     if answer is Answer.APPROVE and waiting.asked.missing > 1:
         consequence = "another person has to approve it, too"
     return {
         "type": "modal",
         "callback_id": FORM,
-        "private_metadata": json.dumps(said, ensure_ascii=True),
+        "private_metadata": json.dumps(said),
         "title": {"type": "plain_text", "text": _WORDS[answer]},
         "submit": {"type": "plain_text", "text": _WORDS[answer]},
         "close": {"type": "plain_text", "text": "Not now"},

@@ -142,11 +142,11 @@ class SlackApprovalService:
         try:
             self._prefect.answer(meant, entry)
         except SquizzleError as exc:
-            LOG.warning("an answer of %s to %s: %s", name, meant.run_name, exc.message)
+            LOG.warning("an answer of %s to run %s: %s", name, meant.run_id, exc.message)
             fields = {str(block.get("block_id")) for block in view.get("blocks") or ()}
             is_name = NAME_FIELD in fields and "typed by hand" in exc.message
             return _errors(NAME_FIELD if is_name else REASON_FIELD, exc.message)
-        LOG.info("%s answered %s: %s", name, meant.run_name, entry.answer.value)
+        LOG.info("%s answered run %s: %s", name, meant.run_id, entry.answer.value)
         self.answered.set()
         return None
 
