@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -87,20 +86,17 @@ def _serve(prefect: PrefectApprovals, settings: SlackSettings) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
-    slack, stop = Slack(settings), threading.Event()
+    slack = Slack(settings)
     service = SlackApprovalService(prefect, slack, settings.people)
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-        service.answered.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    # As Ctrl-C: it may come anywhere, as a kill may.
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with slack.listen(service.handle) as socket:
-            serve(service, socket, stop)
+            serve(service, socket, threading.Event())
+    except KeyboardInterrupt:
+        LOG.info("told to end")
     finally:
-        for number, former in before.items():
-            signal.signal(number, former)
+        signal.signal(signal.SIGTERM, former)
         LOG.removeHandler(handler)
     say("ended; what is posted stays, and the next start goes on with it")
 

@@ -111,6 +111,8 @@ def test_a_run_that_waits_is_listed_and_two_people_approve_it_from_the_command_l
     assert (outcome.state, outcome.objection) == ("Completed", "")
     code, said, _ = answer_of(capsys, "approve", first.run_id, "--reject")
     assert (code, "does not wait" in said["error"]["message"]) == (9, True)
+    assert run(["approvals", "--slack"]) == 2
+    assert "add [approvals.slack]" in capsys.readouterr().err
 
 
 def test_a_rejection_needs_no_name_typed(database: PostgresDatabase, capsys: pytest.CaptureFixture[str]) -> None:
