@@ -1,7 +1,8 @@
 """What a whole rehearsal costs beside what it begins with: a backup, its restore, and the comparison of every row.
 
-The example shop, with one more version that is pending: a column that is filled from another table, an index, a check.
-Everything is done by the library; at the end the commands are run once, as a user runs them.
+The example shop before its last version, which splits a column of one row in ten, and takes it away. Beside it another
+version, which fills a column of one row in five from another table, and adds an index and a check. Everything is done
+by the library; at the end the commands are run once, as a user runs them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bench import peers
@@ -27,6 +29,7 @@ from squizzle.backups.order import Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
 from squizzle.migrations.layouts import read_migrations
+from squizzle.migrations.operations import roll_back_versions
 from squizzle.migrations.records import Policy
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.identity import Target
@@ -43,7 +46,7 @@ from tests.support.shop import SHOP, load_shop
 
 LIMIT = 2.5
 _DATABASE, _RESTORED = "rehearsed", "rehearsed_restored"
-_VERSION = "0013"
+_BEFORE, _VERSION = "0011", "0012"
 _UP = """\
 SET LOCAL shop.keep_updated_at = 'on';
 ALTER TABLE orders ADD COLUMN item_count integer;
@@ -59,7 +62,8 @@ DROP INDEX orders_item_count_idx;
 ALTER TABLE orders DROP COLUMN item_count;
 """
 _ALONE = "backup, restore, compare"
-_REHEARSAL = "the whole rehearsal"
+_REHEARSAL = f"rehearsal of the example's {_VERSION}"
+_BACKFILL = "rehearsal of a backfill"
 _PARTS_OF_ALONE = ("backup full", "restore --into: restored, compared")
 _PARTS = (
     "backup full",
@@ -100,25 +104,34 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
     ):
         load_shop(access, _DATABASE, scale=scale, timeout=timedelta(hours=1))
-        migrations = _write_version(Path(folder) / "migrations")
+        example, backfill = SHOP / "migrations", _write_version(Path(folder) / "migrations")
         with connect(access, _DATABASE, purpose="bench") as connection:
+            roll_back_versions(connection, Target(database=_DATABASE), read_migrations(example), to=_BEFORE)
+            # As they were before anybody filled them.
+            connection.execute("UPDATE users SET given_name = NULL, family_name = NULL")
+            connection.execute("VACUUM FULL users")
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
-        contest = _Contest(access, migrations, Path(folder))
-        ways: dict[str, Callable[[], _Taken]] = {_ALONE: contest.alone, _REHEARSAL: contest.rehearsal}
+        contest = _Contest(access, Path(folder))
+        ways: dict[str, Callable[[], _Taken]] = {
+            _ALONE: contest.alone,
+            _REHEARSAL: partial(contest.rehearsal, example),
+            _BACKFILL: partial(contest.rehearsal, backfill),
+        }
         taken: dict[str, list[_Taken]] = {name: [] for name in ways}
         for number in range(rounds):
             # Who comes first finds the files of the database in memory, or not.
-            for name in sorted(ways, reverse=bool(number % 2)):
+            for name in list(ways) if number % 2 == 0 else reversed(ways):
                 print(f"{name}, round {number + 1}", file=sys.stderr, flush=True)
                 taken[name].append(ways[name]())
                 loads.append(os.getloadavg()[0])
-        by_verb = tuple(contest.by_verb())
+        by_verb = tuple(contest.by_verb(example))
         rows = contest.rows
     return Finding(
         title=f"A rehearsal of one version on the example shop at scale {scale}",
-        method=f"{rows:,} rows; the version fills a column of one row in five, and adds an index and a check. Medians"
-        f" of {rounds} interleaved rounds; load average {min(loads):.1f} to {max(loads):.1f} meanwhile. The ratio is"
+        method=f"{rows:,} rows. The example's last version splits a column of one row in ten and takes it away; the"
+        " backfill fills a column of one row in five, and adds an index and a check. Medians of"
+        f" {rounds} interleaved rounds; load average {min(loads):.1f} to {max(loads):.1f} meanwhile. The ratio is"
         f" that to backup, restore and comparison alone, round by round; the limit is {LIMIT}. CPU: seconds of"
         " processor, of both servers and all others involved. The restore alone waits for the disk, the rehearsal's"
         " own server does not.",
@@ -129,8 +142,8 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
 
 
 def _write_version(folder: Path) -> Path:
-    """The example's migrations, and the one that is pending."""
-    shutil.copytree(SHOP / "migrations", folder)
+    """The example's migrations with another last one."""
+    shutil.copytree(SHOP / "migrations", folder, ignore=shutil.ignore_patterns(f"{_VERSION}_*"))
     version = folder / f"{_VERSION}_count_items"
     version.mkdir()
     (version / "up.sql").write_text(_UP, encoding="utf-8")
@@ -143,13 +156,11 @@ class _Contest:
 
     Args:
         access: The server.
-        migrations: The folder with the pending version.
         folder: Where stores may be made.
     """
 
-    def __init__(self, access: ServerAccess, migrations: Path, folder: Path) -> None:
+    def __init__(self, access: ServerAccess, folder: Path) -> None:
         self._access = access
-        self._migrations = migrations
         self._folder = folder
         self._target = Target(database=_DATABASE, schema="public")
         with connect(access, CONTROL_DATABASE, purpose="bench") as control:
@@ -196,13 +207,13 @@ class _Contest:
             raise RuntimeError(f"what was restored is not what was saved: {comparison.sentences()}")
         return taken
 
-    def rehearsal(self) -> _Taken:
+    def rehearsal(self, versions: Path) -> _Taken:
         """What `squizzle rehearse` does, without Prefect."""
         taken = _Taken()
         with self._store() as folder:
             self._meter.start()
             store = FolderStore(folder)
-            migrations = read_migrations(self._migrations)
+            migrations = read_migrations(versions)
             with connect(self._access, _DATABASE, purpose="bench", read_only=True) as connection:
                 plan = plan_rehearsal(connection, self._target, migrations)
             backup = self._back_up(taken, store)
@@ -233,13 +244,13 @@ class _Contest:
             raise RuntimeError(f"the version is {certificate.verdict.value}: {certificate.reasons}")
         return taken
 
-    def by_verb(self) -> Iterator[tuple[str, ...]]:
+    def by_verb(self, versions: Path) -> Iterator[tuple[str, ...]]:
         """The commands, once, as whole processes."""
         squizzle = peers.find_squizzle()
 
         def run(*verb: str) -> float:
             begun = time.perf_counter()
-            peers.run_squizzle(squizzle, self._access, _DATABASE, self._migrations, *verb)
+            peers.run_squizzle(squizzle, self._access, _DATABASE, versions, *verb)
             return time.perf_counter() - begun
 
         with self._store() as folder:
