@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from sandbox.one_root import VARIABLE, one_root
 from sandbox.processes import Records, environment_without, wait_until
 from squizzle.errors import ToolError
 from squizzle.postgres.access import ServerAccess, connect
@@ -160,6 +161,7 @@ class Stack:
         return environment_without("PREFECT_") | {
             "PREFECT_API_URL": f"{address}/api",
             "PREFECT_HOME": str(self.state / "prefect"),
+            VARIABLE: one_root(self.state),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }

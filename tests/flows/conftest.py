@@ -13,9 +13,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter
 from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from sandbox.one_root import VARIABLE, one_root
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
@@ -28,15 +30,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:prefect")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_api() -> Iterator[None]:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A temporary API with an empty database, which puts down what it hears in batches, as the sandbox's does."""
     from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - imports the whole server: 2 s
 
-    with pytest.MonkeyPatch.context() as patch:
+    root = one_root(tmp_path_factory.mktemp("root"))
+    # Nobody looks for crashed runs here, and at its end each waits up to a second for the thread that says it lives.
+    settings = {PREFECT_API_SSL_CERT_FILE: root, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with pytest.MonkeyPatch.context() as patch, temporary_settings(settings):
+        # For the processes that tests start.
+        patch.setenv(VARIABLE, root)
         for service in ("TASK_RUN_RECORDER", "EVENT_PERSISTER"):
             patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_READ_BATCH_SIZE", "100")
             patch.setenv(f"PREFECT_SERVER_SERVICES_{service}_BATCH_SIZE", "100")
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        # Prefect's own block types: 1 s, and the tests have only ours.
+        patch.setenv("PREFECT_API_BLOCKS_REGISTER_ON_START", "false")
         with prefect_test_harness(server_startup_timeout=120):
             yield
 
@@ -55,8 +64,8 @@ def access(address: ServerAddress) -> ServerAccess:
     return ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user)
 
 
-@pytest.fixture
-def server_block(address: ServerAddress) -> PostgresDatabase:
+@pytest.fixture(scope="session")
+def saved_server_block(address: ServerAddress) -> PostgresDatabase:
     """A saved block for it, reached by password over TCP as a real one would be."""
     block = PostgresDatabase(
         host=address.host,
@@ -72,11 +81,17 @@ def server_block(address: ServerAddress) -> PostgresDatabase:
 
 
 @pytest.fixture
+def server_block(saved_server_block: PostgresDatabase) -> PostgresDatabase:
+    """The same, and the test may change it here."""
+    return saved_server_block.model_copy()
+
+
+@pytest.fixture
 def store_block(tmp_path: Path) -> BackupFolder:
     """A saved block for a backup folder."""
-    name = f"store-{secrets.token_hex(3)}"
-    BackupFolder(path=tmp_path / "backups").save(name)
-    return BackupFolder.load(name)
+    block = BackupFolder(path=tmp_path / "backups")
+    block.save(f"store-{secrets.token_hex(3)}")
+    return block
 
 
 @pytest.fixture
