@@ -181,7 +181,8 @@ def somebody_answers(
     rounds = (again,) if isinstance(again, dict) else again
 
     def answer(client: SyncPrefectClient, round_: tuple[dict[str, str], ...]) -> None:
-        wait_until(lambda: bool(paused(client, name)), f"{name} pauses")
+        # Each question is one more thing that the API has to do, which keeps the run from coming to its pause.
+        wait_until(lambda: bool(paused(client, name)), f"{name} pauses", every_s=0.1)
         (run_id,) = paused(client, name)
         for one in round_:
             wait_until(lambda: _taken(client, run_id, one, refusals), "the answer is heard")  # noqa: B023 - at once

@@ -10,13 +10,13 @@ from pathlib import Path
 PATIENCE_S = 60.0
 
 
-def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = PATIENCE_S) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = PATIENCE_S, every_s: float = 0.01) -> None:
     """Look again and again; an assertion error that says what did not happen when it takes too long."""
     deadline = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds:.0f} s still not so: {what}")
-        time.sleep(0.01)
+        time.sleep(every_s)
 
 
 def is_alive(pid: int) -> bool:
