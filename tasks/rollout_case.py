@@ -24,7 +24,6 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, TargetReport
-from squizzle.rollout.stages import read_stages
 from tasks.folders import MigrationsFolder
 from tasks.sources import DatabaseSource, NamedStore, StoreSource
 
@@ -203,6 +202,8 @@ def case_of(
         InvalidInputError: A file or a setting is wrong, or there is no such fleet.
         RefusedError: The project does not allow to go without certificates.
     """
+    from squizzle.rollout.stages import read_stages  # noqa: PLC0415 - YAML, which `squizzle --help` need not load
+
     config = load_config(configuration)
     settings = config.fleets.get(fleet)
     if settings is None:
