@@ -49,6 +49,10 @@ production_rollout:
 """
 
 
+# Nobody is asked, so that a run which goes on where it should have ended does not wait for ever.
+NOBODY_ASKED = STAGES.replace("approval_required: true", "rollback_on_error: true")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shops:
     """Eight databases with three goods each, `squizzle.toml`, a stages file, and migrations that a test writes."""
@@ -71,7 +75,8 @@ url = "postgresql://{self.access.user}@/postgres?host={host}&port={self.access.p
 like = "{like or self.prefix + "%"}"
 """
         (self.folder / "squizzle.toml").write_text("\n".join([text, *more]), encoding="utf-8")
-        (self.folder / "stages.yaml").write_text(STAGES, encoding="utf-8")
+        if not (self.folder / "stages.yaml").exists():
+            (self.folder / "stages.yaml").write_text(STAGES, encoding="utf-8")
 
     def migration(self, name: str, up: str, down: str) -> None:
         place = self.folder / "migrations" / name
@@ -158,6 +163,7 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
 
 def test_a_canary_that_fares_worse_is_taken_back_and_nobody_else_is_touched(shops: Shops) -> None:
     shops.migration("0001_fewer", "DELETE FROM goods WHERE id = 3", "INSERT INTO goods VALUES (3)")
+    (shops.folder / "stages.yaml").write_text(NOBODY_ASKED, encoding="utf-8")
     checks = shops.folder / "checks.sql"
     checks.write_text("SELECT count(*) = 3 FROM goods", encoding="utf-8")
 
@@ -244,6 +250,7 @@ def test_a_script_that_failed_is_mended_and_the_rollout_goes_on_but_not_one_that
 
 def test_what_is_wrong_before_is_said_before_anything_is_done(shops: Shops) -> None:
     shops.migration("0001_new", "CREATE TABLE new (i int)", "DROP TABLE new")
+    (shops.folder / "stages.yaml").write_text(NOBODY_ASKED, encoding="utf-8")
     gone = '[[fleets.shops.targets]]\nserver = "one"\ndatabase = "is_gone"'
 
     def run_with(*more: str, **options: str) -> Any:
@@ -284,8 +291,7 @@ roll_out("shops", folder / "stages.yaml", configuration=folder / "squizzle.toml"
 @pytest.mark.usefixtures("quick_gate")
 def test_a_rollout_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(shops: Shops) -> None:
     shops.migration("0001_more", "INSERT INTO goods VALUES (4)", "DELETE FROM goods WHERE id = 4")
-    stages = STAGES.replace("approval_required: true", "rollback_on_error: true")
-    (shops.folder / "stages.yaml").write_text(stages, encoding="utf-8")
+    (shops.folder / "stages.yaml").write_text(NOBODY_ASKED, encoding="utf-8")
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
     with shops.session(5) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE goods")
