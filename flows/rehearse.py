@@ -87,6 +87,10 @@ TopQueries = Annotated[
         description="So many of the costliest queries of the database are compared, too (pg_stat_statements).",
     ),
 ]
+MayGrow = Annotated[
+    list[str],
+    Field(title="May grow", description="Logs, as schema.table: rows more after a rollback are noted, and no damage."),
+]
 PointInTime = Annotated[
     bool, Field(title="Point in time", description="Carry out and measure a recovery to a point in time, too.")
 ]
@@ -115,6 +119,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
     mask: Mask = None,
     workload: Workload = None,
     top_queries: TopQueries = 0,
+    may_grow: MayGrow = [],  # noqa: B006 - a form needs a default; nobody changes it
     point_in_time: PointInTime = False,
     budget_minutes: Budget = 60,
     signing_key_env: SigningKey = "",
@@ -132,6 +137,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
         mask: A file of SQL that masks the copy before anything else reads it.
         workload: A file of queries whose plans and times are compared before and after.
         top_queries: So many of the costliest queries of the database are compared, too (pg_stat_statements).
+        may_grow: Logs of what is done, as schema.table: rows more after a rollback are noted, and are no damage.
         point_in_time: Carry out and measure a recovery to a point in time, too; it needs a copy of the cluster.
         budget_minutes: How long one script may take on the copy.
         signing_key_env: The worker's variable with the key that certificates are signed with.
@@ -154,6 +160,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
         budget=timedelta(minutes=budget_minutes),
         signing_key_env=signing_key_env or None,
         top_queries=top_queries,
+        may_grow=tuple(may_grow),
     )
     report = carry_out_rehearsal(case, now())
     if report.verdict is CertificateVerdict.PROVEN:

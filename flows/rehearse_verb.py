@@ -14,13 +14,15 @@ from flows.in_this_process import run_here
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
-from squizzle.config import resolve_url
 from squizzle.durations import parse_duration
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RecoveryError
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
+from squizzle.postgres.access import CONTROL_DATABASE, parse_url
+from squizzle.postgres.identity import Target
 from squizzle.rehearsal.certificate import document_of
 from squizzle.rehearsal.records import CertificateVerdict
 from squizzle.rehearsal.report import RehearsalReport
+from squizzle.rehearsal_settings import rehearsal_server
 from squizzle.reports.rehearsal import rehearsal_markdown
 from squizzle.reports.terminal import print_markdown
 from tasks.folders import MigrationsFolder
@@ -99,6 +101,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one argument an option
         policy=invocation.config.policy,
         signing_key_env=settings.signing_key_env,
         top_queries=top_queries,
+        may_grow=settings.may_grow,
         keep_backup=settings.max_age,
     )
     report = _rehearse(case, datetime.now(UTC), quiet=invocation.as_json)
@@ -114,19 +117,8 @@ def _age(text: str | None, option: str) -> timedelta | None:
 
 
 def _scratch(invocation: Invocation, url: str | None) -> NamedDatabase | None:
-    settings = invocation.config.rehearsal
-    said = url or settings.server
-    if variable := settings.server_url_env if not said else None:
-        said = os.environ.get(variable)
-        if not said:
-            raise InvalidInputError(
-                f"the variable {variable}, which [rehearsal] server_url_env names, is not set",
-                hint="export it with the connection string of the scratch server, or give --scratch URL",
-            )
-    if not said:
-        return None
-    access, target = resolve_url(invocation.config, said, schema=None)
-    return NamedDatabase(meant=target, opens=lambda: access)
+    said = parse_url(url)[0] if url else rehearsal_server(invocation.config.rehearsal, os.environ)
+    return NamedDatabase(meant=Target(database=CONTROL_DATABASE), opens=lambda: said) if said else None
 
 
 def _document(report: RehearsalReport, *, only: bool) -> dict[str, object]:

@@ -30,6 +30,7 @@ class RehearsalSettings:
         may_override: Whether something may be applied without a certificate by somebody who gives reason and name.
         same_schema: Whether a certificate of one database counts for others whose schema has the same digest.
         allow_minor: Whether a certificate counts on another minor version of the server.
+        may_grow: Tables that log what is done, qualified and quoted: rows more after a rollback are no damage.
         signing_key_env: The variable with the key that certificates are signed with; None: they are not signed.
     """
 
@@ -44,6 +45,7 @@ class RehearsalSettings:
     may_override: bool = True
     same_schema: bool = False
     allow_minor: bool = True
+    may_grow: tuple[str, ...] = ()
     signing_key_env: str | None = None
 
 
@@ -75,6 +77,7 @@ def read_rehearsal(reader: Reader, value: object, folder: Path) -> RehearsalSett
         may_override=reader.yes_or_no(section, where, "may_override", default=default.may_override),
         same_schema=reader.yes_or_no(section, where, "same_schema", default=default.same_schema),
         allow_minor=reader.yes_or_no(section, where, "allow_minor", default=default.allow_minor),
+        may_grow=reader.texts(section, where, "may_grow"),
         signing_key_env=reader.text(section, where, "signing_key_env"),
     )
     reader.nothing_left(section, where)

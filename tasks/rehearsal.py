@@ -157,6 +157,7 @@ def course_of(case: RehearsalCase, plan: RehearsalPlan, place: RehearsalPlace) -
         policy=case.policy,
         budget=case.budget,
         workload=_workload(case),
+        may_grow=frozenset(case.may_grow),
         say=log_line,
     )
 

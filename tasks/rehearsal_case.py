@@ -30,6 +30,7 @@ class RehearsalCase:
         budget: How long one script may take.
         policy: What the project allows its migrations.
         signing_key_env: The variable with the key that certificates are signed with; None: they are not signed.
+        may_grow: Tables in which more rows after a rollback are no damage.
         keep_backup: So long the backup of a proven certificate is kept from pruning.
     """
 
@@ -47,4 +48,5 @@ class RehearsalCase:
     policy: Policy = field(default_factory=Policy)
     signing_key_env: str | None = None
     top_queries: int = 0
+    may_grow: tuple[str, ...] = ()
     keep_backup: timedelta = timedelta(days=7)

@@ -273,6 +273,7 @@ def _by_script(backward: Backward | None) -> tuple[ProvenWay, ...]:
 
 def _notes(result: VersionResult) -> tuple[str, ...]:
     again = result.again.notes if result.again else ()
+    back = result.backward.notes if result.backward else ()
     worse = (f"a query fares worse: {one.why}: {one.query}" for one in result.workload if one.regressed)
     unknown = (f"a query could not be compared: {one.why}: {one.query}" for one in result.workload if one.inconclusive)
-    return (*again, *worse, *unknown)
+    return (*back, *again, *worse, *unknown)

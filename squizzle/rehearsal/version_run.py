@@ -20,7 +20,7 @@ from squizzle.migrations.reversal.requests import Live, Means
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target
 from squizzle.proof.digests import compare_digests, without_bookkeeping
-from squizzle.proof.records import Comparison, DatabaseDigest, RowDifference, SchemaMatch
+from squizzle.proof.records import Comparison, DatabaseDigest, RowChange, RowDifference, SchemaMatch
 from squizzle.proof.row_differences import find_row_differences
 from squizzle.proof.unchanged_rows import RowMemory
 from squizzle.rehearsal.budget import within
@@ -65,12 +65,14 @@ class Backward:
         taken_by_up: What the up script itself had taken away, of the tables whose rows did not come back.
         took: Rollback and comparison together; None when it did not come to its end.
         could_not: Why it could not be tried; empty when it was.
+        notes: Rows more in tables that may grow.
     """
 
     proof: RollbackProof
     taken_by_up: tuple[RowDifference, ...] = ()
     took: timedelta | None = None
     could_not: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +133,7 @@ class Course:
         policy: What the project allows its migrations.
         budget: How long one script may take.
         workload: Queries whose plans and times are compared before and after; none for no comparison.
+        may_grow: Tables in which more rows after a rollback are no damage: logs of what is done.
         say: Told what is done.
         memory: What the work copies were like when they were last fingerprinted.
     """
@@ -141,6 +144,7 @@ class Course:
     policy: Policy
     budget: timedelta
     workload: tuple[Query, ...] = ()
+    may_grow: frozenset[str] = frozenset()
     say: Callable[[str], None] = field(default=lambda _text: None)
     memory: RowMemory = field(default_factory=RowMemory)
 
@@ -262,8 +266,14 @@ class VersionRun:
             comparison = compare_digests(self.before, self._course.memory.digest(connection))
             took = timedelta(seconds=time.monotonic() - started)
             rows, taken = self._rows(connection, comparison)
+        grown = tuple(one for one in rows if self._may_grow(one))
+        rows = tuple(one for one in rows if one not in grown)
         proof = replace(proof, schema=comparison.schema, differences=comparison.other_sentences(), rows=rows)
-        return Backward(proof=proof, taken_by_up=taken, took=took)
+        notes = tuple(f"the way back adds rows to a log that may grow: {one.sentence()}" for one in grown)
+        return Backward(proof=proof, taken_by_up=taken, took=took, notes=notes)
+
+    def _may_grow(self, one: RowDifference) -> bool:
+        return one.change is RowChange.UNEXPECTED and one.table in self._course.may_grow
 
     def go_forward_again(self, first: DatabaseDigest) -> Again:
         """Apply it once more, and compare what it leaves with the first time.

@@ -35,7 +35,9 @@ from tests.support.scratch import new_database
 class Certify(Protocol):
     """Rehearses one migration."""
 
-    def __call__(self, migration: Migration, *, budget: timedelta = timedelta(minutes=1)) -> Certificate: ...
+    def __call__(
+        self, migration: Migration, *, budget: timedelta = timedelta(minutes=1), may_grow: frozenset[str] = frozenset()
+    ) -> Certificate: ...
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,17 @@ def certify(server: ServerAccess, source: str, place: RehearsalPlace, ways: tupl
     with connect(server, source, purpose="test", read_only=True) as session:
         plan = plan_rehearsal(session, Target(database=source), [GOOD])
 
-    def rehearse(migration: Migration, *, budget: timedelta = timedelta(minutes=1)) -> Certificate:
-        course = Course(place=place, schema="public", migrations=(migration,), policy=Policy(), budget=budget)
+    def rehearse(
+        migration: Migration, *, budget: timedelta = timedelta(minutes=1), may_grow: frozenset[str] = frozenset()
+    ) -> Certificate:
+        course = Course(
+            place=place,
+            schema="public",
+            migrations=(migration,),
+            policy=Policy(),
+            budget=budget,
+            may_grow=may_grow,
+        )
         with place.fresh() as work:
             before = apply_earlier(course, work, ())
             result = rehearse_version(course, work, VERSION, earlier=(), before=before)
@@ -129,3 +140,16 @@ def test_a_good_migration_raises_no_alarm(certify: Certify) -> None:
     assert certificate.again is not None
     assert certificate.notes == ()
     assert all(way.executed and way.complete for way in certificate.ways if way.way is not Way.POINT_IN_TIME)
+
+
+def test_a_log_may_grow_where_it_is_named_and_lose_nothing(certify: Certify) -> None:
+    logs = migration_of(
+        "INSERT INTO public.events VALUES (51, '2025-05-01')",
+        "DELETE FROM public.orders WHERE id = 400; INSERT INTO public.events VALUES (52, '2025-05-01')",
+    )
+    certificate = certify(logs, may_grow=frozenset({"public.events_2025", "public.orders"}))
+
+    (reason,) = certificate.reasons
+    assert "public.orders: 1 rows missing, such as (400)" in reason
+    assert certificate.verdict is CertificateVerdict.FAILED
+    assert any("a log that may grow: public.events_2025: 2 rows unexpected" in note for note in certificate.notes)
