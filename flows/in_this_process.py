@@ -66,7 +66,7 @@ def run_here(
                 return work()
 
             wait_for_api()
-            with watched_by(view), answered_by(partial(_ask, view, agree_beforehand)):
+            with watched_by(view), answered_by(partial(ask_at_terminal, view, agree_beforehand)):
                 state = here(return_state=True)
     except KeyboardInterrupt:
         say(f"interrupted: {interrupted}")
@@ -77,7 +77,7 @@ def run_here(
     return result, view.console
 
 
-def _ask(view: StepView, agree_beforehand: str, question: Question) -> Approval:
+def ask_at_terminal(view: StepView, agree_beforehand: str, question: Question) -> Approval:
     """Ask whoever sits at the terminal; a whole word, so that no habit answers."""
     from tasks.approval import Approval, ApprovalByName  # noqa: PLC0415 - Prefect reads its settings when imported
 

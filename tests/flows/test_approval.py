@@ -15,7 +15,7 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL
 
 from blocks import PostgresDatabase
-from flows.verbs import _ask
+from flows.in_this_process import ask_at_terminal
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.decisions import (
@@ -215,4 +215,4 @@ def test_the_first_answer_stands(connection: Connection) -> None:
 
 def test_where_nobody_is_at_a_terminal_a_loss_is_refused() -> None:
     with pytest.raises(RefusedError, match="Drop the users: nobody is at a terminal to agree"):
-        _ask(StepView("test"), question("plan h"))
+        ask_at_terminal(StepView("test"), "run it at a terminal", question("plan h"))
