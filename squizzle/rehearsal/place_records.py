@@ -178,11 +178,14 @@ class RehearsalPlace:
         return run_database(self.proven.copy.run_id, tag)
 
     @contextmanager
-    def fresh(self) -> Iterator[str]:
-        """A new work copy of the base, for the length of the block; it is as private as the base.
+    def fresh(self, *, of: str | None = None) -> Iterator[str]:
+        """A new work copy, for the length of the block; it is as private as the base.
 
-        It has the settings of the saved database, as scripts rely on them. Sessions that are in the base while it is
-        copied are ended.
+        It has the settings of the saved database, as scripts rely on them. Sessions that are in what is copied are
+        ended.
+
+        Args:
+            of: Another work copy, which is copied as it is now; None for the base.
 
         Yields:
             Its name.
@@ -194,9 +197,10 @@ class RehearsalPlace:
         """
         base = self.proven.copy
         name = self.name(f"work{next(self._numbers)}")
-        refuse_without_copy_room(base.server, base.control, base.database)
+        source = of or base.database
+        refuse_without_copy_room(base.server, base.control, source)
         try:
-            copy_files(base.server.access, base.control, base.database, name)
+            copy_files(base.server.access, base.control, source, name)
         except SquizzleError as exc:
             if verdict_of(exc) is Verdict.COULD_NOT_VERIFY:
                 raise CouldNotVerifyError(f"no copy to work on could be made: {exc.message}", hint=exc.hint) from exc

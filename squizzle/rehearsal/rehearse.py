@@ -154,7 +154,8 @@ def rehearse_version(
     if forward.digest is not None:
         with course.open(work) as connection:
             schema_after = digest_schema(connection, schema=course.schema).logical
-        result = replace(result, schema_after=schema_after, backward=run.go_back())
+        with run.kept_as_applied(forward.digest):
+            result = replace(result, schema_after=schema_after, backward=run.go_back())
         result = _once_more(course, run, result, forward.digest)
     if result.after is not None:
         result = replace(result, workload=compare_workload(measured, _measure(course, work)))

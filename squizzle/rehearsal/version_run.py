@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
@@ -243,6 +243,8 @@ class VersionRun:
         self._earlier = tuple(earlier)
         self.migration = course.find(version)
         self.before = before
+        # The copy that is kept of what the up script left.
+        self._applied: str | None = None
 
     def go_forward(self) -> Forward:
         """Apply it, traced, and fingerprint what it leaves. Its verify script runs with it."""
@@ -251,6 +253,25 @@ class VersionRun:
             return Forward(trace=tried.trace, failed=tried.failed, could_not=tried.could_not)
         with self._course.open(self._work) as connection:
             return Forward(trace=tried.trace, digest=self._course.memory.digest(connection))
+
+    @contextmanager
+    def kept_as_applied(self, left: DatabaseDigest) -> Iterator[None]:
+        """Keep a copy of what the up script left, where that takes columns, tables or rows away.
+
+        What does not come back is compared with it, and without it with one on which the script runs once more.
+
+        Args:
+            left: The fingerprint that it left.
+        """
+        comparison = compare_digests(self.before, left)
+        with ExitStack() as stack:
+            if _takes_away(comparison):
+                try:
+                    self._applied = stack.enter_context(self._course.place.fresh(of=self._work))
+                except CouldNotVerifyError as exc:
+                    self._course.say(f"no copy of what the script left is kept: {exc.message}")
+            yield
+            self._applied = None
 
     def go_back(self) -> Backward:
         """Take it back by its down script, or by a generated one, and compare everything with what was before."""
@@ -352,6 +373,9 @@ class VersionRun:
 
     @contextmanager
     def _after(self) -> Iterator[str]:
+        if self._applied is not None:
+            yield self._applied
+            return
         with self._copy((*self._earlier, self.migration.version)) as name:
             yield name
 
@@ -361,3 +385,10 @@ class VersionRun:
         with self._course.place.fresh() as name:
             apply_earlier(self._course, name, versions)
             yield name
+
+
+def _takes_away(comparison: Comparison) -> bool:
+    """Whether columns, tables or rows are gone; a value that was overwritten shows only row by row."""
+    return any(label.startswith(("column ", "table ")) for label in comparison.missing) or any(
+        table.missing_rows for table in comparison.tables
+    )
