@@ -5,7 +5,7 @@ A copy of files keeps the numbers of tables and columns: what was renamed is tol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -13,6 +13,7 @@ from psycopg import sql
 
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import translate_error
+from squizzle.proof.records import RowChange, RowDifference
 
 _RELATIONS = """
     SELECT c.oid::bigint, n.nspname::text, c.relname::text
@@ -72,6 +73,40 @@ def take_renames_back(connection: Connection, before: Names) -> bool:
     except psycopg.Error:
         return False
     return True
+
+
+_HAS = """
+    SELECT format('%I.%I', n.nspname, c.relname), array_agg(a.attname::text) FILTER (WHERE a.attnum IS NOT NULL)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384
+    GROUP BY 1
+"""
+
+
+def gone_with_script(after: Connection, lost: Sequence[RowDifference]) -> tuple[RowDifference, ...]:
+    """Those of the lost rows and values whose table, or whose columns, a copy no longer has: no row need be looked at.
+
+    Args:
+        after: A session in a copy on which only the up script ran, and whose renames were taken back.
+        lost: What did not come back.
+
+    Raises:
+        DatabaseError: The session was lost.
+    """
+    try:
+        has = {table: set(columns or ()) for table, columns in after.execute(_HAS)}
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read which columns are left") from exc
+    return tuple(one for one in lost if _is_gone(one, has.get(one.table)))
+
+
+def _is_gone(one: RowDifference, left: set[str] | None) -> bool:
+    if one.change is RowChange.UNEXPECTED:
+        return False
+    if left is None:
+        return True
+    return one.change is RowChange.CHANGED and bool(one.columns) and not left & set(one.columns)
 
 
 def _commands(before: Names, now: Names) -> Iterator[sql.Composed]:

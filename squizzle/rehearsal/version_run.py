@@ -27,7 +27,7 @@ from squizzle.rehearsal.budget import within
 from squizzle.rehearsal.inability import why_it_says_nothing
 from squizzle.rehearsal.place import RehearsalPlace
 from squizzle.rehearsal.records import RollbackProof, ScriptTrace
-from squizzle.rehearsal.renames import read_names, take_renames_back
+from squizzle.rehearsal.renames import gone_with_script, read_names, take_renames_back
 from squizzle.rehearsal.situation import script_hash
 from squizzle.rehearsal.tracing import tracing
 from squizzle.rehearsal.verdict import DOWN_SCRIPT, GENERATED, NO_SCRIPT
@@ -356,7 +356,9 @@ class VersionRun:
             rows = find_row_differences(before, connection, tables)
             with self._course.open(applied) as after:
                 if take_renames_back(after, read_names(before)):
-                    return rows, find_row_differences(before, after, tables)
+                    gone = gone_with_script(after, rows)
+                    unexplained = tuple(dict.fromkeys(one.table for one in rows if one not in gone))
+                    return rows, (*gone, *(find_row_differences(before, after, unexplained) if unexplained else ()))
         self._course.say(
             "what was renamed could not be named back on a copy, so nothing counts as taken away by the script"
         )
