@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import click
 
-from flows.in_this_process import run_here
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
@@ -24,8 +22,8 @@ from squizzle.rehearsal.records import CertificateVerdict
 from squizzle.rehearsal.report import RehearsalReport
 from squizzle.rehearsal_settings import rehearsal_server
 from squizzle.reports.rehearsal import rehearsal_markdown
-from squizzle.reports.terminal import print_markdown
 from tasks.folders import MigrationsFolder
+from tasks.in_this_process import Procedure, Words, run_here
 from tasks.rehearsal_case import RehearsalCase
 from tasks.sources import NamedDatabase, NamedStore
 
@@ -129,23 +127,19 @@ def _document(report: RehearsalReport, *, only: bool) -> dict[str, object]:
 
 
 def _rehearse(case: RehearsalCase, started_at: datetime, *, quiet: bool) -> RehearsalReport:
-    report, console = run_here(
-        f"Rehearsal for {case.database.database}",
+    words = Words(
+        title=f"Rehearsal for {case.database.database}",
         name="rehearse",
         run_name=f"rehearsal for {case.database.database}",
-        load=partial(_load, case, started_at),
+        report=rehearsal_markdown,
         agree_beforehand="a rehearsal asks nobody",
         interrupted="the copy goes with the server that was started for it, or with the next rehearsal; run it again",
     )
-    from tasks.reporting import rehearsal_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
-
-    if not quiet:
-        print_markdown(rehearsal_markdown(report))
-    console.print(f"report: {rehearsal_path(report)}", highlight=False, soft_wrap=True)
-    return report
+    return run_here(words, partial(_load, case, started_at), quiet=quiet)
 
 
-def _load(case: RehearsalCase, started_at: datetime) -> Callable[[], RehearsalReport]:
+def _load(case: RehearsalCase, started_at: datetime) -> Procedure[RehearsalReport]:
     from flows.rehearse import carry_out_rehearsal  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    from tasks.reporting import rehearsal_path  # noqa: PLC0415 - same
 
-    return partial(carry_out_rehearsal, case, started_at)
+    return Procedure(work=partial(carry_out_rehearsal, case, started_at), path=rehearsal_path)

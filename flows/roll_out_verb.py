@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,14 +10,13 @@ from pathlib import Path
 
 import click
 
-from flows.in_this_process import run_here
 from squizzle.cli.backups import store_of
 from squizzle.cli.output import print_result
 from squizzle.config import CONFIG_NAME, load_config
 from squizzle.errors import RecoveryError
 from squizzle.reports.rollout import rollout_json, rollout_markdown
-from squizzle.reports.terminal import print_markdown
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
+from tasks.in_this_process import Procedure, Words, run_here
 from tasks.rollout_case import RolloutCase, Secured, TakenBack, case_of
 from tasks.sources import NamedStore
 
@@ -103,25 +101,25 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         dry_run=dry_run,
         go_back=go_back,
     )
-    report, console = run_here(
-        f"Rollout to {fleet}",
-        name="roll-out",
-        run_name=f"rollout to {fleet}",
-        load=partial(_load, case, datetime.now(UTC)),
-        agree_beforehand="run the same at a terminal, or start the deployment rollout and answer in Prefect's UI",
-        interrupted="what was applied stays; the same command again goes on (`squizzle fleet NAME` shows who has what)",
-    )
-    from tasks.reporting import rollout_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
-
-    if not as_json:
-        print_markdown(rollout_markdown(report))
-    console.print(f"report: {rollout_path(report)}", highlight=False, soft_wrap=True)
+    report = run_here(_words(fleet), partial(_load, case, datetime.now(UTC)), quiet=as_json)
     print_result(rollout_json(report), "", as_json=as_json)
     well = report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK)
     return 0 if well else RecoveryError.code
 
 
-def _load(case: RolloutCase, started_at: datetime) -> Callable[[], RolloutReport]:
-    from flows.roll_out import carry_out_rollout  # noqa: PLC0415 - Prefect reads its settings when it is imported
+def _words(fleet: str) -> Words[RolloutReport]:
+    return Words(
+        title=f"Rollout to {fleet}",
+        name="roll-out",
+        run_name=f"rollout to {fleet}",
+        report=rollout_markdown,
+        agree_beforehand="run the same at a terminal, or start the deployment rollout and answer in Prefect's UI",
+        interrupted="what was applied stays; the same command again goes on (`squizzle fleet NAME` shows who has what)",
+    )
 
-    return partial(carry_out_rollout, case, started_at)
+
+def _load(case: RolloutCase, started_at: datetime) -> Procedure[RolloutReport]:
+    from flows.roll_out import carry_out_rollout  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    from tasks.reporting import rollout_path  # noqa: PLC0415 - same
+
+    return Procedure(work=partial(carry_out_rollout, case, started_at), path=rollout_path)

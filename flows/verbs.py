@@ -7,13 +7,11 @@ called. A Prefect server that the environment names is not used: at 3 a.m. it ma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
 import click
 
-from flows.in_this_process import run_here
 from squizzle.cli.assess import DamageOptions, damage_options, has_migrations
 from squizzle.cli.backups import store_of
 from squizzle.cli.fence import fence_settings, which_fences
@@ -32,6 +30,7 @@ from squizzle.reports.drill import drill_json, drill_markdown
 from squizzle.reports.recovery import recovery_json, recovery_markdown
 from squizzle.reports.terminal import StepView, print_markdown
 from tasks.folders import MigrationsFolder
+from tasks.in_this_process import Procedure, Words, run_here
 from tasks.recovery_case import WAYS, RecoveryCase
 from tasks.sources import NamedApplication, NamedDatabase, NamedInstance, NamedStore
 from tasks.temporary_api import temporary_api
@@ -176,23 +175,19 @@ def _application(settings: FenceSettings) -> NamedApplication:
 
 
 def _recover(case: RecoveryCase, started_at: datetime, *, quiet: bool) -> RecoveryReport:
-    report, console = run_here(
-        f"Recovery of {case.database.database}",
+    words = Words(
+        title=f"Recovery of {case.database.database}",
         name="recover",
         run_name=f"recover {case.database.database}",
-        load=partial(_load, case, started_at),
+        report=recovery_markdown,
         agree_beforehand="run the same at a terminal, or with --may-lose-data",
         interrupted="clients may be kept out (`squizzle fence --show`); the same command again goes on",
     )
-    from tasks.reporting import recovery_path  # noqa: PLC0415 - Prefect reads its settings when it is imported
-
-    if not quiet:
-        print_markdown(recovery_markdown(report))
-    console.print(f"report: {recovery_path(report)}", highlight=False, soft_wrap=True)
-    return report
+    return run_here(words, partial(_load, case, started_at), quiet=quiet)
 
 
-def _load(case: RecoveryCase, started_at: datetime) -> Callable[[], RecoveryReport]:
+def _load(case: RecoveryCase, started_at: datetime) -> Procedure[RecoveryReport]:
     from flows.recover import carry_out_recovery  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    from tasks.reporting import recovery_path  # noqa: PLC0415 - same
 
-    return partial(carry_out_recovery, case, started_at)
+    return Procedure(work=partial(carry_out_recovery, case, started_at), path=recovery_path)

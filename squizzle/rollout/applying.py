@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -94,7 +95,7 @@ def take_back_from_targets(
     return _each(order, targets, _TakeBack(order, listener), environ, on_result)
 
 
-class _Work:
+class _Work(ABC):
     """What is done at one target, in a session of it."""
 
     bad = ApplyVerdict.FAILED
@@ -102,6 +103,8 @@ class _Work:
     def __init__(self, order: RolloutOrder, listener: Listener) -> None:
         self.order = order
         self._listener = listener
+        self._lock = threading.Lock()
+        self.failed = 0
 
     @property
     def is_stopped(self) -> bool:
@@ -110,12 +113,14 @@ class _Work:
 
     def note_failure(self) -> None:
         """One more target failed."""
+        with self._lock:
+            self.failed += 1
 
+    @abstractmethod
     def at(
         self, connection: Connection, target: FleetTarget, history: History, outcomes: list[Outcome]
     ) -> TargetResult:
         """Do it; what is done is put into `outcomes` at once, for whatever comes after it may fail."""
-        raise NotImplementedError
 
     def listener(self, target: FleetTarget, outcomes: list[Outcome]) -> Listener:
         def note(outcome: Outcome) -> None:
@@ -132,16 +137,11 @@ class _Work:
 class _Apply(_Work):
     def __init__(self, order: RolloutOrder, max_failures: int, listener: Listener) -> None:
         super().__init__(order, listener)
-        self._left = max_failures
-        self._lock = threading.Lock()
+        self._max_failures = max_failures
 
     @property
     def is_stopped(self) -> bool:
-        return self._left < 0
-
-    def note_failure(self) -> None:
-        with self._lock:
-            self._left -= 1
+        return self.failed > self._max_failures
 
     def at(
         self, connection: Connection, target: FleetTarget, history: History, outcomes: list[Outcome]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -118,10 +119,8 @@ class _Entry:
         if node is None:
             return default
         if isinstance(node, ScalarNode):
-            try:
+            with suppress(ValueError):  # complained about below
                 return read(node.value)
-            except ValueError:
-                pass
         self.reader.complain(node, f"{self.what} {name} must be {wanted}")
         return default
 

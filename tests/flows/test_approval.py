@@ -15,7 +15,6 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL
 
 from blocks import PostgresDatabase
-from flows.in_this_process import ask_at_terminal
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.decisions import (
@@ -29,6 +28,7 @@ from squizzle.postgres.decisions import (
 )
 from squizzle.reports.terminal import StepView
 from tasks.approval import gate
+from tasks.in_this_process import ask_at_terminal
 from tests.flows.conftest import somebody_answers, texts_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("quick_gate")]

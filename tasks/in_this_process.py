@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import click
-from rich.console import Console
 
 from squizzle.cli.backups import who_am_i
 from squizzle.cli.output import say
@@ -26,55 +27,81 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-def run_here(
-    title: str,
-    *,
-    name: str,
-    run_name: str,
-    load: Callable[[], Callable[[], R]],
-    agree_beforehand: str,
-    interrupted: str,
-) -> tuple[R, Console]:
-    """Run a procedure as a flow in this process; its steps are shown as they happen, and its questions asked here.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Procedure(Generic[R]):
+    """What a verb runs, once Prefect may be imported.
 
-    Args:
+    Attributes:
+        work: Does it.
+        path: Where its report is written.
+    """
+
+    work: Callable[[], R]
+    path: Callable[[R], Path]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words(Generic[R]):
+    """What a verb says.
+
+    Attributes:
         title: What is done, above the steps.
         name: Of the flow.
         run_name: Of the run.
-        load: Imports what the procedure needs and gives it; called when Prefect may be imported.
+        report: The report as Markdown; shown unless only a program reads.
         agree_beforehand: What to do where nobody is at a terminal to agree.
         interrupted: What Ctrl-C leaves, and what to do then.
+    """
+
+    title: str
+    name: str
+    run_name: str
+    report: Callable[[R], str]
+    agree_beforehand: str
+    interrupted: str
+
+
+def run_here(words: Words[R], load: Callable[[], Procedure[R]], *, quiet: bool) -> R:
+    """Run a procedure as a flow in this process; its steps are shown as they happen, and its questions asked here.
+
+    Args:
+        words: What is said.
+        load: Imports what the procedure needs and gives it; called when Prefect may be imported.
+        quiet: Whether the report is left out: only a program reads.
 
     Returns:
-        What the procedure gave, and where its steps were shown.
+        What the procedure gave.
 
     Raises:
         Exception: What the procedure raised.
     """
     try:
-        with StepView(title) as view, temporary_api() as wait_for_api:
+        with StepView(words.title) as view, temporary_api() as wait_for_api:
             from prefect import flow  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
             from tasks.approval import answered_by  # noqa: PLC0415 - same
             from tasks.steps import watched_by  # noqa: PLC0415 - same
 
-            work = load()
+            procedure = load()
 
             # Without parameters: Prefect keeps those of every run, and here are no blocks to refer to.
-            @flow(name=name, flow_run_name=run_name, persist_result=False)
+            @flow(name=words.name, flow_run_name=words.run_name, persist_result=False)
             def here() -> R:
-                return work()
+                return procedure.work()
 
             wait_for_api()
-            with watched_by(view), answered_by(partial(ask_at_terminal, view, agree_beforehand)):
+            with watched_by(view), answered_by(partial(ask_at_terminal, view, words.agree_beforehand)):
                 state = here(return_state=True)
     except KeyboardInterrupt:
-        say(f"interrupted: {interrupted}")
+        say(f"interrupted: {words.interrupted}")
         raise
     result: R | BaseException = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result
-    return result, view.console
+    if not quiet:
+        print_markdown(words.report(result))
+    view.console.print(f"report: {procedure.path(result)}", highlight=False, soft_wrap=True)
+    return result
 
 
 def ask_at_terminal(view: StepView, agree_beforehand: str, question: Question) -> Approval:
