@@ -4,6 +4,15 @@ from blocks.backup_bucket import BackupBucket
 from blocks.backup_folder import BackupFolder
 from blocks.command_fence import CommandFence
 from blocks.kubernetes_application import KubernetesApplication
+from blocks.notification_channels import (
+    MailNotifications,
+    Notifier,
+    PagerDutyNotifications,
+    SesNotifications,
+    SlackNotifications,
+    SnsNotifications,
+    WebhookNotifications,
+)
 from blocks.pg_bouncer import PgBouncer
 from blocks.postgres_database import PostgresDatabase
 from blocks.rds_instance import RdsInstance
@@ -14,8 +23,15 @@ __all__ = [
     "BackupFolder",
     "CommandFence",
     "KubernetesApplication",
+    "MailNotifications",
+    "Notifier",
+    "PagerDutyNotifications",
     "PgBouncer",
     "PostgresDatabase",
     "RdsInstance",
+    "SesNotifications",
     "SlackApprovals",
+    "SlackNotifications",
+    "SnsNotifications",
+    "WebhookNotifications",
 ]

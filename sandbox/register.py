@@ -20,10 +20,17 @@ from blocks import (
     BackupFolder,
     CommandFence,
     KubernetesApplication,
+    MailNotifications,
+    Notifier,
+    PagerDutyNotifications,
     PgBouncer,
     PostgresDatabase,
     RdsInstance,
+    SesNotifications,
     SlackApprovals,
+    SlackNotifications,
+    SnsNotifications,
+    WebhookNotifications,
 )
 from sandbox.stack import PLAYGROUND, POOL, STATE_VARIABLE, Stack
 from squizzle.postgres.access import CONTROL_DATABASE
@@ -42,6 +49,13 @@ def register(stack: Stack) -> None:
         PgBouncer,
         CommandFence,
         SlackApprovals,
+        MailNotifications,
+        Notifier,
+        PagerDutyNotifications,
+        SesNotifications,
+        SlackNotifications,
+        SnsNotifications,
+        WebhookNotifications,
     ):
         block.register_type_and_schema()
     target = stack.target()

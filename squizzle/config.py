@@ -22,6 +22,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import NamedFence, read_fence, variable_of
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
+from squizzle.notify_settings import NotifySettings, read_notify
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
@@ -116,6 +117,7 @@ class Config:
         backups: Where backups lie (`[backups]`).
         rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
         approvals: Where people are asked besides Prefect's page (`[approvals]`).
+        notify: Who is told what, and by which channel (`[notify]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.
@@ -132,6 +134,7 @@ class Config:
     backups: BackupSettings = field(default_factory=BackupSettings)
     rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     programs: Path | None = None
     environments: Mapping[str, Environment] = field(default_factory=dict)
     fences: Mapping[str, NamedFence] = field(default_factory=dict)
@@ -202,6 +205,7 @@ class _Reader:
             backups=self.backups(top.pop("backups", {}), folder),
             rehearsal=read_rehearsal(self, top.pop("rehearsal", {}), folder),
             approvals=read_approvals(self, top.pop("approvals", {})),
+            notify=read_notify(self, top.pop("notify", {})),
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},

@@ -21,6 +21,7 @@ The tree::
     │   └── EmbeddedServerError         1  the embedded PostgreSQL does not start or stop
     ├── CloudError                      1  an outside service failed
     │   └── CloudUnavailableError       1  it is busy or out of reach; worth another try
+    │       └── CloudBusyError          1  it asks to wait
     └── RecoveryError                   7  a way back failed
         ├── RollbackFailedError         7  a down script is missing or failed
         ├── FencingFailedError          7  something could not be shut, or not be opened again
@@ -211,6 +212,20 @@ class CloudUnavailableError(CloudError):
     """An outside service is busy, out of reach, or not done within the time given. Worth another try."""
 
     retryable = True
+
+
+class CloudBusyError(CloudUnavailableError):
+    """An outside service asks to wait.
+
+    Args:
+        message: As for SquizzleError.
+        wait_s: So many seconds; 0 where it does not say.
+        hint: As for SquizzleError.
+    """
+
+    def __init__(self, message: str = "", *, wait_s: float = 0.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.wait_s = wait_s
 
 
 class RecoveryError(SquizzleError):

@@ -22,6 +22,7 @@ from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.notify.records import Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.recovery.drill import DrillReport
@@ -34,6 +35,7 @@ from squizzle.reports.backup import BackupReport, backup_markdown, check_markdow
 from squizzle.reports.corruption import corruption_markdown, corruption_summary
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.locks import release_markdown, summary
+from squizzle.reports.notifications import trial_markdown
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
@@ -133,6 +135,14 @@ def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
     summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
     create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
+
+
+@step("Write the report of the channels", timeout=timedelta(minutes=5))
+def publish_trial(done: tuple[Delivery, ...]) -> None:
+    """Publish which channels took a message as an artifact."""
+    failed = [one.channel for one in done if not one.is_delivered]
+    summary = f"Does not work: {', '.join(failed)}" if failed else "Every channel took it"
+    create_markdown_artifact(trial_markdown(done), key="channels", description=summary)
 
 
 @step("Write the report of the locks", timeout=timedelta(minutes=5))

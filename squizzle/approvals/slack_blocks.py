@@ -15,15 +15,14 @@ from typing import Any
 from squizzle.approvals.asked import SHORT, WaitingApproval
 from squizzle.approvals.messages import Kept
 from squizzle.postgres.decisions import Answer, Entry
+from squizzle.slack.text import Blocks, escaped, harmless, header
 
-Blocks = list[dict[str, Any]]
 # What buttons and forms are called; Slack hands these back.
 BUTTON = "squizzle-answer-"
 FORM = "squizzle-answer"
 NAME_FIELD, REASON_FIELD = "typed_name", "reason"
 METADATA = "squizzle_approval"
 
-_HEADER = 150
 _MARKDOWN = 11_000
 _REASON = 2_000
 _WORDS = {Answer.APPROVE: "Approve", Answer.REJECT: "Reject"}
@@ -79,7 +78,7 @@ def waiting_message(waiting: WaitingApproval) -> tuple[str, Blocks]:
     if len(text) > _MARKDOWN:
         text = f"{text[:_MARKDOWN]}\n\n… cut here; the run's page has all of it."
     blocks: Blocks = [
-        _header(f"Approval: {waiting.asked.title}"),
+        header(f"Approval: {waiting.asked.title}"),
         {"type": "markdown", "text": text},
         _context(waiting.run_name, waiting.url, waiting.asked.plan_digest),
         {"type": "actions", "elements": buttons},
@@ -94,7 +93,7 @@ def settled_message(kept: Kept, outcome: Outcome) -> tuple[str, Blocks]:
     if outcome.entry is not None and not outcome.objection:
         mark = ":white_check_mark:" if outcome.entry.answer is Answer.APPROVE else ":no_entry:"
     blocks: Blocks = [
-        _header(f"Approval: {kept.title}"),
+        header(f"Approval: {kept.title}"),
         {"type": "section", "text": {"type": "mrkdwn", "text": f"{mark} {escaped(sentence)[:2900]}"}},
         _context(kept.run_name, "", kept.plan_digest),
     ]
@@ -139,23 +138,6 @@ def read_form(view: Mapping[str, Any], *, by: str) -> tuple[Kept, Entry]:
     values = view["state"]["values"]
     typed, reason = (str(values.get(name, {}).get(name, {}).get("value") or "") for name in (NAME_FIELD, REASON_FIELD))
     return Kept.read(said), Entry(answer=Answer(said["answer"]), by=by, comment=reason, typed=typed)
-
-
-def escaped(text: str) -> str:
-    """Text that mentions nobody and links nowhere (Slack's manual: escape these three)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def harmless(markdown: str) -> str:
-    """Markdown in which nobody is called: what stands in a plan must not wake a whole channel."""
-    for opening in ("<!", "<@", "<#"):
-        markdown = markdown.replace(opening, f"&lt;{opening[1]}")
-    return markdown
-
-
-def _header(text: str) -> dict[str, Any]:
-    short = text if len(text) <= _HEADER else f"{text[: _HEADER - 1]}…"
-    return {"type": "header", "text": {"type": "plain_text", "text": short, "emoji": False}}
 
 
 def _context(run_name: str, url: str, digest: str) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
-from urllib.error import URLError
 
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.builtin.client import SocketModeClient
 from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
@@ -18,41 +16,19 @@ from slack_sdk.web import WebClient
 
 from squizzle.approval_settings import SlackSettings
 from squizzle.approvals.messages import Kept
-from squizzle.approvals.slack_blocks import METADATA, Blocks
-from squizzle.errors import CloudError, CloudUnavailableError, InvalidInputError
+from squizzle.approvals.slack_blocks import METADATA
+from squizzle.errors import CloudUnavailableError
+from squizzle.slack.text import Blocks
+from squizzle.slack.web import LIBRARY_LOG, SlackWeb, refused
 
 LOG = logging.getLogger("squizzle.slack")
-# What the library writes when it is asked for more has addresses with tickets in it.
-_LIBRARY_LOG = logging.getLogger("squizzle.slack.library")
-_LIBRARY_LOG.setLevel(logging.CRITICAL)
-_TIMEOUT_S = 15
 # Enough to find a message that was posted right before the service was killed.
 _LOOKED_THROUGH = 100
-_TOKENS = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
-_BUSY = frozenset({"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"})
-_GONE = frozenset({"message_not_found", "cant_update_message", "channel_not_found", "is_archived"})
 # So quickly a broken connection is noticed; as slack-sdk has it.
 _PING_S = 5.0
 
 # Gets what a button or a form sends; gives back what a form is answered with, None for nothing.
 Interaction = Callable[[dict[str, Any]], dict[str, Any] | None]
-
-
-class SlackBusyError(CloudUnavailableError):
-    """Slack asks to wait.
-
-    Args:
-        message: As for SquizzleError.
-        wait_s: So many seconds.
-    """
-
-    def __init__(self, message: str = "", *, wait_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
-
-
-class MessageGoneError(CloudError):
-    """The message, or its channel, was deleted in Slack."""
 
 
 class Slack:
@@ -61,14 +37,7 @@ class Slack:
     def __init__(self, settings: SlackSettings) -> None:
         self.channel = settings.channel
         self._settings = settings
-        # Retries of its own would post twice: what became of a request that was not answered, only history says.
-        self._web = WebClient(
-            token=settings.bot_token.reveal(),
-            base_url=settings.api_url,
-            timeout=_TIMEOUT_S,
-            logger=_LIBRARY_LOG,
-            retry_handlers=[],
-        )
+        self._web = SlackWeb(settings.bot_token, settings.api_url)
 
     def post(self, text: str, blocks: Blocks, key: str) -> str:
         """Post a message; returns its timestamp, by which it is known.
@@ -80,12 +49,12 @@ class Slack:
         """
         metadata = {"event_type": METADATA, "event_payload": {"key": key}}
         asked = {"channel": self.channel, "text": text, "blocks": blocks, "metadata": metadata, "unfurl_links": False}
-        return str(self._call("chat.postMessage", asked)["ts"])
+        return str(self._web.call("chat.postMessage", asked)["ts"])
 
     def find(self, key: str) -> str:
         """The timestamp of a message that was posted and not noted; empty where there is none."""
         asked = {"channel": self.channel, "limit": _LOOKED_THROUGH, "include_all_metadata": True}
-        for message in self._call("conversations.history", asked).get("messages", []):
+        for message in self._web.call("conversations.history", asked).get("messages", []):
             metadata = message.get("metadata") or {}
             if metadata.get("event_type") == METADATA and (metadata.get("event_payload") or {}).get("key") == key:
                 return str(message["ts"])
@@ -98,29 +67,19 @@ class Slack:
             MessageGoneError: Somebody deleted it.
         """
         asked = {"channel": kept.channel, "ts": kept.timestamp, "text": text, "blocks": blocks}
-        self._call("chat.update", asked)
+        self._web.call("chat.update", asked)
 
     def open_form(self, trigger: str, view: dict[str, Any]) -> None:
         """Show a form to whoever pressed a button, within three seconds of that."""
-        self._call("views.open", {"trigger_id": trigger, "view": view})
+        self._web.call("views.open", {"trigger_id": trigger, "view": view})
 
     def tell(self, person: str, text: str) -> None:
         """Tell one person in the channel something that nobody else sees."""
-        self._call("chat.postEphemeral", {"channel": self.channel, "user": person, "text": text})
-
-    def _call(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        try:
-            response = self._web.api_call(method, json=arguments)
-        except SlackApiError as exc:
-            raise _refused(method, exc) from None
-        except (URLError, OSError, http.client.HTTPException, SlackClientError) as exc:
-            reason = getattr(exc, "reason", None) or type(exc).__name__
-            raise CloudUnavailableError(f"Slack does not answer {method}: {reason}") from None
-        return dict(response.data) if isinstance(response.data, dict) else {}
+        self._web.call("chat.postEphemeral", {"channel": self.channel, "user": person, "text": text})
 
     def listen(self, handle: Interaction) -> SlackSocket:
         """The connection by which buttons and forms come; use it as a context manager."""
-        return SlackSocket(self._web, self._settings, handle)
+        return SlackSocket(self._web.client, self._settings, handle)
 
 
 class SlackSocket:
@@ -129,7 +88,7 @@ class SlackSocket:
     def __init__(self, web: WebClient, settings: SlackSettings, handle: Interaction) -> None:
         self._handle = handle
         self._client = SocketModeClient(
-            app_token=settings.app_token.reveal(), web_client=web, logger=_LIBRARY_LOG, ping_interval=_PING_S
+            app_token=settings.app_token.reveal(), web_client=web, logger=LIBRARY_LOG, ping_interval=_PING_S
         )
         self._client.socket_mode_request_listeners.append(self._heard)
 
@@ -153,7 +112,7 @@ class SlackSocket:
         try:
             self._client.connect_to_new_endpoint()
         except SlackApiError as exc:
-            raise _refused("apps.connections.open", exc) from None
+            raise refused("apps.connections.open", exc) from None
         except Exception as exc:  # noqa: BLE001 - the library raises plain Exception where a handshake fails
             raise CloudUnavailableError(f"Slack's Socket Mode cannot be reached: {type(exc).__name__}") from None
         LOG.info("connected to Slack's Socket Mode")
@@ -173,23 +132,3 @@ class SlackSocket:
             return
         if is_form:
             client.send_socket_mode_response(SocketModeResponse(envelope_id=request.envelope_id, payload=answer))
-
-
-def _refused(method: str, exc: SlackApiError) -> CloudError | InvalidInputError:
-    response = exc.response
-    said = response.get("error", "") if not isinstance(response.data, bytes) else ""
-    code = str(said or f"status {response.status_code}")
-    if code in _TOKENS:
-        which = "app" if method == "apps.connections.open" else "bot"
-        return InvalidInputError(
-            f"Slack does not take the {which}'s token: {code}", hint="make a new one at api.slack.com/apps"
-        )
-    if response.status_code == http.client.TOO_MANY_REQUESTS or code in _BUSY or response.status_code >= 500:  # noqa: PLR2004
-        wait = response.headers.get("Retry-After") or response.headers.get("retry-after") or 0
-        return SlackBusyError(f"Slack is busy: {method} answers {code}", wait_s=float(wait))
-    if code in _GONE:
-        return MessageGoneError(f"Slack answers {method} with {code}")
-    needed = f" (it needs the scope {response['needed']})" if response.get("needed") else ""
-    return CloudError(
-        f"Slack answers {method} with {code}{needed}", hint="docs/approvals.md says what the app and the bot need"
-    )

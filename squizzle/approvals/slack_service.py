@@ -21,14 +21,15 @@ from squizzle.approvals.slack_blocks import (
     REASON_FIELD,
     Outcome,
     answer_form,
-    escaped,
     read_form,
     settled_message,
     waiting_message,
 )
-from squizzle.approvals.slack_client import LOG, MessageGoneError, Slack, SlackBusyError, SlackSocket
-from squizzle.errors import CloudError, InvalidInputError, RefusedError, SquizzleError
+from squizzle.approvals.slack_client import LOG, Slack, SlackSocket
+from squizzle.errors import CloudBusyError, CloudError, InvalidInputError, RefusedError, SquizzleError
 from squizzle.postgres.decisions import Answer, Entry
+from squizzle.slack.text import escaped
+from squizzle.slack.web import MessageGoneError
 
 # A person who pressed a button elsewhere should not see an old message for long, and a server has other things to do.
 POLL_S = 5.0
@@ -168,7 +169,7 @@ class SlackApprovalService:
     def _found(self, kept: Kept) -> str:
         try:
             return self._slack.find(kept.key)
-        except SlackBusyError:
+        except CloudBusyError:
             raise
         except CloudError as exc:
             if exc.retryable:
@@ -216,7 +217,7 @@ def serve(service: SlackApprovalService, socket: SlackSocket, stop: threading.Ev
             LOG.error("%s; again in %.0f s", exc.message, wait_s)
         except CloudError as exc:
             failed += 1
-            asked = exc.wait_s if isinstance(exc, SlackBusyError) else 0.0
+            asked = exc.wait_s if isinstance(exc, CloudBusyError) else 0.0
             wait_s = max(min(_LONGEST_S, poll_s * 2 ** min(failed, 6)), asked)
             LOG.warning("%s; again in %.0f s. Prefect's own page takes answers meanwhile", exc.message, wait_s)
         if not stop.is_set():

@@ -164,7 +164,10 @@ def refused(blocks: list[dict[str, Any]]) -> str:
         return "too long"
     for block in blocks:
         most = {"header": 150, "section": 3000}.get(block["type"])
-        if most and not 0 < len(block["text"]["text"]) <= most:
+        fields = block.get("fields", [])
+        if len(fields) > 10 or any(not 0 < len(one["text"]) <= 2000 for one in fields):
+            return "a section has at most 10 fields of 1 to 2000 characters"
+        if most and not fields and not 0 < len(block["text"]["text"]) <= most:
             return f"{block['type']} must have 1 to {most} characters"
         for element in block.get("elements", ()):
             if len(str(element.get("value", ""))) > 2000:

@@ -10,11 +10,12 @@ import pytest
 
 from squizzle.approval_settings import resolve_slack
 from squizzle.approvals.asked import Asked, WaitingApproval, asked_document, read_asked
-from squizzle.approvals.slack_blocks import answer_form, harmless, waiting_message
+from squizzle.approvals.slack_blocks import answer_form, waiting_message
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.decisions import Answer, ApprovalRules, DecisionRow
 from squizzle.postgres.secret import Secret
+from squizzle.slack.text import harmless
 from tests.support.slack import refused
 
 SLACK = """

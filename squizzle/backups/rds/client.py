@@ -47,12 +47,18 @@ def open_rds(access: RdsAccess) -> RdsClients:
     Raises:
         CloudError: No Region, or the profile cannot be used.
     """
+    return RdsClients(rds=open_client(access, "rds"), cloudwatch=open_client(access, "cloudwatch"))
+
+
+def open_client(access: RdsAccess, service: str) -> Any:
+    """A client of boto3 for any service, with one attempt for each call. Nothing is asked yet.
+
+    Raises:
+        CloudError: No Region, or the profile cannot be used.
+    """
     try:
-        session = _session(access)
-        return RdsClients(
-            rds=session.client("rds", endpoint_url=access.endpoint, config=_CONFIG),
-            cloudwatch=session.client("cloudwatch", endpoint_url=access.endpoint, config=_CONFIG),
-        )
+        make: Any = _session(access).client  # its stubs know one signature for each service
+        return make(service, endpoint_url=access.endpoint, config=_CONFIG)
     except CLOUD_ERRORS as exc:
         raise translated(exc, "open the clients of AWS") from exc
     except ValueError as exc:  # boto3 says so of an endpoint that is no address

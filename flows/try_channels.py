@@ -1,0 +1,61 @@
+"""Trying every channel by which people are told, before somebody has to be woken by one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, cast
+
+from prefect import flow
+from prefect.states import Failed
+from pydantic import Field
+
+from blocks import Notifier
+from blocks.references import refuse_inline
+from squizzle.config import load_config
+from squizzle.notify.records import Delivery
+from squizzle.notify.trial import trial_notification
+from tasks.notify import try_all
+from tasks.reporting import publish_trial
+from tasks.steps import now
+
+DESCRIPTION = """\
+Sends one message by every channel, as a low one that wakes nobody on purpose: channels that always wake
+(PagerDuty, text messages) do it all the same, and the page is resolved at once.
+
+**Read the result** on the run's *Artifacts* tab: which channels took it, and what to do about the others. The run ends
+*Completed* only when all of them took it. Nothing else is done.
+"""
+
+NotifierBlock = Annotated[
+    Notifier | None, Field(title="Notifier", description="Channels. Empty: [notify] of squizzle.toml.")
+]
+Config = Annotated[Path, Field(title="Configuration", description="squizzle.toml, on the worker.")]
+Channels = Annotated[list[str], Field(title="Channels", description="Only these. Empty: every one.")]
+
+
+@flow(name="try-channels", flow_run_name="try channels", description=DESCRIPTION, persist_result=False)
+def try_channels(
+    notifier: NotifierBlock = None,
+    configuration: Config = Path("squizzle.toml"),
+    channels: Channels = [],  # noqa: B006 - a form's default; nobody changes it
+) -> tuple[Delivery, ...]:
+    """Send one message by every channel.
+
+    Args:
+        notifier: Channels; None for those of `squizzle.toml`.
+        configuration: That file.
+        channels: Only these; empty for all.
+
+    Returns:
+        What became of each; inside a Failed state unless all took it.
+    """
+    refuse_inline(notifier)
+    settings = notifier.settings() if notifier else load_config(configuration).notify
+    done = try_all(settings, trial_notification(now()), os.environ, only=channels)
+    publish_trial(done)
+    failed = [one.channel for one in done if not one.is_delivered]
+    if not failed:
+        return done
+    # A flow that returns a state ends in that state; what was found travels as its data.
+    return cast("tuple[Delivery, ...]", Failed(message=f"nobody is told by {', '.join(failed)}", data=done))

@@ -1,0 +1,1 @@
+"""Slack's Web API by slack-sdk, for approvals and for notifications."""
