@@ -33,9 +33,7 @@ from tasks.rollout import (
     locked_fleet,
     look_at_fleet,
     plan,
-    read_checks,
     refuse_stops,
-    soak,
     take_back,
     tell,
     wait_for_window,
@@ -44,6 +42,7 @@ from tasks.rollout import (
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, case_of
 from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
+from tasks.rollout_watching import read_checks, soak
 from tasks.steps import keep_journal, now
 
 # Besides those of each stage.
