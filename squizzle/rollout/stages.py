@@ -7,34 +7,26 @@
           duration: 30m
           rollback_on_error: true
 
-Read as text with lines, not as Python values: YAML 1.1 takes `22:00` for the number 1320, and of two equal keys keeps
-the second without a word.
+Read by `squizzle.lined_yaml`, so every mistake is told with its line.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from yaml import MappingNode, Node, SafeLoader, ScalarNode, SequenceNode, YAMLError, compose
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from squizzle.durations import parse_duration
-from squizzle.errors import InvalidInputError
+from squizzle.lined_yaml import Entry, Mistakes, between, parse_settings, read_settings_text, yes_or_no
 from squizzle.rollout.records import WEEK, Stage, Weekday, Window
 
-LARGEST_FILE_BYTES = 100_000
-# The parser's time grows with the square of lists within lists.
-_MOST_BRACKETS = 1_000
 _WHOLE = 100
 _MOST = 1_000_000
 _DAY_ENDS = "24:00"
 _REFERENCE = "see docs/fleets.md"
-Value = TypeVar("Value")
 
 
 def read_stages(file: Path, *, section: str | None = None) -> tuple[Stage, ...]:
@@ -47,16 +39,7 @@ def read_stages(file: Path, *, section: str | None = None) -> tuple[Stage, ...]:
     Raises:
         InvalidInputError: The file cannot be read, or is wrong; the message has every mistake with its line.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST_FILE_BYTES + 1)
-        text = content.decode("utf-8")
-    except OSError as exc:
-        raise InvalidInputError(f"{file} cannot be read: {exc.strerror}", hint="name a stages file") from exc
-    except UnicodeDecodeError as exc:
-        raise InvalidInputError(f"{file} is not UTF-8", hint="save it as UTF-8") from exc
-    if len(content) > LARGEST_FILE_BYTES:
-        raise InvalidInputError(f"{file} is larger than {LARGEST_FILE_BYTES:,} bytes", hint=_REFERENCE)
+    text = read_settings_text(file, kind="a stages file", reference=_REFERENCE)
     return parse_stages(text, file=str(file), section=section)
 
 
@@ -71,87 +54,20 @@ def parse_stages(text: str, *, file: str, section: str | None = None) -> tuple[S
     Raises:
         InvalidInputError: It is wrong; the message has every mistake with its line.
     """
-    if text.count("[") + text.count("{") > _MOST_BRACKETS:
-        raise InvalidInputError(f"{file} has more than {_MOST_BRACKETS:,} brackets", hint=_REFERENCE)
-    try:
-        root = compose(text, Loader=SafeLoader)
-    except YAMLError as exc:
-        raise InvalidInputError(f"{file} is not YAML: {_problem(exc)}", hint=_REFERENCE) from None
-    except RecursionError:
-        raise InvalidInputError(f"{file} is nested too deeply", hint=_REFERENCE) from None
-    reader = _Reader(file)
-    stages = reader.stages(root, section)
-    if reader.mistakes:
-        raise InvalidInputError("\n".join(reader.mistakes), hint=_REFERENCE)
+    reader = _Reader(Mistakes(file, _REFERENCE))
+    stages = reader.stages(parse_settings(text, file=file, reference=_REFERENCE), section)
+    reader.mistakes.refuse()
     return stages
 
 
-def _problem(exc: YAMLError) -> str:
-    mark, problem = getattr(exc, "problem_mark", None), getattr(exc, "problem", None)
-    return f"line {mark.line + 1}: {problem}" if mark and problem else " ".join(str(exc).split())
-
-
-class _Entry:
-    """One mapping of the file: its values are taken out by name, what is left is unknown."""
-
-    def __init__(self, reader: _Reader, node: Node, what: str) -> None:
-        self.reader = reader
-        self.node = node
-        self.what = what
-        self.values: dict[str, Node] = {}
-        if not isinstance(node, MappingNode):
-            reader.complain(node, f"{what} must be a section of names and values")
-            return
-        for key, value in node.value:
-            name = str(key.value) if isinstance(key, ScalarNode) else ""
-            if not name:
-                reader.complain(key, f"{what} has a name that is no text")
-            elif name == "<<":
-                reader.complain(key, f"{what} merges another section (<<); write its settings out")
-            elif name in self.values:
-                reader.complain(key, f"{what} says {name} twice")
-            else:
-                self.values[name] = value
-
-    def take(self, name: str, read: Callable[[str], Value], wanted: str, default: Value) -> Value:
-        """One value; a wrong one is complained about and counts as the default."""
-        node = self.values.pop(name, None)
-        if node is None:
-            return default
-        if isinstance(node, ScalarNode):
-            with suppress(ValueError):  # complained about below
-                return read(node.value)
-        self.reader.complain(node, f"{self.what} {name} must be {wanted}")
-        return default
-
-    def items(self, name: str) -> Iterator[Node]:
-        """Each value of a list; none where there is no list."""
-        node = self.values.pop(name, None)
-        if isinstance(node, SequenceNode):
-            yield from node.value
-        elif node is not None:
-            self.reader.complain(node, f"{self.what} {name} must be a list")
-
-    def require(self, name: str) -> None:
-        if name not in self.values and isinstance(self.node, MappingNode):
-            self.reader.complain(self.node, f"{self.what} has no {name}")
-
-    def end(self) -> None:
-        for name, node in self.values.items():
-            self.reader.complain(node, f"{self.what} has an unknown setting: {name}")
-
-
 class _Reader:
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.mistakes: list[str] = []
-
-    def complain(self, node: Any, text: str) -> None:
-        self.mistakes.append(f"{self.file}:{node.start_mark.line + 1}: {text}")
+    def __init__(self, mistakes: Mistakes) -> None:
+        self.mistakes = mistakes
+        self.complain = mistakes.complain
 
     def stages(self, root: Node | None, section: str | None) -> tuple[Stage, ...]:
         if root is None:
-            self.mistakes.append(f"{self.file} is empty; it needs stages")
+            self.mistakes.found.append(f"{self.mistakes.file} is empty; it needs stages")
             return ()
         listed = self.list_of(root, section)
         if listed is None:
@@ -166,15 +82,15 @@ class _Reader:
 
     def list_of(self, root: Node, section: str | None) -> Node | None:
         """Where the stages stand: at the top, or in the only section, or in the one that is named."""
-        top = _Entry(self, root, "the file")
+        top = Entry(self.mistakes, root, "the file")
         if section is None and "stages" in top.values:
             chosen = top
         elif section is None and len(top.values) == 1:
             name, node = next(iter(top.values.items()))
             top.values.clear()
-            chosen = _Entry(self, node, name)
+            chosen = Entry(self.mistakes, node, name)
         elif section is not None and section in top.values:
-            chosen = _Entry(self, top.values[section], section)
+            chosen = Entry(self.mistakes, top.values[section], section)
         elif isinstance(root, MappingNode):
             asked = f"no section {section}" if section else "several sections, and none is named"
             self.complain(root, f"the file has {asked}; it has: {', '.join(top.values) or 'nothing'}")
@@ -187,19 +103,18 @@ class _Reader:
         return listed
 
     def stage(self, node: Node, number: int) -> Stage:
-        entry = _Entry(self, node, f"stage {number}")
-        for name in ("name", "percentage"):
-            entry.require(name)
+        entry = Entry(self.mistakes, node, f"stage {number}")
+        entry.require("name", "percentage")
         stage_name = entry.take("name", _name, "a text with a letter or a digit, of at most 60 characters", "")
         entry.what = f"stage {stage_name!r}" if stage_name else entry.what
         duration = "a whole number and a unit (30s, 30m, 2h, 1d)"
         stage = Stage(
             name=stage_name,
-            percentage=entry.take("percentage", _between(1, _WHOLE), "a whole number from 1 to 100", 0),
+            percentage=entry.take("percentage", between(1, _WHOLE), "a whole number from 1 to 100", 0),
             duration=entry.take("duration", parse_duration, duration, timedelta()),
-            rollback_on_error=entry.take("rollback_on_error", _yes_or_no, "true or false", default=False),
-            approval_required=entry.take("approval_required", _yes_or_no, "true or false", default=False),
-            max_failures=entry.take("max_failures", _between(0, _MOST), f"a whole number from 0 to {_MOST:,}", 0),
+            rollback_on_error=entry.take("rollback_on_error", yes_or_no, "true or false", default=False),
+            approval_required=entry.take("approval_required", yes_or_no, "true or false", default=False),
+            max_failures=entry.take("max_failures", between(0, _MOST), f"a whole number from 0 to {_MOST:,}", 0),
             concurrency=self.sessions(entry, "concurrency"),
             per_server=self.sessions(entry, "per_server"),
             windows=tuple(self.window(one, entry.what) for one in entry.items("windows")),
@@ -208,15 +123,14 @@ class _Reader:
         entry.end()
         return stage
 
-    def sessions(self, entry: _Entry, name: str) -> int | None:
+    def sessions(self, entry: Entry, name: str) -> int | None:
         most = 1000
-        number: int = entry.take(name, _between(1, most), f"a whole number from 1 to {most}", 0)
+        number: int = entry.take(name, between(1, most), f"a whole number from 1 to {most}", 0)
         return number or None
 
     def window(self, node: Node, stage: str) -> Window:
-        entry = _Entry(self, node, f"{stage}: a window")
-        for name in ("from", "to"):
-            entry.require(name)
+        entry = Entry(self.mistakes, node, f"{stage}: a window")
+        entry.require("from", "to")
         clock = "a time of the day (22:00)"
         days = tuple(dict.fromkeys(self.day(one, entry.what) for one in entry.items("days")))
         begin = entry.take("from", _clock, clock, time())
@@ -257,8 +171,6 @@ class _Reader:
 
 _NO_KEY = re.compile(r"[^a-z0-9]+")
 _DAYS = frozenset({*WEEK, "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"})
-# What YAML 1.1 takes for a boolean, as its resolver has it.
-_BOOLEANS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _LONGEST_NAME = 60
 
 
@@ -266,21 +178,6 @@ def _name(text: str) -> str:
     if len(text) > _LONGEST_NAME or not text.isprintable() or not _NO_KEY.sub("", text.lower()):
         raise ValueError(text)
     return text
-
-
-def _between(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-            raise ValueError(text)
-        return int(text)
-
-    return read
-
-
-def _yes_or_no(text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise ValueError(text)
-    return _BOOLEANS[text.lower()]
 
 
 def _optional_duration(text: str) -> timedelta | None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squizzle.errors import InvalidInputError
+from squizzle.lined_yaml import LARGEST_FILE_BYTES
 from squizzle.rollout.records import Stage, Weekday, Window
-from squizzle.rollout.stages import LARGEST_FILE_BYTES, parse_stages, read_stages
+from squizzle.rollout.stages import parse_stages, read_stages
 
 GUIDE = """\
 # Canary deployment
