@@ -32,6 +32,7 @@ from tasks.rollout import (
     end,
     locked_fleet,
     look_at_fleet,
+    note,
     plan,
     refuse_stops,
     take_back,
@@ -197,7 +198,8 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                 found=survey.reports,
             )
             if started is not None:
-                started = started if case.go_back else prove(case, survey, started)
+                goes_back = case.go_back or bool(started.row.failed_stage)
+                started = started if goes_back else prove(case, survey, started)
                 checks = check(case, survey, started)
                 publish_checks(case.fleet.name, checks)
                 report = replace(report, checks=checks)
@@ -213,6 +215,8 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
     """What a run that changes something makes of the report."""
     if run.case.go_back:
         stages, problem = _gone_back(run)
+    elif run.started.row.failed_stage:
+        stages, problem = _gone_on_taking_back(run)
     else:
         refuse_stops(run.checks)
         begin(run.control, run.started)
@@ -339,9 +343,16 @@ def _failed(run: Running, stage: StagePlan, position: int, report: StageReport) 
     """A stage that failed: taken back where the file says so."""
     if not stage.stage.rollback_on_error:
         return replace(report, outcome=StageOutcome.STOPPED)
+    note(run.control, run.started.row.id, stage=stage.stage.name, why=report.why)
     tell(run.started.row.id, "taking-back", stage=stage.stage.name, why=report.why)
+    return _stage_taken_back(run, stage, position, report)
+
+
+def _stage_taken_back(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
     every = run.case.takes_back is TakenBack.ALL
-    return _taken_back(run, run.targets_until(position) if every else stage.targets, report)
+    report = _taken_back(run, run.targets_until(position) if every else stage.targets, report)
+    note(run.control, run.started.row.id, stage="", why="")
+    return report
 
 
 def _taken_back(run: Running, targets: tuple[FleetTarget, ...], report: StageReport) -> StageReport:
@@ -354,10 +365,21 @@ def _taken_back(run: Running, targets: tuple[FleetTarget, ...], report: StageRep
     return replace(report, outcome=outcome, taken_back=done)
 
 
+def _gone_on_taking_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
+    """A run ended while it took a stage back: that is brought to its end, and nothing is applied."""
+    row, plans = run.started.row, run.started.plan.stages
+    position = [one.stage.name for one in plans].index(row.failed_stage)
+    report = StageReport(name=row.failed_stage, outcome=StageOutcome.STOPPED, why=row.failure)
+    return (_stage_taken_back(run, plans[position], position, report),), ""
+
+
 def _gone_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
     """Everything that the rollout under way brought is taken back, when a person agrees."""
     question = go_back_question(run.started.plan, run.started.row.id, name_to_type=run.case.name_to_type)
     decision = _ask(run, question)
     every = run.targets_until(len(run.started.plan.stages))
     report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
-    return (_taken_back(run, every, report),), ""
+    report = _taken_back(run, every, report)
+    if run.started.row.failed_stage:
+        note(run.control, run.started.row.id, stage="", why="")
+    return (report,), ""

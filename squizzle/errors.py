@@ -15,6 +15,7 @@ The tree::
     │   ├── ConnectionFailedError       3  not reachable, or no such database
     │   │   └── AuthenticationFailedError  4
     │   ├── LockTimeoutError            8  somebody else holds what is needed
+    │   │   └── BeingMigratedError      8  somebody else migrates the database
     │   ├── StandbyBehindError          8  a standby is too far behind to send it more
     │   └── MigrationFailedError        1  a statement of an up script failed
     ├── ToolError(command, exit_code)   1  a program that we started failed
@@ -159,6 +160,10 @@ class LockTimeoutError(DatabaseError):
 
     code = 8
     retryable = True
+
+
+class BeingMigratedError(LockTimeoutError):
+    """Somebody else migrates the database; nothing was changed. Worth another try."""
 
 
 class StandbyBehindError(DatabaseError):

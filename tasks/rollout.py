@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
 from squizzle.fleet_settings import resolve_server
@@ -29,11 +30,12 @@ from squizzle.rollout.ledger import (
     end_rollout,
     find_rollout,
     fleet_lock,
+    note_taking_back,
     renew_rollout,
     with_scripts,
 )
 from squizzle.rollout.orders import RolloutOrder, TargetResult, failures
-from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order, rollout_seed
+from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order
 from squizzle.rollout.records import (
     FleetTarget,
     RolloutKind,
@@ -83,18 +85,20 @@ def _chosen(case: RolloutCase, migrations: tuple[Migration, ...]) -> tuple[Migra
 
 
 def control_of(case: RolloutCase, survey: Survey) -> DatabaseSource:
-    """Where decisions and the rollout itself are written down: what was named, else the first canary."""
+    """Where decisions and the rollout itself are written down: what was named, else always the same one of the fleet.
+
+    Neither new migrations nor databases that grew make another one of it: two runs must find each other.
+    """
     if case.control is not None:
         return case.control
-    last = survey.migrations[-1].version if survey.migrations else ""
-    ready = [report.target for report in survey.reports if report.state is TargetState.READY]
+    ready = [replace(report.target, size=None) for report in survey.reports if report.state is TargetState.READY]
     if not ready:
         why = survey.reports[0].detail if survey.reports else "none is left"
         raise ConnectionFailedError(
             f"no target of {case.fleet.name} can be used: {why}",
             hint=f"`squizzle fleet {case.fleet.name}` says what is wrong with each",
         )
-    first = rollout_order(ready, seed=rollout_seed(case.fleet.name, last))[0]
+    first = rollout_order(ready, seed=case.fleet.name)[0]
     access, _ = resolve_server(survey.fleet.servers[first.server], environ=case.environ)
     order = RolloutOrder(rollout_id="", fleet=survey.fleet, migrations=(), versions=())
     return NamedDatabase(meant=order.target(first), opens=lambda: access)
@@ -105,7 +109,7 @@ def locked_fleet(case: RolloutCase, control: DatabaseSource) -> Iterator[FleetLo
     """Nobody else rolls out to the fleet inside."""
 
     def opens() -> Connection:
-        return connect(control.access(), control.database, purpose="rollout lock")
+        return connect(control.access(), control.database, purpose=f"rollout lock {flow_run.id or ''}".strip())
 
     if case.dry_run:
         # Looking keeps nobody from working.
@@ -137,6 +141,11 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
     if row is not None and (case.go_back or _is_the_same(row, survey, lacking)):
         if not case.go_back:
             row = with_scripts(row, {one.version: one for one in planned_versions(survey.migrations)}, _had(survey))
+    elif row is not None and row.failed_stage:
+        raise RefusedError(
+            f"the stage {row.failed_stage} of the rollout {row.id} is being taken back, and this is another rollout",
+            hint="take back what it brought (go back), or restore the files as they were and run that again",
+        )
     elif not wanted or case.go_back:
         return None
     else:
@@ -196,6 +205,13 @@ def begin(control: DatabaseSource, started: Started) -> RolloutRow:
             return started.row
         one = started.row
         return begin_rollout(connection, one.id, one.fleet, one.versions, one.stage_of, by=one.started_by)
+
+
+@step("Write down what failed", timeout=timedelta(minutes=1))
+def note(control: DatabaseSource, rollout_id: str, *, stage: str, why: str) -> None:
+    """So that a run that is killed while it takes a stage back is gone on with there; no stage when that is done."""
+    with connect(control.access(), control.database, purpose="rollout") as connection:
+        note_taking_back(connection, rollout_id, stage=stage, why=why)
 
 
 @step("Write down how it ended", timeout=timedelta(minutes=1))

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import psycopg
 
-from squizzle.errors import ConnectionFailedError, DatabaseState, SquizzleError
+from squizzle.errors import BeingMigratedError, ConnectionFailedError, DatabaseState, SquizzleError
 from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.approvals import Approvals
 from squizzle.migrations.executor import Report
@@ -32,8 +32,11 @@ from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult
 from squizzle.rollout.records import FleetTarget
 
-# A server that restarts, or has no room for one more session, has both in a second or two.
-_AGAIN_AFTER_S = (0.2, 1.0)
+# A server that restarts, or has no room for one more session, has both in a second or two. Whoever migrates a database
+# may be gone already: a server notices within two seconds that a process was killed.
+_AGAIN_AFTER_S = (0.2, 1.0, 3.0)
+_TRIES_IF_LOST = 2
+_TRIES_IF_LOCKED = 3
 _LOST = "the target took longer than it may, so its session was cut"
 _RUN_AGAIN = "look at `squizzle status` there, repair it, and run the same rollout again: it goes on"
 
@@ -253,9 +256,9 @@ class _At:
         began = time.monotonic()
         outcomes: list[Outcome] = []
         until = began + self._order.deadline.total_seconds()
-        for pause in (*_AGAIN_AFTER_S, None):
-            result, may_help = self._try(target, outcomes, until)
-            if not may_help or pause is None or time.monotonic() + pause > until:
+        for number, pause in enumerate((*_AGAIN_AFTER_S, 0.0)):
+            result, more = self._try(target, outcomes, until)
+            if number >= more or time.monotonic() + pause > until:
                 break
             time.sleep(pause)
         if result.verdict is self._work.bad:
@@ -269,13 +272,13 @@ class _At:
             attempts=max((outcome.attempts for outcome in outcomes), default=0),
         )
 
-    def _try(self, target: FleetTarget, outcomes: list[Outcome], until: float) -> tuple[TargetResult, bool]:
-        """What became of one try, and whether another one may help: the session was lost, or there was none."""
+    def _try(self, target: FleetTarget, outcomes: list[Outcome], until: float) -> tuple[TargetResult, int]:
+        """What became of one try, and how many more may help."""
         before: str | None = None
         try:
             connection = connect(self._accesses[target.server], target.database, purpose="rollout")
         except ConnectionFailedError as exc:
-            return self._failed(target, exc, before, before), exc.retryable
+            return self._failed(target, exc, before, before), _more_tries(exc)
         try:
             with self._deadlines.limit(connection, until - time.monotonic()) as limit:
                 try:
@@ -285,14 +288,14 @@ class _At:
                     before = history.current
                     result = self._work.at(connection, target, history, outcomes)
                     after = read_history(connection, target.schema).current if outcomes else before
-                    return replace(result, before=before, after=after), False
+                    return replace(result, before=before, after=after), 0
                 except (SquizzleError, psycopg.Error) as exc:
                     error = exc if isinstance(exc, SquizzleError) else _translated(exc, target)
                     after = _current(connection, target)
                     result = self._failed(target, error, before, after)
                     if limit.passed:
-                        return replace(result, error=f"{_LOST}: {result.error}"), False
-                    return result, isinstance(error, ConnectionFailedError) and error.retryable
+                        return replace(result, error=f"{_LOST}: {result.error}"), 0
+                    return result, _more_tries(error)
         finally:
             connection.close()
 
@@ -306,6 +309,13 @@ class _At:
             hint=error.hint or _RUN_AGAIN,
             database_state=error.database_state,
         )
+
+
+def _more_tries(error: SquizzleError) -> int:
+    """How many: the session was lost, there was none, or somebody else migrates the database at this moment."""
+    if isinstance(error, BeingMigratedError):
+        return _TRIES_IF_LOCKED
+    return _TRIES_IF_LOST if isinstance(error, ConnectionFailedError) and error.retryable else 0
 
 
 def _translated(exc: psycopg.Error, target: FleetTarget) -> SquizzleError:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from squizzle.errors import LockTimeoutError, RefusedError
+from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -35,6 +36,8 @@ class RolloutRow:
         stage_of: The stage of every target, both by name.
         started_at: By the server's clock.
         started_by: Who began it.
+        failed_stage: The stage that is being taken back; empty when none is.
+        failure: Why; empty when none is.
     """
 
     id: str
@@ -43,6 +46,8 @@ class RolloutRow:
     stage_of: Mapping[str, str]
     started_at: datetime
     started_by: str
+    failed_stage: str = ""
+    failure: str = ""
 
 
 def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
@@ -55,7 +60,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
             return None
         row = connection.execute(
-            "SELECT id, fleet, versions, stage_of, started_at, started_by FROM squizzle.rollout"
+            "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure FROM squizzle.rollout"
             " WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
             (fleet,),
         ).fetchone()
@@ -63,7 +68,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         raise translate_error(exc, doing="look for a rollout that has begun", needs=_NEEDS) from exc
     if row is None:
         return None
-    rollout_id, name, versions, stage_of, started_at, started_by = row
+    rollout_id, name, versions, stage_of, started_at, started_by, failed_stage, failure = row
     return RolloutRow(
         id=rollout_id,
         fleet=name,
@@ -71,6 +76,8 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         stage_of=stage_of,
         started_at=started_at,
         started_by=started_by,
+        failed_stage=failed_stage,
+        failure=failure,
     )
 
 
@@ -127,6 +134,26 @@ def _documents(versions: Iterable[PlannedVersion]) -> Jsonb:
     return Jsonb([{"version": one.version, "checksum": one.checksum, "batched": one.batched} for one in versions])
 
 
+def note_taking_back(connection: Connection, rollout_id: str, *, stage: str, why: str) -> None:
+    """Write down that a stage is being taken back, so that a run that is killed meanwhile is gone on with there.
+
+    Args:
+        connection: A session in the database where the rollout is written down.
+        rollout_id: Which.
+        stage: The stage that failed; empty when it has been taken back as far as it can be.
+        why: What failed.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    try:
+        connection.execute(
+            "UPDATE squizzle.rollout SET failed_stage = %s, failure = %s WHERE id = %s", (stage, why, rollout_id)
+        )
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="write down that a stage is taken back", needs=_NEEDS) from exc
+
+
 def end_rollout(connection: Connection, rollout_id: str, outcome: str) -> None:
     """Write down how a rollout ended; the next run of the same begins a new one.
 
@@ -164,16 +191,19 @@ class FleetLock:
             self._connection.close()
         self._connection = self._opens()
         try:
-            taken = self._connection.execute(
-                "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK, self._fleet)
-            ).fetchone()
+            taken, number = self._connection.execute(
+                "SELECT pg_try_advisory_lock(%(lock)s, number), number FROM hashtext(%(fleet)s) number",
+                {"lock": _LOCK, "fleet": self._fleet},
+            ).fetchone() or (False, 0)
+            holder = None if taken else lock_holder(self._connection, (_LOCK, number))
         except psycopg.Error as exc:
             raise translate_error(exc, doing="take the lock of the fleet") from exc
-        if taken != (True,):
+        if not taken:
             self.let_go()
             raise LockTimeoutError(
-                f"somebody else rolls out to {self._fleet} now",
-                hint="wait until that run ends, or cancel it; then run the same again",
+                f"somebody else rolls out to {self._fleet} now: {holder or 'that run ended a moment ago'}",
+                hint="wait until that run ends, or cancel it (where its machine is gone: end that session by"
+                " `SELECT pg_terminate_backend(PID)`); then run the same again",
             )
 
     def let_go(self) -> None:

@@ -243,7 +243,8 @@ def _digest(
         add("version", version.version, version.checksum, version.batched)
     for one in plans:
         add("stage", stage_facts(one.stage))
-        for target in one.targets:
+        # Databases grow while they are migrated, which moves them within their stage.
+        for target in sorted(one.targets, key=lambda target: target.name):
             add(target.name, target.server, target.database, target.schema)
         for share in one.work:
             add("rows", share.version, share.from_pct, share.until_pct)

@@ -7,7 +7,10 @@ CREATE TABLE IF NOT EXISTS squizzle.rollout (
     stage_of jsonb NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_by text NOT NULL,
+    failed_stage text NOT NULL DEFAULT '',
+    failure text NOT NULL DEFAULT '',
     ended_at timestamptz,
     outcome text
 );
 COMMENT ON TABLE squizzle.rollout IS 'Rollouts that began here. ended_at is null while one can be gone on with.';
+COMMENT ON COLUMN squizzle.rollout.failed_stage IS 'The stage that is being taken back; empty when none is.';

@@ -31,6 +31,7 @@ CONTRACT = {
     "FencingFailedError": 7,
     "FencingUnavailableError": 7,
     "LockTimeoutError": 8,
+    "BeingMigratedError": 8,
     "StandbyBehindError": 8,
     "RefusedError": 9,
     "IdentityMismatchError": 9,
@@ -44,6 +45,7 @@ CONTRACT = {
 }
 
 WORTH_ANOTHER_TRY = {
+    "BeingMigratedError",
     "CloudUnavailableError",
     "ConnectionFailedError",
     "FencingUnavailableError",
