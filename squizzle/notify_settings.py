@@ -5,7 +5,7 @@ Imported by every verb, so it imports little itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -190,6 +190,17 @@ _FROM: dict[type[ChannelSettings], Severity] = {
 }
 
 
+_KIND: dict[type[ChannelSettings], str] = {
+    SlackChannel: "slack",
+    SmtpChannel: "smtp",
+    SesChannel: "ses",
+    SnsChannel: "sns",
+    PagerDutyChannel: "pagerduty",
+    WebhookChannel: "webhook",
+    PrefectChannel: "prefect",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedChannel:
     """`[notify.channels.NAME]`, with the names of variables where secrets will come from.
@@ -228,6 +239,18 @@ def default_routes(channels: Mapping[str, ChannelSettings]) -> dict[Severity, tu
         severity: tuple(name for name, one in channels.items() if _FROM[type(one)].rank <= severity.rank)
         for severity in Severity
     }
+
+
+def channels_meant(channels: Mapping[str, NamedChannel], names: Iterable[str]) -> tuple[str, ...]:
+    """What an alert means that names channels: one of that name, else all of that kind (`pagerduty`, `slack`).
+
+    A name that is neither stays as it is.
+    """
+    meant: list[str] = []
+    for name in names:
+        of_kind = [] if name in channels else [one for one, it in channels.items() if _KIND[type(it.settings)] == name]
+        meant += of_kind or [name]
+    return tuple(dict.fromkeys(meant))
 
 
 def read_notify(reader: Reader, value: object) -> NotifySettings:

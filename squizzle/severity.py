@@ -15,15 +15,22 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for low up to 3 for critical."""
-        return list(Severity).index(self)
+        """0 for the least; for sorting, since the words do not sort by what they mean."""
+        return tuple(Severity).index(self)
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether it means harm by itself; anything less is for a person to judge."""
+        return self in {Severity.HIGH, Severity.CRITICAL}
 
 
 # What the guide's alerts and other tools say instead.
 _ALSO = {"info": Severity.LOW, "warning": Severity.MEDIUM, "error": Severity.HIGH}
+SEVERITIES = f"{', '.join(Severity)} (or {', '.join(f'{word} for {one}' for word, one in _ALSO.items())})"
+"""What may be said, for messages."""
 
 
-def severity_of(word: str) -> Severity | None:
-    """What a word in a file means; None when it means nothing."""
+def severity_of(word: str) -> Severity:
+    """What a word in a file means; ValueError for any other."""
     found = word.strip().lower()
-    return _ALSO.get(found) or (Severity(found) if found in set(Severity) else None)
+    return _ALSO.get(found) or Severity(found)

@@ -21,7 +21,7 @@ from squizzle.notify.deliver import PATIENCE, deliver, tell_patiently
 from squizzle.notify.records import Channel, Deliveries, Delivery, Notification, Routing
 from squizzle.notify.trial import try_channels
 from squizzle.notify.wording import plain_text
-from squizzle.notify_settings import NotifySettings, PrefectChannel
+from squizzle.notify_settings import NotifySettings, PrefectChannel, channels_meant
 from tasks.steps import can_be_retried, log_line
 
 # Two tries of a channel's own patience, and time to give up. Prefect's own timeout cannot end what runs in a thread.
@@ -77,8 +77,9 @@ def notify(
         threads: What the first notification of the key returned, by channel.
     """
     channels = open_channels(settings.channels, environ, ByPrefectBlock)
+    meant = channels_meant(settings.channels, only)
     routing = Routing(routes=settings.routes, threads=threads or {})
-    done = deliver(notification, channels, routing, only=only, telling=_tell_by_tasks)
+    done = deliver(notification, channels, routing, only=meant, telling=_tell_by_tasks)
     for one in done.failed:
         log_line(f"not told by {one.channel}: {one.error} {one.hint}".strip(), logging.ERROR)
     for name in done.unknown:

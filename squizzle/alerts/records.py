@@ -4,26 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
-
-class Severity(StrEnum):
-    """How bad it is when a rule fires, from a note to somebody being woken."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """0 for the least; for sorting, since the words do not sort by what they mean."""
-        return tuple(Severity).index(self)
-
-    @property
-    def is_harm(self) -> bool:
-        """Whether it means harm by itself; anything less is for a person to judge."""
-        return self in {Severity.HIGH, Severity.CRITICAL}
+from squizzle.severity import Severity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,10 +24,11 @@ from pathlib import Path
 from yaml import Node, ScalarNode, SequenceNode
 
 from squizzle.alerts.conditions import read_condition
-from squizzle.alerts.records import AlertRule, Severity
+from squizzle.alerts.records import AlertRule
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.lined_yaml import Entry, Mistakes, parse_settings, read_settings_text
+from squizzle.severity import SEVERITIES, Severity, severity_of
 
 # Where a file is named, this word stands for the rules that come with Squizzle.
 SHIPPED = "guide"
@@ -36,8 +37,6 @@ _LONGEST_NAME = 60
 _NO_KEY = re.compile(r"[^a-z0-9]+")
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 # What else people call them; the guide has both.
-_SAME = {"warning": Severity.MEDIUM, "info": Severity.LOW}
-_SEVERITIES = f"{', '.join(Severity)} (or {', '.join(f'{word} for {one}' for word, one in _SAME.items())})"
 _BLOCKS = frozenset({"|", ">"})
 
 
@@ -120,7 +119,7 @@ class _Reader:
         rule = AlertRule(
             name=name,
             condition=self.condition(entry),
-            severity=entry.take("severity", _severity, f"one of {_SEVERITIES}", Severity.CRITICAL),
+            severity=entry.take("severity", severity_of, f"one of {SEVERITIES}", Severity.CRITICAL),
             notify=self.channels(entry),
             hold=entry.take("for", parse_duration, "a whole number and a unit (30s, 5m, 2h)", timedelta()),
             place=f"{self.mistakes.file}:{node.start_mark.line + 1}",
@@ -162,7 +161,3 @@ def _name(text: str) -> str:
     if len(text) > _LONGEST_NAME or not text.isprintable() or not _NO_KEY.sub("", text.lower()):
         raise ValueError(text)
     return text
-
-
-def _severity(text: str) -> Severity:
-    return _SAME.get(text.lower()) or Severity(text.lower())

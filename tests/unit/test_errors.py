@@ -42,10 +42,12 @@ CONTRACT = {
     "EmbeddedServerError": 1,
     "CloudError": 1,
     "CloudUnavailableError": 1,
+    "CloudBusyError": 1,
 }
 
 WORTH_ANOTHER_TRY = {
     "BeingMigratedError",
+    "CloudBusyError",
     "CloudUnavailableError",
     "ConnectionFailedError",
     "FencingUnavailableError",
@@ -57,6 +59,7 @@ WORTH_ANOTHER_TRY = {
 GIVEN = {
     "message": "table users is gone",
     "hint": "restore it",
+    "wait_s": 30.0,
     "database_state": DatabaseState.CHANGED,
     "sqlstate": "42P01",
     "command": "pg_dump",

@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from squizzle.alerts.evaluation import evaluate_rules
-from squizzle.alerts.records import AlertResult, AlertRule, Severity
+from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.alerts.rules import read_alert_rules
 from squizzle.migrations.history import ensure_history
 from squizzle.postgres.access import Connection
+from squizzle.severity import Severity
 from tests.integration.cli.conftest import on_one_server
 
 pytestmark = on_one_server

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from squizzle.alerts.conditions import read_condition
-from squizzle.alerts.records import AlertRule, Severity
+from squizzle.alerts.records import AlertRule
 from squizzle.alerts.rules import parse_alert_rules, read_alert_rules
 from squizzle.errors import InvalidInputError
+from squizzle.severity import Severity
 
 
 def test_the_rules_of_the_guide_are_shipped_word_for_word() -> None:
@@ -100,8 +101,8 @@ def test_every_mistake_is_told_with_its_line() -> None:
     assert caught.value.message.splitlines() == [
         "alerts.yml:7: alert 'a' condition must only read: FOR UPDATE and its like lock rows",
         (
-            "alerts.yml:5: alert 'a' severity must be one of low, medium, high, critical (or warning for medium, info for"
-            " low)"
+            "alerts.yml:5: alert 'a' severity must be one of low, medium, high, critical (or info for low, warning for"
+            " medium, error for high)"
         ),
         "alerts.yml:10: alert 'a' notify says slack twice",
         (

@@ -16,6 +16,7 @@ from squizzle.notify_settings import (
     SlackChannel,
     SmtpChannel,
     SnsChannel,
+    channels_meant,
     resolve_channel,
 )
 from squizzle.postgres.secret import Secret
@@ -121,3 +122,8 @@ def test_what_cannot_be_used_is_told_before_it_is_used(
     settings: SlackChannel | SmtpChannel | SnsChannel | PagerDutyChannel, complaint: str
 ) -> None:
     assert complaint in settings.problem()
+
+
+def test_an_alert_may_name_channels_by_their_kind_as_the_guides_do(tmp_path: Path) -> None:
+    channels = read(tmp_path, FULL).channels
+    assert channels_meant(channels, ["pagerduty", "slack", "mail", "fax"]) == ("pager", "chat", "mail", "fax")

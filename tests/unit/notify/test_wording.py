@@ -19,7 +19,8 @@ from tests.support.telling import told
 )
 def test_the_guides_words_are_known(word: str, severity: Severity) -> None:
     assert severity_of(word) is severity
-    assert severity_of(f"{word}ly") is None
+    with pytest.raises(ValueError, match="ly"):
+        severity_of(f"{word}ly")
 
 
 def test_plain_text_has_everything_in_the_order_in_which_it_is_read() -> None:
