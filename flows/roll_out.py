@@ -17,7 +17,7 @@ from blocks.references import refuse_inline
 from squizzle.errors import RefusedError, SquizzleError
 from squizzle.postgres.decisions import ApprovalRules, DecisionRow, Question
 from squizzle.reports.rollout import go_back_question, rollout_summary, soak_question, stage_question
-from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, failures
+from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
 from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
@@ -43,12 +43,14 @@ from tasks.rollout import (
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, case_of
 from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
-from tasks.rollout_watching import read_checks, soak
+from tasks.rollout_watching import COMPARED, note_after, note_before, read_watched, soak
 from tasks.steps import keep_journal, now
 
 # Besides those of each stage.
 STEPS = 8
 STEPS_A_STAGE = 4
+# Of a stage that is watched for a while: what is counted before and after.
+STEPS_TO_COMPARE = 4
 
 DESCRIPTION = """\
 Brings migrations to every database of a fleet, stage by stage: a few first, watched; then more; then all.
@@ -78,6 +80,14 @@ Backups = Annotated[Secured, Field(title="Backups", description="Which targets o
 Scope = Annotated[TakenBack, Field(title="Takes back", description="What a failure takes back, where the stage does.")]
 Checks = Annotated[
     Path | None, Field(title="Checks", description="A file of SQL that must hold while targets are watched.")
+]
+Alerts = Annotated[
+    list[str],
+    Field(
+        title="Alerts",
+        description="Files of alert rules that must not fire while targets are watched, besides"
+        " those of squizzle.toml. `guide`: those that come with Squizzle.",
+    ),
 ]
 Every = Annotated[
     int, Field(ge=1, le=3600, title="Watch every", description="Seconds between two looks at what was migrated.")
@@ -110,6 +120,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     backups: Backups = Secured.ALL,
     takes_back: Scope = TakenBack.STAGE,
     checks: Checks = None,
+    alerts: Alerts = [],  # noqa: B006 - a form's default; nobody changes it
     watch_every_s: Every = 30,
     approval_hours: Hours = 8,
     approvers: People = [],  # noqa: B006 - a form's default; nobody changes it
@@ -132,6 +143,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
         checks: A file of SQL that must hold while targets are watched.
+        alerts: Files of alert rules that must not fire meanwhile, besides those of squizzle.toml.
         watch_every_s: Seconds between two looks.
         approval_hours: How long a person may take to decide; then the stage is not approved.
         approvers: Who may approve; empty for anybody.
@@ -162,6 +174,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         backups=backups,
         takes_back=takes_back,
         checks=checks,
+        alerts=(*case.alerts, *alerts),
         watch_every=timedelta(seconds=watch_every_s),
         approval_timeout=timedelta(hours=approval_hours),
         rules=ApprovalRules(approvers=tuple(approvers), two_people=two_people),
@@ -181,8 +194,9 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
     Raises:
         SquizzleError: Nothing was begun: a target, a script or a certificate is not as it must be.
     """
-    read_checks(case)
-    total = STEPS + STEPS_A_STAGE * len(case.stages)
+    read_watched(case)
+    watched = sum(bool(one.duration) for one in case.stages)
+    total = STEPS + STEPS_A_STAGE * len(case.stages) + STEPS_TO_COMPARE * watched
     watcher = progress_artifact("rollout-progress", total=total, what=f"Progress of the rollout to {case.fleet.name}")
     with keep_journal(watcher) as journal:
         survey = look_at_fleet(case)
@@ -270,7 +284,7 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
         wait_for_window(case, stage.stage)
         if case.asks_for_proof:
             report = replace(report, secured=secure(case, run.started, stage.stage, lacking))
-    results = _applied(run, order, stage, is_new=bool(lacking))
+    results = _applied(run, order, stage, position, is_new=bool(lacking))
     report = replace(report, results=results)
     bad = failures(results)
     if len(bad) > stage.stage.max_failures:
@@ -303,9 +317,13 @@ def _ask(run: Running, question: Question) -> DecisionRow:
     return gate(question, database=run.control, timeout=case.approval_timeout, rules=case.rules)
 
 
-def _applied(run: Running, order: RolloutOrder, stage: StagePlan, *, is_new: bool) -> tuple[TargetResult, ...]:
+def _applied(
+    run: Running, order: RolloutOrder, stage: StagePlan, position: int, *, is_new: bool
+) -> tuple[TargetResult, ...]:
     """What became of each target of the stage, batch by batch; behind a batch with too many failures none is begun."""
     done: list[TargetResult] = []
+    others = run.targets_after(position)[:COMPARED]
+    note_before(run, order, stage.stage, others, compared=True)
     for batch in batches(stage.targets):
         left = stage.stage.max_failures - len(failures(done))
         if left < 0:
@@ -314,7 +332,11 @@ def _applied(run: Running, order: RolloutOrder, stage: StagePlan, *, is_new: boo
         if is_new and done:
             wait_for_window(run.case, stage.stage)
         run.lock.hold()
-        done += apply_batch(run.case, order, batch, max_failures=left)
+        note_before(run, order, stage.stage, batch)
+        results = apply_batch(run.case, order, batch, max_failures=left)
+        note_after(run, order, stage.stage, applied_to(results))
+        done += results
+    note_after(run, order, stage.stage, others, compared=True)
     publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
     return tuple(done)
 
@@ -328,7 +350,7 @@ def _watched(
         return None
     accepted: frozenset[tuple[str, str]] = frozenset()
     while True:
-        found = soak(run.case, order, stage.stage, migrated, run.targets_after(position), accepted=accepted)
+        found = soak(run, order, stage.stage, migrated, run.targets_after(position), accepted=accepted)
         if found.verdict is not SoakVerdict.INCONCLUSIVE:
             return found
         question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)

@@ -46,6 +46,12 @@ from tasks.sources import NamedStore
 @click.option(
     "--checks", type=click.Path(path_type=Path), metavar="FILE", help="SQL that must hold while it is watched."
 )
+@click.option(
+    "--alerts",
+    multiple=True,
+    metavar="FILE",
+    help="Alert rules that must not fire meanwhile; `guide`: ours.",
+)
 @click.option("--without-certificates", default="", metavar="REASON", help="Go to production unproven.")
 @click.option("--approver", default="", metavar="NAME", help="Who answers for that.")
 @click.option("--dry-run", is_flag=True, help="Look, check and plan only.")
@@ -61,6 +67,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     backups: str,
     takes_back: str,
     checks: Path | None,
+    alerts: tuple[str, ...],
     without_certificates: str,
     approver: str,
     config_file: Path | None,
@@ -98,6 +105,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         backups=Secured(backups),
         takes_back=TakenBack(takes_back),
         checks=checks,
+        alerts=(*case.alerts, *alerts),
         dry_run=dry_run,
         go_back=go_back,
     )

@@ -14,6 +14,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import Reader, variable_of
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.secret import Secret
+from squizzle.watch_settings import WatchSettings, read_watch
 
 _MOST_SESSIONS = 1000
 _MOST_SIZE = 2**63 - 1
@@ -173,6 +174,7 @@ class FleetSettings:
         per_server: So many sessions on one server at the same time.
         deadline: How long one target may take to be reached and to answer.
         exclude_unreachable: Whether a rollout leaves out what cannot be reached, instead of not beginning.
+        watch: How migrated targets are watched.
     """
 
     name: str
@@ -190,6 +192,7 @@ class FleetSettings:
     per_server: int = 4
     deadline: timedelta = timedelta(seconds=10)
     exclude_unreachable: bool = False
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
 
 def resolve_server(server: FleetServer, *, environ: Mapping[str, str]) -> tuple[ServerAccess, str]:
@@ -251,6 +254,7 @@ class _FleetSection:
             per_server=reader.number(section, where, "per_server", most=_MOST_SESSIONS) or default.per_server,
             deadline=reader.duration(section, where, "deadline", default.deadline),
             exclude_unreachable=self.excludes_unreachable(),
+            watch=read_watch(reader, f"{where}.watch", section.pop("watch", {})),
         )
         reader.nothing_left(section, where)
         if settings.deadline < timedelta(seconds=1):

@@ -22,6 +22,7 @@ from squizzle.migrations.records import Migration
 from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.access import Connection, connect
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
+from squizzle.rollout.baselines import forget_baselines
 from squizzle.rollout.checks import CheckRow, check_targets, stops
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.ledger import (
@@ -220,6 +221,7 @@ def end(control: DatabaseSource, rollout_id: str, outcome: str) -> None:
     """The next run of the same begins anew."""
     with connect(control.access(), control.database, purpose="rollout") as connection:
         end_rollout(connection, rollout_id, outcome)
+        forget_baselines(connection)
 
 
 def _checked(rows: tuple[CheckRow, ...]) -> str:

@@ -24,6 +24,7 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, TargetReport
+from squizzle.watch_settings import SHIPPED_ALERTS
 from tasks.folders import MigrationsFolder
 from tasks.sources import DatabaseSource, NamedStore, StoreSource
 
@@ -62,6 +63,7 @@ class RolloutCase:
         backups: Which targets of a stage are backed up before it, where its environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
         checks: A file of SQL that must hold while targets are watched; None for none.
+        alerts: Files of alert rules that must not fire meanwhile; `guide` for those that come with Squizzle.
         watch_every: How often targets are looked at while they are watched.
         approval_timeout: How long a person may take to decide.
         rules: Whose yes counts, and how many it takes.
@@ -84,6 +86,7 @@ class RolloutCase:
     backups: Secured = Secured.ALL
     takes_back: TakenBack = TakenBack.STAGE
     checks: Path | None = None
+    alerts: tuple[str, ...] = ()
     watch_every: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=8)
     rules: ApprovalRules = ANYBODY
@@ -224,8 +227,14 @@ def case_of(
         rehearsal=config.rehearsal,
         override=override_of(without_certificates or None, approver or None, config.rehearsal),
         store=store or _configured_store(config),
+        alerts=tuple(_beside(configuration, one) for one in settings.watch.alerts),
         environ=environ,
     )
+
+
+def _beside(configuration: Path, file: str) -> str:
+    """A file of alert rules that squizzle.toml names is seen from there."""
+    return file if file == SHIPPED_ALERTS else str(configuration.parent / file)
 
 
 def _configured_store(config: Config) -> StoreSource | None:

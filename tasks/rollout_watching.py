@@ -1,66 +1,48 @@
-"""Watching what was migrated, beside what was not."""
+"""Watching what was migrated, beside what was not and beside its own time before."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from squizzle.alerts.records import AlertRule
+from squizzle.alerts.rules import read_alert_rules
 from squizzle.analysis.records import Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
+from squizzle.postgres.access import connect
+from squizzle.rehearsal.records import Certificate
+from squizzle.rehearsal.rehearsed_scripts import rehearsed_rows
+from squizzle.rollout.baselines import Moment, read_baselines, save_baselines
+from squizzle.rollout.budget import RehearsedVersion
+from squizzle.rollout.holding import HeldAlerts
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget, Stage
 from squizzle.rollout.soak import SoakReport, SoakVerdict, judge_soak, remaining_soak, soak_began
-from squizzle.rollout.watching import watch_targets
-from tasks.rollout_case import RolloutCase
-from tasks.steps import now, step
+from squizzle.rollout.watching import Sighting, Watch, note_targets, watch_targets
+from tasks.rollout_case import RolloutCase, Running
+from tasks.sources import DatabaseSource
+from tasks.steps import log_line, now, step
 
 # Of those that are still to come, so many show what has another cause.
-_COMPARED = 20
+COMPARED = 20
+# So many are looked at before what was seen is put together: what is kept of each is not all in memory at once.
+_TOGETHER = 200
 # What was seen twice in a row is no hiccup; a failure is acted on at once.
 _DOUBTS = 2
 
 
-def _watched(report: SoakReport) -> str:
-    return f"{report.verdict.value}: {report.reasons[0].text}" if report.reasons else report.verdict.value
+def read_watched(case: RolloutCase) -> tuple[tuple[Statement, ...], tuple[AlertRule, ...]]:
+    """The checks of the user's own, and the alert rules; read before anything is begun.
 
-
-# What a person has said is no reason to stop: the target, and what the sign is about.
-Accepted = frozenset[tuple[str, str]]
-
-
-@step("Watch what was migrated", timeout=timedelta(days=30), detail=_watched)
-def soak(
-    case: RolloutCase,
-    order: RolloutOrder,
-    stage: Stage,
-    migrated: tuple[FleetTarget, ...],
-    rest: tuple[FleetTarget, ...],
-    *,
-    accepted: Accepted,
-) -> SoakReport:
-    """Look until the time is up, by the histories of the targets, or something is not well."""
-    look = partial(watch_targets, order, checks=read_checks(case), deadline=case.fleet.deadline, environ=case.environ)
-    doubts = 0
-    while True:
-        seen, others = look(migrated), look(rest[:_COMPARED])
-        began = soak_began(one.applied_at for one in seen)
-        left = remaining_soak(started_at=began, duration=stage.duration, now=now()) if began else stage.duration
-        found = judge_soak([one.observation for one in seen], [one.observation for one in others], remaining=left)
-        report = _without(found, accepted)
-        doubts = doubts + 1 if report.verdict is SoakVerdict.INCONCLUSIVE else 0
-        if report.is_over and doubts in {0, _DOUBTS}:
-            return report
-        pause = min(case.watch_every, timedelta(seconds=2)) if doubts else min(case.watch_every, left)
-        time.sleep(pause.total_seconds())
-
-
-def _without(report: SoakReport, accepted: Accepted) -> SoakReport:
-    reasons = tuple(one for one in report.reasons if (one.target, one.sign.value) not in accepted)
-    verdict = reasons[0].verdict if reasons else SoakVerdict.PASS
-    return replace(report, reasons=reasons, verdict=verdict)
+    Raises:
+        InvalidInputError: A file cannot be read, or is wrong.
+    """
+    return read_checks(case), read_alert_rules(case.alerts)
 
 
 def read_checks(case: RolloutCase) -> tuple[Statement, ...]:
@@ -78,3 +60,154 @@ def read_checks(case: RolloutCase) -> tuple[Statement, ...]:
             f"{case.checks} cannot be read: {exc}", hint="name a file of SQL that the worker can read"
         ) from exc
     return tuple(split_statements(text, source=str(case.checks)))
+
+
+def _watch(case: RolloutCase, order: RolloutOrder, rehearsed: Mapping[str, RehearsedVersion] | None = None) -> Watch:
+    checks, rules = read_watched(case)
+    return Watch(
+        order=order,
+        checks=checks,
+        rules=rules,
+        limits=case.fleet.watch.limits,
+        rehearsed=rehearsed or {},
+        deadline=case.fleet.deadline,
+    )
+
+
+def note_before(
+    run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...], *, compared: bool = False
+) -> None:
+    """Keep what targets have counted before they are migrated, where the stage is watched for a while.
+
+    Args:
+        run: What the stages have in common.
+        order: Which versions.
+        stage: The stage that will be watched.
+        targets: Those that are about to be migrated; those to which something was brought already are left as they are.
+        compared: Whether they are not migrated now, and only compared with; what was kept of them stays.
+    """
+    # One look has no time to compare with; alerts have.
+    if targets and (stage.duration or run.case.alerts):
+        _note(run.case, run.control, order, stage, targets, moment=Moment.BEFORE, renew=not compared)
+
+
+def note_after(
+    run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...], *, compared: bool = False
+) -> None:
+    """Keep what targets have counted when they have been migrated: what waited for that is no harm of it. As above."""
+    if stage.duration and targets:
+        _note(run.case, run.control, order, stage, targets, moment=Moment.AFTER, renew=not compared)
+
+
+@step("Note what is counted", timeout=timedelta(hours=2), detail=lambda count: f"{count:,} targets")
+def _note(
+    case: RolloutCase,
+    control: DatabaseSource,
+    order: RolloutOrder,
+    stage: Stage,
+    targets: tuple[FleetTarget, ...],
+    *,
+    moment: Moment,
+    renew: bool,
+) -> int:
+    untouched = moment is Moment.BEFORE and renew
+    noted = note_targets(_watch(case, order), targets, untouched=untouched, environ=case.environ)
+    if noted:
+        with connect(control.access(), control.database, purpose="rollout") as connection:
+            save_baselines(connection, order.rollout_id, stage.name, noted, moment=moment, renew=renew)
+    return len(noted)
+
+
+def _watched(report: SoakReport) -> str:
+    return f"{report.verdict.value}: {report.reasons[0].text}" if report.reasons else report.verdict.value
+
+
+# What a person has said is no reason to stop: the target, and what the sign is about.
+Accepted = frozenset[tuple[str, str]]
+
+
+def soak(
+    run: Running,
+    order: RolloutOrder,
+    stage: Stage,
+    migrated: tuple[FleetTarget, ...],
+    rest: tuple[FleetTarget, ...],
+    *,
+    accepted: Accepted,
+) -> SoakReport:
+    """Look until the time is up, by the histories of the targets, or something is not well."""
+    certificates = run.started.certificates
+    wanted = tuple(certificates[version] for version in order.versions if version in certificates)
+    report = _soak(run.case, run.control, order, stage, migrated, rest[:COMPARED], wanted, accepted=accepted)
+    if stage.name == run.started.plan.stages[0].stage.name:
+        for remark in report.remarks:
+            log_line(remark, logging.WARNING)
+    return report
+
+
+@step("Watch what was migrated", timeout=timedelta(days=30), detail=_watched)
+def _soak(
+    case: RolloutCase,
+    control: DatabaseSource,
+    order: RolloutOrder,
+    stage: Stage,
+    migrated: tuple[FleetTarget, ...],
+    rest: tuple[FleetTarget, ...],
+    certificates: tuple[Certificate, ...],
+    *,
+    accepted: Accepted,
+) -> SoakReport:
+    watch = _watch(case, order, _rehearsed(case, certificates))
+    look = partial(_look, case, control, watch, stage)
+    held, held_elsewhere = HeldAlerts(), HeldAlerts()
+    doubts = 0
+    while True:
+        seen, others = look(migrated, are_migrated=True), look(rest, are_migrated=False)
+        began = soak_began(one.applied_at for one in seen)
+        left = remaining_soak(started_at=began, duration=stage.duration, now=now()) if began else stage.duration
+        observed, pending = held.of([one.observation for one in seen], now())
+        compared, _ = held_elsewhere.of([one.observation for one in others], now())
+        left = max(left, pending)
+        report = _without(judge_soak(observed, compared, limits=watch.limits, remaining=left), accepted)
+        doubts = doubts + 1 if report.verdict is SoakVerdict.INCONCLUSIVE else 0
+        if report.is_over and doubts in {0, _DOUBTS}:
+            return report
+        pause = min(case.watch_every, timedelta(seconds=2)) if doubts else min(case.watch_every, left)
+        time.sleep(pause.total_seconds())
+
+
+def _look(
+    case: RolloutCase,
+    control: DatabaseSource,
+    watch: Watch,
+    stage: Stage,
+    targets: tuple[FleetTarget, ...],
+    *,
+    are_migrated: bool,
+) -> tuple[Sighting, ...]:
+    seen: tuple[Sighting, ...] = ()
+    for begin in range(0, len(targets), _TOGETHER):
+        some = targets[begin : begin + _TOGETHER]
+        names = [one.name for one in some]
+        with connect(control.access(), control.database, purpose="watch", read_only=True) as connection:
+            baselines = read_baselines(connection, watch.order.rollout_id, stage.name, names)
+        seen += watch_targets(watch, some, baselines=baselines, are_migrated=are_migrated, environ=case.environ)
+    return seen
+
+
+def _rehearsed(case: RolloutCase, certificates: tuple[Certificate, ...]) -> dict[str, RehearsedVersion]:
+    """What was measured of the versions that have a certificate."""
+    if not certificates or case.store is None:
+        return {}
+    store = case.store.open()
+    return {
+        one.version: RehearsedVersion(trace=one.up, schema=one.schema, rows=rehearsed_rows(store, one))
+        for one in certificates
+        if one.up is not None
+    }
+
+
+def _without(report: SoakReport, accepted: Accepted) -> SoakReport:
+    reasons = tuple(one for one in report.reasons if (one.target, one.sign.value) not in accepted)
+    verdict = reasons[0].verdict if reasons else SoakVerdict.PASS
+    return replace(report, reasons=reasons, verdict=verdict)

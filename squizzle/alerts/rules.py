@@ -29,9 +29,8 @@ from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.lined_yaml import Entry, Mistakes, parse_settings, read_settings_text
 from squizzle.severity import SEVERITIES, Severity, severity_of
+from squizzle.watch_settings import SHIPPED_ALERTS
 
-# Where a file is named, this word stands for the rules that come with Squizzle.
-SHIPPED = "guide"
 _REFERENCE = "see docs/alerts.md"
 _LONGEST_NAME = 60
 _NO_KEY = re.compile(r"[^a-z0-9]+")
@@ -63,7 +62,7 @@ def read_alert_rules(files: Iterable[Path | str]) -> tuple[AlertRule, ...]:
 
 
 def _of_file(file: str) -> tuple[AlertRule, ...]:
-    if file == SHIPPED:
+    if file == SHIPPED_ALERTS:
         text = resources.files("squizzle.alerts").joinpath("guide.yaml").read_text(encoding="utf-8")
     else:
         text = read_settings_text(Path(file), kind="a file of alert rules", reference=_REFERENCE)

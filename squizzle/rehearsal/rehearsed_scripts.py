@@ -37,12 +37,12 @@ def find_rehearsed(store: BackupStore, plan: Plan) -> RehearsedScripts:
     found: dict[str, RehearsedScript] = {}
     for one in certificates:
         if one.version not in found and one.up is not None and wanted.get(one.version) == one.files.up:
-            found[one.version] = RehearsedScript(trace=one.up, at=one.issued_at, rows=_rows_then(store, one))
+            found[one.version] = RehearsedScript(trace=one.up, at=one.issued_at, rows=rehearsed_rows(store, one))
     return RehearsedScripts(found=found)
 
 
-def _rows_then(store: BackupStore, certificate: Certificate) -> dict[RelationName, int]:
-    """Rows of the tables in the backup that was restored for the rehearsal."""
+def rehearsed_rows(store: BackupStore, certificate: Certificate) -> dict[RelationName, int]:
+    """Rows of the tables in the backup that was restored for a rehearsal; empty where that cannot be read any more."""
     try:
         digest = store.read(certificate.backup_id).digest
     except (InvalidInputError, BackupDamagedError, ToolError, CloudError):

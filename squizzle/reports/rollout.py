@@ -82,6 +82,9 @@ def _parts(report: RolloutReport) -> Iterator[str]:
         yield "## Stages"
         yield stage_table(report.plan, report.stages)
         yield from (text for one in report.stages for text in _stage(one))
+        remarks = dict.fromkeys(remark for one in report.stages if one.soak for remark in one.soak.remarks)
+        if remarks:
+            yield bullets(list(remarks))
         yield "## Who is where"
         yield _where(report)
     if report.checks:
@@ -269,9 +272,16 @@ def soak_question(stage: Stage, plan: RolloutPlan, rollout_id: str, soak: SoakRe
     return Question(
         gate=f"soak-{_slug(stage)}",
         title=f"Go on after stage {stage.name} of {plan.fleet}, although not all is well",
-        plan=f"{soak_words(soak)}\n\nApprove: it is no reason to stop. Reject: the stage has failed.",
+        plan="\n\n".join(
+            [soak_words(soak), *_not_compared(soak), "Approve: it is no reason to stop. Reject: it failed."]
+        ),
         facts=(rollout_id, plan.digest, stage.name, *(f"{target}: {sign}" for target, sign in signs)),
     )
+
+
+def _not_compared(soak: SoakReport) -> Iterator[str]:
+    if soak.remarks:
+        yield bullets(list(soak.remarks))
 
 
 def go_back_question(plan: RolloutPlan, rollout_id: str, *, name_to_type: str) -> Question:

@@ -160,3 +160,8 @@ class TargetResult:
 def failures(results: Sequence[TargetResult]) -> tuple[TargetResult, ...]:
     """The targets that failed, or that could not be taken back."""
     return tuple(one for one in results if one.verdict in {ApplyVerdict.FAILED, ApplyVerdict.NOT_TAKEN_BACK})
+
+
+def applied_to(results: Sequence[TargetResult]) -> tuple[FleetTarget, ...]:
+    """The targets to which something was applied just now."""
+    return tuple(one.target for one in results if one.verdict is ApplyVerdict.APPLIED)

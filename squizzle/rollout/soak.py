@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
 
+from squizzle.watch_settings import SoakLimits
+
 
 class SoakVerdict(StrEnum):
     """`pass`: all was looked at and is well. `fail`: the migration did harm. `inconclusive`: a person decides."""
@@ -31,22 +33,28 @@ class Sign(StrEnum):
     LOCK_WAITS = "lock waits"
     REPLICATION = "replication lag"
     QUERY = "query"
+    DEADLOCKS = "deadlocks"
+    RESTART = "restart"
     BUDGET = "certificate budget"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FiringAlert:
-    """An alert rule that fires now.
+    """An alert rule that fires now, or of which nobody knows.
 
     Attributes:
         rule: Its name.
         critical: Whether it means harm by itself; others ask for a person.
         since_before: Whether it fired before the migration, so that the migration did not cause it.
+        unknown: Why it could not be found out whether it fires; empty when it does.
+        hold: How long its condition has to be true before it counts.
     """
 
     rule: str
     critical: bool = True
     since_before: bool = False
+    unknown: str = ""
+    hold: timedelta = timedelta()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,17 +77,25 @@ class QueryTime:
     """What one query takes.
 
     Attributes:
-        query: Its normalised text. Not its id: that is computed from the numbers of tables, so the same query has
-            another one in every database (PostgreSQL manual, "pg_stat_statements").
-        mean_ms: Now.
+        query: The beginning of its normalised text.
+        mean_ms: Since the migration.
         calls: So many were measured.
         baseline_ms: The same database's own mean before the migration; None when the query was not known then.
+        digest: Of its whole text, which tells it from others; empty where the text is all of it. Not the server's
+            number of it: that is computed from the numbers of tables, so the same query has another one in every
+            database (PostgreSQL manual, "pg_stat_statements").
     """
 
     query: str
     mean_ms: float
     calls: int
     baseline_ms: float | None = None
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """The same for the same query of another target."""
+        return self.digest or self.query
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,13 +104,17 @@ class BudgetUse:
 
     Attributes:
         what: `ACCESS EXCLUSIVE on public.orders`, `duration of 0042`.
-        rehearsed: As long as it took in the rehearsal; None for a lock that was not rehearsed at all.
+        rehearsed: As long as it took in the rehearsal, scaled to this target; None for what was not rehearsed at all.
         observed: As long as it took here.
+        is_wait: Whether it is time spent waiting for locks, which no rehearsal has.
+        scaled: By how much the rehearsed time was multiplied, because this target has more rows.
     """
 
     what: str
     rehearsed: timedelta | None
     observed: timedelta
+    is_wait: bool = False
+    scaled: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,9 +128,13 @@ class Observation:
         checks: The user's own.
         error_pct: Transactions that were rolled back, in per cent of all since the migration; None when unknown.
         baseline_error_pct: The same before the migration; None when unknown.
+        deadlocks: So many since the migration.
+        usual_deadlocks: So many there would be in that time if all were as before; None when unknown.
+        restarted_at: When the server was started, if that was after the migration.
         lock_waits: Sessions that wait for a lock for longer than is usual.
         replication_lag: Of the standby that is furthest behind; None without standbys.
         queries: What they take.
+        no_queries: Why queries could not be compared; empty when they could.
         budget: What the migration took there.
     """
 
@@ -120,35 +144,14 @@ class Observation:
     checks: tuple[CheckOutcome, ...] = ()
     error_pct: float | None = None
     baseline_error_pct: float | None = None
+    deadlocks: int = 0
+    usual_deadlocks: float | None = None
+    restarted_at: datetime | None = None
     lock_waits: int = 0
     replication_lag: timedelta | None = None
     queries: tuple[QueryTime, ...] = ()
+    no_queries: str = ""
     budget: tuple[BudgetUse, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SoakLimits:
-    """Up to where all is well.
-
-    Attributes:
-        slower: So many times the mean of before, or of the other targets, a query may take.
-        least_ms: A query that takes less is never too slow: its mean is mostly noise.
-        least_calls: A mean of fewer calls says nothing.
-        error_points: By so many percentage points errors may rise.
-        lock_waits: So many sessions may wait.
-        replication_lag: So far a standby may be behind.
-        budget: So many times the rehearsed time something may take.
-        budget_floor: What took less is never beyond its budget.
-    """
-
-    slower: float = 1.5
-    least_ms: float = 1.0
-    least_calls: int = 50
-    error_points: float = 1.0
-    lock_waits: int = 5
-    replication_lag: timedelta = timedelta(seconds=30)
-    budget: float = 2.0
-    budget_floor: timedelta = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,11 +179,13 @@ class SoakReport:
         verdict: The worst of the reasons; `pass` without any.
         reasons: Those that fail first.
         remaining: How long the targets are still to be watched; a `pass` counts when nothing remains.
+        remarks: What could not be compared, and is no reason by itself.
     """
 
     verdict: SoakVerdict
     reasons: tuple[Reason, ...] = ()
     remaining: timedelta = timedelta()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -227,7 +232,7 @@ def judge_soak(
     migrated: Sequence[Observation],
     rest: Sequence[Observation],
     *,
-    limits: SoakLimits = SoakLimits(),
+    limits: SoakLimits = SoakLimits(),  # noqa: B008 - frozen
     remaining: timedelta = timedelta(),
 ) -> SoakReport:
     """What the newest look at every target means.
@@ -248,7 +253,12 @@ def judge_soak(
     found = [reason for one in migrated for reason in _reasons(one, others, limits)]
     found.sort(key=lambda reason: reason.verdict is not SoakVerdict.FAIL)
     verdict = found[0].verdict if found else SoakVerdict.PASS
-    return SoakReport(verdict=verdict, reasons=tuple(found), remaining=remaining)
+    return SoakReport(verdict=verdict, reasons=tuple(found), remaining=remaining, remarks=_remarks(migrated))
+
+
+def _remarks(migrated: Sequence[Observation]) -> tuple[str, ...]:
+    """Each once, however many targets it is about."""
+    return tuple(dict.fromkeys(f"queries were not compared: {one.no_queries}" for one in migrated if one.no_queries))
 
 
 def _rest(rest: Sequence[Observation], limits: SoakLimits) -> _Rest:
@@ -256,31 +266,35 @@ def _rest(rest: Sequence[Observation], limits: SoakLimits) -> _Rest:
     for one in rest:
         for query in one.queries:
             if query.calls >= limits.least_calls:
-                means.setdefault(query.query, []).append(query.mean_ms)
+                means.setdefault(query.key, []).append(query.mean_ms)
     return _Rest(
-        alerts=frozenset(alert.rule for one in rest for alert in one.alerts if not alert.since_before),
+        alerts=frozenset(
+            alert.rule for one in rest for alert in one.alerts if not alert.since_before and not alert.unknown
+        ),
         checks=frozenset(check.name for one in rest for check in one.checks if check.ok is False),
         signs=frozenset(sign for one in rest for sign, _ in _signs(one, limits)),
         queries={query: median(times) for query, times in means.items()},
-        slower=frozenset(query.query for one in rest for query in one.queries if _is_slower_than_before(query, limits)),
+        slower=frozenset(query.key for one in rest for query in one.queries if is_slower_than_before(query, limits)),
     )
 
 
 def _reasons(one: Observation, rest: _Rest, limits: SoakLimits) -> Iterator[Reason]:
     for text in one.unseen:
         yield _reason(one, Sign.REACH, text, harm=False)
-    for alert in one.alerts:
-        if not alert.since_before:
-            shared = alert.rule in rest.alerts
-            yield _reason(one, Sign.ALERT, f"{alert.rule} fires", harm=alert.critical, shared=shared)
+    if limits.require_queries and one.no_queries:
+        yield _reason(one, Sign.QUERY, f"queries cannot be compared: {one.no_queries}", harm=False)
+    if one.restarted_at is not None:
+        yield _reason(one, Sign.RESTART, f"its server was started at {one.restarted_at:%Y-%m-%d %H:%M %Z}", harm=False)
+    yield from _alerts(one, rest)
     yield from _checks(one, rest)
     for sign, text in _signs(one, limits):
         yield _reason(one, sign, text, harm=True, shared=sign in rest.signs)
     for query in one.queries:
         text, shared = _slow(query, rest, limits)
         if text:
-            known = query.baseline_ms is not None
-            yield _reason(one, Sign.QUERY, f"{text}: {query.query}", harm=known, shared=shared)
+            # What a server that was just started has to read again is slow for a while.
+            harm = query.baseline_ms is not None and one.restarted_at is None
+            yield _reason(one, Sign.QUERY, f"{text}: {query.query}", harm=harm, shared=shared)
     yield from _budget(one, limits)
 
 
@@ -291,6 +305,16 @@ def _reason(one: Observation, sign: Sign, text: str, *, harm: bool, shared: bool
         verdict=SoakVerdict.FAIL if harm and not shared else SoakVerdict.INCONCLUSIVE,
         text=f"{text}; targets that were not migrated show it, too" if shared else text,
     )
+
+
+def _alerts(one: Observation, rest: _Rest) -> Iterator[Reason]:
+    for alert in one.alerts:
+        if alert.unknown:
+            text = f"whether {alert.rule} fires could not be found out: {alert.unknown}"
+            yield _reason(one, Sign.ALERT, text, harm=False)
+        elif not alert.since_before:
+            shared = alert.rule in rest.alerts
+            yield _reason(one, Sign.ALERT, f"{alert.rule} fires", harm=alert.critical, shared=shared)
 
 
 def _checks(one: Observation, rest: _Rest) -> Iterator[Reason]:
@@ -308,8 +332,12 @@ def _budget(one: Observation, limits: SoakLimits) -> Iterator[Reason]:
         took = f"{use.what} took {_ms(use.observed)}"
         if use.rehearsed is None:
             yield _reason(one, Sign.BUDGET, f"{took} and was not rehearsed", harm=False)
+        elif use.is_wait:
+            if use.observed > limits.lock_wait:
+                yield _reason(one, Sign.BUDGET, f"{took}, {_ms(limits.lock_wait)} are allowed", harm=False)
         elif use.observed > max(use.rehearsed * limits.budget, limits.budget_floor):
-            yield _reason(one, Sign.BUDGET, f"{took}, {_ms(use.rehearsed)} in the rehearsal", harm=False)
+            scaled = f" for {use.scaled:,.1f} times the rows" if use.scaled > 1 else ""
+            yield _reason(one, Sign.BUDGET, f"{took}, {_ms(use.rehearsed)} in the rehearsal{scaled}", harm=False)
 
 
 def _signs(one: Observation, limits: SoakLimits) -> Iterator[tuple[Sign, str]]:
@@ -318,6 +346,10 @@ def _signs(one: Observation, limits: SoakLimits) -> Iterator[tuple[Sign, str]]:
     if errors is not None and errors - (before or 0.0) > limits.error_points:
         was = "unknown before" if before is None else f"{before:.1f} % before"
         yield Sign.ERRORS, f"{errors:.1f} % of transactions fail, {was}"
+    usual = one.usual_deadlocks
+    if one.deadlocks > max(limits.deadlocks, (usual or 0.0) * limits.slower):
+        was = "" if usual is None else f", {usual:.1f} would be usual"
+        yield Sign.DEADLOCKS, f"{one.deadlocks} deadlocks since the migration{was}"
     if one.lock_waits > limits.lock_waits:
         yield Sign.LOCK_WAITS, f"{one.lock_waits} sessions wait for locks, {limits.lock_waits} may"
     lag = one.replication_lag
@@ -325,7 +357,8 @@ def _signs(one: Observation, limits: SoakLimits) -> Iterator[tuple[Sign, str]]:
         yield Sign.REPLICATION, f"a standby is {_ms(lag)} behind, {_ms(limits.replication_lag)} are allowed"
 
 
-def _is_slower_than_before(query: QueryTime, limits: SoakLimits) -> bool:
+def is_slower_than_before(query: QueryTime, limits: SoakLimits) -> bool:
+    """Whether a query takes longer than it did in the same database, and often enough to say so."""
     if query.calls < limits.least_calls or query.mean_ms < limits.least_ms or query.baseline_ms is None:
         return False
     return query.mean_ms > query.baseline_ms * limits.slower
@@ -336,10 +369,10 @@ def _slow(query: QueryTime, rest: _Rest, limits: SoakLimits) -> tuple[str, bool]
 
     One that was not known before the migration is compared with those alone: it may be new, or it is rare.
     """
-    elsewhere = rest.queries.get(query.query)
-    if _is_slower_than_before(query, limits):
+    elsewhere = rest.queries.get(query.key)
+    if is_slower_than_before(query, limits):
         text = f"{query.mean_ms:.1f} ms on average, {query.baseline_ms:.1f} ms before"
-        return text, query.query in rest.slower
+        return text, query.key in rest.slower
     is_measured = query.calls >= limits.least_calls and query.mean_ms >= limits.least_ms
     is_new = query.baseline_ms is None and elsewhere is not None
     if is_measured and is_new and elsewhere is not None and query.mean_ms > elsewhere * limits.slower:

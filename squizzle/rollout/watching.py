@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import psycopg
 
+from squizzle.alerts.evaluation import evaluate_rules, looking_only
+from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.analysis.records import Statement
 from squizzle.errors import SquizzleError
 from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.history import read_history
-from squizzle.migrations.session import work_in_schema
 from squizzle.migrations.verification import check_verification
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.postgres.translation import server_words, translate_error
+from squizzle.postgres.translation import is_connection_loss, server_words, translate_error
+from squizzle.rollout.baselines import NO_BASELINE, Baseline, Noted
 from squizzle.rollout.bounded import each_bounded
+from squizzle.rollout.budget import RehearsedVersion, read_budget
+from squizzle.rollout.counters import compare_counters, read_counters
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
-from squizzle.rollout.soak import CheckOutcome, Observation
+from squizzle.rollout.soak import CheckOutcome, FiringAlert, Observation
+from squizzle.watch_settings import SoakLimits
 
 # Waits that are shorter come and go; a migration that hurts makes longer ones.
 _WAITING = """
@@ -28,6 +34,29 @@ _WAITING = """
               AND state_change < clock_timestamp() - interval '1 second')::int,
            (SELECT max(replay_lag) FROM pg_stat_replication)
 """
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """What targets are looked at for.
+
+    Attributes:
+        order: Which versions.
+        checks: Statements of the user's own, each run in a transaction that is read-only and taken back; it is well
+            when it runs and, if it is a query of one boolean column, when every row is true.
+        rules: Alert rules.
+        limits: Up to where all is well.
+        rehearsed: What a rehearsal measured, by version; what is not there is not compared.
+        deadline: How long one target may take to answer.
+    """
+
+    order: RolloutOrder
+    checks: tuple[Statement, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
+    limits: SoakLimits = field(default_factory=SoakLimits)
+    rehearsed: Mapping[str, RehearsedVersion] = field(default_factory=dict)
+    deadline: timedelta = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,92 +74,150 @@ class Sighting:
 
 
 def watch_targets(
-    order: RolloutOrder,
+    watch: Watch,
     targets: Sequence[FleetTarget],
     *,
-    checks: Sequence[Statement],
-    deadline: timedelta,
+    baselines: Mapping[str, Baseline],
+    are_migrated: bool,
     environ: Mapping[str, str],
 ) -> tuple[Sighting, ...]:
     """Look at targets, some at the same time; what cannot be looked at is said in its sighting.
 
     Args:
-        order: Which versions.
+        watch: What for.
         targets: Whom to look at.
-        checks: Statements of the user's own, each run in a transaction that is read-only and rolled back; it is well
-            when it runs and, if it is a query of one boolean column, when every row is true.
-        deadline: How long one target may take to answer.
+        baselines: What was kept of their time before, by name.
+        are_migrated: Whether they are judged; others are looked at to be compared with.
         environ: Where secrets are.
 
     Returns:
         In the order of `targets`.
     """
+
+    def look(connection: Connection, target: FleetTarget) -> Sighting:
+        return _watch(watch, connection, target, baselines.get(target.name, NO_BASELINE), are_migrated=are_migrated)
+
+    def unseen(target: FleetTarget, why: str) -> Sighting:
+        return Sighting(observation=Observation(target=target.name, unseen=(why,)))
+
+    return _each(watch, targets, look, unseen, environ)
+
+
+def note_targets(
+    watch: Watch, targets: Sequence[FleetTarget], *, untouched: bool, environ: Mapping[str, str]
+) -> dict[str, Noted]:
+    """What targets have counted by now, and which alerts fire there, by name. Nothing is changed.
+
+    Args:
+        watch: Whose alert rules.
+        targets: Whom to look at; those that cannot be reached are left out.
+        untouched: Leave out those to which this rollout has brought something already, whole or in part.
+        environ: Where secrets are.
+    """
+
+    def look(connection: Connection, target: FleetTarget) -> Noted | None:
+        if untouched and watch.order.brought(read_history(connection, target.schema)):
+            return None
+        results = evaluate_rules(connection, watch.rules, schema=target.schema)
+        firing = frozenset(one.rule.name for one in results if one.is_true)
+        return Noted(counters=read_counters(connection), firing=firing)
+
+    found = _each(watch, targets, look, lambda _target, _why: None, environ)
+    return {target.name: one for target, one in zip(targets, found, strict=True) if one is not None}
+
+
+def _each(
+    watch: Watch,
+    targets: Sequence[FleetTarget],
+    look: Callable[[Connection, FleetTarget], Seen],
+    unseen: Callable[[FleetTarget, str], Seen],
+    environ: Mapping[str, str],
+) -> tuple[Seen, ...]:
+    """One look at each target, each in a session of its own."""
+    order = watch.order
     servers = {target.server for target in targets}
     accesses = {name: resolve_server(order.fleet.servers[name], environ=environ)[0] for name in servers}
-    seen: dict[str, Sighting] = {}
+    seen: dict[str, Seen] = {}
     with Deadlines() as deadlines:
-        look = _Look(order, accesses, checks, deadlines, deadline.total_seconds())
-        for target, sighting in each_bounded(
-            targets,
-            look.at,
-            place=lambda one: one.server,
-            concurrency=order.concurrency,
-            per_place=order.per_server,
+
+        def at(target: FleetTarget) -> Seen:
+            return _in_session(accesses[target.server], target, deadlines, watch.deadline, look, unseen)
+
+        for target, one in each_bounded(
+            targets, at, place=lambda one: one.server, concurrency=order.concurrency, per_place=order.per_server
         ):
-            seen[target.name] = sighting
+            seen[target.name] = one
     return tuple(seen[target.name] for target in targets)
 
 
-class _Look:
-    def __init__(
-        self,
-        order: RolloutOrder,
-        accesses: Mapping[str, ServerAccess],
-        checks: Sequence[Statement],
-        deadlines: Deadlines,
-        deadline_s: float,
-    ) -> None:
-        self._order = order
-        self._accesses = accesses
-        self._checks = checks
-        self._deadlines = deadlines
-        self._deadline_s = deadline_s
-
-    def at(self, target: FleetTarget) -> Sighting:
+def _in_session(
+    access: ServerAccess,
+    target: FleetTarget,
+    deadlines: Deadlines,
+    deadline: timedelta,
+    look: Callable[[Connection, FleetTarget], Seen],
+    unseen: Callable[[FleetTarget, str], Seen],
+) -> Seen:
+    try:
+        connection = connect(access, target.database, purpose="watch", read_only=True)
         try:
-            connection = connect(self._accesses[target.server], target.database, purpose="watch", read_only=True)
-            try:
-                with self._deadlines.limit(connection, self._deadline_s):
-                    return self._in_session(connection, target)
-            finally:
-                connection.close()
-        except (SquizzleError, psycopg.Error) as exc:
-            error = exc if isinstance(exc, SquizzleError) else translate_error(exc, doing=f"look at {target.name}")
-            return Sighting(observation=Observation(target=target.name, unseen=(error.message,)))
+            with deadlines.limit(connection, deadline.total_seconds()):
+                return look(connection, target)
+        finally:
+            connection.close()
+    except (SquizzleError, psycopg.Error) as exc:
+        error = exc if isinstance(exc, SquizzleError) else translate_error(exc, doing=f"look at {target.name}")
+        return unseen(target, error.message)
 
-    def _in_session(self, connection: Connection, target: FleetTarget) -> Sighting:
-        waiting, lag = connection.execute(_WAITING).fetchone() or (0, None)
-        history = read_history(connection, target.schema)
-        applied = history.applied()
-        times = [applied[version].applied_at for version in self._order.versions if version in applied]
-        observation = Observation(
-            target=target.name,
-            lock_waits=waiting,
-            replication_lag=lag,
-            checks=tuple(self._check(connection, target, one) for one in self._checks),
-        )
-        is_whole = not self._order.lacking(history)
-        return Sighting(observation=observation, applied_at=max(times, default=None) if is_whole else None)
 
-    def _check(self, connection: Connection, target: FleetTarget, statement: Statement) -> CheckOutcome:
-        name = f"the check of line {statement.line}"
-        try:
-            with connection.transaction(force_rollback=True):
-                connection.execute("SET TRANSACTION READ ONLY")
-                work_in_schema(connection, target.schema)
-                problem = check_verification(connection, statement)
-        except psycopg.OperationalError:
+def _watch(
+    watch: Watch, connection: Connection, target: FleetTarget, baseline: Baseline, *, are_migrated: bool
+) -> Sighting:
+    order = watch.order
+    waiting, lag = connection.execute(_WAITING).fetchone() or (0, None)
+    history = read_history(connection, target.schema)
+    applied = history.applied()
+    times = [applied[version].applied_at for version in order.versions if version in applied]
+    results = evaluate_rules(connection, watch.rules, schema=target.schema)
+    observation = Observation(
+        target=target.name,
+        lock_waits=waiting,
+        replication_lag=lag,
+        alerts=tuple(_alert(one, baseline) for one in results if one.is_true is not False),
+        checks=tuple(_check(connection, target, one, watch.deadline) for one in watch.checks),
+    )
+    if are_migrated:
+        budget = read_budget(connection, target.schema, order.rollout_id, watch.rehearsed)
+        observation = replace(observation, budget=budget)
+    observation = compare_counters(
+        observation,
+        read_counters(connection),
+        before=baseline.counters,
+        begin=baseline.begin,
+        limits=watch.limits,
+        all_queries=not are_migrated,
+    )
+    return Sighting(observation=observation, applied_at=None if order.lacking(history) else max(times, default=None))
+
+
+def _alert(result: AlertResult, baseline: Baseline) -> FiringAlert:
+    rule = result.rule
+    return FiringAlert(
+        rule=rule.name,
+        critical=rule.severity.is_harm,
+        since_before=rule.name in baseline.firing,
+        unknown="" if result.is_true else result.why,
+        hold=rule.hold,
+    )
+
+
+def _check(connection: Connection, target: FleetTarget, statement: Statement, deadline: timedelta) -> CheckOutcome:
+    name = f"the check of line {statement.line}"
+    try:
+        with looking_only(connection, schema=target.schema, timeout=deadline):
+            problem = check_verification(connection, statement)
+    except psycopg.Error as exc:
+        if is_connection_loss(exc):
             raise
-        except psycopg.Error as exc:
-            problem = server_words(exc)
-        return CheckOutcome(name=name, ok=not problem, detail=problem)
+        problem = server_words(exc)
+    return CheckOutcome(name=name, ok=not problem, detail=problem)

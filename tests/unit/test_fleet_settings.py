@@ -21,6 +21,7 @@ from squizzle.fleet_settings import (
     SchemasByName,
     resolve_server,
 )
+from squizzle.watch_settings import SoakLimits, WatchSettings
 
 FULL = r"""
 [fleets.shops]
@@ -151,6 +152,14 @@ LIKE = '[fleets.shops.databases]\nlike = "x"\n'
         (SERVER + "labels = { a = 1 }", "fleets.shops.servers.a.labels.a must be a text"),
         (SERVER + "[[fleets.shops.targets]]\nserver = 'a'", "fleets.shops.targets (1).database is missing"),
         ("[[fleets.shops.targets]]\ndatabase = 'a'", "fleets.shops.targets (1).server is missing"),
+        (LIKE + "[fleets.shops.watch]\nslower = 0.5", "fleets.shops.watch.slower must be a number from 1 to 1000"),
+        (
+            LIKE + "[fleets.shops.watch]\nlock_waits = 1.5",
+            "fleets.shops.watch.lock_waits must be a whole number from 0",
+        ),
+        (LIKE + "[fleets.shops.watch]\nbudget_floor = 1", "fleets.shops.watch.budget_floor must be a text"),
+        (LIKE + "[fleets.shops.watch]\nalerts = 'a.yml'", "fleets.shops.watch.alerts must be a list of texts"),
+        (LIKE + "[fleets.shops.watch]\nfaster = 2", "fleets.shops.watch has unknown settings: faster"),
         (LIKE + "[[fleets.shops.exclude]]\ntarget = 'a'", "fleets.shops.exclude (1).reason is missing"),
         (LIKE + "[[fleets.shops.exclude]]\nreason = 'a'", "fleets.shops.exclude (1) give target or labels"),
         (
@@ -168,6 +177,21 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
         load(tmp_path, text)
 
     assert said in caught.value.message
+
+
+def test_how_targets_are_watched_is_said_for_the_fleet(tmp_path: Path) -> None:
+    text = """
+[fleets.shops.watch]
+alerts = ["guide", "alerts.yml"]
+slower = 2
+least_calls = 0
+lock_wait = "1m"
+require_queries = true
+"""
+    watch = load(tmp_path, LIKE + text).watch
+
+    limits = SoakLimits(slower=2.0, least_calls=0, lock_wait=timedelta(minutes=1), require_queries=True)
+    assert watch == WatchSettings(limits=limits, alerts=("guide", "alerts.yml"))
 
 
 def test_a_server_is_reached_by_variables_and_a_password_in_the_file_is_refused() -> None:

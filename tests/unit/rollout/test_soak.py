@@ -19,6 +19,7 @@ from squizzle.rollout.soak import (
     remaining_soak,
     soak_began,
 )
+from squizzle.watch_settings import SoakLimits
 
 PASS, FAIL, OPEN = SoakVerdict.PASS, SoakVerdict.FAIL, SoakVerdict.INCONCLUSIVE
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -44,6 +45,11 @@ ALERT, CHECK = FiringAlert(rule="pool full"), CheckOutcome(name="orders are paid
         ({"alerts": (ALERT,)}, {"alerts": (ALERT,)}, OPEN, Sign.ALERT),
         ({"alerts": (FiringAlert(rule="pool full", since_before=True),)}, {}, PASS, None),
         ({"alerts": (FiringAlert(rule="bloat", critical=False),)}, {}, OPEN, Sign.ALERT),
+        ({"alerts": (FiringAlert(rule="pool full", unknown="no such table"),)}, {}, OPEN, Sign.ALERT),
+        ({"deadlocks": 4}, {}, FAIL, Sign.DEADLOCKS),
+        ({"deadlocks": 4, "usual_deadlocks": 3.0}, {}, PASS, None),
+        ({"restarted_at": AT}, {}, OPEN, Sign.RESTART),
+        ({"no_queries": "not loaded"}, {}, PASS, None),
         ({"checks": (CHECK,)}, {}, FAIL, Sign.CHECK),
         ({"checks": (CHECK,)}, {"checks": (CHECK,)}, OPEN, Sign.CHECK),
         ({"checks": (CheckOutcome(name="c", ok=None),)}, {}, OPEN, Sign.CHECK),
@@ -76,6 +82,20 @@ def test_one_sign_gives_one_verdict(
     assert [(reason.target, reason.sign, reason.verdict) for reason in report.reasons] == (
         [] if sign is None else [("a", sign, verdict)]
     )
+
+
+def test_a_server_that_was_started_meanwhile_is_slow_for_a_while_and_that_is_no_proof() -> None:
+    report = judge_soak([Observation(target="a", restarted_at=AT, **query(16, 10))], [])
+
+    assert [(one.sign, one.verdict) for one in report.reasons] == [(Sign.RESTART, OPEN), (Sign.QUERY, OPEN)]
+
+
+def test_queries_that_cannot_be_compared_are_told_once_and_asked_about_where_that_is_wanted() -> None:
+    blind = [Observation(target=name, no_queries="not loaded") for name in "abc"]
+
+    assert judge_soak(blind, []).remarks == ("queries were not compared: not loaded",)
+    wanted = judge_soak(blind, [], limits=SoakLimits(require_queries=True))
+    assert [(one.target, one.sign) for one in wanted.reasons] == [(name, Sign.QUERY) for name in "abc"]
 
 
 def test_the_worst_sign_counts_and_comes_first() -> None:
