@@ -46,7 +46,7 @@ from tasks.recovery import (
 )
 from tasks.recovery_case import WAYS, RecoveryCase, held_since, make_report
 from tasks.reporting import progress_artifact, publish_recovery
-from tasks.steps import keep_journal, now, run_name
+from tasks.steps import keep_journal, now, run_name, steps_so_far
 
 STEPS = 18
 GOOD = frozenset({RecoveryOutcome.RECOVERED, RecoveryOutcome.NOTHING_TO_DO, RecoveryOutcome.PLANNED})
@@ -205,19 +205,29 @@ def _minutes(number: int | None) -> timedelta | None:
 
 def carry_out_recovery(case: RecoveryCase, started_at: datetime) -> RecoveryReport:
     """The whole procedure, inside a flow; the report comes in a Failed state when the database is not recovered."""
-    book = EvidenceBook()
-    with keep_journal(progress_artifact("recovery-progress", total=STEPS, what="Progress of the recovery")) as journal:
-        # A dry run changes nothing, and need not wait for anybody.
-        with nullcontext() if case.dry_run else one_recovery(case.database):
-            is_open = _recover(case, book)
-            if case.keep_lost_rows and book.evidence.kept_as and is_open:
-                _salvage(case, book, started_at)
-        report = make_report(case, book.evidence, started_at, journal.steps)
-        publish_recovery(report)
+    with keep_journal(progress_artifact("recovery-progress", total=STEPS, what="Progress of the recovery")):
+        report = recover_database(case, started_at)
     if report.outcome in GOOD:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
     return cast("RecoveryReport", Failed(message=f"{report.outcome.value}: {report.reasons[0]}", data=report))
+
+
+def recover_database(case: RecoveryCase, started_at: datetime) -> RecoveryReport:
+    """The whole procedure, its steps in the journal that the caller keeps; the report says how it ended.
+
+    Raises:
+        LockTimeoutError: Another recovery of this database runs.
+    """
+    book, before = EvidenceBook(), len(steps_so_far())
+    # A dry run changes nothing, and need not wait for anybody.
+    with nullcontext() if case.dry_run else one_recovery(case.database):
+        is_open = _recover(case, book)
+        if case.keep_lost_rows and book.evidence.kept_as and is_open:
+            _salvage(case, book, started_at)
+    report = make_report(case, book.evidence, started_at, steps_so_far()[before:])
+    publish_recovery(report)
+    return report
 
 
 def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:

@@ -14,14 +14,15 @@ from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back
 from squizzle.errors import RefusedError, SquizzleError
-from squizzle.postgres.decisions import ApprovalRules, DecisionRow, Question
-from squizzle.reports.rollout import go_back_question, rollout_summary, soak_question, stage_question
+from squizzle.postgres.decisions import ApprovalRules, Question
+from squizzle.reports.rollout import rollout_summary, soak_question, stage_question
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
-from squizzle.rollout.records import FleetTarget, StagePlan
+from squizzle.rollout.records import StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
-from tasks.approval import gate
+from squizzle.rollout.unwinding import Recovers
 from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
 from tasks.rollout import (
     apply_batch,
@@ -32,15 +33,13 @@ from tasks.rollout import (
     end,
     locked_fleet,
     look_at_fleet,
-    note,
     plan,
     refuse_stops,
-    take_back,
     tell,
     wait_for_window,
     work_of,
 )
-from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, case_of
+from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
 from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
 from tasks.rollout_watching import COMPARED, note_after, note_before, read_watched, soak
@@ -78,6 +77,21 @@ Control = Annotated[
 ]
 Backups = Annotated[Secured, Field(title="Backups", description="Which targets of a stage are backed up before it.")]
 Scope = Annotated[TakenBack, Field(title="Takes back", description="What a failure takes back, where the stage does.")]
+Recover = Annotated[
+    Recovers,
+    Field(
+        title="Recovers",
+        description="A target that could not be taken back is recovered: safe: at once where that loses nothing, or is"
+        " proven and nobody else is at work there, else a person is asked; ask: a person is always asked; never.",
+    ),
+]
+OnTimeout = Annotated[
+    Unapproved,
+    Field(title="When nobody decides", description="What is migrated stays (stop), or is taken back (take-back)."),
+]
+OnRejection = Annotated[
+    Unapproved, Field(title="When somebody rejects", description="The same, when a stage is not approved.")
+]
 Checks = Annotated[
     Path | None, Field(title="Checks", description="A file of SQL that must hold while targets are watched.")
 ]
@@ -119,6 +133,9 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     *,
     backups: Backups = Secured.ALL,
     takes_back: Scope = TakenBack.STAGE,
+    recovers: Recover = Recovers.SAFE,
+    on_timeout: OnTimeout = Unapproved.STOP,
+    on_rejection: OnRejection = Unapproved.STOP,
     checks: Checks = None,
     alerts: Alerts = [],  # noqa: B006 - a form's default; nobody changes it
     watch_every_s: Every = 30,
@@ -142,6 +159,9 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         control: Where decisions are written down; empty for the first canary.
         backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
+        recovers: When a target that could not be taken back is recovered.
+        on_timeout: What becomes of what is migrated when nobody decides about a stage in time.
+        on_rejection: The same when somebody says no.
         checks: A file of SQL that must hold while targets are watched.
         alerts: Files of alert rules that must not fire meanwhile, besides those of squizzle.toml.
         watch_every_s: Seconds between two looks.
@@ -173,6 +193,9 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         control=control,
         backups=backups,
         takes_back=takes_back,
+        recovers=recovers,
+        on_timeout=on_timeout,
+        on_rejection=on_rejection,
         checks=checks,
         alerts=(*case.alerts, *alerts),
         watch_every=timedelta(seconds=watch_every_s),
@@ -227,10 +250,12 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
 
 def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
     """What a run that changes something makes of the report."""
+    stages: tuple[StageReport, ...]
+    problem = ""
     if run.case.go_back:
-        stages, problem = _gone_back(run)
+        stages = (take_all_back(run),)
     elif run.started.row.failed_stage:
-        stages, problem = _gone_on_taking_back(run)
+        stages = (go_on_taking_back(run),)
     else:
         refuse_stops(run.checks)
         begin(run.control, run.started)
@@ -276,9 +301,9 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
         tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
         if stage.stage.approval_required:
             try:
-                decision = _ask(run, _question(run, stage, before))
+                decision = ask(run, _question(run, stage, before))
             except RefusedError as exc:
-                return replace(report, outcome=StageOutcome.NOT_APPROVED, why=exc.message)
+                return after_a_no(run, position, report, exc)
             report = replace(report, approved=decision.sentence())
             order = order.approved(decision.decided_by)
         wait_for_window(case, stage.stage)
@@ -289,12 +314,12 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
     bad = failures(results)
     if len(bad) > stage.stage.max_failures:
         why = f"{len(bad)} targets failed, {stage.stage.max_failures} may; {bad[0].target.name}: {bad[0].error}"
-        return _failed(run, stage, position, replace(report, why=why))
+        return after_a_failure(run, stage, position, replace(report, why=why))
     watched = _watched(run, order, stage, position, results)
     report = replace(report, soak=watched)
     if watched is not None and watched.verdict is not SoakVerdict.PASS:
         first = watched.reasons[0]
-        return _failed(run, stage, position, replace(report, why=f"{first.target}: {first.text}"))
+        return after_a_failure(run, stage, position, replace(report, why=f"{first.target}: {first.text}"))
     return report
 
 
@@ -310,11 +335,6 @@ def _question(run: Running, stage: StagePlan, before: tuple[StageReport, ...]) -
         remarks=started.remarks,
         name_to_type=run.case.name_to_type,
     )
-
-
-def _ask(run: Running, question: Question) -> DecisionRow:
-    case = run.case
-    return gate(question, database=run.control, timeout=case.approval_timeout, rules=case.rules)
 
 
 def _applied(
@@ -355,53 +375,7 @@ def _watched(
             return found
         question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)
         try:
-            _ask(run, question)
+            ask(run, question)
         except RefusedError:
             return found
         accepted |= {(one.target, one.sign.value) for one in found.reasons}
-
-
-def _failed(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
-    """A stage that failed: taken back where the file says so."""
-    if not stage.stage.rollback_on_error:
-        return replace(report, outcome=StageOutcome.STOPPED)
-    note(run.control, run.started.row.id, stage=stage.stage.name, why=report.why)
-    tell(run.started.row.id, "taking-back", stage=stage.stage.name, why=report.why)
-    return _stage_taken_back(run, stage, position, report)
-
-
-def _stage_taken_back(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
-    every = run.case.takes_back is TakenBack.ALL
-    report = _taken_back(run, run.targets_until(position) if every else stage.targets, report)
-    note(run.control, run.started.row.id, stage="", why="")
-    return report
-
-
-def _taken_back(run: Running, targets: tuple[FleetTarget, ...], report: StageReport) -> StageReport:
-    done: tuple[TargetResult, ...] = ()
-    run.lock.hold()
-    for batch in batches(targets):
-        done += take_back(run.case, run.started.order, batch)
-    publish_stage(run.case.fleet.name, report.name, done, what="taken-back")
-    outcome = StageOutcome.NOT_TAKEN_BACK if failures(done) else StageOutcome.TAKEN_BACK
-    return replace(report, outcome=outcome, taken_back=done)
-
-
-def _gone_on_taking_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
-    """A run ended while it took a stage back: that is brought to its end, and nothing is applied."""
-    row, plans = run.started.row, run.started.plan.stages
-    position = [one.stage.name for one in plans].index(row.failed_stage)
-    report = StageReport(name=row.failed_stage, outcome=StageOutcome.STOPPED, why=row.failure)
-    return (_stage_taken_back(run, plans[position], position, report),), ""
-
-
-def _gone_back(run: Running) -> tuple[tuple[StageReport, ...], str]:
-    """Everything that the rollout under way brought is taken back, when a person agrees."""
-    question = go_back_question(run.started.plan, run.started.row.id, name_to_type=run.case.name_to_type)
-    decision = _ask(run, question)
-    every = run.targets_until(len(run.started.plan.stages))
-    report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
-    report = _taken_back(run, every, report)
-    if run.started.row.failed_stage:
-        note(run.control, run.started.row.id, stage="", why="")
-    return (report,), ""

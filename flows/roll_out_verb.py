@@ -16,8 +16,9 @@ from squizzle.config import CONFIG_NAME, load_config
 from squizzle.errors import RecoveryError
 from squizzle.reports.rollout import rollout_json, rollout_markdown
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
+from squizzle.rollout.unwinding import Recovers
 from tasks.in_this_process import Procedure, Words, run_here
-from tasks.rollout_case import RolloutCase, Secured, TakenBack, case_of
+from tasks.rollout_case import RolloutCase, Secured, TakenBack, Unapproved, case_of
 from tasks.sources import NamedStore
 
 
@@ -44,6 +45,20 @@ from tasks.sources import NamedStore
     help="What a failure takes back, where the stage does.",
 )
 @click.option(
+    "--recovers",
+    type=click.Choice([one.value for one in Recovers]),
+    default=Recovers.SAFE.value,
+    show_default=True,
+    help="When a target that could not be taken back is recovered.",
+)
+@click.option(
+    "--on-rejection",
+    type=click.Choice([one.value for one in Unapproved]),
+    default=Unapproved.STOP.value,
+    show_default=True,
+    help="What becomes of what is migrated when a stage is not approved.",
+)
+@click.option(
     "--checks", type=click.Path(path_type=Path), metavar="FILE", help="SQL that must hold while it is watched."
 )
 @click.option(
@@ -66,6 +81,8 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     address: str | None,
     backups: str,
     takes_back: str,
+    recovers: str,
+    on_rejection: str,
     checks: Path | None,
     alerts: tuple[str, ...],
     without_certificates: str,
@@ -104,6 +121,8 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         version=version,
         backups=Secured(backups),
         takes_back=TakenBack(takes_back),
+        recovers=Recovers(recovers),
+        on_rejection=Unapproved(on_rejection),
         checks=checks,
         alerts=(*case.alerts, *alerts),
         dry_run=dry_run,

@@ -9,6 +9,7 @@ The tree::
     ├── VersionConflictError            5  versions out of order, twice, or unknown
     ├── ChecksumMismatchError           6  a file of an applied version was changed
     ├── RefusedError                    9  policy or a missing approval
+    │   ├── UndecidedError              9  a person was asked, and nobody answered in time
     │   └── IdentityMismatchError       9  this is not the database that was meant
     ├── CouldNotVerifyError            10  a check did not run, so nothing may be concluded from it
     ├── DatabaseError(sqlstate)         1  the server said no
@@ -107,6 +108,10 @@ class RefusedError(SquizzleError):
     """Squizzle could, but must not: policy, identity, or an approval that is missing. Nothing was changed."""
 
     code = 9
+
+
+class UndecidedError(RefusedError):
+    """A person was asked, and nobody decided in time. Nothing was changed."""
 
 
 class IdentityMismatchError(RefusedError):

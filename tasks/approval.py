@@ -27,7 +27,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from squizzle.approvals.asked import KEYWORD, SHORT, Asked, asked_document, asked_text
 from squizzle.durations import words
-from squizzle.errors import RefusedError
+from squizzle.errors import RefusedError, UndecidedError
 from squizzle.postgres.access import connect
 from squizzle.postgres.decisions import (
     ANYBODY,
@@ -120,7 +120,8 @@ def gate(
         The recorded approval; of two, the second.
 
     Raises:
-        RefusedError: It was rejected, or nobody decided in time.
+        RefusedError: It was rejected.
+        UndecidedError: Nobody decided in time.
         DatabaseError: The decision cannot be read or recorded, so nothing may be done.
     """
     rules = replace(rules, started_by=_starters(rules, started_by))
@@ -184,9 +185,9 @@ def _ask_in_prefect(question: Question, asked: Asked, until: datetime, timeout: 
     return answer
 
 
-def _nobody_decided(asked: Asked, timeout: timedelta) -> RefusedError:
+def _nobody_decided(asked: Asked, timeout: timedelta) -> UndecidedError:
     wrong = f" (the last answer did not count: {asked.wrong})" if asked.wrong else ""
-    return RefusedError(
+    return UndecidedError(
         f"{asked.title}: nobody decided within {words(timeout)}, so nothing was done{wrong}",
         hint="run the same again when somebody is there who may decide",
     )

@@ -210,10 +210,10 @@ def begin(control: DatabaseSource, started: Started) -> RolloutRow:
 
 
 @step("Write down what failed", timeout=timedelta(minutes=1))
-def note(control: DatabaseSource, rollout_id: str, *, stage: str, why: str) -> None:
+def note(control: DatabaseSource, rollout_id: str, *, stage: str, why: str, takes_all: bool = False) -> None:
     """So that a run that is killed while it takes a stage back is gone on with there; no stage when that is done."""
     with connect(control.access(), control.database, purpose="rollout") as connection:
-        note_taking_back(connection, rollout_id, stage=stage, why=why)
+        note_taking_back(connection, rollout_id, stage=stage, why=why, takes_all=takes_all)
 
 
 @step("Write down how it ended", timeout=timedelta(minutes=1))

@@ -24,6 +24,7 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, TargetReport
+from squizzle.rollout.unwinding import Recovers
 from squizzle.watch_settings import SHIPPED_ALERTS
 from tasks.folders import MigrationsFolder
 from tasks.sources import DatabaseSource, NamedStore, StoreSource
@@ -44,6 +45,13 @@ class TakenBack(StrEnum):
     ALL = "all"
 
 
+class Unapproved(StrEnum):
+    """What becomes of what was brought before when a stage is not approved: it stays, or is taken back."""
+
+    STOP = "stop"
+    TAKE_BACK = "take-back"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RolloutCase:
     """What is asked for.
@@ -62,6 +70,9 @@ class RolloutCase:
         control: Where decisions and the rollout itself are written down; None for the first canary.
         backups: Which targets of a stage are backed up before it, where its environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
+        recovers: When a target that could not be taken back is recovered.
+        on_timeout: What becomes of what is migrated when nobody decides about a stage in time.
+        on_rejection: The same when somebody says no.
         checks: A file of SQL that must hold while targets are watched; None for none.
         alerts: Files of alert rules that must not fire meanwhile; `guide` for those that come with Squizzle.
         watch_every: How often targets are looked at while they are watched.
@@ -85,6 +96,9 @@ class RolloutCase:
     control: DatabaseSource | None = None
     backups: Secured = Secured.ALL
     takes_back: TakenBack = TakenBack.STAGE
+    recovers: Recovers = Recovers.SAFE
+    on_timeout: Unapproved = Unapproved.STOP
+    on_rejection: Unapproved = Unapproved.STOP
     checks: Path | None = None
     alerts: tuple[str, ...] = ()
     watch_every: timedelta = timedelta(seconds=30)

@@ -114,6 +114,12 @@ def keep_journal(*watchers: Watcher) -> Iterator[Journal]:
         _journal.reset(token)
 
 
+def steps_so_far() -> tuple[Step, ...]:
+    """The steps of the journal that is kept; none where none is."""
+    journal = _journal.get()
+    return journal.steps if journal else ()
+
+
 def can_be_retried(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether another try may help: our own errors say so themselves; anything else is a defect and does not."""
     error = state.result(raise_on_failure=False)

@@ -42,11 +42,13 @@ class Activity:
         blocked_sessions: How many wait for a lock for more than 30 seconds.
         checksum_failures: Pages whose checksum was wrong since the statistics were reset.
         prepared_transactions: Transactions that hold locks without a session.
+        clients: Sessions of others than Squizzle.
     """
 
     blocked_sessions: int = 0
     checksum_failures: int = 0
     prepared_transactions: int = 0
+    clients: int = 0
 
     @property
     def sentence(self) -> str:

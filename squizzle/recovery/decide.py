@@ -94,16 +94,21 @@ def _judged(way: WayBack, policy: RecoveryPolicy, tried: Tried) -> WayBack:
     failed = tried.get((way.way, way.name))
     if failed is not None:
         return replace(way, possible=False, why=f"it was tried: {failed}")
-    if not way.possible:
-        return way
-    if way.way not in policy.ways:
-        return replace(way, possible=False, why="the policy does not allow it")
+    why = _forbidden(way, policy) if way.possible else ""
+    return replace(way, possible=False, why=why) if why else way
+
+
+def _forbidden(way: WayBack, policy: RecoveryPolicy) -> str:
+    """Why the policy forbids a way; empty where it does not."""
+    if way.way in policy.ruled_out:
+        return policy.ruled_out[way.way]
+    if way.way not in policy.ways or (policy.only and way.name not in policy.only):
+        return "the policy does not allow it"
     if policy.max_rto is not None and way.rto is not None and way.rto > policy.max_rto:
-        return replace(way, possible=False, why=f"it takes {words(way.rto)}, the policy allows {words(policy.max_rto)}")
+        return f"it takes {words(way.rto)}, the policy allows {words(policy.max_rto)}"
     if policy.max_rpo is not None and way.rpo > policy.max_rpo:
-        why = f"it loses what was written in {words(way.rpo)}, the policy allows {words(policy.max_rpo)}"
-        return replace(way, possible=False, why=why)
-    return way
+        return f"it loses what was written in {words(way.rpo)}, the policy allows {words(policy.max_rpo)}"
+    return ""
 
 
 def _ways(assessment: Assessment, means: Means, now: datetime) -> Iterator[WayBack]:
@@ -217,7 +222,7 @@ def _tables(assessment: Assessment, log: UndoMeans) -> frozenset[str]:
 
 
 # How sessions call themselves in which migrations are applied and rolled back.
-_MIGRATIONS = (f"{APPLICATION_NAME} migration", f"{APPLICATION_NAME} rollback")
+_MIGRATIONS = tuple(f"{APPLICATION_NAME} {purpose}" for purpose in ("migration", "rollback", "rollout"))
 
 
 def undone_tables(assessment: Assessment, means: Means) -> frozenset[str]:

@@ -180,12 +180,16 @@ class RecoveryPolicy:
         max_rpo: A way that loses more is not taken; None for any.
         may_lose_data: Whether a way that loses data may be taken without a person's yes.
         ways: Only these; all of them by default.
+        only: Only what has one of these names (`WayBack.name`); empty for anything.
+        ruled_out: Ways that are not taken, and why.
     """
 
     max_rto: timedelta | None = None
     max_rpo: timedelta | None = None
     may_lose_data: bool = False
     ways: frozenset[Way] = frozenset(Way)
+    only: frozenset[str] = frozenset()
+    ruled_out: Mapping[Way, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

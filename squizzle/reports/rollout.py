@@ -8,6 +8,7 @@ from squizzle.durations import words
 from squizzle.postgres.decisions import Question
 from squizzle.rehearsal.records import Certificate
 from squizzle.reports.markdown import bullets, seconds, table, timeline
+from squizzle.reports.unwinding import recovered_table, recovery_json
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import ApplyVerdict, TargetResult
 from squizzle.rollout.records import RolloutPlan, Stage, StagePlan, TargetReport, TargetState
@@ -59,6 +60,8 @@ def rollout_json(report: RolloutReport) -> dict[str, object]:
 
 
 def _result_json(one: TargetResult) -> dict[str, object]:
+    by = one.recovery
+    recovery = {"recovery": recovery_json(by)} if by else {}
     return {
         "name": one.target.name,
         "verdict": one.verdict.value,
@@ -70,6 +73,7 @@ def _result_json(one: TargetResult) -> dict[str, object]:
         "attempts": one.attempts,
         "error": one.error,
         "database_state": one.database_state.value,
+        **recovery,
     }
 
 
@@ -167,6 +171,9 @@ def _stage(one: StageReport) -> Iterator[str]:
     if one.taken_back:
         yield "Taken back:"
         yield _results(one.taken_back)
+        if recovered := recovered_table(one.taken_back):
+            yield "Recovered, because their down scripts did not bring them back:"
+            yield recovered
 
 
 def soak_words(soak: SoakReport) -> str:

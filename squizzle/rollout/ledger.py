@@ -38,6 +38,7 @@ class RolloutRow:
         started_by: Who began it.
         failed_stage: The stage that is being taken back; empty when none is.
         failure: Why; empty when none is.
+        takes_all: Whether the stages before it are taken back with it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class RolloutRow:
     started_by: str
     failed_stage: str = ""
     failure: str = ""
+    takes_all: bool = False
 
 
 def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
@@ -60,15 +62,15 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
             return None
         row = connection.execute(
-            "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure FROM squizzle.rollout"
-            " WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
+            "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all"
+            " FROM squizzle.rollout WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
             (fleet,),
         ).fetchone()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="look for a rollout that has begun", needs=_NEEDS) from exc
     if row is None:
         return None
-    rollout_id, name, versions, stage_of, started_at, started_by, failed_stage, failure = row
+    rollout_id, name, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all = row
     return RolloutRow(
         id=rollout_id,
         fleet=name,
@@ -78,6 +80,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         started_by=started_by,
         failed_stage=failed_stage,
         failure=failure,
+        takes_all=takes_all,
     )
 
 
@@ -134,7 +137,7 @@ def _documents(versions: Iterable[PlannedVersion]) -> Jsonb:
     return Jsonb([{"version": one.version, "checksum": one.checksum, "batched": one.batched} for one in versions])
 
 
-def note_taking_back(connection: Connection, rollout_id: str, *, stage: str, why: str) -> None:
+def note_taking_back(connection: Connection, rollout_id: str, *, stage: str, why: str, takes_all: bool = False) -> None:
     """Write down that a stage is being taken back, so that a run that is killed meanwhile is gone on with there.
 
     Args:
@@ -142,13 +145,15 @@ def note_taking_back(connection: Connection, rollout_id: str, *, stage: str, why
         rollout_id: Which.
         stage: The stage that failed; empty when it has been taken back as far as it can be.
         why: What failed.
+        takes_all: Whether the stages before it are taken back with it.
 
     Raises:
         DatabaseError: It cannot be written.
     """
     try:
         connection.execute(
-            "UPDATE squizzle.rollout SET failed_stage = %s, failure = %s WHERE id = %s", (stage, why, rollout_id)
+            "UPDATE squizzle.rollout SET failed_stage = %s, failure = %s, takes_all = %s WHERE id = %s",
+            (stage, why, takes_all, rollout_id),
         )
     except psycopg.Error as exc:
         raise translate_error(exc, doing="write down that a stage is taken back", needs=_NEEDS) from exc

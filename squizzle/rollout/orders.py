@@ -124,6 +124,34 @@ class ApplyVerdict(StrEnum):
     TAKEN_BACK = "taken back"
     NOTHING_TO_TAKE_BACK = "nothing to take back"
     NOT_TAKEN_BACK = "could not be taken back"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """How a target was recovered that its down scripts did not bring back.
+
+    Attributes:
+        way: By which way.
+        name: What it used: a backup, a copy.
+        why: Why the down scripts did not do.
+        took: From noticing it to letting clients in again (RTO); None when that was not measured.
+        lost: What was written for that long is no longer there (RPO); zero when nothing is lost.
+        rows: So many rows were compared and found equal; None where it was no comparison table by table.
+        verified: What was compared, in a sentence.
+        kept_as: The name that the damaged database is kept under; empty when it was not exchanged.
+        rows_kept: So many rows only the damaged database has; they are kept. None when that was not looked at.
+    """
+
+    way: str
+    name: str
+    why: str
+    took: timedelta | None
+    lost: timedelta
+    rows: int | None
+    verified: str
+    kept_as: str
+    rows_kept: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +170,7 @@ class TargetResult:
         error: What went wrong; empty when nothing did.
         hint: The next step; empty where the error says it all.
         database_state: What is left in the database.
+        recovery: How it was recovered; None when it was not.
     """
 
     target: FleetTarget
@@ -155,6 +184,7 @@ class TargetResult:
     error: str = ""
     hint: str = ""
     database_state: DatabaseState = DatabaseState.UNTOUCHED
+    recovery: Recovered | None = None
 
 
 def failures(results: Sequence[TargetResult]) -> tuple[TargetResult, ...]:

@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS squizzle.rollout (
     started_by text NOT NULL,
     failed_stage text NOT NULL DEFAULT '',
     failure text NOT NULL DEFAULT '',
+    takes_all boolean NOT NULL DEFAULT false,
     ended_at timestamptz,
     outcome text
 );

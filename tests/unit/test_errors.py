@@ -35,6 +35,7 @@ CONTRACT = {
     "StandbyBehindError": 8,
     "RefusedError": 9,
     "IdentityMismatchError": 9,
+    "UndecidedError": 9,
     "CouldNotVerifyError": 10,
     "DatabaseError": 1,
     "MigrationFailedError": 1,

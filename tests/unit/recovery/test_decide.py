@@ -378,7 +378,9 @@ def test_an_undo_of_migrations_loses_nothing_and_one_since_a_time_what_was_writt
 
     assert (undo(damaged).possible, undo(damaged).rpo) == (True, timedelta())
     assert undo_request(damaged, means) == UndoRequest(
-        tables=(("public", "users"),), since=STRUCK, applications=("squizzle migration", "squizzle rollback")
+        tables=(("public", "users"),),
+        since=STRUCK,
+        applications=("squizzle migration", "squizzle rollback", "squizzle rollout"),
     )
     told = replace(damaged, is_told=True)
     assert (undo(told).possible, undo(told).rpo) == (True, NOW - STRUCK)
