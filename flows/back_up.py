@@ -6,10 +6,10 @@ from typing import Annotated, Literal, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.backups.order import CopyOptions
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
@@ -37,13 +37,13 @@ It never changes the database, never removes the newest or the newest verified b
 manifest is damaged or missing. A run that is killed leaves nothing that could be taken for a backup.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database to save.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Which database to save.")]
 Store = Annotated[
-    BackupFolder | BackupBucket, Field(title="Store", description="Where to. Not on the database's own disk.")
+    BackupFolder | BackupBucket, shown(title="Store", description="Where to. Not on the database's own disk.")
 ]
 Kind = Annotated[
     Literal["full", "schema", "data", "globals", "physical", "incremental", "rds", "mark"],
-    Field(
+    shown(
         title="Kind",
         description="full: the database. schema: definitions. data: rows. globals: roles and settings. physical: the"
         " whole cluster. incremental: what changed since the last copy of the cluster (PostgreSQL 17 and later). rds: a"
@@ -52,18 +52,18 @@ Kind = Annotated[
 ]
 OrMark = Annotated[
     bool,
-    Field(
+    shown(
         title="Or a mark",
         description="A mark where the server makes no increments: before PostgreSQL 17, or with summarize_wal off.",
     ),
 ]
 Rds = Annotated[
     RdsInstance | None,
-    Field(title="Instance of RDS", description="Where the database is; for rds, and to remove old snapshots."),
+    shown(title="Instance of RDS", description="Where the database is; for rds, and to remove old snapshots."),
 ]
 MaxRate = Annotated[
     int | None,
-    Field(
+    shown(
         ge=32,
         le=1024 * 1024,
         title="Max rate",
@@ -71,12 +71,12 @@ MaxRate = Annotated[
     ),
 ]
 OrFull = Annotated[
-    bool, Field(title="Or full", description="incremental: a whole copy where no increment is possible.")
+    bool, shown(title="Or full", description="incremental: a whole copy where no increment is possible.")
 ]
-Prune = Annotated[bool, Field(title="Prune", description="Remove what is out of date after a verified backup.")]
-Daily = Annotated[int, Field(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]
-Weekly = Annotated[int, Field(ge=0, le=3660, title="Keep weekly", description="Newest backups of so many weeks.")]
-Monthly = Annotated[int, Field(ge=0, le=3660, title="Keep monthly", description="Newest backups of so many months.")]
+Prune = Annotated[bool, shown(title="Prune", description="Remove what is out of date after a verified backup.")]
+Daily = Annotated[int, shown(ge=0, le=3660, title="Keep daily", description="Newest backups of so many days.")]
+Weekly = Annotated[int, shown(ge=0, le=3660, title="Keep weekly", description="Newest backups of so many weeks.")]
+Monthly = Annotated[int, shown(ge=0, le=3660, title="Keep monthly", description="Newest backups of so many months.")]
 
 
 @flow(

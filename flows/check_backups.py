@@ -6,10 +6,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
 from tasks.reporting import progress_artifact, publish_store_check
@@ -30,20 +30,20 @@ Results are kept beside each backup. Nothing is removed, and no database of your
 server of our own that goes away again. It ends *Completed* only when everything passed; an empty store is no pass.
 """
 
-Store = Annotated[BackupFolder | BackupBucket, Field(title="Store", description="Which backups to look at.")]
+Store = Annotated[BackupFolder | BackupBucket, shown(title="Store", description="Which backups to look at.")]
 Restore = Annotated[
-    bool, Field(title="Restore", description="Also restore the newest ones; needs room for the largest database.")
+    bool, shown(title="Restore", description="Also restore the newest ones; needs room for the largest database.")
 ]
 Rds = Annotated[
     RdsInstance | None,
-    Field(title="Instance of RDS", description="Whose account is asked for snapshots. Empty: the worker's own."),
+    shown(title="Instance of RDS", description="Whose account is asked for snapshots. Empty: the worker's own."),
 ]
 Log = Annotated[
     PostgresDatabase | None,
-    Field(title="Database", description="Whose write-ahead log comes into this store; only its server is asked."),
+    shown(title="Database", description="Whose write-ahead log comes into this store; only its server is asked."),
 ]
 Slot = Annotated[
-    str, Field(title="Slot", description="Of the receiver (squizzle receive-wal), if one fills the store.")
+    str, shown(title="Slot", description="Of the receiver (squizzle receive-wal), if one fills the store.")
 ]
 
 

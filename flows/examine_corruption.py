@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.errors import InvalidInputError
 from squizzle.recovery.corruption.examine import EVIDENCE_FOLDER
 from squizzle.recovery.corruption.loading import database_name
@@ -38,30 +38,30 @@ Finds damaged pages, saves what can be read around them, and says what is lost.
 The original is only read. The worker needs room for two copies of the cluster.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database is damaged.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Which database is damaged.")]
 Into = Annotated[
     PostgresDatabase | None,
-    Field(
+    shown(
         title="Server for the new database",
         description="A database on a sound server; the new one is made beside it, and the decision is kept in it.",
     ),
 ]
 Store = Annotated[
     BackupFolder | BackupBucket | None,
-    Field(title="Store", description="The newest backup in there is asked for the rows that cannot be read."),
+    shown(title="Store", description="The newest backup in there is asked for the rows that cannot be read."),
 ]
-NewName = Annotated[str, Field(max_length=63, title="New name", description="Empty: the old one with __salvaged_ …")]
+NewName = Annotated[str, shown(max_length=63, title="New name", description="Empty: the old one with __salvaged_ …")]
 DataFolder = Annotated[
     str,
-    Field(title="Data folder", description="Of a server that was stopped, on the worker. Empty: the running one."),
+    shown(title="Data folder", description="Of a server that was stopped, on the worker. Empty: the running one."),
 ]
 Evidence = Annotated[
-    str, Field(min_length=1, title="Evidence", description="The worker makes a folder for the evidence in there.")
+    str, shown(min_length=1, title="Evidence", description="The worker makes a folder for the evidence in there.")
 ]
-KeepCopy = Annotated[bool, Field(title="Keep the copy", description="Keep the untouched copy of the cluster there.")]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only examine and report; make no database.")]
+KeepCopy = Annotated[bool, shown(title="Keep the copy", description="Keep the untouched copy of the cluster there.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only examine and report; make no database.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

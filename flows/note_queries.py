@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from tasks.health import note_query_costs
 from tasks.steps import keep_journal
 
@@ -20,8 +20,8 @@ Keeps what every kind of query costs now, from `pg_stat_statements`, as what it 
 it.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Whose queries.")]
-Label = Annotated[str, Field(title="Label", min_length=1, max_length=200, description="What it is called in reports.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Whose queries.")]
+Label = Annotated[str, shown(title="Label", min_length=1, max_length=200, description="What it is called in reports.")]
 
 
 @flow(

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.health.trigger_plan import LONGEST
 from squizzle.health.triggers import Resumed
 from squizzle.reports.triggers import PauseReport, pause_question
@@ -34,24 +34,24 @@ Switches off triggers of a table for a while, by name, and puts them back exactl
 It never switches off all triggers, nor those of the change log; foreign keys only when *Foreign keys* is ticked.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="The database of the table.")]
-Table = Annotated[str, Field(min_length=1, title="Table", description="TABLE or SCHEMA.TABLE.")]
-Why = Annotated[str, Field(min_length=1, title="Reason", description="Why; it is noted in the database.")]
-Names = Annotated[tuple[str, ...], Field(title="Triggers", description="Names of the triggers to switch off.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="The database of the table.")]
+Table = Annotated[str, shown(min_length=1, title="Table", description="TABLE or SCHEMA.TABLE.")]
+Why = Annotated[str, shown(min_length=1, title="Reason", description="Why; it is noted in the database.")]
+Names = Annotated[tuple[str, ...], shown(title="Triggers", description="Names of the triggers to switch off.")]
 Keys = Annotated[
     bool,
-    Field(
+    shown(
         title="Foreign keys",
         description="Switch off the table's foreign keys, too, those to it among them. It takes a superuser.",
     ),
 ]
 Minutes = Annotated[
     int,
-    Field(ge=1, le=int(LONGEST / timedelta(minutes=1)), title="Minutes", description="For so long they are off."),
+    shown(ge=1, le=int(LONGEST / timedelta(minutes=1)), title="Minutes", description="For so long they are off."),
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only show what would be switched off.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only show what would be switched off.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

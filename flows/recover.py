@@ -9,7 +9,6 @@ from typing import Annotated, Literal, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import (
     BackupBucket,
@@ -21,6 +20,7 @@ from blocks import (
     RdsInstance,
 )
 from blocks.references import refuse_inline
+from flows.forms import shown
 from flows.ways_back import take_ways_back
 from squizzle.errors import FencingFailedError, SquizzleError
 from squizzle.recovery.assess import Assessment
@@ -66,63 +66,63 @@ everything **stays shut** and the report says what opens it. It begins as a *dry
 it ends after 3. A run that was killed is started again with the same fields: it finds what that one did, and goes on.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database is damaged.")]
-Store = Annotated[BackupFolder | BackupBucket, Field(title="Store", description="Where its backups are.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Which database is damaged.")]
+Store = Annotated[BackupFolder | BackupBucket, shown(title="Store", description="Where its backups are.")]
 Suspicion = Annotated[
     Literal["find_out", "damaged"],
-    Field(
+    shown(
         title="What happened",
         description="find_out: nothing is done where nothing is missing. damaged: somebody knows that rows are wrong,"
         " though none is missing.",
     ),
 ]
 Migrations = Annotated[
-    str, Field(title="Migrations folder", description="For the down scripts, as the worker sees it. Empty: none.")
+    str, shown(title="Migrations folder", description="For the down scripts, as the worker sees it. Empty: none.")
 ]
 BackupId = Annotated[
-    str, Field(title="Backup", description="Compare with this one. Empty: the newest from before the disaster.")
+    str, shown(title="Backup", description="Compare with this one. Empty: the newest from before the disaster.")
 ]
 Moment = Annotated[
     datetime | None,
-    Field(title="Damaged since", description="Backups and copies from then on are not used. Empty: find out."),
+    shown(title="Damaged since", description="Backups and copies from then on are not used. Empty: find out."),
 ]
 LoseData = Annotated[
     bool,
-    Field(title="May lose data", description="A yes beforehand to what was written since the backup being lost."),
+    shown(title="May lose data", description="A yes beforehand to what was written since the backup being lost."),
 ]
 MostLost = Annotated[
-    int | None, Field(ge=0, title="Lose at most (minutes)", description="No way that loses more. Empty: any.")
+    int | None, shown(ge=0, title="Lose at most (minutes)", description="No way that loses more. Empty: any.")
 ]
 MostTime = Annotated[
     int | None,
-    Field(ge=1, title="Take at most (minutes)", description="No way that is known to take longer. Empty: any."),
+    shown(ge=1, title="Take at most (minutes)", description="No way that is known to take longer. Empty: any."),
 ]
 Rds = Annotated[
     RdsInstance | None,
-    Field(title="RDS instance", description="The instance that it is on: its snapshots are ways back. Empty: none."),
+    shown(title="RDS instance", description="The instance that it is on: its snapshots are ways back. Empty: none."),
 ]
 Kubernetes = Annotated[
     list[KubernetesApplication],
-    Field(title="Kubernetes applications", description="Scaled to 0 before the database is shut, in this order."),
+    shown(title="Kubernetes applications", description="Scaled to 0 before the database is shut, in this order."),
 ]
 Poolers = Annotated[
-    list[PgBouncer], Field(title="PgBouncers", description="Paused after that, so that their clients wait.")
+    list[PgBouncer], shown(title="PgBouncers", description="Paused after that, so that their clients wait.")
 ]
 Commands = Annotated[
-    list[CommandFence], Field(title="Command fences", description="Programs that shut what else writes to it; last.")
+    list[CommandFence], shown(title="Command fences", description="Programs that shut what else writes to it; last.")
 ]
 Patience = Annotated[
     int,
-    Field(
+    shown(
         ge=1,
         le=1440,
         title="Approval minutes",
         description="After so long without an answer the run ends, clients kept out.",
     ),
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only say what is damaged and what would be done.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only say what is damaged and what would be done.")]
 Salvage = Annotated[
-    bool, Field(title="Keep lost rows", description="Find the rows that only the damaged database has, and keep them.")
+    bool, shown(title="Keep lost rows", description="Find the rows that only the damaged database has, and keep them.")
 ]
 
 

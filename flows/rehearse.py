@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.backups.records import Backup
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.rehearse import RehearsalPlan
@@ -48,39 +48,39 @@ A rollout to production asks for it. The copy is dropped at the end, also after 
 """
 
 Database = Annotated[
-    PostgresDatabase, Field(title="Database", description="Which one the migrations are meant for. It is only read.")
+    PostgresDatabase, shown(title="Database", description="Which one the migrations are meant for. It is only read.")
 ]
 Store = Annotated[
-    BackupFolder | BackupBucket, Field(title="Store", description="Where its backups are, and its certificates.")
+    BackupFolder | BackupBucket, shown(title="Store", description="Where its backups are, and its certificates.")
 ]
-Migrations = Annotated[Path, Field(title="Migrations", description="The folder with the versions, on the worker.")]
-Version = Annotated[str, Field(title="Version", description="One pending version. Empty: every pending one, in order.")]
+Migrations = Annotated[Path, shown(title="Migrations", description="The folder with the versions, on the worker.")]
+Version = Annotated[str, shown(title="Version", description="One pending version. Empty: every pending one, in order.")]
 BackupId = Annotated[
     str,
-    Field(title="Backup", description="Its id. Empty: the newest that is fresh and intact, else a new one is taken."),
+    shown(title="Backup", description="Its id. Empty: the newest that is fresh and intact, else a new one is taken."),
 ]
 MaxAge = Annotated[
     int,
-    Field(ge=0, le=8760, title="Max backup age", description="Hours; an older backup does not count. 0: a new one."),
+    shown(ge=0, le=8760, title="Max backup age", description="Hours; an older backup does not count. 0: a new one."),
 ]
 Scratch = Annotated[
     PostgresDatabase | None,
-    Field(
+    shown(
         title="Scratch server",
         description="A server of the same major version for the copy. Empty: one is started on the worker.",
     ),
 ]
 Mask = Annotated[
     Path | None,
-    Field(title="Mask", description="A file of SQL that masks the copy before anything else reads it. Empty: none."),
+    shown(title="Mask", description="A file of SQL that masks the copy before anything else reads it. Empty: none."),
 ]
 Workload = Annotated[
     Path | None,
-    Field(title="Workload", description="A file of queries whose plans and times are compared. Empty: none."),
+    shown(title="Workload", description="A file of queries whose plans and times are compared. Empty: none."),
 ]
 TopQueries = Annotated[
     int,
-    Field(
+    shown(
         ge=0,
         le=500,
         title="Top queries",
@@ -89,20 +89,20 @@ TopQueries = Annotated[
 ]
 MayGrow = Annotated[
     list[str],
-    Field(title="May grow", description="Logs, as schema.table: rows more after a rollback are noted, and no damage."),
+    shown(title="May grow", description="Logs, as schema.table: rows more after a rollback are noted, and no damage."),
 ]
 PointInTime = Annotated[
-    bool, Field(title="Point in time", description="Carry out and measure a recovery to a point in time, too.")
+    bool, shown(title="Point in time", description="Carry out and measure a recovery to a point in time, too.")
 ]
 SigningKey = Annotated[
     str,
-    Field(
+    shown(
         title="Signing key variable",
         description="The worker's variable with the key that certificates are signed with. Empty: not signed.",
     ),
 ]
 Budget = Annotated[
-    int, Field(ge=1, le=1440, title="Budget minutes", description="How long one script may take on the copy.")
+    int, shown(ge=1, le=1440, title="Budget minutes", description="How long one script may take on the copy.")
 ]
 
 

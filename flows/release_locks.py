@@ -7,10 +7,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.health.release import Release
 from squizzle.health.release_plan import BACKUP_PROGRAMS, ReleasePolicy, plan_release
 from squizzle.reports.locks import release_question
@@ -33,13 +33,13 @@ Ends sessions that hold up others, and nobody else.
 It never ends superusers, replication, autovacuum against wraparound, processes of the server, or runs of Squizzle.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database is locked.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Which database is locked.")]
 Idle = Annotated[
-    int, Field(ge=0, le=10080, title="Idle minutes", description="Transactions idle for longer are ended.")
+    int, shown(ge=0, le=10080, title="Idle minutes", description="Transactions idle for longer are ended.")
 ]
 Blockers = Annotated[
     int,
-    Field(
+    shown(
         ge=0,
         le=10080,
         title="Blocker minutes",
@@ -47,17 +47,17 @@ Blockers = Annotated[
     ),
 ]
 Waiting = Annotated[
-    int, Field(ge=0, le=3600, title="Waiting seconds", description="Nobody is ended for somebody who waits less.")
+    int, shown(ge=0, le=3600, title="Waiting seconds", description="Nobody is ended for somebody who waits less.")
 ]
 Only = Annotated[
-    tuple[str, ...], Field(title="Only", description="Patterns of application names, such as worker-*. Empty: all.")
+    tuple[str, ...], shown(title="Only", description="Patterns of application names, such as worker-*. Empty: all.")
 ]
 Spare = Annotated[
-    tuple[str, ...], Field(title="Spare", description="Patterns of application names that are never ended.")
+    tuple[str, ...], shown(title="Spare", description="Patterns of application names that are never ended.")
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only show what would be done.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only show what would be done.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

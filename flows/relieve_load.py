@@ -7,10 +7,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.health.release_plan import BACKUP_PROGRAMS
 from squizzle.health.relief import Relief, ReliefPolicy, plan_relief
 from squizzle.reports.relief import relief_question
@@ -33,22 +33,22 @@ Relieves a database that is too busy.
 It never cancels superusers, replication, backups, processes of the server, or runs of Squizzle.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Which database is too busy.")]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only show what would be done.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Which database is too busy.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only show what would be done.")]
 Longer = Annotated[
-    int, Field(ge=0, le=10080, title="Query minutes", description="Queries that run for longer are cancelled. 0: none.")
+    int, shown(ge=0, le=10080, title="Query minutes", description="Queries that run for longer are cancelled. 0: none.")
 ]
-Tables = Annotated[int, Field(ge=0, le=100, title="Tables", description="Clean so many tables at the most. 0: none.")]
+Tables = Annotated[int, shown(ge=0, le=100, title="Tables", description="Clean so many tables at the most. 0: none.")]
 Reset = Annotated[
     bool,
-    Field(
+    shown(
         title="Reset statistics",
         description="Let the server's counters begin anew. The plan says what that breaks.",
     ),
 ]
-Spare = Annotated[tuple[str, ...], Field(title="Spare", description="Patterns of application names never cancelled.")]
+Spare = Annotated[tuple[str, ...], shown(title="Spare", description="Patterns of application names never cancelled.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

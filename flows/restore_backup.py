@@ -8,10 +8,10 @@ from typing import Annotated, Literal, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.errors import RefusedError
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.reports.restore import restore_question, restore_summary
@@ -35,41 +35,41 @@ Nothing is dropped. A run that was killed is started again: it replaces what it 
 """
 
 Database = Annotated[
-    PostgresDatabase, Field(title="Database", description="Which one, by the name that clients use, on which server.")
+    PostgresDatabase, shown(title="Database", description="Which one, by the name that clients use, on which server.")
 ]
 Store = Annotated[
-    BackupFolder | BackupBucket, Field(title="Store", description="Where its backups are, and the archived log.")
+    BackupFolder | BackupBucket, shown(title="Store", description="Where its backups are, and the archived log.")
 ]
 Into = Annotated[
-    str, Field(title="New name", min_length=1, max_length=63, description="The new database's name; not one in use.")
+    str, shown(title="New name", min_length=1, max_length=63, description="The new database's name; not one in use.")
 ]
 BackupId = Annotated[
     str,
-    Field(
+    shown(
         title="Backup",
         description="Its id, or that of a mark. Empty: the newest verified one, or the newest copy before the point.",
     ),
 ]
 PointKind = Annotated[
     Literal["none", "name", "lsn", "time", "latest"],
-    Field(title="Point in time", description="none: the backup itself. latest: the end of the archived log."),
+    shown(title="Point in time", description="none: the backup itself. latest: the end of the archived log."),
 ]
 PointText = Annotated[
     str,
-    Field(
+    shown(
         title="Point",
         description="The restore point's name, a position such as 0/3000148, or a time with its offset from UTC.",
     ),
 ]
 Tables = Annotated[
-    list[str], Field(title="Tables", description="With a point: only these get their rows, as schema.table. None: all.")
+    list[str], shown(title="Tables", description="With a point: only these get their rows, as schema.table. None: all.")
 ]
 SwitchOver = Annotated[
-    bool, Field(title="Switch over", description="Put it in the place of the database. Off: both stay side by side.")
+    bool, shown(title="Switch over", description="Put it in the place of the database. Off: both stay side by side.")
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only say what would be restored, and whether it can be.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only say what would be restored, and whether it can be.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

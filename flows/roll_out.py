@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back
 from squizzle.errors import RefusedError, SquizzleError
 from squizzle.postgres.decisions import ApprovalRules, Question
@@ -43,7 +44,7 @@ from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unappro
 from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
 from tasks.rollout_watching import COMPARED, note_after, note_before, read_watched, soak
-from tasks.steps import keep_journal, now
+from tasks.steps import about, keep_journal, now
 
 # Besides those of each stage.
 STEPS = 8
@@ -62,24 +63,24 @@ Brings migrations to every database of a fleet, stage by stage: a few first, wat
 It begins as a **dry run**. Killed anywhere, the same run started again goes on and does nothing twice.
 """
 
-FleetName = Annotated[str, Field(title="Fleet", description="A section [fleets.NAME] of squizzle.toml.")]
-Stages = Annotated[Path, Field(title="Stages", description="The stages file (YAML), on the worker.")]
-Section = Annotated[str, Field(title="Section", description="Which section of it, where it has several. Empty: any.")]
-Config = Annotated[Path, Field(title="Configuration", description="squizzle.toml on the worker: fleets, migrations.")]
-Version = Annotated[str, Field(title="Version", description="The last version to roll out. Empty: everything.")]
+FleetName = Annotated[str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml.")]
+Stages = Annotated[Path, shown(title="Stages", description="The stages file (YAML), on the worker.")]
+Section = Annotated[str, shown(title="Section", description="Which section of it, where it has several. Empty: any.")]
+Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml on the worker: fleets, migrations.")]
+Version = Annotated[str, shown(title="Version", description="The last version to roll out. Empty: everything.")]
 Store = Annotated[
     BackupFolder | BackupBucket | None,
-    Field(title="Store", description="Backups and certificates. Empty: [backups] store of squizzle.toml."),
+    shown(title="Store", description="Backups and certificates. Empty: [backups] store of squizzle.toml."),
 ]
 Control = Annotated[
     PostgresDatabase | None,
-    Field(title="Control database", description="Where decisions are written down. Empty: the first canary."),
+    shown(title="Control database", description="Where decisions are written down. Empty: the first canary."),
 ]
-Backups = Annotated[Secured, Field(title="Backups", description="Which targets of a stage are backed up before it.")]
-Scope = Annotated[TakenBack, Field(title="Takes back", description="What a failure takes back, where the stage does.")]
+Backups = Annotated[Secured, shown(title="Backups", description="Which targets of a stage are backed up before it.")]
+Scope = Annotated[TakenBack, shown(title="A failure takes back", description="Where the stage says that it does.")]
 Recover = Annotated[
     Recovers,
-    Field(
+    shown(
         title="Recovers",
         description="A target that could not be taken back is recovered: safe: at once where that loses nothing, or is"
         " proven and nobody else is at work there, else a person is asked; ask: a person is always asked; never.",
@@ -87,50 +88,64 @@ Recover = Annotated[
 ]
 OnTimeout = Annotated[
     Unapproved,
-    Field(title="When nobody decides", description="What is migrated stays (stop), or is taken back (take-back)."),
+    shown(title="When nobody decides", description="What is migrated stays (stop), or is taken back (take-back)."),
 ]
 OnRejection = Annotated[
-    Unapproved, Field(title="When somebody rejects", description="The same, when a stage is not approved.")
+    Unapproved, shown(title="When somebody rejects", description="The same, when a stage is not approved.")
 ]
 Checks = Annotated[
-    Path | None, Field(title="Checks", description="A file of SQL that must hold while targets are watched.")
+    Path | None, shown(title="Checks", description="A file of SQL that must hold while targets are watched.")
 ]
 Alerts = Annotated[
     list[str],
-    Field(
+    shown(
         title="Alerts",
         description="Files of alert rules that must not fire while targets are watched, besides"
         " those of squizzle.toml. `guide`: those that come with Squizzle.",
     ),
 ]
 Every = Annotated[
-    int, Field(ge=1, le=3600, title="Watch every", description="Seconds between two looks at what was migrated.")
+    int,
+    shown(ge=1, le=3600, title="Watch every (seconds)", description="From one look at what was migrated to the next."),
 ]
-Hours = Annotated[int, Field(ge=1, le=336, title="Approval hours", description="How long a person may take to decide.")]
-People = Annotated[list[str], Field(title="Approvers", description="Who may approve, by name. Empty: anybody.")]
+Hours = Annotated[
+    int, shown(ge=1, le=336, title="Approval (hours)", description="So long may a person take to decide.")
+]
+People = Annotated[list[str], shown(title="Who may approve", description="Names of people. Empty: anybody.")]
 TwoPeople = Annotated[
-    bool, Field(title="Two people", description="An approval takes two, neither of whom started the rollout.")
+    bool, shown(title="Two people", description="An approval takes two, neither of whom started the rollout.")
 ]
 Reason = Annotated[
-    str, Field(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")
+    str, shown(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")
 ]
-Approver = Annotated[str, Field(title="Approver", description="Who answers for that.")]
-DryRun = Annotated[bool, Field(title="Dry run", description="Look, check and plan only; nothing is changed.")]
+Approver = Annotated[str, shown(title="Who answers for that", description="For going without certificates.")]
+DryRun = Annotated[
+    bool, shown(title="Dry run", description="On: look, check and plan; nothing is changed. Off: roll out.")
+]
 GoBack = Annotated[
-    bool, Field(title="Go back", description="Take back what the rollout that is under way brought, and nothing else.")
+    bool, shown(title="Go back", description="Take back what the rollout that is under way brought, and nothing else.")
 ]
 
 
-@flow(name="roll-out", flow_run_name="rollout to {fleet}", description=DESCRIPTION, persist_result=False)
+def run_title() -> str:
+    """What a run is called: whoever sees it completed must not take a dry run for the rollout."""
+    asked = flow_run.parameters
+    what = " (dry run)" if asked.get("dry_run", True) else " (going back)" if asked.get("go_back") else ""
+    return f"rollout to {asked.get('fleet', '')}{what}"
+
+
+@flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False)
 def roll_out(  # noqa: PLR0913 - each is a field of the form
     fleet: FleetName,
     stages: Stages,
+    *,
+    dry_run: DryRun = True,
+    go_back: GoBack = False,
     section: Section = "",
     configuration: Config = Path("squizzle.toml"),
     version: Version = "",
     store: Store = None,
     control: Control = None,
-    *,
     backups: Backups = Secured.ALL,
     takes_back: Scope = TakenBack.STAGE,
     recovers: Recover = Recovers.SAFE,
@@ -144,14 +159,14 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     two_people: TwoPeople = False,
     without_certificates: Reason = "",
     approver: Approver = "",
-    dry_run: DryRun = True,
-    go_back: GoBack = False,
 ) -> RolloutReport:
     """Bring migrations to a fleet in stages.
 
     Args:
         fleet: A section `[fleets.NAME]` of squizzle.toml.
         stages: The stages file, on the worker.
+        dry_run: Look, check and plan only.
+        go_back: Take back what the rollout that is under way brought.
         section: Which section of it, where it has several.
         configuration: squizzle.toml, on the worker; secrets are in the worker's environment.
         version: The last version to roll out; empty for everything.
@@ -170,8 +185,6 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         two_people: Whether an approval takes two, neither of whom started the rollout.
         without_certificates: Why it goes to production unproven.
         approver: Who answers for that.
-        dry_run: Look, check and plan only.
-        go_back: Take back what the rollout that is under way brought.
 
     Returns:
         The report; inside a Failed state unless all was done that was asked for.
@@ -275,7 +288,8 @@ def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
     done: list[StageReport] = []
     try:
         for position, stage in enumerate(run.started.plan.stages):
-            done.append(_stage(run, stage, position, tuple(done)))
+            with about(stage.stage.name):
+                done.append(_stage(run, stage, position, tuple(done)))
             tell(run.started.row.id, "stage-ended", stage=stage.stage.name, outcome=done[-1].outcome.value)
             if not done[-1].is_done:
                 break

@@ -8,10 +8,10 @@ from uuid import uuid4
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from flows.ways_back import take_ways_back
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
@@ -59,22 +59,25 @@ It never touches a database that it did not make, and refuses a production serve
 **could not verify**; a check that did not run never counts as passed.
 """
 
+Disaster = Annotated[
+    DrillScenario, shown(title="Scenario", description="Which disaster is played, and recovered from.")
+]
 Scale = Annotated[
-    float, Field(gt=0, le=100, title="Scale", description="1 is about 200,000 rows; 10 is about 2,000,000.")
+    float, shown(gt=0, le=100, title="Scale", description="1 is about 200,000 rows; 10 is about 2,000,000.")
 ]
 Server = Annotated[
     PostgresDatabase | None,
-    Field(title="Server", description="Empty: an embedded PostgreSQL that ends with the drill. Never production."),
+    shown(title="Server", description="Empty: an embedded PostgreSQL that ends with the drill. Never production."),
 ]
 Store = Annotated[
     BackupFolder | BackupBucket | None,
-    Field(title="Store", description="Where its backup goes. Empty: a folder that goes with the drill."),
+    shown(title="Store", description="Where its backup goes. Empty: a folder that goes with the drill."),
 ]
 
 
 @flow(name="drill", flow_run_name="drill {scenario} at scale {scale}", description=DESCRIPTION, persist_result=False)
 def run_drill(
-    scenario: DrillScenario = DrillScenario.DATA_LOSS, scale: Scale = 1.0, server: Server = None, store: Store = None
+    scenario: Disaster = DrillScenario.DATA_LOSS, scale: Scale = 1.0, server: Server = None, store: Store = None
 ) -> DrillReport:
     """Play one disaster and recover from it; nothing but the drill's own databases is touched.
 

@@ -8,10 +8,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import Notifier
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.config import load_config
 from squizzle.notify.records import Delivery
 from squizzle.notify.trial import trial_notification
@@ -28,10 +28,10 @@ Sends one message by every channel, as a low one that wakes nobody on purpose: c
 """
 
 NotifierBlock = Annotated[
-    Notifier | None, Field(title="Notifier", description="Channels. Empty: [notify] of squizzle.toml.")
+    Notifier | None, shown(title="Notifier", description="Channels. Empty: [notify] of squizzle.toml.")
 ]
-Config = Annotated[Path, Field(title="Configuration", description="squizzle.toml, on the worker.")]
-Channels = Annotated[list[str], Field(title="Channels", description="Only these. Empty: every one.")]
+Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml, on the worker.")]
+Channels = Annotated[list[str], shown(title="Channels", description="Only these. Empty: every one.")]
 
 
 @flow(name="try-channels", flow_run_name="try channels", description=DESCRIPTION, persist_result=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from prefect import flow
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.recovery.undo.records import UndoReport
 from tasks.reporting import progress_artifact, publish_undo
 from tasks.steps import keep_journal
@@ -26,25 +27,25 @@ Without the plan of a dry run, or when something changed since, nothing is done.
 works, readers do not. It is in the change log itself, so it can be undone.
 """
 
-Database = Annotated[PostgresDatabase, Field(title="Database", description="Where it happened.")]
+Database = Annotated[PostgresDatabase, shown(title="Database", description="Where it happened.")]
 Tables = Annotated[
     list[str],
-    Field(title="Tables", min_length=1, description="Logged tables, or schema.table: all that belong together."),
+    shown(title="Tables", min_length=1, description="Logged tables, or schema.table: all that belong together."),
 ]
-Since = Annotated[AwareDatetime | None, Field(title="Since", description="Transactions that changed anything since.")]
+Since = Annotated[AwareDatetime | None, shown(title="Since", description="Transactions that changed anything since.")]
 Version = Annotated[
-    str, Field(title="Since version", description="Instead of a time: since this migration began to be applied.")
+    str, shown(title="Since version", description="Instead of a time: since this migration began to be applied.")
 ]
 Transactions = Annotated[
-    list[int], Field(title="Transactions", description="Only these, as the change log numbers them. None: all.")
+    list[int], shown(title="Transactions", description="Only these, as the change log numbers them. None: all.")
 ]
-Roles = Annotated[list[str], Field(title="Roles", description="Only transactions of these roles. None: all.")]
+Roles = Annotated[list[str], shown(title="Roles", description="Only transactions of these roles. None: all.")]
 Applications = Annotated[
-    list[str], Field(title="Applications", description="Only those with this application_name. None: all.")
+    list[str], shown(title="Applications", description="Only those with this application_name. None: all.")
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="On: show what would change, and change nothing.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="On: show what would change, and change nothing.")]
 Plan = Annotated[
-    str, Field(title="Plan", description="From the report of the dry run; needed when Dry run is off, and only then.")
+    str, shown(title="Plan", description="From the report of the dry run; needed when Dry run is off, and only then.")
 ]
 
 

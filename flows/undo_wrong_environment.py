@@ -9,10 +9,10 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.states import Failed
-from pydantic import Field
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
+from flows.forms import shown
 from squizzle.errors import RefusedError
 from squizzle.reports.wrong_environment import MishapReport, forward_question, way_back_question
 from tasks.approval import gate
@@ -40,19 +40,19 @@ Takes versions back that were applied to the wrong database, and offers to apply
 A way back that loses data is refused unless *Accept loss* says otherwise.
 """
 
-Wrong = Annotated[PostgresDatabase, Field(title="Wrong database", description="Where it should not have been applied.")]
-Right = Annotated[PostgresDatabase, Field(title="Right database", description="Where it was meant to be applied.")]
+Wrong = Annotated[PostgresDatabase, shown(title="Wrong database", description="Where it should not have been applied.")]
+Right = Annotated[PostgresDatabase, shown(title="Right database", description="Where it was meant to be applied.")]
 ProjectFolder = Annotated[
-    str, Field(min_length=1, title="Project", description="The folder with squizzle.toml, as the worker sees it.")
+    str, shown(min_length=1, title="Project", description="The folder with squizzle.toml, as the worker sees it.")
 ]
 Versions = Annotated[
-    tuple[str, ...], Field(title="Versions", description="What was applied by mistake. Empty: only find out.")
+    tuple[str, ...], shown(title="Versions", description="What was applied by mistake. Empty: only find out.")
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only show what would be done.")]
-Loss = Annotated[bool, Field(title="Accept loss", description="Accept a generated way back that loses something.")]
-ThenApply = Annotated[bool, Field(title="Then apply", description="Afterwards, offer to apply to the right database.")]
+DryRun = Annotated[bool, shown(title="Dry run", description="Only show what would be done.")]
+Loss = Annotated[bool, shown(title="Accept loss", description="Accept a generated way back that loses something.")]
+ThenApply = Annotated[bool, shown(title="Then apply", description="Afterwards, offer to apply to the right database.")]
 Patience = Annotated[
-    int, Field(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
+    int, shown(ge=1, le=1440, title="Approval minutes", description="After so long without an answer the run ends.")
 ]
 
 

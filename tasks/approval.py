@@ -45,7 +45,7 @@ from tasks.steps import log_line, now, run_name, step
 # A read of one run's state; shorter gains nothing that a person would notice.
 _POLL_S = 2
 _REQUESTED = "squizzle.approval.requested"
-_HOW = "Answer by *Resume* on this run, or by `squizzle approve {run}`."
+_HOW = "Answer by *Resume* in the menu ⋮ of the run's page, or by `squizzle approve {run}`."
 
 
 class Approval(RunInput):

@@ -90,6 +90,7 @@ def _log(step: Step) -> None:
 
 
 _journal: ContextVar[Journal | None] = ContextVar("squizzle_journal", default=None)
+_about: ContextVar[str] = ContextVar("squizzle_about", default="")
 _watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("squizzle_watchers", default=())
 
 
@@ -101,6 +102,20 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         _watchers.reset(token)
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Say of every step inside what it is about: the same steps of two stages are told apart in logs and pictures.
+
+    Args:
+        what: A word or two; they stand behind the title of each step.
+    """
+    token = _about.set(what)
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 @contextmanager
@@ -152,8 +167,12 @@ def step(
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             journal = _journal.get() or Journal(())
-            with journal.step(title) as say:
-                result: R = as_task(*args, **kwargs)
+            what = _about.get()
+            shown = f"{title} ({what})" if what else title
+            # A function, not the text: that would be a template, and a name may have braces.
+            named = as_task.with_options(task_run_name=lambda: shown) if what else as_task
+            with journal.step(shown) as say:
+                result: R = named(*args, **kwargs)
                 say(detail(result))
             return result
 

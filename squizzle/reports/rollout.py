@@ -135,18 +135,34 @@ def _recoveries(report: RolloutReport) -> Iterator[str]:
                 )
 
 
-def stage_table(plan: RolloutPlan, reports: Sequence[StageReport] = ()) -> str:
-    """The stages, and how those that were begun ended."""
+def stage_table(plan: RolloutPlan, reports: Sequence[StageReport] = (), *, asked: str = "") -> str:
+    """The stages, and how those that were begun ended.
+
+    Args:
+        plan: Who is migrated when.
+        reports: Of the stages that were begun.
+        asked: The stage that somebody is asked about; empty for none.
+    """
     ended = {one.name: one for one in reports}
-    rows = [(*_stage_cells(one), _ended(ended.get(one.stage.name))) for one in plan.stages]
-    return table(("stage", "until", "targets", "watched", "after a failure", "approval", "when", "result"), rows)
+    # As few columns as can be: what pauses a run shows them in a window that is 40 letters wide.
+    with_windows = any(one.stage.windows for one in plan.stages)
+    headings = ("stage", "until", "targets", "watched", "if it fails", *(["when"] if with_windows else []), "result")
+    rows = [
+        (*_stage_cells(one, with_windows=with_windows), _ended(one.stage, ended.get(one.stage.name), asked))
+        for one in plan.stages
+    ]
+    return table(headings, rows)
 
 
-def _ended(report: StageReport | None) -> str:
-    return report.outcome.value if report else "not reached"
+def _ended(stage: Stage, report: StageReport | None, asked: str) -> str:
+    if report is not None:
+        return report.outcome.value
+    if stage.name == asked:
+        return "**asked now**"
+    return "asks first" if stage.approval_required else "not reached"
 
 
-def _stage_cells(one: StagePlan) -> tuple[str, ...]:
+def _stage_cells(one: StagePlan, *, with_windows: bool) -> tuple[str, ...]:
     stage = one.stage
     return (
         stage.name,
@@ -154,8 +170,7 @@ def _stage_cells(one: StagePlan) -> tuple[str, ...]:
         f"{len(one.targets):,}",
         words(stage.duration) if stage.duration else "one look",
         "taken back" if stage.rollback_on_error else "stops",
-        "asked for" if stage.approval_required else "no",
-        "; ".join(map(describe, stage.windows)) or "any time",
+        *(["; ".join(map(describe, stage.windows)) or "any time"] if with_windows else []),
     )
 
 
@@ -255,7 +270,7 @@ def stage_question(
     warnings = [row for row in checks if row.findings]
     parts = [
         f"Rollout `{rollout_id}`: **{versions}** to {len(stage.targets):,} targets of {plan.fleet}.",
-        stage_table(plan, reports),
+        stage_table(plan, reports, asked=stage.stage.name),
         _names(stage),
         "## What is proven",
         bullets([_proof(one.version, certificates.get(one.version)) for one in plan.versions]),

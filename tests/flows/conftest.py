@@ -162,7 +162,7 @@ def texts_of(run_id: object) -> list[str]:
 
 
 def paused(client: SyncPrefectClient, title: str) -> list[object]:
-    query = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}, "name": {"any_": [title]}})
+    query = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}, "name": {"like_": title}})
     return [run.id for run in client.read_flow_runs(flow_run_filter=query, limit=10)]
 
 

@@ -29,6 +29,8 @@ def test_a_deployment_explains_itself_and_can_be_run(deployment: dict[str, Any])
     properties = parameter_schema(flow).properties
     assert set(deployment.get("parameters") or {}) <= set(properties)
     assert {name: one for name, one in properties.items() if not (one.get("title") and one.get("description"))} == {}
+    # Prefect names a field by its parameter unless told otherwise (flows/forms.py), and shows no Markdown.
+    assert [name for name, one in properties.items() if one["title"] == name or "`" in one["description"]] == []
     if "approval_minutes" in properties or "gate(" in inspect.getsource(inspect.getmodule(flow.fn)):  # type: ignore[arg-type]
         assert "concurrency_limit" not in deployment
         assert deployment["parameters"]["dry_run"] is True

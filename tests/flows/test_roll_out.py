@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from blocks import BackupFolder
@@ -154,7 +155,13 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     assert set(by) == {report.rollout_id, f"{report.rollout_id}ada"}
     shown = artifacts_of(done.state_details.flow_run_id)
     assert {"rollout-shops", "rollout-shops-checks", "rollout-shops-full", "approval-rollout-full"} <= set(shown)
-    assert "| full | 100 % | 6 | one look |" in str(shown["approval-rollout-full"].data)
+    assert "| full | 100 % | 6 | one look | stops | **asked now** |" in str(shown["approval-rollout-full"].data)
+    with get_client(sync_client=True) as client:
+        names = [client.read_flow_run(one.state_details.flow_run_id).name for one in (dry, done)]
+    assert names == ["rollout to shops (dry run)", "rollout to shops"]
+    assert [one.title for one in report.steps if one.title.startswith("Apply")] == [
+        f"Apply to targets ({name})" for name in ("canary", "partial", "full")
+    ]
 
     again = shops.run()
     assert again.is_completed()
@@ -198,7 +205,7 @@ def test_a_rejected_stage_is_not_begun_nor_asked_about_again_and_what_was_brough
     assert "--go-back" in text
     assert sum(shops.ask("SELECT to_regclass('new') IS NOT NULL")) == 2
 
-    with somebody_answers("rollout to shops", {"decision": "approve", "approver": "bob", "comment": ""}):
+    with somebody_answers("rollout to shops (going back)", {"decision": "approve", "approver": "bob", "comment": ""}):
         back = shops.run(go_back=True)
     assert back.is_completed(), back.message
     assert back.result().outcome is RolloutOutcome.TAKEN_BACK
