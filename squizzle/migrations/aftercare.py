@@ -105,15 +105,26 @@ def read_statistics(connection: Connection) -> Statistics:
         psycopg.Error: The session was lost.
     """
     # Counts of written rows reach the others' view at the end of a transaction, at the latest when it is forced.
-    connection.execute("SELECT pg_stat_force_next_flush()")
-    connection.execute("SELECT pg_stat_clear_snapshot()")
+    connection.execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
     rows = connection.execute(load_sql("squizzle.migrations", "statistics_gaps")).fetchall()
+    with_others = [oid for oid, _, _, lacks, has_others, *_ in rows if has_others and not lacks]
+    others = _lacking_others(connection, with_others) if with_others else frozenset()
     return {
         oid: TableStatistics(
-            schema=schema, name=name, lacks=lacks, changed=changed, rows=count, partitioned=partitioned
+            schema=schema,
+            name=name,
+            lacks=lacks or oid in others,
+            changed=changed,
+            rows=count,
+            partitioned=partitioned,
         )
-        for oid, schema, name, lacks, changed, count, partitioned in rows
+        for oid, schema, name, lacks, _, changed, count, partitioned in rows
     }
+
+
+def _lacking_others(connection: Connection, tables: list[int]) -> frozenset[int]:
+    rows = connection.execute(load_sql("squizzle.migrations", "statistics_of_others"), {"tables": tables})
+    return frozenset(oid for (oid,) in rows)
 
 
 def outdated(before: Statistics, after: Statistics) -> tuple[int, ...]:

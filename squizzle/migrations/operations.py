@@ -20,7 +20,8 @@ from squizzle.migrations.extensions import refuse_missing_extensions
 from squizzle.migrations.history import History, close_dead_rows, ensure_history, read_history
 from squizzle.migrations.lineage import full_version
 from squizzle.migrations.listener import Listener
-from squizzle.migrations.planning import choose_for_rollback, forget_scripts, plan_apply, plan_rollback
+from squizzle.migrations.planning import choose_for_rollback, plan_apply, plan_rollback
+from squizzle.migrations.read_scripts import forget_scripts
 from squizzle.migrations.records import (
     HistoryRow,
     Migration,
@@ -58,7 +59,8 @@ def preview_plan(
 ) -> Plan:
     """The plan that `apply_versions` would run now, bound to the schema as it is. Nothing is changed."""
     steps = preview_apply(connection, target, migrations, only=only, policy=policy, books=books)
-    return _bind(connection, target, steps, policy, books)
+    digest = digest_schema(connection, schema=target.schema).logical
+    return _plan(target, steps, policy, books, schema_digest=digest)
 
 
 def preview_apply(
@@ -225,7 +227,7 @@ def _run(
         ensure_history(connection, target.schema, policy.timeouts)
         if books is not None and steps:
             books.ensure(connection, target.schema)
-        plan = _bind(connection, target, steps, policy, books)
+        plan = _plan(target, steps, policy, books)
         try:
             return execute_plan(
                 connection,
@@ -249,17 +251,18 @@ def _settled_history(connection: Connection, target: Target) -> History:
     return read_history(connection, target.schema)
 
 
-def _bind(
-    connection: Connection,
+def _plan(
     target: Target,
     steps: tuple[PlannedMigration, ...],
     policy: Policy,
     books: ToolBooks | None,
+    *,
+    schema_digest: str = "",
 ) -> Plan:
     return Plan(
         database=target.database,
         schema=target.schema,
-        schema_digest=digest_schema(connection, schema=target.schema).logical,
+        schema_digest=schema_digest,
         steps=steps,
         policy=policy,
         books=books,

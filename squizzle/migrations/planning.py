@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from squizzle.analysis.records import BatchOptions, Statement
-from squizzle.analysis.statements import may_touch_rows, split_statements
+from squizzle.analysis.statements import may_touch_rows
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, RollbackFailedError, VersionConflictError
 from squizzle.migrations.batch_records import BatchProgress, fingerprints
 from squizzle.migrations.history import History
 from squizzle.migrations.lineage import depend_on, full_version, needed_by
+from squizzle.migrations.read_scripts import script_statements
 from squizzle.migrations.records import Direction, HistoryRow, Migration, PlannedMigration
 from squizzle.migrations.status import pending
 from squizzle.migrations.units import PROGRAM, divide, remaining
@@ -200,7 +200,7 @@ def _planned(
     source = migration.labels.up if up else migration.labels.down
     declared = migration.in_transaction if up else migration.down_in_transaction
     skip = begun.statements_done if begun else 0
-    statements = _statements((migration.up_sql if up else migration.down_sql) or "", source)
+    statements = script_statements((migration.up_sql if up else migration.down_sql) or "", source)
     progress = begun.batch_progress if begun else None
     if progress is not None:
         _refuse_changed_script(statements, progress, skip, source)
@@ -293,20 +293,9 @@ def _stays_in_session(statement: Statement) -> bool:
 _ENDS_WITH_TRANSACTION = {("LOCAL",), ("TRANSACTION",), ("CONSTRAINTS",), ("ROLE",)}
 
 
-def forget_scripts() -> None:
-    """Let go of what was read of scripts: a worker that lives long must not keep every large file it ever ran."""
-    _statements.cache_clear()
-
-
-# A preview and the run that follows read the same files: enough for a long history, and a run forgets them at its end.
-@lru_cache(maxsize=2048)
-def _statements(text: str, source: str) -> tuple[Statement, ...]:
-    return split_statements(text, source=source)
-
-
 def _verify_script(migration: Migration) -> tuple[Statement, ...]:
     source = migration.labels.verify
-    statements = _statements(migration.verify_sql or "", source)
+    statements = script_statements(migration.verify_sql or "", source)
     for statement in statements:
         if statement.batch is not None:
             raise InvalidInputError(

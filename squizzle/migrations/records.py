@@ -187,7 +187,8 @@ class Plan:
     Attributes:
         database: The database's name.
         schema: The schema that the scripts work in and that holds the history.
-        schema_digest: Logical digest of the schema at planning time; the executor refuses when it has changed.
+        schema_digest: Logical digest of the schema at planning time; the executor refuses when it has changed. Empty
+            where the plan runs under the very lock that it was made under.
         steps: What will run.
         policy: What the project allows.
         books: Those of the tool that the folder is laid out for; None when nobody keeps them.

@@ -1,5 +1,6 @@
--- One row for each table with rows: whether the planner lacks statistics of something in it, and how many rows were
--- changed since it was analysed last. A partitioned table has statistics of its own, of all its partitions together.
+-- One row for each table with rows: whether the planner lacks statistics of a column of it, whether other things in it have
+-- statistics (see statistics_of_others.sql), and how many rows were changed since it was analysed last. A partitioned table
+-- has statistics of its own, of all its partitions together.
 SELECT c.oid::bigint, n.nspname, c.relname,
        EXISTS (
            SELECT FROM pg_attribute a
@@ -9,20 +10,9 @@ SELECT c.oid::bigint, n.nspname, c.relname,
                  SELECT FROM pg_stats s
                  WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
              )
-       )
-       OR EXISTS (
-           SELECT FROM pg_index x
-           JOIN pg_class i ON i.oid = x.indexrelid
-           WHERE x.indrelid = c.oid AND x.indexprs IS NOT NULL AND x.indisvalid AND i.relkind = 'i'
-             AND NOT EXISTS (SELECT FROM pg_stats s WHERE s.schemaname = n.nspname AND s.tablename = i.relname)
-       )
-       OR EXISTS (
-           SELECT FROM pg_statistic_ext x
-           WHERE x.stxrelid = c.oid AND NOT EXISTS (
-               SELECT FROM pg_stats_ext s
-               WHERE s.statistics_schemaname = x.stxnamespace::regnamespace::text AND s.statistics_name = x.stxname
-           )
        ) AS lacks,
+       EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indexprs IS NOT NULL)
+       OR EXISTS (SELECT FROM pg_statistic_ext x WHERE x.stxrelid = c.oid) AS has_others,
        coalesce(pg_stat_get_mod_since_analyze(c.oid), 0) AS changed,
        greatest(c.reltuples, 0)::bigint AS row_count,
        c.relkind = 'p' AS is_partitioned

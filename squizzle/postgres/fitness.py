@@ -33,15 +33,15 @@ def refuse_unfit(connection: Connection, database: str) -> None:
     _refuse_upgraded_files(connection, database)
 
 
-_WRITABLE = """
-    SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean, source
-    FROM pg_settings WHERE name = 'default_transaction_read_only'
-"""
+_WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean"
+# Apart: that view lists every setting before it looks for one.
+_WHO_SAYS_SO = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'"
 
 
 def _refuse_read_only(connection: Connection, database: str) -> None:
-    row = connection.execute(_WRITABLE).fetchone()
-    in_recovery, is_read_only, source = row if row is not None else (False, False, "")
+    in_recovery, is_read_only = connection.execute(_WRITABLE).fetchone() or (False, False)
+    if not in_recovery and not is_read_only:
+        return
     where = f"{database} on {connection.info.host}:{connection.info.port}"
     if in_recovery:
         raise DatabaseError(
@@ -49,14 +49,14 @@ def _refuse_read_only(connection: Connection, database: str) -> None:
             sqlstate=_READ_ONLY,
             hint="connect to the primary; with several hosts in the URL, target_session_attrs=read-write finds it",
         )
-    if is_read_only:
-        raise DatabaseError(
-            f"{where} cannot be changed: sessions are read-only"
-            f" (default_transaction_read_only, set by {_SOURCES.get(source, source)})",
-            sqlstate=_READ_ONLY,
-            hint="connect to the primary as somebody who may write; before you reset the setting find out who made it"
-            " and why: some providers do when the disk is full",
-        )
+    (source,) = connection.execute(_WHO_SAYS_SO).fetchone() or ("",)
+    raise DatabaseError(
+        f"{where} cannot be changed: sessions are read-only"
+        f" (default_transaction_read_only, set by {_SOURCES.get(source, source)})",
+        sqlstate=_READ_ONLY,
+        hint="connect to the primary as somebody who may write; before you reset the setting find out who made it"
+        " and why: some providers do when the disk is full",
+    )
 
 
 # pg_settings.source in words.

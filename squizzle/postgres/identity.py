@@ -136,7 +136,10 @@ def ensure_identity(connection: Connection, expected: ExpectedIdentity, *, datab
         IdentityMismatchError: It is another database than was meant; nothing was changed.
         DatabaseError: No right to create the schema `squizzle`, or the session was lost.
     """
-    check_identity(read_identity(connection), expected, database=database)
+    found = read_identity(connection)
+    check_identity(found, expected, database=database)
+    if found is not None and not _lacks(found, expected):
+        return found
     try:
         with connection.transaction():
             if read_identity(connection) is None:
@@ -149,6 +152,12 @@ def ensure_identity(connection: Connection, expected: ExpectedIdentity, *, datab
     if identity is None:
         raise AssertionError("squizzle.identity is empty right after it was written")
     return identity
+
+
+def _lacks(found: Identity, expected: ExpectedIdentity) -> bool:
+    """Whether the caller names something that is still empty."""
+    pairs = ((found.environment, expected.environment), (found.fleet, expected.fleet))
+    return any(is_now is None and meant is not None for is_now, meant in pairs)
 
 
 def _write_identity(connection: Connection, expected: ExpectedIdentity, database: str) -> None:

@@ -25,6 +25,7 @@ from squizzle.proof.records import (
     TableComparison,
     TableDigest,
 )
+from squizzle.proof.schema_query import objects_query
 
 # The text of a value depends on these; the same everywhere makes the same text (manual, "Client Connection Defaults").
 _TEXT_SETTINGS = {
@@ -206,7 +207,7 @@ def digest_schema(connection: Connection, *, schema: str | None = None) -> Schem
     Raises:
         DatabaseError: The session was lost.
     """
-    with read_snapshot(connection), _translated("fingerprint the schema"):
+    with _translated("fingerprint the schema"), _snapshot(connection):
         return _schema_digest(connection, schema)
 
 
@@ -248,11 +249,18 @@ def read_snapshot(connection: Connection) -> Iterator[str]:
         The exported snapshot's id: other sessions and `pg_dump --snapshot` see exactly the same rows while this
         transaction is open (manual, "Snapshot Synchronization Functions").
     """
-    with _translated("open a snapshot"), connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        connection.execute(_SET_FOR_TRANSACTION, (json.dumps(_TEXT_SETTINGS),))
+    with _translated("open a snapshot"), _snapshot(connection):
         row = connection.execute("SELECT pg_export_snapshot()").fetchone()
         yield str(row[0]) if row else ""
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """The same for this session alone: to export one is a file more."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute(_SET_FOR_TRANSACTION, (json.dumps(_TEXT_SETTINGS),))
+        yield
 
 
 @contextmanager
@@ -265,7 +273,8 @@ def _translated(doing: str) -> Iterator[None]:
 
 def _schema_digest(connection: Connection, schema: str | None) -> SchemaDigest:
     scalars = frozenset(name for (name,) in connection.execute(_SCALARS))
-    return _digest_of(connection.execute(load_sql("squizzle.proof", "schema_objects"), {"schema": schema}), scalars)
+    query = objects_query(connection, schema=schema)
+    return _digest_of(connection.execute(query, {"schema": schema}), scalars)
 
 
 def _digest_of(rows: Iterable[TupleRow], scalars: frozenset[str]) -> SchemaDigest:

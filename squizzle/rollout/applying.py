@@ -23,6 +23,7 @@ from squizzle.migrations.history import History, read_history
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.planning import check_history
+from squizzle.migrations.read_scripts import kept_scripts
 from squizzle.migrations.records import Outcome
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import check_identity, read_identity
@@ -213,7 +214,7 @@ def _each(
     servers = {target.server for target in targets}
     accesses = {name: resolve_server(order.fleet.servers[name], environ=environ)[0] for name in servers}
     done: dict[str, TargetResult] = {}
-    with Deadlines() as deadlines:
+    with Deadlines() as deadlines, kept_scripts():
         at = _At(order, work, accesses, deadlines)
         for _, results in each_bounded(
             _by_database(targets),

@@ -17,7 +17,7 @@ from squizzle.errors import (
     SquizzleError,
     VersionConflictError,
 )
-from squizzle.migrations import planning
+from squizzle.migrations import read_scripts
 from squizzle.migrations.history import ensure_history, has_history, read_history
 from squizzle.migrations.operations import Check, apply_versions, preview_apply, roll_back_versions, verify_versions
 from squizzle.migrations.records import HistoryRow, Policy
@@ -566,8 +566,8 @@ def test_a_rollback_without_a_down_script_says_how_the_data_comes_back(
 def test_a_run_lets_go_of_the_scripts_that_it_read(connection: Connection, target: Target, folder: Folder) -> None:
     folder.write("1", "CREATE TABLE t (a int)")
     preview_apply(connection, target, folder.read())
-    assert planning._statements.cache_info().currsize > 0
+    assert read_scripts.script_statements.cache_info().currsize > 0
 
     apply_versions(connection, target, folder.read())
 
-    assert planning._statements.cache_info().currsize == 0
+    assert read_scripts.script_statements.cache_info().currsize == 0
