@@ -3,6 +3,7 @@
 from blocks.backup_bucket import BackupBucket
 from blocks.backup_folder import BackupFolder
 from blocks.command_fence import CommandFence
+from blocks.fleet import Fleet
 from blocks.kubernetes_application import KubernetesApplication
 from blocks.notification_channels import (
     MailNotifications,
@@ -22,6 +23,7 @@ __all__ = [
     "BackupBucket",
     "BackupFolder",
     "CommandFence",
+    "Fleet",
     "KubernetesApplication",
     "MailNotifications",
     "Notifier",

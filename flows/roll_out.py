@@ -12,7 +12,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, Fleet, PostgresDatabase
+from blocks.fleet import chosen_fleet, run_named_by_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back
@@ -63,7 +64,13 @@ Brings migrations to every database of a fleet, stage by stage: a few first, wat
 It begins as a **dry run**. Killed anywhere, the same run started again goes on and does nothing twice.
 """
 
-FleetName = Annotated[str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml.")]
+FleetName = Annotated[
+    str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml. Empty where a block is chosen.")
+]
+FleetBlock = Annotated[Fleet | None, shown(title="Fleet block", description="Instead of a section of squizzle.toml.")]
+Labels = Annotated[
+    list[str], shown(title="Labels", description="NAME=VALUE: only targets that have all of these. Empty: all targets.")
+]
 Stages = Annotated[Path, shown(title="Stages", description="The stages file (YAML), on the worker.")]
 Section = Annotated[str, shown(title="Section", description="Which section of it, where it has several. Empty: any.")]
 Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml on the worker: fleets, migrations.")]
@@ -131,13 +138,13 @@ def run_title() -> str:
     """What a run is called: whoever sees it completed must not take a dry run for the rollout."""
     asked = flow_run.parameters
     what = " (dry run)" if asked.get("dry_run", True) else " (going back)" if asked.get("go_back") else ""
-    return f"rollout to {asked.get('fleet', '')}{what}"
+    return run_named_by_fleet() + what
 
 
 @flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False)
 def roll_out(  # noqa: PLR0913 - each is a field of the form
-    fleet: FleetName,
-    stages: Stages,
+    fleet: FleetName = "",
+    stages: Stages = Path("stages.yaml"),
     *,
     dry_run: DryRun = True,
     go_back: GoBack = False,
@@ -146,6 +153,8 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     version: Version = "",
     store: Store = None,
     control: Control = None,
+    fleet_block: FleetBlock = None,
+    labels: Labels = [],  # noqa: B006 - a form's default; nobody changes it
     backups: Backups = Secured.ALL,
     takes_back: Scope = TakenBack.STAGE,
     recovers: Recover = Recovers.SAFE,
@@ -163,7 +172,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     """Bring migrations to a fleet in stages.
 
     Args:
-        fleet: A section `[fleets.NAME]` of squizzle.toml.
+        fleet: A section `[fleets.NAME]` of squizzle.toml; empty where a block is chosen.
         stages: The stages file, on the worker.
         dry_run: Look, check and plan only.
         go_back: Take back what the rollout that is under way brought.
@@ -172,6 +181,8 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         version: The last version to roll out; empty for everything.
         store: Backups and certificates; empty for `[backups] store` of squizzle.toml.
         control: Where decisions are written down; empty for the first canary.
+        fleet_block: The fleet, where it is not in squizzle.toml.
+        labels: `NAME=VALUE`; only targets that have all of them take part. Empty for all.
         backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
         recovers: When a target that could not be taken back is recovered.
@@ -189,19 +200,20 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     Returns:
         The report; inside a Failed state unless all was done that was asked for.
     """
-    refuse_inline(store, control)
+    refuse_inline(store, control, fleet_block)
+    chosen, secrets = chosen_fleet(fleet, fleet_block)
     case = case_of(
-        fleet,
+        chosen,
         stages,
         section=section or None,
         configuration=configuration,
         store=store,
         without_certificates=without_certificates,
         approver=approver,
-        environ=os.environ,
+        environ={**os.environ, **secrets},
     )
     case = replace(
-        case,
+        case.only(labels),
         version=version,
         control=control,
         backups=backups,
@@ -246,6 +258,7 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                 started_at=started_at,
                 duration=timedelta(),
                 found=survey.reports,
+                left_out=survey.fleet.left_out,
             )
             if started is not None:
                 goes_back = case.go_back or bool(started.row.failed_stage)

@@ -29,6 +29,7 @@ from tasks.sources import NamedStore
 )
 @click.option("--section", metavar="NAME", help="Which section of it, where it has several.")
 @click.option("--to", "version", default="", metavar="VERSION", help="The last version to roll out; else everything.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only targets that have it; repeatable.")
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option(
     "--backups",
@@ -78,6 +79,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     stages: Path,
     section: str | None,
     version: str,
+    labels: tuple[str, ...],
     address: str | None,
     backups: str,
     takes_back: str,
@@ -117,7 +119,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         environ=os.environ,
     )
     case = replace(
-        case,
+        case.only(labels),
         version=version,
         backups=Secured(backups),
         takes_back=TakenBack(takes_back),

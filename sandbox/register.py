@@ -19,6 +19,7 @@ from blocks import (
     BackupBucket,
     BackupFolder,
     CommandFence,
+    Fleet,
     KubernetesApplication,
     MailNotifications,
     Notifier,
@@ -56,6 +57,7 @@ def register(stack: Stack) -> None:
         SlackNotifications,
         SnsNotifications,
         WebhookNotifications,
+        Fleet,
     ):
         block.register_type_and_schema()
     target = stack.target()

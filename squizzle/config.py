@@ -164,6 +164,11 @@ def load_config(path: Path | None = None) -> Config:
     return _Reader(str(chosen)).config(content, chosen.parent)
 
 
+def read_one_fleet(source: str, name: str, section: dict[str, object]) -> FleetSettings:
+    """A fleet that is not in the file but said elsewhere, by the same rules; complaints begin with `source`."""
+    return _Reader(source).fleets({name: section})[name]
+
+
 def _find(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         if (folder / CONFIG_NAME).is_file():

@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import Reader, variable_of
+from squizzle.fleet_labels import Labels
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.secret import Secret
 from squizzle.watch_settings import WatchSettings, read_watch
@@ -175,6 +176,7 @@ class FleetSettings:
         deadline: How long one target may take to be reached and to answer.
         exclude_unreachable: Whether a rollout leaves out what cannot be reached, instead of not beginning.
         watch: How migrated targets are watched.
+        only: Labels that targets must have to take part; never in the file, but said by whoever asks.
     """
 
     name: str
@@ -193,6 +195,7 @@ class FleetSettings:
     deadline: timedelta = timedelta(seconds=10)
     exclude_unreachable: bool = False
     watch: WatchSettings = field(default_factory=WatchSettings)
+    only: Labels = ()
 
 
 def resolve_server(server: FleetServer, *, environ: Mapping[str, str]) -> tuple[ServerAccess, str]:

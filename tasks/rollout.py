@@ -33,6 +33,7 @@ from squizzle.rollout.ledger import (
     find_rollout,
     fleet_lock,
     note_taking_back,
+    refuse_other_labels,
     renew_rollout,
     with_scripts,
 )
@@ -45,7 +46,7 @@ from squizzle.rollout.records import (
     Stage,
     TargetState,
 )
-from squizzle.rollout.survey import survey_fleet
+from squizzle.rollout.survey import each_report, survey_fleet
 from squizzle.rollout.windows import next_allowed
 from tasks.folders import read_folders
 from tasks.rollout_case import RolloutCase, Started, Survey
@@ -54,6 +55,8 @@ from tasks.steps import log_line, now, run_name, step
 
 # So many targets are one task: few enough that a cancelled run stops soon, and that the page of a run stays readable.
 BATCH = 200
+# So many targets that have other labels are asked whether they are the one where it is written down.
+_ASKED = 20
 _LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
 
 
@@ -89,7 +92,7 @@ def _chosen(case: RolloutCase, migrations: tuple[Migration, ...]) -> tuple[Migra
 def control_of(case: RolloutCase, survey: Survey) -> DatabaseSource:
     """Where decisions and the rollout itself are written down: what was named, else always the same one of the fleet.
 
-    Neither new migrations nor databases that grew make another one of it: two runs must find each other.
+    Neither new migrations nor databases that grew nor labels make another one of it: two runs must find each other.
     """
     if case.control is not None:
         return case.control
@@ -100,10 +103,21 @@ def control_of(case: RolloutCase, survey: Survey) -> DatabaseSource:
             f"no target of {case.fleet.name} can be used: {why}",
             hint=f"`squizzle fleet {case.fleet.name}` says what is wrong with each",
         )
-    first = rollout_order(ready, seed=case.fleet.name)[0]
+    unsized = [replace(one, size=None) for one in survey.fleet.not_chosen]
+    ordered = rollout_order([*ready, *unsized], seed=case.fleet.name)
+    first = next(one for one in ordered if one in ready)
+    others = ordered[: ordered.index(first)]
+    first = next((one for few in (others[:1], others[1:_ASKED]) for one in _ready(case, survey, few)), first)
     access, _ = resolve_server(survey.fleet.servers[first.server], environ=case.environ)
     order = RolloutOrder(rollout_id="", fleet=survey.fleet, migrations=(), versions=())
     return NamedDatabase(meant=order.target(first), opens=lambda: access)
+
+
+def _ready(case: RolloutCase, survey: Survey, targets: tuple[FleetTarget, ...]) -> tuple[FleetTarget, ...]:
+    """Those of some targets that were not looked at which can be used."""
+    reports = each_report(replace(survey.fleet, targets=targets), case.fleet, (), environ=case.environ)
+    ready = {one.target.name for one in reports if one.state is TargetState.READY}
+    return tuple(one for one in targets if one.name in ready)
 
 
 @contextmanager
@@ -133,11 +147,13 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
     """Go on with the rollout that is under way, or plan a new one; None where there is nothing to do.
 
     Raises:
-        RefusedError: A script of the one under way was changed, and some target has it.
+        RefusedError: A script of the one under way was changed, and some target has it; or it has other labels.
         InvalidInputError: See `plan_rollout`.
     """
     with connect(control.access(), control.database, purpose="rollout", read_only=True) as connection:
         row = find_rollout(connection, case.fleet.name)
+    if row is not None:
+        refuse_other_labels(row, case.fleet.only)
     lacking = {version for report in survey.reports for version in report.pending}
     wanted = planned_versions([one for one in survey.migrations if one.version in lacking])
     if row is not None and (case.go_back or _is_the_same(row, survey, lacking)):
@@ -154,7 +170,12 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
         row = None
     versions = row.versions if row else wanted
     planned = plan_rollout(
-        survey.targets, case.stages, versions, fleet=case.fleet.name, kept=row.stage_of if row else None
+        survey.targets,
+        case.stages,
+        versions,
+        fleet=case.fleet.name,
+        kept=row.stage_of if row else None,
+        only=case.fleet.only,
     )
     found = row or RolloutRow(
         id=f"{case.fleet.name}-{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
@@ -163,6 +184,7 @@ def plan(case: RolloutCase, survey: Survey, control: DatabaseSource) -> Started 
         stage_of=planned.stage_of,
         started_at=now(),
         started_by=run_name(),
+        only=case.fleet.only,
     )
     return Started(row=found, plan=planned, order=_order(case, survey, found), certificates={})
 
@@ -205,8 +227,7 @@ def begin(control: DatabaseSource, started: Started) -> RolloutRow:
             if row.versions != started.row.versions:
                 renew_rollout(connection, started.row)
             return started.row
-        one = started.row
-        return begin_rollout(connection, one.id, one.fleet, one.versions, one.stage_of, by=one.started_by)
+        return begin_rollout(connection, started.row)
 
 
 @step("Write down what failed", timeout=timedelta(minutes=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +12,7 @@ from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.open_store import open_store
 from squizzle.config import Config, load_config
 from squizzle.errors import InvalidInputError
+from squizzle.fleet_labels import parse_labels
 from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.layouts import detect_layout
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
@@ -113,6 +114,14 @@ class RolloutCase:
         """Whether the fleet's environment takes only what is proven and secured."""
         return (self.fleet.environment or "") in self.rehearsal.required_for
 
+    def only(self, labels: Sequence[str]) -> RolloutCase:
+        """The same for targets that have all of some labels, `NAME=VALUE` each; for all where none is given.
+
+        Raises:
+            InvalidInputError: One is no label.
+        """
+        return replace(self, fleet=replace(self.fleet, only=parse_labels(labels)))
+
     @property
     def name_to_type(self) -> str:
         """What an approval has to have typed by hand; empty where a click is enough."""
@@ -193,7 +202,7 @@ class Running:
 
 
 def case_of(
-    fleet: str,
+    fleet: str | FleetSettings,
     stages: Path,
     *,
     section: str | None,
@@ -206,7 +215,7 @@ def case_of(
     """What `squizzle.toml` and a stages file ask for.
 
     Args:
-        fleet: A section `[fleets.NAME]`.
+        fleet: A section `[fleets.NAME]`; or a fleet that is described elsewhere.
         stages: The stages file.
         section: Which section of it, where it has several.
         configuration: The file `squizzle.toml`.
@@ -222,13 +231,7 @@ def case_of(
     from squizzle.rollout.stages import read_stages  # noqa: PLC0415 - YAML, which `squizzle --help` need not load
 
     config = load_config(configuration)
-    settings = config.fleets.get(fleet)
-    if settings is None:
-        known = ", ".join(sorted(config.fleets)) or "none"
-        raise InvalidInputError(
-            f"there is no fleet {fleet!r} in {configuration}; known: {known}",
-            hint=f"add [fleets.{fleet}], see docs/fleets.md",
-        )
+    settings = fleet if isinstance(fleet, FleetSettings) else _named(fleet, config, configuration)
     layout = detect_layout(config.migrations) if config.layout == "auto" else config.layout
     placeholders = tuple(placeholders_of(environ).items())
     return RolloutCase(
@@ -249,6 +252,17 @@ def case_of(
 def _beside(configuration: Path, file: str) -> str:
     """A file of alert rules that squizzle.toml names is seen from there."""
     return file if file == SHIPPED_ALERTS else str(configuration.parent / file)
+
+
+def _named(fleet: str, config: Config, configuration: Path) -> FleetSettings:
+    settings = config.fleets.get(fleet)
+    if settings is None:
+        known = ", ".join(sorted(config.fleets)) or "none"
+        raise InvalidInputError(
+            f"there is no fleet {fleet!r} in {configuration}; known: {known}",
+            hint=f"add [fleets.{fleet}], see docs/fleets.md",
+        )
+    return settings
 
 
 def _configured_store(config: Config) -> StoreSource | None:

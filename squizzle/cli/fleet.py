@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import words
 from squizzle.errors import InvalidInputError
+from squizzle.fleet_labels import label_words, parse_labels
 from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.records import Migration
 from squizzle.rollout.discovery import discover_fleet
@@ -25,6 +26,7 @@ from squizzle.rollout.windows import Opening, next_allowed
 
 # A person who waits for more than a second or two wants to know what for.
 _MANY = 200
+_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,20 +41,30 @@ class _Planned:
 @click.option("--stages", type=click.Path(path_type=Path), metavar="FILE", help="Stages, as docs/fleets.md has them.")
 @click.option("--section", metavar="NAME", help="Which section of the stages file, where it has several.")
 @click.option("--plan", "show_plan", is_flag=True, help="Show the stages of a rollout instead of the targets.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only targets that have it; repeatable.")
 @common_options
-def fleet(invocation: Invocation, *, name: str, stages: Path | None, section: str | None, show_plan: bool) -> None:
+def fleet(
+    invocation: Invocation,
+    *,
+    name: str,
+    stages: Path | None,
+    section: str | None,
+    labels: tuple[str, ...],
+    show_plan: bool,
+) -> None:
     """Show the targets of a fleet, what each has, and in which stage of a rollout it would be. Nothing is changed.
 
     \b
     Examples:
       squizzle fleet shops
       squizzle fleet shops --stages stages.yaml --plan
+      squizzle fleet shops --label tier=gold
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if invocation.environment or invocation.url:
         raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
     if show_plan and stages is None:
         raise InvalidInputError("a plan needs stages", hint="name their file with --stages FILE")
-    settings = _settings(invocation, name)
+    settings = replace(_settings(invocation, name), only=parse_labels(labels))
     staged = _stages(stages, section)
     migrations = invocation.migrations()
     found = discover_fleet(settings, default_schema=invocation.schema or invocation.config.schema, environ=os.environ)
@@ -86,7 +98,7 @@ def _planned(
         return None
     excludes = settings.exclude_unreachable
     targets = [one.target for one in reports if not (excludes and one.state is TargetState.UNREACHABLE)]
-    plan = plan_rollout(targets, stages, planned_versions(wanted), fleet=settings.name)
+    plan = plan_rollout(targets, stages, planned_versions(wanted), fleet=settings.name, only=settings.only)
     now = datetime.now(UTC)
     stops = [f"{one.target.name}: {_state_text(one)}" for one in stopping(reports, exclude_unreachable=excludes)]
     return _Planned(
@@ -136,6 +148,8 @@ def _document(found: Fleet, reports: Sequence[TargetReport], planned: _Planned |
             }
             for report in reports
         ],
+        "only": dict(found.only),
+        "not_chosen": [one.name for one in found.not_chosen],
         "excluded": [{"name": one.target.name, "reason": one.reason} for one in found.excluded],
         "unreachable_servers": [{"server": one.server, "why": one.why} for one in found.unreachable],
         "remarks": list(found.remarks),
@@ -174,6 +188,10 @@ def _head(found: Fleet, reports: Sequence[TargetReport]) -> list[str]:
     states = ", ".join(f"{counts[state]:,} {state}" for state in TargetState if counts[state])
     excluded = f"; {len(found.excluded):,} excluded" if found.excluded else ""
     lines = [f"{found.name} ({found.environment or 'environment not named'}): {states}{excluded}"]
+    if found.not_chosen:
+        names = ", ".join(one.name for one in found.not_chosen[:_NAMED])
+        more = f" and {len(found.not_chosen) - _NAMED:,} more" if len(found.not_chosen) > _NAMED else ""
+        lines.append(f"only {label_words(found.only)}; {len(found.not_chosen):,} have not: {names}{more}")
     lines += map(_server_text, found.unreachable)
     return [*lines, *(f"note: {remark}" for remark in found.remarks)]
 

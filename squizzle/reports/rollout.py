@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from squizzle.durations import words
+from squizzle.fleet_labels import label_words
 from squizzle.postgres.decisions import Question
 from squizzle.rehearsal.records import Certificate
 from squizzle.reports.markdown import bullets, seconds, table, timeline
@@ -23,7 +24,9 @@ _NAMED = 20
 
 def rollout_summary(report: RolloutReport) -> str:
     """One line for a list of artifacts, and for the state of a run that did not end well."""
-    what = f"Rollout of {', '.join(report.versions)} to {report.fleet}" if report.versions else f"Fleet {report.fleet}"
+    only = f" ({label_words(report.plan.only)} only)" if report.plan and report.plan.only else ""
+    fleet = f"{report.fleet}{only}"
+    what = f"Rollout of {', '.join(report.versions)} to {fleet}" if report.versions else f"Fleet {fleet}"
     why = report.problem or next((one.why for one in report.stages if one.why), "")
     return f"{what}: {report.outcome.value}{f' ({why})' if why else ''}"
 
@@ -52,6 +55,8 @@ def rollout_json(report: RolloutReport) -> dict[str, object]:
             }
             for one in report.stages
         ],
+        "labels": dict(report.plan.only) if report.plan else {},
+        "left_out": [{"name": one.target.name, "reason": one.reason} for one in report.left_out],
         "targets": [
             {"name": one.target.name, "state": one.state.value, "version": one.version, "pending": list(one.pending)}
             for one in report.found
@@ -91,6 +96,9 @@ def _parts(report: RolloutReport) -> Iterator[str]:
             yield bullets(list(remarks))
         yield "## Who is where"
         yield _where(report)
+    if report.left_out:
+        yield "## Not in it"
+        yield _left_out(report)
     if report.checks:
         yield "## Checks before"
         yield check_table(report.checks)
@@ -100,7 +108,10 @@ def _parts(report: RolloutReport) -> Iterator[str]:
 
 def next_step(report: RolloutReport) -> str:
     """What to do now, for a person."""
-    again = f"squizzle roll-out {report.fleet} --stages FILE"
+    labels = report.plan.only if report.plan else ()
+    again = " ".join(
+        [f"squizzle roll-out {report.fleet} --stages FILE", *(f"--label {name}={value}" for name, value in labels)]
+    )
     match report.outcome:
         case RolloutOutcome.NOTHING_TO_DO:
             return "Every target has every version."
@@ -238,6 +249,13 @@ def _where(report: RolloutReport) -> str:
     return f"{text}\n\n… and {left_out:,} more that have all of it" if left_out > 0 else text
 
 
+def _left_out(report: RolloutReport) -> str:
+    together: dict[str, list[str]] = {}
+    for one in report.left_out:
+        together.setdefault(one.reason, []).append(one.target.name)
+    return table(("why", "targets"), [(why, _some(names)) for why, names in together.items()])
+
+
 def _state(report: RolloutReport, one: TargetReport) -> str:
     if one.state is not TargetState.READY:
         return f"**{one.state.value}**: {one.detail}"
@@ -268,6 +286,7 @@ def stage_question(
     """Whether a stage may begin: for this very plan."""
     versions = ", ".join(one.version for one in plan.versions)
     warnings = [row for row in checks if row.findings]
+    known = [*remarks, *plan.remarks]
     parts = [
         f"Rollout `{rollout_id}`: **{versions}** to {len(stage.targets):,} targets of {plan.fleet}.",
         stage_table(plan, reports, asked=stage.stage.name),
@@ -275,8 +294,8 @@ def stage_question(
         "## What is proven",
         bullets([_proof(one.version, certificates.get(one.version)) for one in plan.versions]),
     ]
-    if remarks:
-        parts += ["## To be known", bullets([*remarks, *plan.remarks])]
+    if known:
+        parts += ["## To be known", bullets(known)]
     if warnings:
         parts += ["## What the checks warn of", check_table(warnings)]
     return Question(
@@ -323,9 +342,12 @@ def _slug(stage: Stage) -> str:
 
 
 def _names(stage: StagePlan) -> str:
-    names = [f"`{one.name}`" for one in stage.targets[:_NAMED]]
-    more = len(stage.targets) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+    return _some([one.name for one in stage.targets])
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(f"`{one}`" for one in names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _proof(version: str, certificate: Certificate | None) -> str:

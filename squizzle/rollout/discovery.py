@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError
+from squizzle.fleet_labels import label_words
 from squizzle.fleet_settings import (
     DatabasesByName,
     Exclusion,
@@ -308,15 +309,20 @@ def _assemble(
     for number, one in enumerate(settings.exclusions):
         if number not in used:
             remarks.append(f"nothing is excluded by {one.target or dict(one.labels)} ({one.reason})")
+    chosen = [target for target in targets if set(settings.only) <= set(target.labels)]
     if not targets:
         _refuse_empty(settings, excluded, unreachable)
+    if not chosen:
+        _refuse_labels(settings, targets)
     return Fleet(
         name=settings.name,
         environment=settings.environment,
         servers=settings.servers,
-        targets=tuple(targets),
+        targets=tuple(chosen),
         excluded=tuple(excluded),
         unreachable=unreachable,
+        only=settings.only,
+        not_chosen=tuple(one for one in targets if not set(settings.only) <= set(one.labels)),
         remarks=tuple(remarks),
     )
 
@@ -357,6 +363,15 @@ def _refuse_duplicates(targets: Iterable[FleetTarget]) -> None:
             f"the fleet has targets twice: {'; '.join(twice[:_FEW])}{more}",
             hint="each may come from one source only; `pinned` and `exclude` take targets from all of them",
         )
+
+
+def _refuse_labels(settings: FleetSettings, targets: Sequence[FleetTarget]) -> NoReturn:
+    there = sorted({label for target in targets for label in target.labels})
+    known = label_words(tuple(there[:_FEW])) + (f" and {len(there) - _FEW} more" if len(there) > _FEW else "")
+    raise InvalidInputError(
+        f"no target of the fleet {settings.name} has {label_words(settings.only)}; labels there: {known or 'none'}",
+        hint=f"`squizzle fleet {settings.name} --json` shows the labels of each",
+    )
 
 
 def _refuse_empty(

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from squizzle.errors import LockTimeoutError, RefusedError
+from squizzle.fleet_labels import Labels, label_words
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -39,6 +40,7 @@ class RolloutRow:
         failed_stage: The stage that is being taken back; empty when none is.
         failure: Why; empty when none is.
         takes_all: Whether the stages before it are taken back with it.
+        only: Labels that its targets have; empty for all targets.
     """
 
     id: str
@@ -50,6 +52,7 @@ class RolloutRow:
     failed_stage: str = ""
     failure: str = ""
     takes_all: bool = False
+    only: Labels = ()
 
 
 def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
@@ -62,7 +65,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
             return None
         row = connection.execute(
-            "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all"
+            "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all, labels"
             " FROM squizzle.rollout WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
             (fleet,),
         ).fetchone()
@@ -70,7 +73,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         raise translate_error(exc, doing="look for a rollout that has begun", needs=_NEEDS) from exc
     if row is None:
         return None
-    rollout_id, name, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all = row
+    rollout_id, name, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all, labels = row
     return RolloutRow(
         id=rollout_id,
         fleet=name,
@@ -81,19 +84,16 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         failed_stage=failed_stage,
         failure=failure,
         takes_all=takes_all,
+        only=tuple(sorted(labels.items())),
     )
 
 
-def begin_rollout(
-    connection: Connection,
-    rollout_id: str,
-    fleet: str,
-    versions: tuple[PlannedVersion, ...],
-    stage_of: Mapping[str, str],
-    *,
-    by: str,
-) -> RolloutRow:
+def begin_rollout(connection: Connection, row: RolloutRow) -> RolloutRow:
     """Write down that a rollout begins; one of the fleet that had not ended is over. The caller holds the fleet's lock.
+
+    Args:
+        connection: A session in the control database.
+        row: The rollout; when it begins is what the server's clock says.
 
     Raises:
         DatabaseError: It cannot be written, so nothing may be done.
@@ -105,13 +105,21 @@ def begin_rollout(
             connection.execute(
                 "UPDATE squizzle.rollout SET ended_at = clock_timestamp(), outcome = %s"
                 " WHERE fleet = %s AND ended_at IS NULL",
-                (f"replaced by {rollout_id}", fleet),
+                (f"replaced by {row.id}", row.fleet),
             )
             connection.execute(
-                "INSERT INTO squizzle.rollout (id, fleet, versions, stage_of, started_by) VALUES (%s, %s, %s, %s, %s)",
-                (rollout_id, fleet, _documents(versions), Jsonb(dict(stage_of)), by),
+                "INSERT INTO squizzle.rollout (id, fleet, versions, stage_of, labels, started_by)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (
+                    row.id,
+                    row.fleet,
+                    _documents(row.versions),
+                    Jsonb(dict(row.stage_of)),
+                    Jsonb(dict(row.only)),
+                    row.started_by,
+                ),
             )
-        found = find_rollout(connection, fleet)
+        found = find_rollout(connection, row.fleet)
     except psycopg.Error as exc:
         raise translate_error(exc, doing="write down that a rollout begins", needs=_NEEDS) from exc
     if found is None:
@@ -227,6 +235,22 @@ def fleet_lock(opens: Callable[[], Connection], fleet: str) -> Iterator[FleetLoc
         yield lock
     finally:
         lock.let_go()
+
+
+def refuse_other_labels(row: RolloutRow, only: Labels) -> None:
+    """Refuse to go on with a rollout with other targets than it began with.
+
+    Raises:
+        RefusedError: It was begun with other labels, or with none. Nothing was changed.
+    """
+    if row.only == only:
+        return
+    options = " ".join(f"--label {name}={value}" for name, value in row.only)
+    has, now = (f"targets with {label_words(one)}" if one else "all targets" for one in (row.only, only))
+    raise RefusedError(
+        f"the rollout {row.id} that is under way is of {has}, this one would be of {now}",
+        hint=f"bring it to its end, or take it back (go back), with {options or 'no label'}; then begin the other one",
+    )
 
 
 def with_scripts(row: RolloutRow, on_disk: Mapping[str, PlannedVersion], had: Collection[str]) -> RolloutRow:

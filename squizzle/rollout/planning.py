@@ -16,6 +16,7 @@ from typing import Any
 
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
+from squizzle.fleet_labels import Labels, label_words
 from squizzle.migrations.records import Migration
 from squizzle.rollout.records import (
     FleetTarget,
@@ -40,6 +41,7 @@ def plan_rollout(
     seed: str = "",
     kept: Mapping[str, str] | None = None,
     policy: Sequence[str] = (),
+    only: Labels = (),
 ) -> RolloutPlan:
     """Divide targets, or the rows of the only one, among the stages.
 
@@ -54,6 +56,8 @@ def plan_rollout(
         kept: Where the rollout has begun: the stage of every target, as `RolloutPlan.stage_of` of the earlier plan
             says. They stay there, and percentages hold for the earlier fleet.
         policy: What else an approval holds for, as facts in words.
+        only: Labels that the targets were chosen by: percentages are those of them, and an approval holds for nobody
+            else.
 
     Raises:
         InvalidInputError: No target, two of one name, no stage, no version, or `kept` names a stage that is gone.
@@ -69,6 +73,9 @@ def plan_rollout(
         ordered = rollout_order(targets, seed=chosen)
         plans = _as_kept(ordered, stages, kept) if kept else _by_targets(ordered, stages)
         remarks = _remarks(ordered, plans, kept)
+    if only:
+        remarks = (f"only targets with {label_words(only)} are in it", *remarks)
+        policy = (*policy, f"only {label_words(only)}")
     return RolloutPlan(
         fleet=fleet,
         kind=kind,
@@ -77,6 +84,7 @@ def plan_rollout(
         stages=plans,
         digest=_digest(fleet, kind, chosen, versions, plans, policy),
         remarks=remarks,
+        only=only,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from squizzle.fleet_labels import Labels, label_words
 from squizzle.fleet_settings import FleetServer
 
 
@@ -73,6 +74,8 @@ class Fleet:
         targets: Those that take part, ordered by name.
         excluded: Those that do not.
         unreachable: Servers that could not be asked.
+        only: Labels that were asked for; empty for all targets.
+        not_chosen: Targets that have others, ordered by name.
         remarks: What a person should know: an exclusion or a pin that fits nothing any more.
     """
 
@@ -82,7 +85,15 @@ class Fleet:
     targets: tuple[FleetTarget, ...]
     excluded: tuple[ExcludedTarget, ...] = ()
     unreachable: tuple[UnreachableServer, ...] = ()
+    only: Labels = ()
+    not_chosen: tuple[FleetTarget, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[ExcludedTarget, ...]:
+        """Everybody who takes no part, those of other labels last."""
+        why = f"has not {label_words(self.only)}"
+        return (*self.excluded, *(ExcludedTarget(target=one, reason=why) for one in self.not_chosen))
 
 
 class TargetState(StrEnum):
@@ -251,6 +262,7 @@ class RolloutPlan:
         stages: In order.
         digest: SHA-256 over versions and checksums, stages, targets in them, and policy: an approval holds for it.
         remarks: What a person should know before they say yes.
+        only: Labels that its targets have; no other one of the fleet is in it. Empty for all targets.
     """
 
     fleet: str
@@ -260,6 +272,7 @@ class RolloutPlan:
     stages: tuple[StagePlan, ...]
     digest: str
     remarks: tuple[str, ...] = ()
+    only: Labels = ()
 
     @property
     def stage_of(self) -> dict[str, str]:

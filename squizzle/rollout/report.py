@@ -9,7 +9,7 @@ from enum import StrEnum
 from squizzle.recovery.evidence import Step
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
-from squizzle.rollout.records import RolloutPlan, TargetReport, TargetState
+from squizzle.rollout.records import ExcludedTarget, RolloutPlan, TargetReport, TargetState
 from squizzle.rollout.soak import SoakReport
 
 
@@ -77,6 +77,7 @@ class RolloutReport:
         checks: What was looked at before.
         stages: Those that were begun, in order.
         found: Every target as it was at the end.
+        left_out: Targets of the fleet that were not in it, each with its reason.
         steps: What was done, in order.
         problem: What ended it; empty when nothing did.
     """
@@ -89,6 +90,7 @@ class RolloutReport:
     checks: tuple[CheckRow, ...] = ()
     stages: tuple[StageReport, ...] = ()
     found: tuple[TargetReport, ...] = ()
+    left_out: tuple[ExcludedTarget, ...] = ()
     steps: tuple[Step, ...] = ()
     problem: str = ""
 

@@ -5,6 +5,7 @@ CREATE TABLE IF NOT EXISTS squizzle.rollout (
     fleet text NOT NULL,
     versions jsonb NOT NULL,
     stage_of jsonb NOT NULL,
+    labels jsonb NOT NULL DEFAULT '{}',
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_by text NOT NULL,
     failed_stage text NOT NULL DEFAULT '',

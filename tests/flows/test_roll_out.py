@@ -86,10 +86,9 @@ like = "{like or self.prefix + "%"}"
         (place / "down.sql").write_text(down, encoding="utf-8")
 
     def run(self, **options: Any) -> Any:
-        arguments = {"dry_run": False, "watch_every_s": 1, **options}
+        arguments = {"fleet": "shops", "dry_run": False, "watch_every_s": 1, **options}
         return roll_out(
-            "shops",
-            self.folder / "stages.yaml",
+            stages=self.folder / "stages.yaml",
             configuration=self.folder / "squizzle.toml",
             return_state=True,
             **arguments,
