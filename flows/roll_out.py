@@ -88,8 +88,8 @@ Scope = Annotated[TakenBack, shown(title="A failure takes back", description="Wh
 Recover = Annotated[
     Recovers,
     shown(
-        title="Recovers",
-        description="A target that could not be taken back is recovered: safe: at once where that loses nothing, or is"
+        title="What cannot be taken back is recovered",
+        description="safe: at once where that loses nothing, or is"
         " proven and nobody else is at work there, else a person is asked; ask: a person is always asked; never.",
     ),
 ]
@@ -108,7 +108,7 @@ Alerts = Annotated[
     shown(
         title="Alerts",
         description="Files of alert rules that must not fire while targets are watched, besides"
-        " those of squizzle.toml. `guide`: those that come with Squizzle.",
+        " those of squizzle.toml. guide: those that come with Squizzle.",
     ),
 ]
 Every = Annotated[
@@ -146,6 +146,8 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     fleet: FleetName = "",
     stages: Stages = Path("stages.yaml"),
     *,
+    fleet_block: FleetBlock = None,
+    labels: Labels = [],  # noqa: B006 - a form's default; nobody changes it
     dry_run: DryRun = True,
     go_back: GoBack = False,
     section: Section = "",
@@ -153,8 +155,6 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     version: Version = "",
     store: Store = None,
     control: Control = None,
-    fleet_block: FleetBlock = None,
-    labels: Labels = [],  # noqa: B006 - a form's default; nobody changes it
     backups: Backups = Secured.ALL,
     takes_back: Scope = TakenBack.STAGE,
     recovers: Recover = Recovers.SAFE,
