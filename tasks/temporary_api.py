@@ -60,7 +60,8 @@ def temporary_api() -> Iterator[Callable[[], None]]:
         # The server itself must not be a client of the API that the environment names.
         environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
         environment |= {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-        with GuardedProcess(_command(port), environment=environment, output=log, errors=log) as process:
+        command = [sys.executable, "-m", "tasks.api_process", str(port)]
+        with GuardedProcess(command, environment=environment, output=log, errors=log) as process:
             try:
                 yield lambda: _wait(process, port, log)
             finally:
@@ -81,14 +82,6 @@ def _home() -> Path:
     return home
 
 
-def _command(port: int) -> list[str]:
-    application = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
-    return [
-        *(sys.executable, "-m", "uvicorn", *application),
-        *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error"),
-    ]
-
-
 def _wait(process: GuardedProcess, port: int, log: IO[bytes]) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not _answers(port):
@@ -98,7 +91,7 @@ def _wait(process: GuardedProcess, port: int, log: IO[bytes]) -> None:
             tail = "\n".join(log.read().decode(errors="replace").strip().splitlines()[-10:])
             raise ToolError(
                 f"Prefect's temporary API did not start: {tail or 'it said nothing'}",
-                command="uvicorn",
+                command="tasks.api_process",
                 exit_code=code or 0,
                 hint="mend what it complains about; every step of a recovery is also a command that needs no Prefect",
             )
