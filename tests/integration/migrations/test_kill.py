@@ -5,18 +5,24 @@ Where exactly it is hit is chance here; `test_kill_everywhere` goes from stateme
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from squizzle.errors import LockTimeoutError
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Target
+from tests.integration.cli.conftest import Squizzle, ready, url_of
 from tests.support.processes import wait_until
+from tests.support.ready_command import ReadyCommand
+
+__all__ = ["ready"]  # a fixture of the other folder
 
 # From before the first statement to after the last one; a slow machine may need more of them.
 KILLS = 8
@@ -24,27 +30,38 @@ KILLS_ON_A_SLOW_MACHINE = 60
 STATEMENTS = "\n".join(f"INSERT INTO done VALUES ({number}); SELECT pg_sleep(0.02);" for number in range(10))  # noqa: S608
 
 
-def command(access: ServerAccess, database: str, folder: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        "DATABASE_URL": f"postgresql://{access.user}@/{database}?host={access.host}&port={access.port}"
-    }
-    program = str(Path(sys.executable).with_name("squizzle"))
-    return subprocess.Popen(
-        [program, "apply", "--all", "--migrations", str(folder)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+class Command:
+    """The command on one folder and one database."""
+
+    def __init__(self, ready: ReadyCommand, access: ServerAccess, database: str, folder: Path) -> None:
+        self._ready = ready
+        self._squizzle = Squizzle(place=folder, ready=ready, environment={"DATABASE_URL": url_of(access, database)})
+        self._arguments = ("apply", "--all", "--migrations", str(folder))
+
+    @contextmanager
+    def killed(self) -> Iterator[Callable[[], bool]]:
+        """Start it, and kill it at the end of the block; yields a function that says whether it still runs."""
+        runner = threading.Thread(target=self._squizzle, args=self._arguments)
+        runner.start()
+        try:
+            yield runner.is_alive
+        finally:
+            self._ready.kill_run()
+            runner.join()
+
+    def finish(self) -> int:
+        """The next run; a server notices only at the end of a statement that its client is gone: the lock may be held."""
+        for _ in range(50):
+            code = self._squizzle(*self._arguments).code
+            if code != LockTimeoutError.code:
+                return code
+            time.sleep(0.2)
+        return code
 
 
-def finish(access: ServerAccess, database: str, folder: Path) -> int:
-    """The next run; a server notices only at the end of a statement that its client is gone, so the lock may be held."""
-    for _ in range(50):
-        code = command(access, database, folder).wait()
-        if code != LockTimeoutError.code:
-            return code
-        time.sleep(0.2)
-    return code
+@pytest.fixture
+def command(ready: ReadyCommand, access: ServerAccess, database: str, tmp_path: Path) -> Command:
+    return Command(ready, access, database, tmp_path)
 
 
 def write(folder: Path, version: str, up: str) -> None:
@@ -52,17 +69,15 @@ def write(folder: Path, version: str, up: str) -> None:
     (folder / f"{version}_change" / "up.sql").write_text(up)
 
 
-def kill_on_the_way(access: ServerAccess, database: str, folder: Path, target: Target, connection: Connection) -> int:
+def kill_on_the_way(command: Command, folder: Path, target: Target, connection: Connection) -> int:
     """Start the command again and again, kill it a little later each time; returns how often it was in the middle."""
     migrations = read_migrations(folder)
     interrupted = 0
     for number in range(KILLS_ON_A_SLOW_MACHINE):
-        process = command(access, database, folder)
-        # Until its session is there, nothing of it can be hit.
-        wait_until(lambda: bool(others(connection)) or process.poll() is not None, "it is in")  # noqa: B023
-        time.sleep(0.05 * number)
-        process.kill()
-        process.wait()
+        with command.killed() as runs:
+            # Until its session is there, nothing of it can be hit.
+            wait_until(lambda: bool(others(connection)) or not runs(), "it is in")
+            time.sleep(0.05 * number)
         wait_until(lambda: not others(connection), "the server noticed")
         status = read_status(connection, target, migrations)
         interrupted += bool(status.running or (status.applied and status.pending))
@@ -72,30 +87,30 @@ def kill_on_the_way(access: ServerAccess, database: str, folder: Path, target: T
 
 
 def test_transactional_scripts_that_are_killed_happen_once_or_not_at_all(
-    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+    command: Command, database: str, connection: Connection, tmp_path: Path
 ) -> None:
     target = Target(database=database)
     write(tmp_path, "1", "CREATE TABLE done (number int)")
     write(tmp_path, "2", STATEMENTS)
     write(tmp_path, "3", STATEMENTS)
 
-    assert kill_on_the_way(access, database, tmp_path, target, connection) > 0
-    assert finish(access, database, tmp_path) == 0
+    assert kill_on_the_way(command, tmp_path, target, connection) > 0
+    assert command.finish() == 0
 
     assert connection.execute("SELECT DISTINCT count(*) FROM done GROUP BY number").fetchall() == [(2,)]
     assert read_status(connection, target, read_migrations(tmp_path)).pending == ()
 
 
 def test_scripts_outside_a_transaction_that_are_killed_are_continued(
-    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+    command: Command, database: str, connection: Connection, tmp_path: Path
 ) -> None:
     target = Target(database=database)
     write(tmp_path, "1", "CREATE TABLE t AS SELECT g AS a, g AS b, g AS c FROM generate_series(1, 300000) g")
     indexes = [f"CREATE INDEX CONCURRENTLY i_{column} ON t ({column});" for column in "abc"]
     write(tmp_path, "2", "CREATE TABLE done (number int);\n" + "\nINSERT INTO done VALUES (1);\n".join(indexes))
 
-    kill_on_the_way(access, database, tmp_path, target, connection)
-    assert finish(access, database, tmp_path) == 0
+    kill_on_the_way(command, tmp_path, target, connection)
+    assert command.finish() == 0
 
     assert connection.execute("SELECT count(*) FROM done").fetchone() == (2,)
     indexes_now = (
@@ -105,7 +120,7 @@ def test_scripts_outside_a_transaction_that_are_killed_are_continued(
 
 
 def test_a_statement_in_batches_that_is_killed_changes_every_row_once(
-    access: ServerAccess, database: str, connection: Connection, tmp_path: Path
+    command: Command, database: str, connection: Connection, tmp_path: Path
 ) -> None:
     write(
         tmp_path,
@@ -119,14 +134,12 @@ def test_a_statement_in_batches_that_is_killed_changes_every_row_once(
         "-- squizzle: batch key=id size=50 pause=5ms target=1ms\nUPDATE t SET n = n + 1 WHERE id % 2 = 0 OR id < 10;",
     )
     for batches in (1, 70):  # 60 are one statement
-        process = command(access, database, tmp_path)
-        wait_until(lambda: batches_done(connection) >= batches or process.poll() is not None, "a batch is done")  # noqa: B023
-        process.kill()
-        process.wait()
+        with command.killed() as runs:
+            wait_until(lambda: batches_done(connection) >= batches or not runs(), "a batch is done")  # noqa: B023
         wait_until(lambda: not others(connection), "the server noticed")
 
     assert read_status(connection, Target(database=database), read_migrations(tmp_path)).pending
-    assert finish(access, database, tmp_path) == 0
+    assert command.finish() == 0
 
     assert connection.execute(
         "SELECT count(*) FROM t WHERE n <> CASE WHEN id % 2 = 0 OR id < 10 THEN 2 ELSE 1 END"
