@@ -20,6 +20,7 @@ from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back,
 from squizzle.errors import RefusedError, SquizzleError
 from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question, stage_question
+from squizzle.rollout.baselines import Moment
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
 from squizzle.rollout.records import StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
@@ -44,7 +45,7 @@ from tasks.rollout import (
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
 from tasks.rollout_proof import prove
 from tasks.rollout_securing import secure
-from tasks.rollout_watching import COMPARED, note_after, note_before, read_watched, soak
+from tasks.rollout_watching import note_after, note_before, note_others, read_watched, soak
 from tasks.steps import about, keep_journal, now
 
 # Besides those of each stage.
@@ -369,8 +370,8 @@ def _applied(
 ) -> tuple[TargetResult, ...]:
     """What became of each target of the stage, batch by batch; behind a batch with too many failures none is begun."""
     done: list[TargetResult] = []
-    others = run.targets_after(position)[:COMPARED]
-    note_before(run, order, stage.stage, others, compared=True)
+    if is_new:
+        note_others(run, order, position, moment=Moment.BEFORE)
     for batch in batches(stage.targets):
         left = stage.stage.max_failures - len(failures(done))
         if left < 0:
@@ -379,11 +380,13 @@ def _applied(
         if is_new and done:
             wait_for_window(run.case, stage.stage)
         run.lock.hold()
-        note_before(run, order, stage.stage, batch)
+        if is_new:
+            note_before(run, order, stage.stage, batch)
         results = apply_batch(run.case, order, batch, max_failures=left)
         note_after(run, order, stage.stage, applied_to(results))
         done += results
-    note_after(run, order, stage.stage, others, compared=True)
+    if is_new:
+        note_others(run, order, position, moment=Moment.AFTER)
     publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
     return tuple(done)
 

@@ -17,7 +17,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import connect
 from squizzle.rehearsal.records import Certificate
 from squizzle.rehearsal.rehearsed_scripts import rehearsed_rows
-from squizzle.rollout.baselines import Moment, read_baselines, save_baselines
+from squizzle.rollout.baselines import Moment, baselines_there, read_baselines, save_baselines
 from squizzle.rollout.budget import RehearsedVersion
 from squizzle.rollout.holding import HeldAlerts
 from squizzle.rollout.orders import RolloutOrder
@@ -29,7 +29,7 @@ from tasks.sources import DatabaseSource
 from tasks.steps import log_line, now, step
 
 # Of those that are still to come, so many show what has another cause.
-COMPARED = 20
+_COMPARED = 20
 # So many are looked at before what was seen is put together: what is kept of each is not all in memory at once.
 _TOGETHER = 200
 # What was seen twice in a row is no hiccup; a failure is acted on at once.
@@ -74,9 +74,7 @@ def _watch(case: RolloutCase, order: RolloutOrder, rehearsed: Mapping[str, Rehea
     )
 
 
-def note_before(
-    run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...], *, compared: bool = False
-) -> None:
+def note_before(run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...]) -> None:
     """Keep what targets have counted before they are migrated, where the stage is watched for a while.
 
     Args:
@@ -84,19 +82,37 @@ def note_before(
         order: Which versions.
         stage: The stage that will be watched.
         targets: Those that are about to be migrated; those to which something was brought already are left as they are.
-        compared: Whether they are not migrated now, and only compared with; what was kept of them stays.
     """
     # One look has no time to compare with; alerts have.
     if targets and (stage.duration or run.case.alerts):
-        _note(run.case, run.control, order, stage, targets, moment=Moment.BEFORE, renew=not compared)
+        _note(run.case, run.control, order, stage.name, targets, moment=Moment.BEFORE, renew=True)
 
 
-def note_after(
-    run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...], *, compared: bool = False
-) -> None:
-    """Keep what targets have counted when they have been migrated: what waited for that is no harm of it. As above."""
-    if stage.duration and targets:
-        _note(run.case, run.control, order, stage, targets, moment=Moment.AFTER, renew=not compared)
+def note_after(run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...]) -> None:
+    """Keep what targets have counted when they have been migrated: who waited for that is no harm of it. As above."""
+    if targets and stage.duration:
+        _note(run.case, run.control, order, stage.name, targets, moment=Moment.AFTER, renew=True)
+
+
+def note_others(run: Running, order: RolloutOrder, position: int, *, moment: Moment) -> None:
+    """Keep what those have counted with which a stage's targets are compared; what was kept of them stays.
+
+    Before the first stage that is watched, those of the later ones are noted, too: what they count from then until they
+    are migrated is the newest that is known of their time before.
+    """
+    stage, later = run.started.plan.stages[position].stage, run.started.plan.stages[position + 1 :]
+    others = run.targets_after(position)[:_COMPARED]
+    if others and (stage.duration or (run.case.alerts and moment is Moment.BEFORE)):
+        _note(run.case, run.control, order, stage.name, others, moment=moment, renew=False)
+    if not stage.duration or moment is Moment.AFTER:
+        return
+    watched = [one for plan in later if plan.stage.duration for one in plan.targets]
+    for begin in range(0, len(watched), _TOGETHER):
+        some = watched[begin : begin + _TOGETHER]
+        with connect(run.control.access(), run.control.database, purpose="rollout", read_only=True) as connection:
+            there = baselines_there(connection, order.rollout_id, [one.name for one in some])
+        if missing := tuple(one for one in some if one.name not in there):
+            _note(run.case, run.control, order, "", missing, moment=moment, renew=False)
 
 
 @step("Note what is counted", timeout=timedelta(hours=2), detail=lambda count: f"{count:,} targets")
@@ -104,7 +120,7 @@ def _note(
     case: RolloutCase,
     control: DatabaseSource,
     order: RolloutOrder,
-    stage: Stage,
+    stage: str,
     targets: tuple[FleetTarget, ...],
     *,
     moment: Moment,
@@ -114,7 +130,7 @@ def _note(
     noted = note_targets(_watch(case, order), targets, untouched=untouched, environ=case.environ)
     if noted:
         with connect(control.access(), control.database, purpose="rollout") as connection:
-            save_baselines(connection, order.rollout_id, stage.name, noted, moment=moment, renew=renew)
+            save_baselines(connection, order.rollout_id, stage, noted, moment=moment, renew=renew)
     return len(noted)
 
 
@@ -138,7 +154,7 @@ def soak(
     """Look until the time is up, by the histories of the targets, or something is not well."""
     certificates = run.started.certificates
     wanted = tuple(certificates[version] for version in order.versions if version in certificates)
-    report = _soak(run.case, run.control, order, stage, migrated, rest[:COMPARED], wanted, accepted=accepted)
+    report = _soak(run.case, run.control, order, stage, migrated, rest[:_COMPARED], wanted, accepted=accepted)
     if stage.name == run.started.plan.stages[0].stage.name:
         for remark in report.remarks:
             log_line(remark, logging.WARNING)

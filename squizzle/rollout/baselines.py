@@ -18,7 +18,7 @@ from psycopg.types.json import Json
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
-from squizzle.rollout.counters import Counters
+from squizzle.rollout.counters import Counters, counted_between
 
 _NEEDS = "CREATE on the database; or where squizzle.rollout_baseline is there already, all rights on its rows"
 
@@ -61,17 +61,26 @@ class Baseline:
     """What is known of one target's time before its migration.
 
     Attributes:
-        before: Before it was touched; None when nobody looked then.
+        earlier: When the rollout began, or an earlier stage; None when that was not before `before`.
+        before: Right before it was touched; None when nobody looked then.
         after: Right after its migration; None when nobody looked then, as when a run was killed in between.
     """
 
     before: Noted | None = None
     after: Noted | None = None
+    earlier: Noted | None = None
 
     @property
     def counters(self) -> Counters | None:
         """Those from before the migration."""
         return self.before.counters if self.before else None
+
+    @property
+    def recent(self) -> Counters | None:
+        """What was counted between the first look and the migration; None when there was one look only."""
+        if self.earlier is None or self.earlier.counters is None or self.counters is None:
+            return None
+        return counted_between(self.earlier.counters, self.counters)
 
     @property
     def begin(self) -> Counters | None:
@@ -136,7 +145,8 @@ def read_baselines(connection: Connection, rollout_id: str, stage: str, targets:
     """What was kept of some targets; nothing of those of which nothing was. Nothing is changed.
 
     What a target had counted before the stage is that before an earlier one where the stage has nothing: the rows of
-    one database go stage by stage, and it was untouched only before the first.
+    one database go stage by stage, and it was untouched only before the first. Where it has both, what was counted in
+    between is the newest that is known of its time before.
 
     Args:
         connection: A session in the database that knows the rollout.
@@ -153,7 +163,8 @@ def read_baselines(connection: Connection, rollout_id: str, stage: str, targets:
         rows = connection.execute(
             "SELECT target,"
             " (array_agg(before ORDER BY (stage = %(stage)s) DESC, noted_at) FILTER (WHERE before IS NOT NULL))[1],"
-            " (array_agg(after) FILTER (WHERE after IS NOT NULL AND stage = %(stage)s))[1]"
+            " (array_agg(after) FILTER (WHERE after IS NOT NULL AND stage = %(stage)s))[1],"
+            " (array_agg(before ORDER BY noted_at) FILTER (WHERE before IS NOT NULL AND stage <> %(stage)s))[1]"
             " FROM squizzle.rollout_baseline WHERE rollout_id = %(rollout)s AND target = ANY(%(targets)s)"
             " GROUP BY target",
             {"stage": stage, "rollout": rollout_id, "targets": list(targets)},
@@ -161,8 +172,28 @@ def read_baselines(connection: Connection, rollout_id: str, stage: str, targets:
     except psycopg.Error as exc:
         raise translate_error(exc, doing="read what targets had counted", needs=_NEEDS) from exc
     return {
-        target: Baseline(before=Noted.from_json(before), after=Noted.from_json(after)) for target, before, after in rows
+        target: Baseline(
+            before=Noted.from_json(before),
+            after=Noted.from_json(after),
+            earlier=None if earlier == before else Noted.from_json(earlier),
+        )
+        for target, before, after, earlier in rows
     }
+
+
+def baselines_there(connection: Connection, rollout_id: str, targets: Sequence[str]) -> frozenset[str]:
+    """Those of some targets of which something was kept, at whatever stage. Nothing is changed.
+
+    Raises:
+        DatabaseError: It cannot be read.
+    """
+    try:
+        if _is_missing(connection):
+            return frozenset()
+        query = "SELECT target FROM squizzle.rollout_baseline WHERE rollout_id = %s AND target = ANY(%s)"
+        return frozenset(name for (name,) in connection.execute(query, (rollout_id, list(targets))))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read what targets had counted", needs=_NEEDS) from exc
 
 
 def forget_baselines(connection: Connection) -> None:

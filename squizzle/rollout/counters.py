@@ -87,6 +87,10 @@ class Counters:
         """Transactions that were rolled back, in per cent of all."""
         return _WHOLE * self.rolled_back / max(1, self.committed + self.rolled_back)
 
+    def has_transactions(self, least: int) -> bool:
+        """Whether there are so many that a percentage of them says something."""
+        return self.committed + self.rolled_back >= max(1, least)
+
     def kept(self) -> Counters:
         """The same with no more than a baseline keeps: the costliest queries, without their texts."""
         costliest = sorted(self.queries.items(), key=lambda one: -one[1].total_ms)
@@ -205,6 +209,7 @@ def compare_counters(
     now: Counters,
     *,
     before: Counters | None,
+    recent: Counters | None,
     begin: Counters | None,
     limits: SoakLimits,
     all_queries: bool,
@@ -215,6 +220,8 @@ def compare_counters(
         seen: What else was seen.
         now: Its counters.
         before: As they were before its migration; None when that was not kept.
+        recent: What was counted in a while just before its migration; None when that is not known. Where it is enough,
+            it says more of the time before than all that was counted until then.
         begin: As they were when its migration had ended, or `before` where that was not kept; None as above.
         limits: Up to where all is well.
         all_queries: Whether to keep queries that are well, for others to be compared with.
@@ -223,16 +230,16 @@ def compare_counters(
         why = now.no_queries or "its counters from before the migration were not kept"
         return replace(seen, no_queries=why)
     since = counted_between(begin, now)
-    enough = since.committed + since.rolled_back >= max(1, limits.least_transactions)
-    was_enough = before is not None and before.committed + before.rolled_back >= max(1, limits.least_transactions)
+    known = [one for one in (recent, before) if one is not None]
+    before_pct = next((one.error_pct for one in known if one.has_transactions(limits.least_transactions)), None)
     return replace(
         seen,
-        error_pct=since.error_pct if enough else None,
-        baseline_error_pct=before.error_pct if before is not None and was_enough else None,
+        error_pct=since.error_pct if since.has_transactions(limits.least_transactions) else None,
+        baseline_error_pct=before_pct,
         deadlocks=since.deadlocks,
         usual_deadlocks=_usual(before, now.at - begin.at) if before else None,
         restarted_at=now.server_started_at if now.server_started_at > begin.at else None,
-        queries=_times(since, before, limits, all_queries=all_queries),
+        queries=_times(since, before, recent, limits, all_queries=all_queries),
         no_queries=now.no_queries or (before.no_queries if before else ""),
     )
 
@@ -243,9 +250,13 @@ def _usual(before: Counters, duration: timedelta) -> float | None:
     return before.deadlocks * (duration / (before.at - before.counted_since))
 
 
-def _times(since: Counters, before: Counters | None, limits: SoakLimits, *, all_queries: bool) -> tuple[QueryTime, ...]:
+def _times(
+    since: Counters, before: Counters | None, recent: Counters | None, limits: SoakLimits, *, all_queries: bool
+) -> tuple[QueryTime, ...]:
     """Those that ran often enough; of a migrated target no more than could be too slow, for there may be thousands."""
-    known = before.queries if before else {}
+    known = dict(before.queries) if before else {}
+    newest = recent.queries if recent else {}
+    known |= {digest: one for digest, one in newest.items() if digest in known and one.calls >= limits.least_calls}
     times = [
         QueryTime(
             query=one.text,

@@ -225,7 +225,7 @@ class _Rest:
     checks: frozenset[str] = frozenset()
     signs: frozenset[Sign] = frozenset()
     queries: Mapping[str, float] = field(default_factory=dict)
-    slower: frozenset[str] = frozenset()
+    drift: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge_soak(
@@ -263,10 +263,13 @@ def _remarks(migrated: Sequence[Observation]) -> tuple[str, ...]:
 
 def _rest(rest: Sequence[Observation], limits: SoakLimits) -> _Rest:
     means: dict[str, list[float]] = {}
+    changes: dict[str, list[float]] = {}
     for one in rest:
         for query in one.queries:
             if query.calls >= limits.least_calls:
                 means.setdefault(query.key, []).append(query.mean_ms)
+                if query.baseline_ms:
+                    changes.setdefault(query.key, []).append(query.mean_ms / query.baseline_ms)
     return _Rest(
         alerts=frozenset(
             alert.rule for one in rest for alert in one.alerts if not alert.since_before and not alert.unknown
@@ -274,7 +277,7 @@ def _rest(rest: Sequence[Observation], limits: SoakLimits) -> _Rest:
         checks=frozenset(check.name for one in rest for check in one.checks if check.ok is False),
         signs=frozenset(sign for one in rest for sign, _ in _signs(one, limits)),
         queries={query: median(times) for query, times in means.items()},
-        slower=frozenset(query.key for one in rest for query in one.queries if is_slower_than_before(query, limits)),
+        drift={query: median(times) for query, times in changes.items()},
     )
 
 
@@ -367,12 +370,15 @@ def is_slower_than_before(query: QueryTime, limits: SoakLimits) -> bool:
 def _slow(query: QueryTime, rest: _Rest, limits: SoakLimits) -> tuple[str, bool]:
     """Why a query is too slow (empty when it is not), and whether the targets that are still to come are so, too.
 
-    One that was not known before the migration is compared with those alone: it may be new, or it is rare.
+    What was counted before may be years old, so what counts is how much more it changed than at the others. One that
+    was not known before the migration is compared with those alone: it may be new, or it is rare.
     """
     elsewhere = rest.queries.get(query.key)
-    if is_slower_than_before(query, limits):
+    if query.baseline_ms is not None and is_slower_than_before(query, limits):
         text = f"{query.mean_ms:.1f} ms on average, {query.baseline_ms:.1f} ms before"
-        return text, query.key in rest.slower
+        drift = max(1.0, rest.drift.get(query.key, 1.0))
+        is_shared = query.mean_ms <= query.baseline_ms * drift * limits.slower
+        return ("", False) if is_shared and drift <= limits.slower else (text, is_shared)
     is_measured = query.calls >= limits.least_calls and query.mean_ms >= limits.least_ms
     is_new = query.baseline_ms is None and elsewhere is not None
     if is_measured and is_new and elsewhere is not None and query.mean_ms > elsewhere * limits.slower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from squizzle.postgres.translation import is_connection_loss, server_words, tran
 from squizzle.rollout.baselines import NO_BASELINE, Baseline, Noted
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.budget import RehearsedVersion, read_budget
-from squizzle.rollout.counters import compare_counters, read_counters
+from squizzle.rollout.counters import Counters, compare_counters, read_counters
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
@@ -93,9 +94,11 @@ def watch_targets(
     Returns:
         In the order of `targets`.
     """
+    counted = _Counted()
 
     def look(connection: Connection, target: FleetTarget) -> Sighting:
-        return _watch(watch, connection, target, baselines.get(target.name, NO_BASELINE), are_migrated=are_migrated)
+        baseline = baselines.get(target.name, NO_BASELINE)
+        return _watch(watch, connection, target, baseline, counted, are_migrated=are_migrated)
 
     def unseen(target: FleetTarget, why: str) -> Sighting:
         return Sighting(observation=Observation(target=target.name, unseen=(why,)))
@@ -114,13 +117,14 @@ def note_targets(
         untouched: Leave out those to which this rollout has brought something already, whole or in part.
         environ: Where secrets are.
     """
+    counted = _Counted()
 
     def look(connection: Connection, target: FleetTarget) -> Noted | None:
         if untouched and watch.order.brought(read_history(connection, target.schema)):
             return None
         results = evaluate_rules(connection, watch.rules, schema=target.schema)
         firing = frozenset(one.rule.name for one in results if one.is_true)
-        return Noted(counters=read_counters(connection), firing=firing)
+        return Noted(counters=counted.of(connection, target), firing=firing)
 
     found = _each(watch, targets, look, lambda _target, _why: None, environ)
     return {target.name: one for target, one in zip(targets, found, strict=True) if one is not None}
@@ -170,8 +174,32 @@ def _in_session(
         return unseen(target, error.message)
 
 
+class _Counted:
+    """What is counted is counted for a database, which may have ten thousand targets: each is asked once a look."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[tuple[str, str], Counters] = {}
+
+    def of(self, connection: Connection, target: FleetTarget) -> Counters:
+        place = target.server, target.database
+        with self._lock:
+            known = self._found.get(place)
+        if known is None:
+            known = read_counters(connection)
+            with self._lock:
+                self._found[place] = known
+        return known
+
+
 def _watch(
-    watch: Watch, connection: Connection, target: FleetTarget, baseline: Baseline, *, are_migrated: bool
+    watch: Watch,
+    connection: Connection,
+    target: FleetTarget,
+    baseline: Baseline,
+    counted: _Counted,
+    *,
+    are_migrated: bool,
 ) -> Sighting:
     order = watch.order
     waiting, lag = connection.execute(_WAITING).fetchone() or (0, None)
@@ -191,8 +219,9 @@ def _watch(
         observation = replace(observation, budget=budget)
     observation = compare_counters(
         observation,
-        read_counters(connection),
+        counted.of(connection, target),
         before=baseline.counters,
+        recent=baseline.recent,
         begin=baseline.begin,
         limits=watch.limits,
         all_queries=not are_migrated,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from squizzle.rollout.baselines import Baseline, Noted
 from squizzle.rollout.counters import KEPT, Counters, QueryCounter, compare_counters, counted_between, query_digest
 from squizzle.rollout.soak import Observation
 from squizzle.watch_settings import SoakLimits
@@ -28,9 +29,13 @@ def queries(**costs: tuple[int, float]) -> dict[str, QueryCounter]:
     return {name: QueryCounter(calls=calls, total_ms=total, text=name) for name, (calls, total) in costs.items()}
 
 
-def compared(now: Counters, before: Counters | None, *, all_queries: bool = False) -> Observation:
+def compared(
+    now: Counters, before: Counters | None, recent: Counters | None = None, *, all_queries: bool = False
+) -> Observation:
     seen = Observation(target="t")
-    return compare_counters(seen, now, before=before, begin=before, limits=LIMITS, all_queries=all_queries)
+    return compare_counters(
+        seen, now, before=before, recent=recent, begin=before, limits=LIMITS, all_queries=all_queries
+    )
 
 
 def test_what_is_judged_is_the_time_since_the_migration_against_the_time_before() -> None:
@@ -56,6 +61,20 @@ def test_what_is_judged_is_the_time_since_the_migration_against_the_time_before(
     blind = compared(now, None)
     assert (blind.error_pct, blind.queries) == (None, ())
     assert "were not kept" in blind.no_queries
+
+
+def test_the_last_hours_say_more_of_the_time_before_than_all_years_where_they_are_enough() -> None:
+    earlier = counters(-2, queries=queries(grown=(1000, 1000.0), rare=(1000, 1000.0)))
+    before = counters(committed=1800, rolled_back=200, queries=queries(grown=(1100, 2000.0), rare=(1001, 1010.0)))
+    now = counters(2, committed=2700, rolled_back=300, queries=queries(grown=(1200, 3000.0), rare=(1101, 2010.0)))
+    baseline = Baseline(before=Noted(counters=before), earlier=Noted(counters=earlier))
+
+    seen = compared(now, before, baseline.recent, all_queries=True)
+    assert {one.query: one.baseline_ms for one in seen.queries} == {"grown": 10.0, "rare": 1010 / 1001}
+    assert compared(now, before, baseline.recent).queries[0].query == "rare"
+    few = replace(earlier, committed=1750, rolled_back=190)
+    assert compared(now, before, counted_between(few, before)).baseline_error_pct == 10.0
+    assert compared(now, before, counted_between(earlier, before)).baseline_error_pct == 10.0
 
 
 @pytest.mark.parametrize(
