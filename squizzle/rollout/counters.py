@@ -41,7 +41,7 @@ class QueryCounter:
     Attributes:
         calls: How often it ran.
         total_ms: How long in all.
-        text: The beginning of it; empty where it is not kept.
+        text: All of it; not for people, for it may hold a password. Empty where it is not kept.
     """
 
     calls: int
@@ -160,7 +160,7 @@ def read_counters(connection: Connection) -> Counters:
         queries[digest] = QueryCounter(
             calls=one.calls + (known.calls if known else 0),
             total_ms=one.total_ms + (known.total_ms if known else 0.0),
-            text=query_words(one.query),
+            text=one.query,
         )
     return replace(counters, queries=queries, queries_since=stats.counted_since)
 
@@ -198,10 +198,10 @@ def _queries_anew(begin: Counters, now: Counters) -> bool:
 def _grown(begin: Counters, digest: str, now: QueryCounter) -> QueryCounter:
     was = begin.queries.get(digest)
     if was is None:
-        return replace(now, total_ms=max(0.0, now.total_ms - begin.floor_ms))
+        return QueryCounter(calls=now.calls, total_ms=max(0.0, now.total_ms - begin.floor_ms), text=now.text)
     if now.calls < was.calls or now.total_ms < was.total_ms:
         return now  # its place was given to another one, and it came back
-    return replace(now, calls=now.calls - was.calls, total_ms=now.total_ms - was.total_ms)
+    return QueryCounter(calls=now.calls - was.calls, total_ms=now.total_ms - was.total_ms, text=now.text)
 
 
 def compare_counters(
@@ -259,7 +259,7 @@ def _times(
     known |= {digest: one for digest, one in newest.items() if digest in known and one.calls >= limits.least_calls}
     times = [
         QueryTime(
-            query=one.text,
+            query=query_words(one.text),
             mean_ms=one.mean_ms,
             calls=one.calls,
             baseline_ms=known[digest].mean_ms if digest in known else None,
