@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -44,10 +44,18 @@ RULES = (
 )
 
 
-def keep(control: Connection, watch: Watch, targets: Sequence[FleetTarget], moment: Moment, *, renew: bool) -> set[str]:
-    noted = note_targets(watch, targets, untouched=moment is Moment.BEFORE and renew, environ={})
-    save_baselines(control, "r1", "canary", noted, moment=moment, renew=renew)
-    return set(noted)
+def keep(
+    control: Connection,
+    watch: Watch,
+    target: FleetTarget,
+    moment: Moment = Moment.BEFORE,
+    *,
+    renew: bool = True,
+    stage: str = "canary",
+) -> bool:
+    noted = note_targets(watch, [target], untouched=moment is Moment.BEFORE and renew, environ={})
+    save_baselines(control, "r1", stage, noted, moment=moment, renew=renew)
+    return set(noted) == {target.name}
 
 
 def seen_at(control: Connection, watch: Watch, *targets: FleetTarget, are_migrated: bool) -> list[Observation]:
@@ -76,16 +84,26 @@ def test_only_what_came_with_the_migration_is_held_against_it(shops: Shops, fold
     limits = SoakLimits(least_transactions=1)
     watch = Watch(order=order, rules=RULES, checks=checks, limits=limits)
     with shops.session(3) as control:
-        assert keep(control, watch, [canary], Moment.BEFORE, renew=True) == {canary.name}
-        assert keep(control, watch, [other], Moment.BEFORE, renew=False) == {other.name}
+        assert keep(control, watch, canary, stage="", renew=False)
+        assert keep(control, watch, canary)
+        assert keep(control, watch, other, renew=False)
         apply_to_targets(order, [canary], max_failures=0, environ={})
         # What it was before is not forgotten when a run is started again.
-        assert keep(control, watch, [canary], Moment.BEFORE, renew=True) == set()
+        assert not keep(control, watch, canary)
         # What failed while it was migrated is no harm of what came afterwards.
         with shops.session(0) as session:
             fail(session, 30)
-        keep(control, watch, [canary], Moment.AFTER, renew=True)
-        keep(control, watch, [other], Moment.AFTER, renew=False)
+        assert keep(control, watch, canary, Moment.AFTER)
+        assert keep(control, watch, other, Moment.AFTER, renew=False)
+        assert keep(control, watch, other, renew=False)
+        kept = read_baselines(control, "r1", "canary", [canary.name, other.name])
+        looks = [one and one.counters for one in (kept[canary.name].earlier, kept[canary.name].before)]
+        first, second, third = (one.at for one in (*looks, kept[canary.name].begin) if one)
+        assert first < second < third
+        compared = kept[other.name]
+        assert compared.earlier is None
+        assert compared.counters is not None
+        assert compared.counters.at < third
 
         def judge() -> SoakReport:
             migrated = seen_at(control, watch, canary, are_migrated=True)
@@ -106,14 +124,13 @@ def test_only_what_came_with_the_migration_is_held_against_it(shops: Shops, fold
             fail(session, 30)
         assert signs(judge())[:2] == [(Sign.ALERT, SoakVerdict.FAIL), (Sign.ERRORS, SoakVerdict.FAIL)]
 
-        forget_baselines_of_ended(control)
-        assert read_baselines(control, "r1", "canary", [canary.name]) == {}
-
-
-def forget_baselines_of_ended(control: Connection) -> None:
-    """No rollout is written down here, so none is under way."""
-    control.execute("CREATE TABLE squizzle.rollout (id text, ended_at timestamptz)")
-    forget_baselines(control)
+        # What was kept goes when its rollout ends, and not before.
+        control.execute("CREATE TABLE squizzle.rollout AS SELECT 'r1' AS id, NULL::timestamptz AS ended_at")
+        forget_baselines(control)
+        assert set(read_baselines(control, "r1", "canary", list(kept))) == set(kept)
+        control.execute("UPDATE squizzle.rollout SET ended_at = now()")
+        forget_baselines(control)
+        assert read_baselines(control, "r1", "canary", list(kept)) == {}
 
 
 def test_what_a_version_took_and_locked_is_compared_with_its_rehearsal(shops: Shops, folder: Folder) -> None:
