@@ -44,6 +44,7 @@ from tasks.rollout import (
 )
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
 from tasks.rollout_proof import prove
+from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
 from tasks.rollout_watching import note_after, note_before, note_others, read_watched, soak
 from tasks.steps import about, keep_journal, now
@@ -290,7 +291,10 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
         stages, problem = _stages(run)
     # Whoever cannot be reached now is not left out of what is told.
     everybody = replace(run.case, fleet=replace(run.case.fleet, exclude_unreachable=False))
-    report = replace(report, stages=stages, problem=problem, found=look_at_fleet(everybody).reports)
+    survey = look_at_fleet(everybody)
+    report = replace(report, stages=stages, problem=problem, found=survey.reports)
+    if report.outcome is RolloutOutcome.HALF_MIGRATED:
+        report = replace(report, standing=reconcile(run, survey))
     if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
         end(run.control, report.rollout_id, report.outcome.value)
     tell(run.started.row.id, "ended", outcome=report.outcome.value)

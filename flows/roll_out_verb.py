@@ -14,12 +14,14 @@ from squizzle.cli.backups import store_of
 from squizzle.cli.output import print_result
 from squizzle.config import CONFIG_NAME, load_config
 from squizzle.errors import RecoveryError
+from squizzle.postgres.access import parse_url
+from squizzle.postgres.identity import Target
 from squizzle.reports.rollout import rollout_json, rollout_markdown
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
 from squizzle.rollout.unwinding import Recovers
 from tasks.in_this_process import Procedure, Words, run_here
 from tasks.rollout_case import RolloutCase, Secured, TakenBack, Unapproved, case_of
-from tasks.sources import NamedStore
+from tasks.sources import NamedDatabase, NamedStore
 
 
 @click.command("roll-out")
@@ -31,6 +33,7 @@ from tasks.sources import NamedStore
 @click.option("--to", "version", default="", metavar="VERSION", help="The last version to roll out; else everything.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only targets that have it; repeatable.")
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
+@click.option("--control", metavar="URL", help="Where rollouts are written down; else in the first canary.")
 @click.option(
     "--backups",
     type=click.Choice([one.value for one in Secured]),
@@ -81,6 +84,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     version: str,
     labels: tuple[str, ...],
     address: str | None,
+    control: str | None,
     backups: str,
     takes_back: str,
     recovers: str,
@@ -121,6 +125,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     case = replace(
         case.only(labels),
         version=version,
+        control=_named(control) if control else None,
         backups=Secured(backups),
         takes_back=TakenBack(takes_back),
         recovers=Recovers(recovers),
@@ -134,6 +139,11 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     print_result(rollout_json(report), "", as_json=as_json)
     well = report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK)
     return 0 if well else RecoveryError.code
+
+
+def _named(url: str) -> NamedDatabase:
+    access, database = parse_url(url)
+    return NamedDatabase(meant=Target(database=database), opens=lambda: access)
 
 
 def _words(fleet: str) -> Words[RolloutReport]:

@@ -167,12 +167,11 @@ def _recovered(
 
 def _prospect(run: Running, result: TargetResult, certificates: Mapping[str, Certificate]) -> Prospect:
     """What the recovery of one target would be, as the recovery itself decides it. Nothing is changed."""
-    target = result.target
-    prospect = Prospect(
-        target=target,
-        result=result,
-        ruled_out=ruled_out_ways(target, run.survey.fleet.targets, by_script=result.error),
-    )
+    target, fleet = result.target, run.survey.fleet
+    # Also those that take no part would go back with a database that is exchanged.
+    everybody = (*fleet.targets, *fleet.not_chosen, *(one.target for one in fleet.excluded))
+    ruled_out = ruled_out_ways(target, everybody, by_script=result.error)
+    prospect = Prospect(target=target, result=result, ruled_out=ruled_out)
     if run.case.store is None:
         return replace(prospect, why_not="no store is named where its backups are")
     (standing,) = look_where(run.case, run.started.order, (target,))

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from squizzle.fleet_settings import resolve_server
 from squizzle.recovery.recovery import recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
-from squizzle.rehearsal.certificate_store import read_certificates
 from squizzle.rehearsal.records import Certificate
 from squizzle.rollout.orders import RolloutOrder
+from squizzle.rollout.reconciling import Reconciliation
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.standing import Standing, Stands, look_where_they_stand
+from squizzle.rollout.under_way import certificates_of
 from tasks.recovery_case import RecoveryCase
-from tasks.rollout_case import RolloutCase, Running
+from tasks.rollout_case import RolloutCase, Running, Survey
 from tasks.sources import NamedDatabase
 from tasks.steps import step
 
@@ -36,17 +37,8 @@ def _named(found: Mapping[str, Certificate]) -> str:
 
 @step("See which way back is proven", timeout=timedelta(minutes=30), detail=_named)
 def find_certificates(case: RolloutCase, standings: tuple[Standing, ...]) -> dict[str, Certificate]:
-    """The certificates by which versions came to targets, as the histories name them; the newest of each version."""
-    if case.store is None:
-        return {}
-    wanted = {found for one in standings for found in one.certificates.items()}
-    if not wanted:
-        return {}
-    found: dict[str, Certificate] = {}
-    for one in read_certificates(case.store.open()).found:
-        if (one.version, one.id) in wanted:
-            found.setdefault(one.version, one)
-    return found
+    """The certificates by which versions came to targets, as the histories name them."""
+    return certificates_of(case.store.open() if case.store else None, standings)
 
 
 def recovery_case(
@@ -77,4 +69,25 @@ def recovery_case(
         since=standing.began_at,
         dry_run=dry_run,
         patience=case.approval_timeout,
+    )
+
+
+def _state(found: Reconciliation) -> str:
+    return found.state.value
+
+
+@step("See how to go on and back", timeout=timedelta(hours=2), detail=_state)
+def reconcile(run: Running, survey: Survey) -> Reconciliation:
+    """Where every target of the rollout stands, and what it takes to go on or back, by what was measured."""
+    case, started = run.case, run.started
+    targets = [one for one in survey.targets if one.name in started.plan.stage_of]
+    standings = look_where_they_stand(started.order, targets, deadline=case.fleet.deadline, environ=case.environ)
+    return Reconciliation(
+        fleet=case.fleet.name,
+        row=started.row,
+        versions=started.order.versions,
+        standings=standings,
+        servers=started.order.fleet.servers,
+        certificates={**certificates_of(case.store.open() if case.store else None, standings), **started.certificates},
+        concurrency=case.fleet.concurrency,
     )

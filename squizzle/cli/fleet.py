@@ -60,11 +60,10 @@ def fleet(
       squizzle fleet shops --stages stages.yaml --plan
       squizzle fleet shops --label tier=gold
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    if invocation.environment or invocation.url:
-        raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
+    settings = settings_of(invocation, name)
     if show_plan and stages is None:
         raise InvalidInputError("a plan needs stages", hint="name their file with --stages FILE")
-    settings = replace(_settings(invocation, name), only=parse_labels(labels))
+    settings = replace(settings, only=parse_labels(labels))
     staged = _stages(stages, section)
     migrations = invocation.migrations()
     found = discover_fleet(settings, default_schema=invocation.schema or invocation.config.schema, environ=os.environ)
@@ -108,7 +107,14 @@ def _planned(
     )
 
 
-def _settings(invocation: Invocation, name: str) -> FleetSettings:
+def settings_of(invocation: Invocation, name: str) -> FleetSettings:
+    """The section of a fleet.
+
+    Raises:
+        InvalidInputError: There is none, or the call names a database besides.
+    """
+    if invocation.environment or invocation.url:
+        raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
     settings = invocation.config.fleets.get(name)
     if settings is None:
         known = ", ".join(sorted(invocation.config.fleets)) or "none"

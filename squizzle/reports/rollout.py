@@ -9,6 +9,7 @@ from squizzle.fleet_labels import label_words
 from squizzle.postgres.decisions import Question
 from squizzle.rehearsal.records import Certificate
 from squizzle.reports.markdown import bullets, seconds, table, timeline
+from squizzle.reports.reconcile import reconciliation_json, standing_table, whole_move
 from squizzle.reports.unwinding import recovered_table, recovery_json
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import ApplyVerdict, TargetResult
@@ -61,6 +62,7 @@ def rollout_json(report: RolloutReport) -> dict[str, object]:
             {"name": one.target.name, "state": one.state.value, "version": one.version, "pending": list(one.pending)}
             for one in report.found
         ],
+        "standing": reconciliation_json(report.standing) if report.standing else None,
     }
 
 
@@ -95,7 +97,7 @@ def _parts(report: RolloutReport) -> Iterator[str]:
         if remarks:
             yield bullets(list(remarks))
         yield "## Who is where"
-        yield _where(report)
+        yield standing_table(report.standing) if report.standing else _where(report)
     if report.left_out:
         yield "## Not in it"
         yield _left_out(report)
@@ -130,6 +132,9 @@ def next_step(report: RolloutReport) -> str:
         f"- go on: mend what is named below, then `{again}`: it goes on where this run ended",
         f"- go back: `{again} --go-back` takes back what this rollout brought, and nothing else",
     ]
+    if report.standing:
+        lines[1] += f"; {whole_move(report.standing.on)}"
+        lines[2] += f"; {whole_move(report.standing.back)}"
     lines += [f"- {line}" for line in _recoveries(report)]
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from squizzle.analysis.statements import split_statements
@@ -109,6 +109,18 @@ def _is_batched(migration: Migration) -> bool:
     if "batch" not in migration.up_sql:
         return False
     return any(one.batch is not None for one in split_statements(migration.up_sql, source=migration.labels.up))
+
+
+def control_target(targets: Sequence[FleetTarget], *, fleet: str) -> FleetTarget:
+    """The target in whose database a rollout is written down where no other is named: always the same one of a fleet.
+
+    Neither new migrations nor databases that grew make another one of it: two runs must find each other.
+
+    Args:
+        targets: Those that can be used; at least one.
+        fleet: The fleet's name.
+    """
+    return rollout_order([replace(target, size=None) for target in targets], seed=fleet)[0]
 
 
 def rollout_order(targets: Sequence[FleetTarget], *, seed: str) -> tuple[FleetTarget, ...]:

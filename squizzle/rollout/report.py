@@ -9,6 +9,7 @@ from enum import StrEnum
 from squizzle.recovery.evidence import Step
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
+from squizzle.rollout.reconciling import Reconciliation
 from squizzle.rollout.records import ExcludedTarget, RolloutPlan, TargetReport, TargetState
 from squizzle.rollout.soak import SoakReport
 
@@ -80,6 +81,7 @@ class RolloutReport:
         left_out: Targets of the fleet that were not in it, each with its reason.
         steps: What was done, in order.
         problem: What ended it; empty when nothing did.
+        standing: Where every target stands, and both ways out; of a run that left the fleet half-migrated.
     """
 
     fleet: str
@@ -93,6 +95,7 @@ class RolloutReport:
     left_out: tuple[ExcludedTarget, ...] = ()
     steps: tuple[Step, ...] = ()
     problem: str = ""
+    standing: Reconciliation | None = None
 
     @property
     def versions(self) -> tuple[str, ...]:

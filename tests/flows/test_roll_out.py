@@ -202,6 +202,8 @@ def test_a_rejected_stage_is_not_begun_nor_asked_about_again_and_what_was_brough
     text = str(artifacts_of(second.state_details.flow_run_id)["rollout-shops"].data)
     assert "**2 of 8 targets have all of it.**" in text
     assert "--go-back" in text
+    assert "6 of 8 targets lack something of it; about 0.0" in text
+    assert "2 of 8 targets have something that it brought; how long that takes was never measured" in text
     assert sum(shops.ask("SELECT to_regclass('new') IS NOT NULL")) == 2
 
     with somebody_answers("rollout to shops (going back)", {"decision": "approve", "approver": "bob", "comment": ""}):

@@ -78,6 +78,7 @@ NO_FLOWS = {
     "approval_verbs.py",
     "forms.py",
     "notify_verb.py",
+    "reconcile_verb.py",
     "rehearse_verb.py",
     "roll_out_verb.py",
     "take_back.py",
