@@ -17,7 +17,7 @@ from blocks.fleet import chosen_fleet, run_named_by_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back
-from squizzle.errors import RefusedError, SquizzleError
+from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question, stage_question
 from squizzle.rollout.baselines import Moment
@@ -350,8 +350,8 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
     watched = _watched(run, order, stage, position, results)
     report = replace(report, soak=watched)
     if watched is not None and watched.verdict is not SoakVerdict.PASS:
-        first = watched.reasons[0]
-        return after_a_failure(run, stage, position, replace(report, why=f"{first.target}: {first.text}"))
+        why = f"{watched.reasons[0].target}: {watched.reasons[0].text}{f'; {watched.no}' if watched.no else ''}"
+        return after_a_failure(run, stage, position, replace(report, why=why))
     return report
 
 
@@ -410,6 +410,6 @@ def _watched(
         question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)
         try:
             ask(run, question)
-        except RefusedError:
-            return found
+        except RefusedError as exc:
+            return replace(found, no=exc.message, nobody_decided=isinstance(exc, UndecidedError))
         accepted |= {(one.target, one.sign.value) for one in found.reasons}

@@ -46,16 +46,23 @@ def ask(run: Running, question: Question) -> DecisionRow:
 
 
 def after_a_failure(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
-    """A stage that failed: taken back where the file says so."""
-    if not stage.stage.rollback_on_error:
+    """A stage that failed: taken back where the file says so, or where that is what a no, or silence, means."""
+    soak = report.soak
+    no = soak is not None and bool(soak.no) and _means(run, is_silence=soak.nobody_decided) is Unapproved.TAKE_BACK
+    if not stage.stage.rollback_on_error and not no:
         return replace(report, outcome=StageOutcome.STOPPED)
-    return _begun_to_take_back(run, position, report, takes_all=run.case.takes_back is TakenBack.ALL)
+    return _begun_to_take_back(run, position, report, takes_all=no or run.case.takes_back is TakenBack.ALL)
+
+
+def _means(run: Running, *, is_silence: bool) -> Unapproved:
+    """What becomes of what was brought when a person did not say yes."""
+    return run.case.on_timeout if is_silence else run.case.on_rejection
 
 
 def after_a_no(run: Running, position: int, report: StageReport, refused: RefusedError) -> StageReport:
     """A stage that is not approved: it is not begun; what the stages before it brought stays, or is taken back."""
     report = replace(report, outcome=StageOutcome.NOT_APPROVED, why=refused.message)
-    wanted = run.case.on_timeout if isinstance(refused, UndecidedError) else run.case.on_rejection
+    wanted = _means(run, is_silence=isinstance(refused, UndecidedError))
     if wanted is Unapproved.STOP or not run.targets_until(position - 1):
         return report
     return _begun_to_take_back(run, position - 1, report, takes_all=True)
@@ -175,6 +182,8 @@ def _prospect(run: Running, result: TargetResult, certificates: Mapping[str, Cer
     if run.case.store is None:
         return replace(prospect, why_not="no store is named where its backups are")
     (standing,) = look_where(run.case, run.started.order, (target,))
+    if standing.began_at is None:
+        return replace(prospect, why_not=standing.error or "its history does not say when the rollout came there")
     policy = RecoveryPolicy(ways=WAYS, ruled_out=prospect.ruled_out)
     evidence = recover_database(recovery_case(run, standing, now(), policy=policy, dry_run=True), now()).evidence
     way, why_not = way_of(evidence.plan, evidence.error)
@@ -192,6 +201,8 @@ def _prospect(run: Running, result: TargetResult, certificates: Mapping[str, Cer
 def _recover(run: Running, prospect: Prospect) -> TargetResult:
     """Carry it out; a recovery that cannot begin is a result, too."""
     (before,) = look_where(run.case, run.started.order, (prospect.target,))
+    if before.began_at is None:
+        return not_recovered(prospect.result, f"its recovery did not begin: {before.error or 'its history changed'}")
     case = recovery_case(run, before, now(), policy=prospect.policy(), dry_run=False)
     try:
         report = recover_database(case, now())

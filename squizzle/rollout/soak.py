@@ -180,12 +180,16 @@ class SoakReport:
         reasons: Those that fail first.
         remaining: How long the targets are still to be watched; a `pass` counts when nothing remains.
         remarks: What could not be compared, and is no reason by itself.
+        no: What came instead of a person's yes where one was asked; empty where none was.
+        nobody_decided: Whether that was silence.
     """
 
     verdict: SoakVerdict
     reasons: tuple[Reason, ...] = ()
     remaining: timedelta = timedelta()
     remarks: tuple[str, ...] = ()
+    no: str = ""
+    nobody_decided: bool = False
 
     @property
     def is_over(self) -> bool:
