@@ -36,11 +36,11 @@ from tasks.rollout import (
     end,
     locked_fleet,
     look_at_fleet,
+    order_of,
     plan,
     refuse_stops,
     tell,
     wait_for_window,
-    work_of,
 )
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
 from tasks.rollout_proof import prove
@@ -318,17 +318,11 @@ def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
 
 def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageReport, ...]) -> StageReport:
     """One stage: approval, window, backups, the work, watching."""
-    case, name, work = run.case, stage.stage.name, work_of(run.started.plan, position)
-    if not stage.targets or not work:
+    case, name, order = run.case, stage.stage.name, order_of(run, position)
+    if not stage.targets or not order.versions:
         return StageReport(name=name, outcome=StageOutcome.NOTHING_TO_DO)
-    order = replace(
-        run.started.order,
-        versions=work,
-        concurrency=stage.stage.concurrency or case.fleet.concurrency,
-        per_server=stage.stage.per_server or case.fleet.per_server,
-    )
     report = StageReport(name=name, outcome=StageOutcome.DONE)
-    lacking = run.lacking(stage.targets, work)
+    lacking = run.lacking(stage, order)
     if lacking:
         tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
         if stage.stage.approval_required:
@@ -399,7 +393,8 @@ def _watched(
     run: Running, order: RolloutOrder, stage: StagePlan, position: int, results: tuple[TargetResult, ...]
 ) -> SoakReport | None:
     """The verdict on what was migrated; where it is in doubt, a person's."""
-    migrated = tuple(one.target for one in results if one.verdict in {ApplyVerdict.APPLIED, ApplyVerdict.DONE_BEFORE})
+    there = {ApplyVerdict.APPLIED, ApplyVerdict.SHARE_APPLIED, ApplyVerdict.DONE_BEFORE}
+    migrated = tuple(one.target for one in results if one.verdict in there)
     if not migrated:
         return None
     accepted: frozenset[tuple[str, str]] = frozenset()

@@ -15,7 +15,7 @@ from squizzle.recovery.ways import RecoveryPolicy
 from squizzle.rehearsal.records import Certificate
 from squizzle.reports.rollout import go_back_question
 from squizzle.reports.unwinding import recovery_question
-from squizzle.rollout.orders import ApplyVerdict, TargetResult, failures
+from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, failures
 from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import StageOutcome, StageReport
 from squizzle.rollout.unwinding import (
@@ -33,7 +33,7 @@ from squizzle.rollout.unwinding import (
 from tasks.approval import gate
 from tasks.recovery_case import WAYS
 from tasks.reporting import publish_stage
-from tasks.rollout import batches, begin, note, take_back, tell
+from tasks.rollout import batches, begin, note, order_back, take_back, tell
 from tasks.rollout_case import Running, TakenBack, Unapproved
 from tasks.rollout_recovery import find_certificates, look_where, recovery_case
 from tasks.steps import now
@@ -73,7 +73,7 @@ def go_on_taking_back(run: Running) -> StageReport:
     row, plans = run.started.row, run.started.plan.stages
     position = [one.stage.name for one in plans].index(row.failed_stage)
     report = StageReport(name=row.failed_stage, outcome=StageOutcome.STOPPED, why=row.failure)
-    return _taken_back(run, _whom(run, position, takes_all=row.takes_all), report)
+    return _taken_back(run, *_whom(run, position, takes_all=row.takes_all), report)
 
 
 def take_all_back(run: Running) -> StageReport:
@@ -85,7 +85,7 @@ def take_all_back(run: Running) -> StageReport:
     question = go_back_question(run.started.plan, run.started.row.id, name_to_type=run.case.name_to_type)
     decision = ask(run, question)
     report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
-    return _taken_back(run, run.targets_until(len(run.started.plan.stages)), report)
+    return _taken_back(run, run.started.order, run.targets_until(len(run.started.plan.stages)), report)
 
 
 def _begun_to_take_back(run: Running, position: int, report: StageReport, *, takes_all: bool) -> StageReport:
@@ -93,21 +93,24 @@ def _begun_to_take_back(run: Running, position: int, report: StageReport, *, tak
     stage = run.started.plan.stages[position].stage.name
     note(run.control, run.started.row.id, stage=stage, why=report.why, takes_all=takes_all)
     tell(run.started.row.id, "taking-back", stage=report.name, why=report.why)
-    return _taken_back(run, _whom(run, position, takes_all=takes_all), report)
+    return _taken_back(run, *_whom(run, position, takes_all=takes_all), report)
 
 
-def _whom(run: Running, position: int, *, takes_all: bool) -> Sequence[FleetTarget]:
-    return run.targets_until(position) if takes_all else run.started.plan.stages[position].targets
+def _whom(run: Running, position: int, *, takes_all: bool) -> tuple[RolloutOrder, Sequence[FleetTarget]]:
+    """What is taken back, and from whom."""
+    if takes_all:
+        return run.started.order, run.targets_until(position)
+    return order_back(run.started, position), run.started.plan.stages[position].targets
 
 
-def _taken_back(run: Running, targets: Sequence[FleetTarget], report: StageReport) -> StageReport:
+def _taken_back(run: Running, order: RolloutOrder, targets: Sequence[FleetTarget], report: StageReport) -> StageReport:
     """Every target that it can: by script, or by recovery where that is the proven way or the script failed."""
     run.lock.hold()
-    certificates, by_recovery = _proven_ways(run, targets)
+    certificates, by_recovery = _proven_ways(run, order, targets)
     done = list(by_recovery)
     named = {one.target.name for one in by_recovery}
     for batch in batches([one for one in targets if one.name not in named]):
-        done += take_back(run.case, run.started.order, batch)
+        done += take_back(run.case, order, batch)
     if failures(done) and run.case.recovers is not Recovers.NEVER:
         done = _recovered(run, report.name, done, certificates)
     publish_stage(run.case.fleet.name, report.name, tuple(done), what="taken-back")
@@ -133,12 +136,12 @@ def _written_down(run: Running) -> str:
 
 
 def _proven_ways(
-    run: Running, targets: Sequence[FleetTarget]
+    run: Running, order: RolloutOrder, targets: Sequence[FleetTarget]
 ) -> tuple[Mapping[str, Certificate], tuple[TargetResult, ...]]:
     """What the certificates prove, and the targets whose proven way back is another one than their down scripts."""
     if not run.case.asks_for_proof or run.case.recovers is Recovers.NEVER:
         return {}, ()
-    standings = look_where(run.case, run.started.order, targets)
+    standings = look_where(run.case, order, targets)
     certificates = find_certificates(run.case, standings)
     unproven = unproven_scripts(certificates)
     others = [(one, why) for one in standings if (why := why_not_by_script(one.brought, unproven))]

@@ -25,6 +25,7 @@ from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.baselines import forget_baselines
 from squizzle.rollout.checks import CheckRow, check_targets, stops
 from squizzle.rollout.discovery import discover_fleet
+from squizzle.rollout.halfway import check_half_way
 from squizzle.rollout.ledger import (
     FleetLock,
     RolloutRow,
@@ -49,10 +50,12 @@ from squizzle.rollout.records import (
 from squizzle.rollout.survey import each_report, survey_fleet
 from squizzle.rollout.windows import next_allowed
 from tasks.folders import read_folders
-from tasks.rollout_case import RolloutCase, Started, Survey
+from tasks.rollout_case import RolloutCase, Running, Started, Survey
 from tasks.sources import DatabaseSource, NamedDatabase
 from tasks.steps import log_line, now, run_name, step
 
+# An hour less than the task that applies may take.
+_ROWS_DEADLINE = timedelta(hours=23)
 # So many targets are one task: few enough that a cancelled run stops soon, and that the page of a run stays readable.
 BATCH = 200
 # So many targets that have other labels are asked whether they are the one where it is written down.
@@ -201,7 +204,7 @@ def _had(survey: Survey) -> set[str]:
     """The versions that some target has, or may have: it could not be asked."""
     versions = {one.version for one in survey.migrations}
     had = (versions - (set(one.pending) if one.state is TargetState.READY else set()) for one in survey.reports)
-    return set().union(*had)
+    return {part.version for one in survey.reports for part in one.partly}.union(*had)
 
 
 def _order(case: RolloutCase, survey: Survey, row: RolloutRow) -> RolloutOrder:
@@ -253,7 +256,8 @@ def _checked(rows: tuple[CheckRow, ...]) -> str:
 @step("Check targets and servers", timeout=timedelta(hours=2), detail=_checked)
 def check(case: RolloutCase, survey: Survey, started: Started) -> tuple[CheckRow, ...]:
     """Whether they are fit to be migrated now. Nothing is changed."""
-    return check_targets(started.order, survey.reports, deadline=case.fleet.deadline, environ=case.environ)
+    rows = check_targets(started.order, survey.reports, deadline=case.fleet.deadline, environ=case.environ)
+    return (*rows, *check_half_way(started.plan, survey.migrations, started.certificates))
 
 
 def refuse_stops(rows: Sequence[CheckRow]) -> None:
@@ -298,13 +302,30 @@ def wait_for_window(case: RolloutCase, stage: Stage) -> str:
         time.sleep(min(60.0, max(0.1, (opening.at - now()).total_seconds())))
 
 
-def work_of(plan: RolloutPlan, position: int) -> tuple[str, ...]:
-    """The versions that targets of a stage have when it ends; empty where the stage brings nothing whole."""
-    if plan.kind is RolloutKind.TARGETS:
-        return tuple(one.version for one in plan.versions)
-    shares = [share for one in plan.stages[: position + 1] for share in one.work]
-    whole = {share.version for share in shares if share.until_pct == 100}  # noqa: PLR2004 - per cent
-    return tuple(one.version for one in plan.versions if one.version in whole) if plan.stages[position].work else ()
+def order_of(run: Running, position: int) -> RolloutOrder:
+    """What a stage applies, and how: every version, or of the only target the versions that this stage does."""
+    case, one = run.case, run.started.plan.stages[position]
+    order = run.started.order
+    return replace(
+        order,
+        versions=tuple(share.version for share in one.work) if _is_by_rows(run.started.plan) else order.versions,
+        share=one.share,
+        # The rows of one database may take longer than one of many targets may.
+        deadline=_ROWS_DEADLINE if one.work else order.deadline,
+        concurrency=one.stage.concurrency or case.fleet.concurrency,
+        per_server=one.stage.per_server or case.fleet.per_server,
+    )
+
+
+def order_back(started: Started, position: int) -> RolloutOrder:
+    """What is taken back of a stage: of the only target the versions of which the stage does rows, each wholly."""
+    if not _is_by_rows(started.plan):
+        return started.order
+    return replace(started.order, versions=tuple(share.version for share in started.plan.stages[position].work))
+
+
+def _is_by_rows(plan: RolloutPlan) -> bool:
+    return plan.kind is RolloutKind.ROWS
 
 
 def _applied(results: tuple[TargetResult, ...]) -> str:

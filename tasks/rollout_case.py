@@ -24,7 +24,7 @@ from squizzle.rehearsal_settings import RehearsalSettings
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
-from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, TargetReport
+from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, StagePlan, TargetReport
 from squizzle.rollout.unwinding import Recovers
 from squizzle.watch_settings import SHIPPED_ALERTS
 from tasks.folders import MigrationsFolder
@@ -187,18 +187,22 @@ class Running:
     survey: Survey
     checks: tuple[CheckRow, ...]
 
-    def lacking(self, targets: Sequence[FleetTarget], versions: Sequence[str]) -> tuple[FleetTarget, ...]:
-        """Those that lacked one of the versions when the run began."""
-        pending = {report.target.name: report.pending for report in self.survey.reports}
-        return tuple(one for one in targets if set(versions) & set(pending.get(one.name, ())))
+    def lacking(self, stage: StagePlan, order: RolloutOrder) -> tuple[FleetTarget, ...]:
+        """Those of a stage that lacked something of an order when the run began."""
+        whole = [one for one in order.versions if order.share is None or one != order.share.version]
+        lacks = {report.target.name for report in self.survey.reports if report.lacks(whole, order.share)}
+        return tuple(one for one in stage.targets if one.name in lacks)
 
     def targets_after(self, position: int) -> tuple[FleetTarget, ...]:
-        """Those of the stages behind one."""
-        return tuple(one for stage in self.started.plan.stages[position + 1 :] for one in stage.targets)
+        """Those of the stages behind one that are in no stage before: the only target of a fleet is in all."""
+        mine = set(self.targets_until(position))
+        later = (one for stage in self.started.plan.stages[position + 1 :] for one in stage.targets)
+        return tuple(one for one in later if one not in mine)
 
     def targets_until(self, position: int) -> tuple[FleetTarget, ...]:
-        """Those of a stage and of the ones before it, newest stage first."""
-        return tuple(one for stage in reversed(self.started.plan.stages[: position + 1]) for one in stage.targets)
+        """Those of a stage and of the ones before it, newest stage first, each once."""
+        stages = reversed(self.started.plan.stages[: position + 1])
+        return tuple(dict.fromkeys(one for stage in stages for one in stage.targets))
 
 
 def case_of(

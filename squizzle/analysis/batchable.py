@@ -59,6 +59,7 @@ class BatchShape:
         head: The text before the condition.
         condition: The text of the original condition; empty for none.
         tail: The text behind it.
+        stands_alone: Whether the condition names nothing but the source and what it asks itself: no FROM, USING, WITH.
     """
 
     verb: Verb
@@ -71,6 +72,7 @@ class BatchShape:
     head: str
     condition: str
     tail: str
+    stands_alone: bool
 
     def limited_to(self, condition: str) -> str:
         """The statement for the rows of one range.
@@ -143,7 +145,9 @@ class _Reader:
         if verb is Verb.UPDATE:
             self.check_key_stays(tree)
         head, condition, tail = self.cut(0, (("RETURNING",),))
-        return self.made(verb, target, target, tree.relation, called, frozenset(), (head, condition, tail))
+        others = tree.from_clause if verb is Verb.UPDATE else tree.using_clause
+        alone = not others and not tree.HasField("with_clause")
+        return self.made(verb, target, target, tree.relation, called, frozenset(), (head, condition, tail), alone=alone)
 
     def check_key_stays(self, tree: Tree) -> None:
         changed = {node.res_target.name for node in tree.target_list}
@@ -174,7 +178,8 @@ class _Reader:
         if position is None:
             self.refuse("its SELECT stands in parentheses, or is TABLE", "write INSERT INTO … SELECT … FROM …")
         parts = self.cut(position, (("RETURNING",), ("ON", "CONFLICT")))
-        return self.made(Verb.INSERT, target, _name(source), source, called, functions, parts)
+        alone = not tree.HasField("with_clause") and not select.HasField("with_clause")
+        return self.made(Verb.INSERT, target, _name(source), source, called, functions, parts, alone=alone)
 
     def check_select(self, select: Tree) -> None:
         found = {
@@ -262,6 +267,8 @@ class _Reader:
         called: str,
         functions: frozenset[str],
         parts: tuple[str, str, str],
+        *,
+        alone: bool,
     ) -> BatchShape:
         head, condition, tail = parts
         return BatchShape(
@@ -275,6 +282,7 @@ class _Reader:
             head=head,
             condition=condition,
             tail=tail,
+            stands_alone=alone,
         )
 
     def prove(self, tree: Tree, shape: BatchShape) -> None:

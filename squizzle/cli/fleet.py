@@ -150,6 +150,7 @@ def _document(found: Fleet, reports: Sequence[TargetReport], planned: _Planned |
                 "version": report.version,
                 "pending": list(report.pending),
                 "failed": list(report.failed),
+                "partly": [{"version": one.version, "pct": one.pct, "detail": one.detail} for one in report.partly],
                 "detail": report.detail,
             }
             for report in reports
@@ -224,16 +225,19 @@ def _text(found: Fleet, reports: Sequence[TargetReport], planned: _Planned | Non
 
 
 def _state_text(report: TargetReport) -> str:
+    partly = "".join(f"; of {one.version} {one.detail}" for one in report.partly)
     if report.failed:
-        return f"{report.state}; FAILED or not ended: {', '.join(report.failed)}"
+        return f"{report.state}; FAILED or not ended: {', '.join(report.failed)}{partly}"
+    if partly:
+        return f"{report.state}{partly}"
     return report.state.value if report.state is TargetState.READY else f"{report.state.upper()}: {report.detail}"
 
 
 def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
     plan = planned.plan
     versions = ", ".join(one.version for one in plan.versions)
-    done = {one.target.name for one in reports if one.state is TargetState.READY and not one.pending}
-    rows = [_stage_row(one, opening, done) for one, opening in zip(plan.stages, planned.openings, strict=True)]
+    ready = [one for one in reports if one.state is TargetState.READY]
+    rows = [_stage_row(one, opening, ready) for one, opening in zip(plan.stages, planned.openings, strict=True)]
     headings = ("stage", "until", "targets", "done", "watched", "after a failure", "approval", "may begin")
     lines = [
         f"rollout of {versions} over {plan.fleet}: {len(plan.stage_of):,} targets",
@@ -247,10 +251,15 @@ def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
     return "\n".join(lines)
 
 
-def _stage_row(one: StagePlan, opening: Opening, done: set[str]) -> tuple[str, ...]:
+def _stage_row(one: StagePlan, opening: Opening, ready: Sequence[TargetReport]) -> tuple[str, ...]:
     stage = one.stage
     shares = [share for share in one.work if (share.from_pct, share.until_pct) != (0, 100)]
     rows = "".join(f" ({share.version} to {share.until_pct} % of its rows)" for share in shares)
+    # Of the only target a stage does a part; of many, everything.
+    whole = [share.version for share in one.work if share is not one.share]
+    done = {
+        report.target.name for report in ready if not (report.lacks(whole, one.share) if one.work else report.pending)
+    }
     begins = "when it is lifted" if opening.at is None else f"{opening.at:%Y-%m-%d %H:%M %Z}"
     return (
         stage.name,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, table
 from squizzle.cli.saved import saved_document
+from squizzle.migrations.batch_records import BatchedStatement
 from squizzle.migrations.records import HistoryRow
 from squizzle.migrations.status import Status, read_status
 from squizzle.postgres.access import connect
@@ -15,7 +18,7 @@ from squizzle.postgres.access import connect
 @click.command()
 @common_options
 def status(invocation: Invocation) -> None:
-    """Show what is applied, pending, failed and running."""
+    """Show what is applied, pending, failed, running, and applied to a share of its rows."""
     access, target = invocation.target()
     with connect(access, target.database, purpose="status", read_only=True) as connection:
         found = read_status(connection, target, invocation.migrations())
@@ -24,7 +27,7 @@ def status(invocation: Invocation) -> None:
 
 
 def _status_document(found: Status, environment: str | None) -> JsonDocument:
-    return {
+    document: dict[str, object] = {
         "environment": environment,
         "database": found.database,
         "current": found.current,
@@ -55,6 +58,19 @@ def _status_document(found: Status, environment: str | None) -> JsonDocument:
             for row in found.running
         ],
     }
+    partly = [
+        {
+            "version": row.version,
+            "applied_at": row.applied_at.isoformat(),
+            "pct": staged.shares[-1].pct,
+            "rows": staged.rows,
+            "of": staged.share_of,
+            "rollout_id": row.rollout_id,
+        }
+        for row, staged in _staged(found)
+    ]
+    # Most databases never have any.
+    return document | ({"partly": partly} if partly else {})
 
 
 _FILE_STATE = {True: "applied", False: "applied, FILE CHANGED SINCE", None: "applied, file not on disk"}
@@ -70,8 +86,23 @@ def _status_text(found: Status, environment: str | None) -> str:
     notes |= {row.version: f"pending, last try FAILED: {row.error}" for row in found.failed}
     programs = {one.version for one in found.pending if one.program is not None}
     notes |= {row.version: _running_text(row, found.runner, anew=row.version in programs) for row in found.running}
+    notes |= {row.version: _partly_text(row, staged) for row, staged in _staged(found)}
     rows += [(one.version, one.name, notes.get(one.version, "pending"), "", "") for one in found.pending]
     return "\n".join([head, "", table(("version", "name", "state", "at", "by"), rows)]) if rows else head
+
+
+def _staged(found: Status) -> Iterator[tuple[HistoryRow, BatchedStatement]]:
+    """What is done by share of its rows, with the statement that is counted."""
+    for row in found.partly:
+        staged = row.batch_progress.staged if row.batch_progress else None
+        if staged is not None and staged.shares:
+            yield row, staged
+
+
+def _partly_text(row: HistoryRow, staged: BatchedStatement) -> str:
+    by = f"rollout {row.rollout_id}" if row.rollout_id else "the next apply"
+    since = f"since {staged.shares[-1].at:%Y-%m-%d %H:%M:%S %Z}"
+    return f"a share of its rows is done, as was meant: {staged}, {since}; {by} goes on"
 
 
 def _applied_text(row: HistoryRow, same: bool | None) -> str:  # noqa: FBT001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, LiteralString
 
@@ -82,7 +82,7 @@ class History:
         """Versions whose script was on its way in this direction when its run died, and has not succeeded since."""
         found: set[str] = set()
         for row in self.rows:
-            died = row.success is None or (row.error or "").startswith(_DIED)
+            died = (row.success is None and not row.is_partly) or (row.error or "").startswith(_DIED)
             if row.success:
                 found.discard(row.version)
             elif died and row.direction is direction:
@@ -102,7 +102,7 @@ class History:
 def row_state(row: HistoryRow) -> RowState:
     """What one row says."""
     if row.success is None:
-        return RowState.RUNNING
+        return RowState.PARTLY if row.is_partly else RowState.RUNNING
     if not row.success:
         return RowState.FAILED
     return RowState.APPLIED if row.direction is Direction.APPLY else RowState.ROLLED_BACK
@@ -231,6 +231,9 @@ def begin_row(
 ) -> int:
     """Write the `running` row of a step, before its first statement; returns the row's id.
 
+    A run that stopped behind a share of its rows has one already, which is gone on with, or, when the version is taken
+    back, closed.
+
     Everybody sees it at once, but this commit does not wait for the disk (and no standby): the next one of the session
     does, and writes the log in order, so a row can be lost only together with everything that its script did.
     """
@@ -240,12 +243,48 @@ def begin_row(
         " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     one = step.migration
+    if step.row_id is not None and step.direction is Direction.APPLY:
+        return _go_on(connection, schema, step.row_id, approval)
+    if step.row_id is not None:
+        error = "a share of its rows was done, as was meant; then the version was taken back"
+        fail_row(connection, schema, step.row_id, error=error, duration=None)
     progress = Jsonb(step.progress.to_json()) if step.progress else None
     saved = Jsonb(step.saved.to_json()) if step.saved else None
     values: tuple[object, ...] = (one.version, one.name, one.checksum, step.direction.value, environment)
     values = (*values, step.done_before, progress, saved)
     values = (*values, approval.certificate, approval.approved_by, approval.rollout_id)
     return int(str(_one(connection, query, values)[0]))
+
+
+def _go_on(connection: Connection, schema: str, row_id: int, approval: Approval) -> int:
+    """The row of a run that stopped behind a share runs again; who approved it and what proves it stay named."""
+    query = sql.SQL(
+        "UPDATE {history} SET applied_at = clock_timestamp(), applied_by = session_user,"
+        " batch_progress = batch_progress || '{{\"stopped\": false}}', certificate = coalesce(%s, certificate),"
+        " approved_by = coalesce(%s, approved_by), rollout_id = coalesce(%s, rollout_id) WHERE id = %s"
+        " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
+    ).format(history=history_table(schema))
+    values = (approval.certificate, approval.approved_by, approval.rollout_id, row_id)
+    return int(str(_one(connection, query, values)[0]))
+
+
+def stop_row(connection: Connection, schema: str, row_id: int, outcome: Outcome, progress: BatchProgress) -> None:
+    """Write that a run ends behind a share of its rows, as it was meant to; the row stays neither done nor failed.
+
+    Args:
+        connection: The session that ran the script.
+        schema: The schema of the history.
+        row_id: The row.
+        outcome: How it went.
+        progress: How far it is, the share included.
+    """
+    query = sql.SQL(
+        "UPDATE {history} SET duration_ms = coalesce(duration_ms, 0) + %s,"
+        " lock_wait_ms = coalesce(lock_wait_ms, 0) + %s, attempts = greatest(attempts, %s), batch_progress = %s"
+        " WHERE id = %s"
+    ).format(history=history_table(schema))
+    document = Jsonb(replace(progress, stopped=True).to_json())
+    _write(connection, query, (_ms(outcome.duration), _ms(outcome.lock_wait), outcome.attempts, document, row_id))
 
 
 def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcome, *, statements: int) -> None:
@@ -259,7 +298,8 @@ def finish_row(connection: Connection, schema: str, row_id: int, outcome: Outcom
         statements: How many statements the script has.
     """
     query = sql.SQL(
-        "UPDATE {history} SET success = true, duration_ms = %s, lock_wait_ms = %s, attempts = %s, statements_done = %s,"
+        "UPDATE {history} SET success = true, duration_ms = coalesce(duration_ms, 0) + %s,"
+        " lock_wait_ms = coalesce(lock_wait_ms, 0) + %s, attempts = greatest(attempts, %s), statements_done = %s,"
         " predicted_locks = %s, observed_locks = %s WHERE id = %s"
     ).format(history=history_table(schema))
     predicted, observed = outcome.locks.predicted, outcome.locks.observed
@@ -290,9 +330,9 @@ def record_digest(connection: Connection, schema: str, digest: str) -> None:
 
 def fail_row(connection: Connection, schema: str, row_id: int, *, error: str, duration: timedelta | None) -> None:
     """Close a row as failed, with what went wrong."""
-    query = sql.SQL("UPDATE {history} SET success = false, error = %s, duration_ms = %s WHERE id = %s").format(
-        history=history_table(schema)
-    )
+    query = sql.SQL(
+        "UPDATE {history} SET success = false, error = %s, duration_ms = coalesce(%s, duration_ms) WHERE id = %s"
+    ).format(history=history_table(schema))
     _write(connection, query, (error, None if duration is None else _ms(duration), row_id))
 
 

@@ -13,6 +13,7 @@ from squizzle.errors import InvalidInputError, VersionConflictError
 from squizzle.migrations.aftercare import DefectKind, find_defects
 from squizzle.migrations.approvals import Approvals, refuse_unapproved
 from squizzle.migrations.batches.automatic import AutomaticBatches
+from squizzle.migrations.batches.shares import until_share
 from squizzle.migrations.bookkeeping.comparison import check_in_step
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.executor import Report, execute_plan
@@ -37,6 +38,8 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, ensure_identity, read_identity
 from squizzle.postgres.translation import server_words, translate_error
 from squizzle.proof.digests import digest_schema
+
+_WHOLE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +158,7 @@ def apply_versions(  # noqa: PLR0913 - most are left out
     listener: Listener = Listener(),  # noqa: B008 - frozen
     books: ToolBooks | None = None,
     approvals: Approvals | None = None,
+    until_pct: int = 100,
 ) -> Report:
     """Apply pending versions in order: all, up to one, or just the next one.
 
@@ -170,6 +174,8 @@ def apply_versions(  # noqa: PLR0913 - most are left out
         listener: Told what happens while it happens.
         books: Another tool's, to be kept in step with the history; None to leave them alone.
         approvals: What may be applied, and what the history says of it; None where nobody has to say so.
+        until_pct: How much of the rows of version `to` is done, from 1 to 100, what was done before included. It is
+            left half done, which is no failure; the next apply goes on with it (`squizzle.migrations.batches.shares`).
 
     Raises:
         IdentityMismatchError, LockTimeoutError: See `exclusive`; nothing was changed.
@@ -179,7 +185,14 @@ def apply_versions(  # noqa: PLR0913 - most are left out
         MigrationFailedError: See `execute_plan`; the error's `database_state` says what is left.
     """
     choose = _choose_to_apply(connection, target, migrations, to=to, only=only, policy=policy, listener=listener)
-    return _run(connection, target, choose, policy=policy, listener=listener, books=books, approvals=approvals)
+    chosen = choose if until_pct == _WHOLE else partial(_share_of, choose, full_version(to, migrations), until_pct)
+    return _run(connection, target, chosen, policy=policy, listener=listener, books=books, approvals=approvals)
+
+
+def _share_of(
+    choose: Callable[[History], tuple[PlannedMigration, ...]], version: str | None, pct: int, history: History
+) -> tuple[PlannedMigration, ...]:
+    return until_share(choose(history), version, pct)
 
 
 def roll_back_versions(  # noqa: PLR0913 - most are left out

@@ -219,6 +219,7 @@ def _planned(
         settings=tuple(one for one in statements[:skip] if _stays_in_session(one)),
         progress=_progress(statements, progress),
         saved=begun.saved_rows if begun and up else None,
+        row_id=begun.id if begun and up and begun.is_partly else None,
     )
 
 
@@ -328,13 +329,13 @@ def plan_rollback(
         ChecksumMismatchError: A rollback in batches did not end, and what it has done was changed in the down script.
         InvalidInputError: A script cannot be read as SQL, or ends our transaction by itself.
     """
-    half_done = {version: row.statements_done for version, row in history.half_done().items()}
+    half_done = history.half_done()
     chosen = choose_for_rollback(migrations, history, to=to, only=only)
     on_disk = {migration.version: migration for migration in migrations}
     begun = history.half_rolled_back()
     died = history.interrupted(Direction.ROLLBACK)
     steps = (
-        _planned_down(version, on_disk, done=half_done.get(version, 0), begun=begun.get(version)) for version in chosen
+        _planned_down(version, on_disk, left=half_done.get(version), begun=begun.get(version)) for version in chosen
     )
     return tuple(replace(step, interrupted=step.migration.version in died) for step in steps)
 
@@ -387,15 +388,16 @@ def _after(to: str | None, there: Sequence[str], migrations: Sequence[Migration]
 
 
 def _planned_down(
-    version: str, on_disk: Mapping[str, Migration], *, done: int, begun: HistoryRow | None
+    version: str, on_disk: Mapping[str, Migration], *, left: HistoryRow | None, begun: HistoryRow | None
 ) -> PlannedMigration:
     migration = on_disk.get(version)
     if migration is not None and migration.program is not None and migration.program.has_way_back:
-        return _planned_program(migration, Direction.ROLLBACK, done)
+        return _planned_program(migration, Direction.ROLLBACK, left.statements_done if left else 0)
     if migration is None or migration.down_sql is None:
         lacks = "is not in the migrations folder" if migration is None else "has no down.sql"
         raise RollbackFailedError(
             f"{version} {lacks}; nothing was rolled back",
             hint="write the down script, let --generated write it, or bring the data back from a backup",
         )
-    return _planned(migration, Direction.ROLLBACK, begun, _never)
+    row_id = left.id if left and left.is_partly else None
+    return replace(_planned(migration, Direction.ROLLBACK, begun, _never), row_id=row_id)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from squizzle.analysis.locks.records import Forecast, RelationLock
 from squizzle.analysis.records import Statement
-from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress
+from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress, Share
 from squizzle.migrations.programs import Program
 from squizzle.migrations.saved_rows import SavedRows
 from squizzle.migrations.units import Unit
@@ -133,6 +133,8 @@ class PlannedMigration:
         progress: How far statements that run in batches are; None for a script without any.
         saved: The rows that an earlier run of it saved; None when there are none.
         interrupted: Whether the last run of it died, so that one more statement may be finished than was noted.
+        share: How much of the rows of its last statement is done; None when the script is done to its end.
+        row_id: The history's row of a run that stopped behind a share, which is gone on with; None for a new row.
     """
 
     migration: Migration
@@ -145,6 +147,8 @@ class PlannedMigration:
     settings: tuple[Statement, ...] = ()
     progress: BatchProgress | None = None
     saved: SavedRows | None = None
+    share: Share | None = None
+    row_id: int | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -240,6 +244,7 @@ class Outcome:
         locks: What it was expected to lock and what it locked.
         batched: What its statements that ran in batches did, those of earlier runs included.
         saved: The rows that it saved, those of earlier runs included; None when there are none.
+        share: The part of its rows that was to be done and is; None when the version is wholly there, or gone.
     """
 
     version: str
@@ -250,15 +255,17 @@ class Outcome:
     locks: LockReport = field(default_factory=LockReport)
     batched: tuple[BatchedStatement, ...] = ()
     saved: SavedRows | None = None
+    share: Share | None = None
 
 
 class RowState(StrEnum):
-    """What the newest history row of a version says about it."""
+    """What the newest history row of a version says about it; `partly`: a share of its rows is done, as was meant."""
 
     APPLIED = "applied"
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
     RUNNING = "running"
+    PARTLY = "partly"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -280,6 +287,11 @@ class HistoryRow:
     saved_rows: SavedRows | None = None
     certificate: str | None = None
     rollout_id: str | None = None
+
+    @property
+    def is_partly(self) -> bool:
+        """Whether its run ended behind a share of the rows, as it was meant to, and is to be gone on with."""
+        return self.success is None and self.batch_progress is not None and self.batch_progress.stopped
 
     @property
     def is_begun(self) -> bool:

@@ -18,7 +18,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.batch_records import BatchProgress
-from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
+from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches, stop_behind_share
 from squizzle.migrations.failures import books_failed, excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftovers, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
@@ -99,7 +99,8 @@ class ScriptRun:
     def _run(self) -> Outcome:
         for statement in self._step.settings:
             self._execute(statement, self._state)
-        waiting = deque(self._step.units or (Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0),))
+        empty = Unit(kind=UnitKind.TRANSACTION, statements=(), ends_at=0)
+        waiting = deque(self._step.units or (() if self._step.share else (empty,)))
         while waiting:
             unit = waiting.popleft()
             try:
@@ -110,7 +111,9 @@ class ScriptRun:
                 self._state = DatabaseState.CHANGED
                 # A down script begins at its first line, so any of its statements may be there already.
                 self._interrupted = self._interrupted and self._step.direction is Direction.ROLLBACK
-        if unit.kind in {UnitKind.ALONE, UnitKind.BATCHES}:
+        if self._step.share is not None:
+            self._progress = stop_behind_share(self._connection, self._plan, self._step, self._row_id, self._outcome())
+        elif unit.kind in {UnitKind.ALONE, UnitKind.BATCHES}:
             self._verify()
             with self._connection.transaction():
                 self._finish(unit.ends_at)
@@ -154,6 +157,7 @@ class ScriptRun:
             locks=LockReport(predicted=self._forecast, observed=self._observed),
             batched=self._progress.statements,
             saved=self._saver.saved,
+            share=self._step.share,
         )
 
     # Pieces

@@ -26,6 +26,7 @@ class Status:
         again: The versions among these that were applied before: repeatable ones.
         failed: Versions whose last run failed.
         running: Versions whose run has not ended.
+        partly: Versions of which a share of the rows is done, as was meant; they are pending, too.
         runner: Who migrates now; None while `running` is not empty means that the run died.
     """
 
@@ -37,6 +38,7 @@ class Status:
     again: frozenset[str]
     failed: tuple[HistoryRow, ...]
     running: tuple[HistoryRow, ...]
+    partly: tuple[HistoryRow, ...] = ()
     runner: str | None = None
 
 
@@ -63,6 +65,7 @@ def read_status(connection: Connection, target: Target, migrations: Sequence[Mig
         again=again,
         failed=tuple(row for row in history.in_state(RowState.FAILED)),
         running=history.in_state(RowState.RUNNING),
+        partly=history.in_state(RowState.PARTLY),
         runner=lock_holder(connection),
     )
 

@@ -17,6 +17,7 @@ from squizzle.postgres.identity import Target, read_identity
 from squizzle.proof.digests import digest_schema
 from squizzle.proof.records import COVERS, NOT_COVERED, DatabaseDigest, SchemaMatch
 from squizzle.recovery.ways import Way
+from squizzle.rehearsal.half_way import take_back_half_way
 from squizzle.rehearsal.records import Certificate, PlanChange, ProvenWay, RollbackProof
 from squizzle.rehearsal.situation import files_of, read_settings
 from squizzle.rehearsal.verdict import NO_SCRIPT, Evidence, judge
@@ -108,6 +109,7 @@ class VersionResult:
         forward: The first time.
         backward: The way back by script; None when there was nothing to take back.
         again: The second time; None when it did not come to that.
+        half_way: What taking it back at a share of its rows did, for the certificate's notes; empty where it never is.
         workload: How queries fare.
         took: All of it.
     """
@@ -118,6 +120,7 @@ class VersionResult:
     forward: Forward
     backward: Backward | None = None
     again: Again | None = None
+    half_way: str = ""
     workload: tuple[PlanChange, ...] = ()
     took: timedelta = timedelta()
 
@@ -156,6 +159,8 @@ def rehearse_version(
             schema_after = digest_schema(connection, schema=course.schema).logical
         with run.kept_as_applied(forward.digest):
             result = replace(result, schema_after=schema_after, backward=run.go_back())
+        if result.backward is not None and result.backward.proof.is_exact and not result.backward.proof.why:
+            result = replace(result, half_way=take_back_half_way(course, work, run.migration, before))
         result = _once_more(course, run, result, forward.digest)
     if result.after is not None:
         result = replace(result, workload=compare_workload(measured, _measure(course, work)))
@@ -277,4 +282,5 @@ def _notes(result: VersionResult) -> tuple[str, ...]:
     back = result.backward.notes if result.backward else ()
     worse = (f"a query fares worse: {one.why}: {one.query}" for one in result.workload if one.regressed)
     unknown = (f"a query could not be compared: {one.why}: {one.query}" for one in result.workload if one.inconclusive)
-    return (*back, *again, *worse, *unknown)
+    half = (result.half_way,) if result.half_way else ()
+    return (*back, *half, *again, *worse, *unknown)

@@ -72,6 +72,7 @@ def _result_json(one: TargetResult) -> dict[str, object]:
     return {
         "name": one.target.name,
         "verdict": one.verdict.value,
+        "share": one.share,
         "before": one.before,
         "after": one.after,
         "versions": list(one.versions),
@@ -180,10 +181,11 @@ def _ended(stage: Stage, report: StageReport | None, asked: str) -> str:
 
 def _stage_cells(one: StagePlan, *, with_windows: bool) -> tuple[str, ...]:
     stage = one.stage
+    share = f" ({one.share.version} to {one.share.until_pct} % of its rows)" if one.share else ""
     return (
         stage.name,
         f"{stage.percentage} %",
-        f"{len(one.targets):,}",
+        f"{len(one.targets):,}{share}",
         words(stage.duration) if stage.duration else "one look",
         "taken back" if stage.rollback_on_error else "stops",
         *(["; ".join(map(describe, stage.windows)) or "any time"] if with_windows else []),
@@ -224,7 +226,7 @@ def result_rows(results: Sequence[TargetResult]) -> list[dict[str, str]]:
             "duration": seconds(one.duration),
             "lock wait": seconds(one.lock_wait),
             "attempts": str(one.attempts),
-            "verdict": one.verdict.value,
+            "verdict": f"{one.verdict.value} ({one.share})" if one.share else one.verdict.value,
             "error": one.error,
         }
         for one in _bad_first(results)[:_MOST_ROWS]
@@ -266,6 +268,7 @@ def _state(report: RolloutReport, one: TargetReport) -> str:
         return f"**{one.state.value}**: {one.detail}"
     missing = [version for version in report.versions if version in one.pending]
     state = f"lacks {', '.join(missing)}" if missing else "has all of it"
+    state += "".join(f"; of {part.version} {part.detail}" for part in one.partly if part.version in missing)
     return f"{state}; **failed or not ended: {', '.join(one.failed)}**" if one.failed else state
 
 

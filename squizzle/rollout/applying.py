@@ -120,6 +120,12 @@ class _Work(ABC):
         with self._lock:
             self.failed += 1
 
+    def after_all(self, verdict: ApplyVerdict) -> ApplyVerdict:
+        """What became of a target at which something was done before the session was lost and it was tried again."""
+        if verdict is ApplyVerdict.DONE_BEFORE and self.order.share is not None:
+            return ApplyVerdict.SHARE_APPLIED
+        return _AFTER_ALL.get(verdict, verdict)
+
     @abstractmethod
     def at(
         self, connection: Connection, target: FleetTarget, history: History, outcomes: list[Outcome]
@@ -154,7 +160,7 @@ class _Apply(_Work):
         check_history(order.migrations, history)
         lacking = order.lacking(history)
         if not lacking:
-            return TargetResult(target=target, verdict=ApplyVerdict.DONE_BEFORE)
+            return TargetResult(target=target, verdict=ApplyVerdict.DONE_BEFORE, share=_share_words(order, history))
         apply_versions(
             connection,
             meant,
@@ -164,8 +170,19 @@ class _Apply(_Work):
             listener=self.listener(target, outcomes),
             books=order.books,
             approvals=order.approvals(lacking[0], is_begun=lacking[0] in history.half_done()),
+            until_pct=order.share.until_pct if order.share else 100,
         )
-        return TargetResult(target=target, verdict=ApplyVerdict.APPLIED)
+        if order.share is None:
+            return TargetResult(target=target, verdict=ApplyVerdict.APPLIED)
+        words = _share_words(order, read_history(connection, target.schema))
+        return TargetResult(target=target, verdict=ApplyVerdict.SHARE_APPLIED, share=words)
+
+
+def _share_words(order: RolloutOrder, history: History) -> str:
+    """How far the version is of which a share was asked for; empty where none was, or it is wholly there."""
+    row = history.half_done().get(order.share.version) if order.share else None
+    staged = row.batch_progress.staged if row and row.batch_progress else None
+    return f"{row.version}: {staged}" if row and staged else ""
 
 
 class _TakeBack(_Work):
@@ -266,7 +283,7 @@ class _At:
             self._work.note_failure()
         return replace(
             result,
-            verdict=_AFTER_ALL.get(result.verdict, result.verdict) if outcomes else result.verdict,
+            verdict=self._work.after_all(result.verdict) if outcomes else result.verdict,
             versions=tuple(outcome.version for outcome in outcomes),
             duration=timedelta(seconds=time.monotonic() - began),
             lock_wait=sum((outcome.lock_wait for outcome in outcomes), timedelta()),

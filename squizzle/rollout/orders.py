@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from squizzle.errors import DatabaseState
 from squizzle.migrations.approvals import Approval, Approvals
+from squizzle.migrations.batch_records import ShareEnd
 from squizzle.migrations.bookkeeping.tool_books import ToolBooks
 from squizzle.migrations.history import History
 from squizzle.migrations.records import Migration, Policy
 from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.identity import ExpectedIdentity, Target
-from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.rollout.records import Fleet, FleetTarget, RowShare
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,7 @@ class RolloutOrder:
         fleet: How servers are reached, and who every target must be.
         migrations: Everything on disk.
         versions: What is rolled out, oldest first.
+        share: Of the last of them no more than this share of its rows; None for all.
         proofs: By version.
         policy: What the project allows its migrations.
         books: Those of the folder's tool; None when nobody keeps them.
@@ -53,6 +55,7 @@ class RolloutOrder:
     fleet: Fleet
     migrations: tuple[Migration, ...]
     versions: tuple[str, ...]
+    share: RowShare | None = None
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     books: ToolBooks | None = None
@@ -103,8 +106,31 @@ class RolloutOrder:
         return tuple(
             one
             for one in self.versions
-            if one not in applied or (is_repeatable(one) and applied[one].checksum != checksums.get(one))
+            if (one not in applied or (is_repeatable(one) and applied[one].checksum != checksums.get(one)))
+            and self.share_done(one, history) is None
         )
+
+    def share_done(self, version: str, history: History) -> ShareEnd | None:
+        """When the share that is asked for of a version was done; None when it was not, or all of it is asked for."""
+        if self.share is None or self.share.version != version:
+            return None
+        row = history.half_done().get(version) or history.applied().get(version)
+        return row.batch_progress.share_done(self.share.until_pct) if row and row.batch_progress else None
+
+    def finished_at(self, history: History) -> datetime | None:
+        """When the newest of the versions came, or the share that is asked for; None when something is lacking."""
+        if self.lacking(history):
+            return None
+        applied = history.applied()
+        shares = {one: self.share_done(one, history) for one in self.versions}
+        times = [share.at for share in shares.values() if share is not None]
+        times += [applied[one].applied_at for one, share in shares.items() if share is None and one in applied]
+        return max(times, default=None)
+
+    def is_begun(self, history: History) -> bool:
+        """Whether something of these versions is there; a share that is to be added to is where this begins."""
+        waiting = {one for one, row in history.half_done().items() if row.is_partly} & set(self.lacking(history))
+        return bool(set(self.brought(history)) - waiting)
 
     def brought(self, history: History) -> tuple[str, ...]:
         """The versions that this rollout brought to a target, whole or in part, newest first."""
@@ -118,6 +144,7 @@ class ApplyVerdict(StrEnum):
     """What became of one target."""
 
     APPLIED = "applied"
+    SHARE_APPLIED = "share of the rows applied"
     DONE_BEFORE = "done before"
     FAILED = "failed"
     NOT_BEGUN = "not begun"
@@ -164,6 +191,7 @@ class TargetResult:
         before: Its version before; None on an empty one, or when that is not known.
         after: Its version afterwards; None as above.
         versions: What was applied, or taken back, in that order.
+        share: How far the version is of which a share was asked for, in a clause; empty for none.
         duration: How long it took in all.
         lock_wait: Time that statements of ours were seen waiting for locks.
         attempts: The most tries that one version took.
@@ -178,6 +206,7 @@ class TargetResult:
     before: str | None = None
     after: str | None = None
     versions: tuple[str, ...] = ()
+    share: str = ""
     duration: timedelta = timedelta()
     lock_wait: timedelta = timedelta()
     attempts: int = 0
@@ -194,4 +223,5 @@ def failures(results: Sequence[TargetResult]) -> tuple[TargetResult, ...]:
 
 def applied_to(results: Sequence[TargetResult]) -> tuple[FleetTarget, ...]:
     """The targets to which something was applied just now."""
-    return tuple(one.target for one in results if one.verdict is ApplyVerdict.APPLIED)
+    there = {ApplyVerdict.APPLIED, ApplyVerdict.SHARE_APPLIED}
+    return tuple(one.target for one in results if one.verdict in there)

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
 from squizzle.fleet_labels import Labels, label_words
+from squizzle.migrations.batches.shares import carries_shares
 from squizzle.migrations.records import Migration
 from squizzle.rollout.records import (
     FleetTarget,
@@ -100,15 +100,8 @@ def planned_versions(migrations: Sequence[Migration]) -> tuple[PlannedVersion, .
         InvalidInputError: A script cannot be read, or its mark is wrong.
     """
     return tuple(
-        PlannedVersion(version=one.version, checksum=one.checksum, batched=_is_batched(one)) for one in migrations
+        PlannedVersion(version=one.version, checksum=one.checksum, batched=carries_shares(one)) for one in migrations
     )
-
-
-def _is_batched(migration: Migration) -> bool:
-    # Most have no mark, and a large script takes a while to read.
-    if "batch" not in migration.up_sql:
-        return False
-    return any(one.batch is not None for one in split_statements(migration.up_sql, source=migration.labels.up))
 
 
 def control_target(targets: Sequence[FleetTarget], *, fleet: str) -> FleetTarget:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
@@ -120,6 +120,7 @@ class TargetReport:
         version: The highest applied version; None on an empty one, or when that is not known.
         pending: Versions that are on disk and not there, oldest first; all targets with the same share one tuple.
         failed: Versions whose last run failed or has not ended.
+        partly: Pending versions of which a share of the rows is done, as was meant, or more than that share.
         place: The same for two targets that are one and the same database and schema; empty when it is not known.
         detail: What is wrong, in a sentence; empty when nothing is.
     """
@@ -129,8 +130,32 @@ class TargetReport:
     version: str | None = None
     pending: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    partly: tuple[PartlyApplied, ...] = ()
     place: str = ""
     detail: str = ""
+
+    def lacks(self, versions: Iterable[str], share: RowShare | None = None) -> bool:
+        """Whether one of some versions is not wholly there, or of another one not so much of its rows."""
+        if set(versions) & set(self.pending):
+            return True
+        if share is None or share.version not in self.pending:
+            return False
+        return all(one.version != share.version or one.pct < share.until_pct for one in self.partly)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartlyApplied:
+    """A version of which a share of the rows is done at a target, as was meant.
+
+    Attributes:
+        version: Which.
+        pct: So much of its rows.
+        detail: How many of how many, in a clause.
+    """
+
+    version: str
+    pct: int
+    detail: str
 
 
 class Weekday(StrEnum):
@@ -248,6 +273,14 @@ class StagePlan:
     stage: Stage
     targets: tuple[FleetTarget, ...] = ()
     work: tuple[RowShare, ...] = ()
+
+    @property
+    def share(self) -> RowShare | None:
+        """The version of which more rows are still to be done when the stage ends; None when there is none."""
+        return next((one for one in self.work if one.until_pct < _WHOLE), None)
+
+
+_WHOLE = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

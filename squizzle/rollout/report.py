@@ -108,7 +108,9 @@ class RolloutReport:
 
     def has_some(self, report: TargetReport) -> bool:
         """Whether a target has a version of the rollout, or cannot say so."""
-        return report.state is not TargetState.READY or not set(self.versions) <= set(report.pending)
+        if report.state is not TargetState.READY or not set(self.versions) <= set(report.pending):
+            return True
+        return any(one.version in self.versions for one in report.partly)
 
     @property
     def outcome(self) -> RolloutOutcome:

@@ -13,7 +13,7 @@ import psycopg
 
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, InvalidInputError, SquizzleError
 from squizzle.fleet_settings import FleetSettings, resolve_server
-from squizzle.migrations.history import read_history
+from squizzle.migrations.history import History, read_history
 from squizzle.migrations.records import Migration, RowState
 from squizzle.migrations.status import pending
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -21,7 +21,7 @@ from squizzle.postgres.identity import ExpectedIdentity, check_identity, read_id
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines, Limit
-from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
+from squizzle.rollout.records import Fleet, FleetTarget, PartlyApplied, TargetReport, TargetState
 
 # Schemas of one database share a session, but not too many: others of its server's sessions help.
 _SCHEMAS_A_SESSION = 200
@@ -233,8 +233,17 @@ class _Look:
             version=history.current,
             pending=self._pending.setdefault(wanted, wanted),
             failed=tuple(row.version for row in broken),
+            partly=tuple(_partly(history)),
             place=place,
         )
+
+
+def _partly(history: History) -> Iterator[PartlyApplied]:
+    for version, row in history.half_done().items():
+        staged = row.batch_progress.staged if row.batch_progress else None
+        if staged is not None:
+            pct = staged.shares[-1].pct if staged.shares else 0
+            yield PartlyApplied(version=version, pct=pct, detail=str(staged))
 
 
 def _has_schema(connection: Connection, schema: str) -> bool:

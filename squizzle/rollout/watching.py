@@ -114,13 +114,14 @@ def note_targets(
     Args:
         watch: Whose alert rules.
         targets: Whom to look at; those that cannot be reached are left out.
-        untouched: Leave out those to which this rollout has brought something already, whole or in part.
+        untouched: Leave out those to which this rollout has brought something already, whole or in part; what earlier
+            shares of the rows brought does not count.
         environ: Where secrets are.
     """
     counted = _Counted()
 
     def look(connection: Connection, target: FleetTarget) -> Noted | None:
-        if untouched and watch.order.brought(read_history(connection, target.schema)):
+        if untouched and watch.order.is_begun(read_history(connection, target.schema)):
             return None
         results = evaluate_rules(connection, watch.rules, schema=target.schema)
         firing = frozenset(one.rule.name for one in results if one.is_true)
@@ -204,8 +205,6 @@ def _watch(
     order = watch.order
     waiting, lag = connection.execute(_WAITING).fetchone() or (0, None)
     history = read_history(connection, target.schema)
-    applied = history.applied()
-    times = [applied[version].applied_at for version in order.versions if version in applied]
     results = evaluate_rules(connection, watch.rules, schema=target.schema)
     observation = Observation(
         target=target.name,
@@ -226,7 +225,7 @@ def _watch(
         limits=watch.limits,
         all_queries=not are_migrated,
     )
-    return Sighting(observation=observation, applied_at=None if order.lacking(history) else max(times, default=None))
+    return Sighting(observation=observation, applied_at=order.finished_at(history))
 
 
 def _alert(result: AlertResult, baseline: Baseline) -> FiringAlert:

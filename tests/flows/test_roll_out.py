@@ -315,7 +315,7 @@ def test_a_rollout_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(sh
         wait_until(waits, "the sixth target waits for its lock in the last stage")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        _end_sessions(shops)
+        end_sessions(shops)
     done = shops.run()
     assert done.is_completed(), done.message
     report: RolloutReport = done.result()
@@ -326,7 +326,7 @@ def test_a_rollout_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(sh
     assert set(shops.ask("SELECT max(rollout_id) FROM squizzle_history")) == {report.rollout_id}
 
 
-def _end_sessions(shops: Shops) -> None:
+def end_sessions(shops: Shops) -> None:
     """Until the server has noticed, sessions of the dead process still hold its locks."""
     ours = b"FROM pg_stat_activity WHERE starts_with(datname, %s) AND application_name LIKE 'squizzle rollout%%'"
     names: Sequence[str] = (shops.prefix,)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+import psycopg
 from psycopg import sql
 
 from squizzle.analysis.batchable import BatchShape, TableName, Verb
@@ -59,16 +61,46 @@ class KeyTable:
         query = sql.SQL("SELECT {} FROM {} k ORDER BY {} LIMIT 1").format(self._texts(), self._source(), order)
         return self._one_key(query)
 
-    def bound(self, *, after: Key | None, until: Key, size: int) -> Key | None:
-        """The key of the last of the next `size` rows; None when not so many are left up to `until`."""
-        query = sql.SQL("SELECT {} FROM {} k WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
-            self._texts(),
-            self._source(),
-            self._range("k", after=after, until=until),
-            self._list("{}"),
+    def bound(self, *, after: Key | None, until: Key, size: int, by_condition: bool = False) -> Key | None:
+        """The key of the last of the next `size` rows; None when not so many are left up to `until`.
+
+        Args:
+            after: Behind which key; None for the beginning.
+            until: Up to which key.
+            size: How many rows.
+            by_condition: Whether only rows count that the statement's condition holds for.
+        """
+        called = self._shape.called if by_condition else "k"
+        query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
+            self._texts(called),
+            self._rows(by_condition=by_condition),
+            self._wanted(after=after, until=until, by_condition=by_condition),
+            self._list("{}", called),
             sql.Literal(size - 1),
         )
         return self._one_key(query)
+
+    def count(self, *, after: Key | None, until: Key, by_condition: bool) -> int:
+        """How many rows there are in a range; reads all of it. Args as for `bound`."""
+        query = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(
+            self._rows(by_condition=by_condition), self._wanted(after=after, until=until, by_condition=by_condition)
+        )
+        with self._connection.transaction():
+            # A condition may call a function that writes: asking must not do what the statement does.
+            self._connection.execute("SET TRANSACTION READ ONLY")
+            row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+    def count_wanted(self, *, after: Key | None, until: Key) -> tuple[bool, int]:
+        """How many rows the statement has to change in a range; all of it where that cannot be asked.
+
+        Returns:
+            Whether they were counted by the statement's condition, and how many there are.
+        """
+        if self._shape.stands_alone:
+            with suppress(psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction):
+                return True, self.count(after=after, until=until, by_condition=True)
+        return False, self.count(after=after, until=until, by_condition=False)
 
     def range(self, *, after: Key | None, until: Key) -> str:
         """SQL that is true for the rows behind `after` up to and with `until`, in the words of the statement."""
@@ -154,11 +186,28 @@ class KeyTable:
         only = sql.SQL("ONLY ") if self._shape.only else sql.SQL("")
         return only + _identifier(self._shape.source)
 
-    def _texts(self) -> sql.Composed:
+    def _rows(self, *, by_condition: bool) -> sql.Composable:
+        """The table, with the name that conditions have for it."""
+        shape = self._shape
+        if by_condition and shape.called == shape.source.name:
+            return self._source()
+        return self._source() + sql.SQL(" {}").format(sql.Identifier(shape.called if by_condition else "k"))
+
+    def _wanted(self, *, after: Key | None, until: Key, by_condition: bool) -> sql.Composed:
+        if not by_condition:
+            return self._range("k", after=after, until=until)
+        # The script's own text.
+        condition = sql.SQL(self._shape.condition or "true")
+        # On a line of its own: the original may end with a comment.
+        return (
+            self._range(self._shape.called, after=after, until=until) + sql.SQL(" AND (\n") + condition + sql.SQL("\n)")
+        )
+
+    def _texts(self, called: str = "k") -> sql.Composed:
         # As JSON has them, times are unambiguous whatever DateStyle a script or a role has set.
         return sql.SQL(", ").join(
             sql.SQL("to_jsonb({}) #>> '{{}}'" if column.is_time else "{}::text").format(
-                sql.Identifier("k", column.name)
+                sql.Identifier(called, column.name)
             )
             for column in self._columns
         )

@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from squizzle.analysis.batchable import read_shape
 from squizzle.errors import DatabaseState, InvalidInputError, LockTimeoutError, SquizzleError, StandbyBehindError
 from squizzle.migrations import history
-from squizzle.migrations.batch_records import BatchedStatement, BatchProgress
+from squizzle.migrations.batch_records import BatchedStatement, BatchProgress, Share, ShareEnd
 from squizzle.migrations.batches.key_table import Key, KeyTable
 from squizzle.migrations.batches.pace import BatchRun, Pace, next_pace, smaller
+from squizzle.migrations.batches.shares import rows_to_do
 from squizzle.migrations.batches.standbys import LagReader, StandbyLag, StandbyReader, farthest_behind
 from squizzle.migrations.batches.telling import Telling
 from squizzle.migrations.failures import next_step, statement_failed
 from squizzle.migrations.limits import batch_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.observer import observed_statement, observed_transaction
-from squizzle.migrations.records import Plan, PlannedMigration
+from squizzle.migrations.records import Outcome, Plan, PlannedMigration
 from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
@@ -96,9 +97,38 @@ def run_in_batches(
     return run.progress
 
 
+def stop_behind_share(
+    connection: Connection, plan: Plan, step: PlannedMigration, row_id: int, outcome: Outcome
+) -> BatchProgress:
+    """Write that a share of a script's rows is done, which is where its run ends; says how far it is now.
+
+    Raises:
+        psycopg.Error: It could not be written. What was done stays, and the next run writes it.
+    """
+    share = step.share
+    statement = (
+        None if share is None else next((one for one in outcome.batched if one.position == share.position), None)
+    )
+    if share is None or statement is None:
+        raise AssertionError("a run that stops behind a share has begun the statement that carries it")
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    end = ShareEnd(pct=share.pct, rows=statement.rows, at=row[0] if row else datetime.now(UTC))
+    if statement.share_of is None:
+        # All of it was done before anybody asked for a share.
+        statement = replace(statement, share_of=statement.rows, by_condition=True)
+    earlier = tuple(one for one in statement.shares if one.pct < share.pct)
+    statement = replace(statement, shares=(*earlier, end))
+    script = step.progress.script if step.progress else ()
+    progress = BatchProgress(script=script, statements=outcome.batched).with_statement(statement)
+    history.stop_row(connection, plan.schema, row_id, outcome, progress)
+    return progress
+
+
 class _StatementRun:
     _table: KeyTable
     _table_rows: int
+    # The last key that this run does; None while it is not known, and where there is nothing to do.
+    _limit: Key | None = None
 
     def __init__(
         self,
@@ -121,17 +151,26 @@ class _StatementRun:
         self._shape = read_shape(self._statement.sql, self._statement.batch, where=self._where)
         self._pace = Pace(size=self._policy.size, pause=self._policy.pause)
         self._said_hidden = False
+        share = around.step.share
+        self._share = share if share is not None and share.position == unit.ends_at - 1 else None
         self.progress = progress
 
     def run(self) -> None:
         self._around.locks.until_granted(self._prepare, state=self._state)
         telling = Telling(self._around.listener.on_progress, self._where, self._table_rows, self._done)
-        while not self._done.finished:
+        while not self._is_over:
             self._wait_for_standbys()
             self._around.locks.until_granted(self._batch, state=self._state)
             telling.batch_done(self._done)
-            if not self._done.finished:
+            if not self._is_over:
                 time.sleep(self._pace.pause.total_seconds())
+        if self._share is not None:
+            telling.share_done(self._done, self._share)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing is left to do for this run; one that does a share leaves rows to the next."""
+        return self._done.finished or (self._share is not None and self._limit in {None, self._done.after})
 
     @property
     def _done(self) -> BatchedStatement:
@@ -153,6 +192,7 @@ class _StatementRun:
             else:
                 self._pace = replace(self._pace, size=before.size)
                 self._refuse_other_table(before)
+            self._limit = self._done.until if self._share is None else self._end_of_share(self._share)
         except InvalidInputError as exc:
             exc.database_state = self._state
             raise
@@ -169,6 +209,24 @@ class _StatementRun:
             until=until,
             size=self._policy.size,
         )
+
+    def _end_of_share(self, share: Share) -> Key | None:
+        """The last key that the share does; None when nothing of it is left."""
+        done, until = self._done, self._done.until
+        if done.finished or until is None:
+            done = replace(done, share_of=done.share_of or done.rows, by_condition=True)
+            self.progress = self.progress.with_statement(done)
+            return None
+        if done.share_of is None:
+            by_condition, left = self._table.count_wanted(after=done.after, until=until)
+            done = replace(done, share_of=done.rows + left, by_condition=by_condition)
+            self.progress = self.progress.with_statement(done)
+        else:
+            left = self._table.count(after=done.after, until=until, by_condition=done.by_condition)
+        rows = rows_to_do(done.share_of or 0, left, share.pct)
+        if rows == 0:
+            return None
+        return self._table.bound(after=done.after, until=until, size=rows, by_condition=done.by_condition) or until
 
     def _refuse_other_table(self, before: BatchedStatement) -> None:
         if (before.table, before.key) != (self._table.name, self._shape.columns):
@@ -223,10 +281,10 @@ class _StatementRun:
     def _next_bound(self) -> Key | None:
         """The last key of the next batch; None when there is nothing to do."""
         done = self._done
-        if done.until is None or done.after == done.until:
+        limit = self._limit
+        if limit is None or done.after == limit:
             return None
-        bound = self._table.bound(after=done.after, until=done.until, size=self._pace.size)
-        return bound or done.until
+        return self._table.bound(after=done.after, until=limit, size=self._pace.size) or limit
 
     def _change(self, bound: Key) -> int:
         text = self._shape.limited_to(self._table.range(after=self._done.after, until=bound))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from squizzle.migrations.batch_records import BatchedStatement
+from squizzle.migrations.batch_records import BatchedStatement, Share
 
 _TELL_EVERY_S = 1.0
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -48,6 +48,12 @@ class Telling:
         elif now - self._told >= _TELL_EVERY_S:
             self._told = now
             self._tell(f"{self._where}: {_rows(done)}{self._share(done, now)}")
+
+    def share_done(self, done: BatchedStatement, share: Share) -> None:
+        """Say that it goes no further now, as was meant."""
+        self._tell(
+            f"{self._where}: {_rows(done)}, stops here: {share.pct} % of {done.share_of or 0:,} rows were asked for"
+        )
 
     def _share(self, done: BatchedStatement, now: float) -> str:
         # The estimate may be too low, and the table may grow: never say that all is done before it is.

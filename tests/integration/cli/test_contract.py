@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from squizzle import __version__
+from squizzle.migrations.approvals import Approval, Approvals
 from squizzle.migrations.history import read_history
+from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection
+from squizzle.postgres.identity import Target
 from squizzle.proof.digests import digest_database
 from tests.integration.cli.conftest import PATIENCE_S, Squizzle, on_one_server
 from tests.integration.migrations.conftest import Folder
@@ -137,6 +140,28 @@ def test_the_status_for_a_person_has_a_line_for_every_version(
     assert lines[3].split()[:3] == ["0001", "change", "applied"]
     assert lines[4].startswith("0002     change  pending, last try FAILED: could not apply 0002")
     assert lines[5].split() == ["0003", "change", "pending"]
+
+
+@on_one_server
+def test_a_version_of_which_a_share_is_done_is_neither_failed_nor_running(
+    squizzle: Squizzle, shop_folder: Folder, connection: Connection, database: str
+) -> None:
+    shop_folder.write("0002", "-- squizzle: batch key=a pause=0ms\nUPDATE t SET b = a")
+    squizzle("apply", "0001")
+    connection.execute("ALTER TABLE t ADD PRIMARY KEY (a), ADD b int; INSERT INTO t SELECT generate_series(1, 40)")
+    approvals = Approvals(by_version={"0002": Approval(rollout_id="shops-1")})
+    apply_versions(
+        connection, Target(database=database), shop_folder.read(), to="0002", until_pct=25, approvals=approvals
+    )
+
+    document = squizzle("status", "--json").document
+    assert (document["failed"], document["running"]) == ([], [])
+    (partly,) = document["partly"]
+    wanted = {"version": "0002", "pct": 25, "rows": 10, "of": 40, "rollout_id": "shops-1"}
+    assert {name: partly[name] for name in wanted} == wanted
+    line = squizzle("status").out.splitlines()[4]
+    assert "a share of its rows is done, as was meant: 25 % of 40 rows up to a = 10, 10 changed, since" in line
+    assert line.rstrip().endswith("rollout shops-1 goes on")
 
 
 # --- apply and rollback --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import find_programs
 from squizzle.recovery.scratch_copy import ScratchPlace
 from squizzle.recovery.ways import Way
+from squizzle.rehearsal.half_way import HALF_WAY_WELL, half_way_problem
 from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
 from squizzle.rehearsal.records import Certificate, CertificateVerdict, ProvenWay
 from squizzle.rehearsal.rehearse import draft_certificate, plan_rehearsal, rehearse_version
@@ -153,3 +154,25 @@ def test_a_log_may_grow_where_it_is_named_and_lose_nothing(certify: Certify) -> 
     assert "public.orders: 1 rows missing, such as (400)" in reason
     assert certificate.verdict is CertificateVerdict.FAILED
     assert any("a log that may grow: public.events_2025: 2 rows unexpected" in note for note in certificate.notes)
+
+
+def test_a_version_that_goes_by_share_of_its_rows_is_taken_back_half_way_too(certify: Certify) -> None:
+    mark = "-- squizzle: batch key=id pause=0ms\n"
+    change = f"{mark}UPDATE public.orders SET total = total + 1"  # noqa: S608 - a literal
+    well = migration_of(
+        f"ALTER TABLE public.orders ADD COLUMN a int;\n{change.replace('total', 'a')}",
+        "ALTER TABLE public.orders DROP COLUMN a",
+    )
+    # It cannot tell which rows were changed, and it needs what comes behind them.
+    wrong = migration_of(change, "UPDATE public.orders SET total = total - 1")
+    missing = migration_of(
+        f"{change};\nCREATE INDEX later ON public.orders (total)",
+        "DROP INDEX public.later; UPDATE public.orders SET total = total - 1",
+    )
+
+    notes = [certify(one).notes for one in (well, wrong, missing)]
+
+    assert notes[0] == (HALF_WAY_WELL,)
+    assert half_way_problem(notes[0]) is None
+    assert "public.orders: 400 rows, but not the same ones" in (half_way_problem(notes[1]) or "")
+    assert 'index "later" does not exist' in (half_way_problem(notes[2]) or "")

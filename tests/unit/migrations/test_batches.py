@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,16 @@ from hypothesis import strategies as st
 from squizzle.analysis.records import BatchOptions, Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, VersionConflictError
-from squizzle.migrations.batch_records import BatchedStatement, BatchPolicy, BatchProgress, fingerprints
+from squizzle.migrations.batch_records import (
+    BatchedStatement,
+    BatchPolicy,
+    BatchProgress,
+    Share,
+    ShareEnd,
+    fingerprints,
+)
 from squizzle.migrations.batches.pace import LARGEST, LONGEST_PAUSE, SMALLEST, BatchRun, Pace, next_pace
+from squizzle.migrations.batches.shares import rows_to_do, until_share
 from squizzle.migrations.batches.standbys import StandbyLag, StandbyReader, farthest_behind
 from squizzle.migrations.batches.telling import Telling, duration_left
 from squizzle.migrations.history import History
@@ -414,3 +423,59 @@ def test_a_table_that_is_larger_than_thought_is_never_said_to_be_done_before_it_
 @pytest.mark.parametrize(("seconds", "said"), [(0, "1 s"), (59, "59 s"), (90, "2 min"), (9000, "2.5 h")])
 def test_time_left_is_as_exact_as_an_estimate_deserves(seconds: float, said: str) -> None:
     assert duration_left(seconds) == said
+
+
+# --- shares --------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 99), unique=True, max_size=6).map(sorted))
+def test_behind_each_share_no_more_is_left_than_it_says_and_no_share_does_more_than_its_part(
+    rows: int, shares: list[int]
+) -> None:
+    left = rows
+    for pct in shares:
+        todo = rows_to_do(rows, left, pct)
+        assert 0 <= todo <= left
+        left -= todo
+        assert rows - left == min(rows, max(1, rows * pct // 100))
+
+
+def test_rows_that_came_or_went_meanwhile_belong_to_the_next_share() -> None:
+    assert rows_to_do(1000, 950, 25) == 200
+    assert rows_to_do(1000, 960, 25) == 210
+    assert rows_to_do(1000, 700, 25) == 0
+
+
+def test_the_first_marked_statement_carries_the_shares_and_what_comes_behind_it_is_not_begun(
+    make_migration: MakeMigration, make_row: MakeRow
+) -> None:
+    script = f"{MARK}UPDATE a SET a = 1;\nCREATE TABLE u (a int);\n{MARK}UPDATE t SET a = 1;\nSELECT 1"
+    migrations = (make_migration("1"), make_migration("2", script), make_migration("3"))
+    first, second = until_share(plan_apply(migrations, History(), to="3"), "2", 5)
+    assert (first.share, second.share) == (None, Share(position=0, pct=5))
+    assert (len(second.units), second.verify) == (1, ())
+
+    # It failed behind that one, so the next one carries them; and when a share was done, the same one goes on.
+    failed = make_row(1, "2", success=False, statements_done=2, checksum_of=script)
+    row = replace(failed, batch_progress=progress_of(script, begun(0, finished=True)))
+    (step,) = until_share(plan_apply(migrations, History(rows=(make_row(0, "1"), row)), to="2"), "2", 5)
+    assert step.share == Share(position=2, pct=5)
+    staged = progress_of(script, replace(begun(0, finished=True), share_of=9))
+    row = replace(row, batch_progress=staged, statements_done=1)
+    (step,) = until_share(plan_apply(migrations, History(rows=(make_row(0, "1"), row)), to="2"), "2", 25)
+    assert (step.share, step.units) == (Share(position=0, pct=25), ())
+    assert until_share((step,), "1", 25) == ()
+
+
+def test_how_far_the_shares_are_comes_back_from_the_database() -> None:
+    at = datetime(2025, 1, 1, 12, tzinfo=UTC)
+    shares = (ShareEnd(pct=5, rows=3, at=at), ShareEnd(pct=25, rows=9, at=at))
+    staged = replace(begun(2), share_of=40, by_condition=True, shares=shares)
+    progress = replace(progress_of(SCRIPT, begun(1), staged), stopped=True)
+
+    back = BatchProgress.from_json(json.loads(json.dumps(progress.to_json())))
+
+    assert back == progress
+    assert back.staged == staged
+    assert [back.share_done(pct) for pct in (5, 6, 26)] == [*shares, None]
+    assert str(staged) == "25 % of 40 rows up to id = 300, 250 changed"
