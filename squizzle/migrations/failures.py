@@ -59,6 +59,16 @@ def books_failed(exc: psycopg.Error, step: PlannedMigration, books: str, state: 
     return error
 
 
+def ended_between_batches(
+    step: PlannedMigration, statement: Statement, state: DatabaseState, *, rows: int
+) -> SquizzleError:
+    """The error of ours for a statement in batches whose caller went away; `rows` are done."""
+    kind = MigrationFailedError if step.direction is Direction.APPLY else RollbackFailedError
+    where = f"{step.source}:{statement.line}"
+    text = f"{where}: was ended between two batches, as whoever ran it wanted; {rows:,} rows are done"
+    return kind(text, hint=next_step(step, state), database_state=state)
+
+
 def next_step(step: PlannedMigration, state: DatabaseState) -> str:
     """What to do after a failure that left the database in this state."""
     version = step.migration.version

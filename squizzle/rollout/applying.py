@@ -109,6 +109,8 @@ class _Work(ABC):
         self._listener = listener
         self._lock = threading.Lock()
         self.failed = 0
+        # Nobody waits for the results any more, or all are there.
+        self.ended = threading.Event()
 
     @property
     def is_stopped(self) -> bool:
@@ -141,6 +143,7 @@ class _Work(ABC):
             on_done=note,
             on_wait=lambda text: self._listener.on_wait(f"{target.name}: {text}"),
             on_progress=lambda text: self._listener.on_progress(f"{target.name}: {text}"),
+            is_ended=self.ended.is_set,
         )
 
 
@@ -239,6 +242,7 @@ def _each(
             place=lambda same: same[0].server,
             concurrency=order.concurrency,
             per_place=order.per_server,
+            on_end=work.ended.set,
         ):
             for result in results:
                 done[result.target.name] = result

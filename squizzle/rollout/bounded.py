@@ -19,6 +19,7 @@ def each_bounded(
     place: Callable[[Item], str],
     concurrency: int,
     per_place: int,
+    on_end: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Item, Result]]:
     """Work on every item, in threads; results come as they are done.
 
@@ -32,6 +33,7 @@ def each_bounded(
         place: Where an item's work is done.
         concurrency: So many at the same time in all; at least 1.
         per_place: So many at one place; at least 1.
+        on_end: Called when nothing more is begun, before what is under way is waited for.
 
     Raises:
         Exception: Whatever `work` raised first.
@@ -60,6 +62,7 @@ def each_bounded(
             yield item, result  # type: ignore[misc]  # there is a result where there is no error
     finally:
         turns.stop()
+        on_end()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from prefect.settings import PREFECT_API_URL
 
+from squizzle.cli.fleet import fleet
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
 from tests.conftest import ROOT
@@ -102,6 +105,12 @@ def test_the_rows_of_the_only_database_go_stage_by_stage_also_after_a_kill_and_a
     assert report.outcome is RolloutOutcome.HALF_MIGRATED
     text = str(artifacts_of(stopped.state_details.flow_run_id)["rollout-shops"].data)
     assert "of 0002 25 % of 200 rows up to id = 50, 50 changed" in text
+    assert "| way back half-way | ok |" in text
+    options = ["shops", "--config", str(shop.folder / "squizzle.toml"), "--stages", str(shop.folder / "stages.yaml")]
+    shown = CliRunner().invoke(fleet, options).output
+    assert "ready; of 0002 25 % of 200 rows up to id = 50, 50 changed" in shown
+    planned = CliRunner().invoke(fleet, [*options, "--plan"]).output
+    assert re.findall(r"of its rows\) +(\d)", planned) == ["1", "1", "0"]
 
     with somebody_answers("rollout to shops", {"decision": "approve", "approver": "bob", "comment": ""}):
         back = shop.run(go_back=True)

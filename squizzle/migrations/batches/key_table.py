@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -78,16 +78,17 @@ class KeyTable:
             self._list("{}", called),
             sql.Literal(size - 1),
         )
-        return self._one_key(query)
+        if not by_condition:
+            return self._one_key(query)
+        with self._only_asking():
+            return self._one_key(query)
 
     def count(self, *, after: Key | None, until: Key, by_condition: bool) -> int:
         """How many rows there are in a range; reads all of it. Args as for `bound`."""
         query = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(
             self._rows(by_condition=by_condition), self._wanted(after=after, until=until, by_condition=by_condition)
         )
-        with self._connection.transaction():
-            # A condition may call a function that writes: asking must not do what the statement does.
-            self._connection.execute("SET TRANSACTION READ ONLY")
+        with self._only_asking():
             row = self._connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
@@ -185,6 +186,13 @@ class KeyTable:
     def _source(self) -> sql.Composable:
         only = sql.SQL("ONLY ") if self._shape.only else sql.SQL("")
         return only + _identifier(self._shape.source)
+
+    @contextmanager
+    def _only_asking(self) -> Iterator[None]:
+        """A condition may call a function that writes: asking must not do what the statement does."""
+        with self._connection.transaction(force_rollback=True):
+            self._connection.execute("SET TRANSACTION READ ONLY")
+            yield
 
     def _rows(self, *, by_condition: bool) -> sql.Composable:
         """The table, with the name that conditions have for it."""

@@ -18,7 +18,7 @@ from squizzle.migrations.batches.pace import BatchRun, Pace, next_pace, smaller
 from squizzle.migrations.batches.shares import rows_to_do
 from squizzle.migrations.batches.standbys import LagReader, StandbyLag, StandbyReader, farthest_behind
 from squizzle.migrations.batches.telling import Telling
-from squizzle.migrations.failures import next_step, statement_failed
+from squizzle.migrations.failures import ended_between_batches, next_step, statement_failed
 from squizzle.migrations.limits import batch_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.observer import observed_statement, observed_transaction
@@ -159,6 +159,8 @@ class _StatementRun:
         self._around.locks.until_granted(self._prepare, state=self._state)
         telling = Telling(self._around.listener.on_progress, self._where, self._table_rows, self._done)
         while not self._is_over:
+            if self._around.listener.is_ended():
+                raise ended_between_batches(self._around.step, self._statement, self._state, rows=self._done.rows)
             self._wait_for_standbys()
             self._around.locks.until_granted(self._batch, state=self._state)
             telling.batch_done(self._done)

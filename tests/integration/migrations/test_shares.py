@@ -164,3 +164,16 @@ def test_a_version_without_a_marked_statement_has_no_share(
     for to, said in (("1", "no statement that is marked to run in batches"), (None, "5 % of the rows of no version")):
         with pytest.raises(InvalidInputError, match=said):
             apply_versions(connection, target, folder.read(), to=to, until_pct=5)
+
+
+def test_a_run_whose_caller_goes_away_ends_behind_a_batch(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    written(folder)
+    looks = iter([False, False, True])
+    with pytest.raises(
+        MigrationFailedError, match="ended between two batches, as whoever ran it wanted; 11 rows"
+    ) as told:
+        apply_versions(connection, target, folder.read(), listener=Listener(is_ended=lambda: next(looks)))
+    assert "apply 2 again: it goes on behind them" in told.value.hint
+    assert state(connection) == (11, 0, False)

@@ -91,3 +91,18 @@ def test_what_work_raises_is_raised_and_nothing_more_is_begun() -> None:
 
 def test_nothing_to_do_is_done_at_once() -> None:
     assert list(each_bounded([], str, place=str, concurrency=4, per_place=4)) == []
+
+
+def test_what_is_under_way_is_told_when_nobody_waits_any_more() -> None:
+    ended = threading.Event()
+
+    def work(item: str) -> str:
+        if item == "b":
+            assert ended.wait(60)
+        return item
+
+    results = each_bounded(["a", "b"], work, place=str, concurrency=2, per_place=1, on_end=ended.set)
+    next(results)
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+
+    assert ended.is_set()
