@@ -257,11 +257,11 @@ def begin_row(
 
 
 def _go_on(connection: Connection, schema: str, row_id: int, approval: Approval) -> int:
-    """The row of a run that stopped behind a share runs again; who approved it and what proves it stay named."""
+    """The row of a run that stopped behind a share runs again; when it began, by what right and with whom stays."""
     query = sql.SQL(
-        "UPDATE {history} SET applied_at = clock_timestamp(), applied_by = session_user,"
-        " batch_progress = batch_progress || '{{\"stopped\": false}}', certificate = coalesce(%s, certificate),"
-        " approved_by = coalesce(%s, approved_by), rollout_id = coalesce(%s, rollout_id) WHERE id = %s"
+        "UPDATE {history} SET applied_by = session_user, batch_progress = batch_progress || '{{\"stopped\": false}}',"
+        " certificate = coalesce(%s, certificate), approved_by = coalesce(%s, approved_by),"
+        " rollout_id = coalesce(%s, rollout_id) WHERE id = %s"
         " RETURNING id, pg_catalog.set_config('synchronous_commit', 'off', true)"
     ).format(history=history_table(schema))
     values = (approval.certificate, approval.approved_by, approval.rollout_id, row_id)

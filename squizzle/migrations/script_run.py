@@ -18,7 +18,8 @@ from squizzle.analysis.statements import split_statements
 from squizzle.errors import DatabaseState, MigrationFailedError, RollbackFailedError, SquizzleError
 from squizzle.migrations import history
 from squizzle.migrations.batch_records import BatchProgress
-from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches, stop_behind_share
+from squizzle.migrations.batches.run import BatchSurroundings, run_in_batches
+from squizzle.migrations.batches.share_ends import note_last_share, stop_behind_share
 from squizzle.migrations.failures import books_failed, excerpt, next_step, statement_failed
 from squizzle.migrations.leftovers import clear_leftovers, is_already_done
 from squizzle.migrations.limits import lock_timeout_of, sets_lock_timeout
@@ -234,6 +235,7 @@ class ScriptRun:
             self._observed = self._watch.take_locks()
         outcome = self._outcome()
         history.finish_row(self._connection, self._plan.schema, self._row_id, outcome, statements=statements)
+        self._progress = note_last_share(self._connection, self._plan, self._row_id, self._progress)
         self._saver.write()
         if self._plan.books is not None:
             self._note_in(self._plan.books)

