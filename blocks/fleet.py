@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from prefect.blocks.core import Block
 from prefect.runtime import flow_run
@@ -131,6 +131,10 @@ class Fleet(Block):
         default="stop", title="Unreachable", description="Whether a rollout stops for such a target."
     )
 
+    watch: dict[str, Any] = Field(
+        default={}, title="Watching", description="What [fleets.NAME.watch] of squizzle.toml says, by the same names."
+    )
+
     def open(self) -> OpenedFleet:
         """What it says, by the rules of squizzle.toml, and its secrets; blocks are looked up, nothing is connected.
 
@@ -153,6 +157,7 @@ class Fleet(Block):
                     _said({"from": one.begins, "until": one.until, "reason": one.reason}) for one in self.freezes
                 ],
                 "deadline": self.deadline,
+                "watch": self.watch,
                 "unreachable": self.unreachable,
             }
         )

@@ -6,17 +6,16 @@ import os
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, cast
+from typing import cast
 
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from blocks import BackupBucket, BackupFolder, Fleet, PostgresDatabase
 from blocks.fleet import chosen_fleet, run_named_by_fleet
 from blocks.references import refuse_inline
-from flows.forms import shown
-from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back
+from flows import roll_out_fields as form
+from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back, wait
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question, stage_question
@@ -39,10 +38,9 @@ from tasks.rollout import (
     order_of,
     plan,
     refuse_stops,
-    tell,
-    wait_for_window,
 )
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
+from tasks.rollout_events import keep_transitions, tell
 from tasks.rollout_proof import prove
 from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
@@ -66,75 +64,6 @@ Brings migrations to every database of a fleet, stage by stage: a few first, wat
 It begins as a **dry run**. Killed anywhere, the same run started again goes on and does nothing twice.
 """
 
-FleetName = Annotated[
-    str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml. Empty where a block is chosen.")
-]
-FleetBlock = Annotated[Fleet | None, shown(title="Fleet block", description="Instead of a section of squizzle.toml.")]
-Labels = Annotated[
-    list[str], shown(title="Labels", description="NAME=VALUE: only targets that have all of these. Empty: all targets.")
-]
-Stages = Annotated[Path, shown(title="Stages", description="The stages file (YAML), on the worker.")]
-Section = Annotated[str, shown(title="Section", description="Which section of it, where it has several. Empty: any.")]
-Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml on the worker: fleets, migrations.")]
-Version = Annotated[str, shown(title="Version", description="The last version to roll out. Empty: everything.")]
-Store = Annotated[
-    BackupFolder | BackupBucket | None,
-    shown(title="Store", description="Backups and certificates. Empty: [backups] store of squizzle.toml."),
-]
-Control = Annotated[
-    PostgresDatabase | None,
-    shown(title="Control database", description="Where decisions are written down. Empty: the first canary."),
-]
-Backups = Annotated[Secured, shown(title="Backups", description="Which targets of a stage are backed up before it.")]
-Scope = Annotated[TakenBack, shown(title="A failure takes back", description="Where the stage says that it does.")]
-Recover = Annotated[
-    Recovers,
-    shown(
-        title="What cannot be taken back is recovered",
-        description="safe: at once where that loses nothing, or is"
-        " proven and nobody else is at work there, else a person is asked; ask: a person is always asked; never.",
-    ),
-]
-OnTimeout = Annotated[
-    Unapproved,
-    shown(title="When nobody decides", description="What is migrated stays (stop), or is taken back (take-back)."),
-]
-OnRejection = Annotated[
-    Unapproved, shown(title="When somebody rejects", description="The same, when a stage is not approved.")
-]
-Checks = Annotated[
-    Path | None, shown(title="Checks", description="A file of SQL that must hold while targets are watched.")
-]
-Alerts = Annotated[
-    list[str],
-    shown(
-        title="Alerts",
-        description="Files of alert rules that must not fire while targets are watched, besides"
-        " those of squizzle.toml. guide: those that come with Squizzle.",
-    ),
-]
-Every = Annotated[
-    int,
-    shown(ge=1, le=3600, title="Watch every (seconds)", description="From one look at what was migrated to the next."),
-]
-Hours = Annotated[
-    int, shown(ge=1, le=336, title="Approval (hours)", description="So long may a person take to decide.")
-]
-People = Annotated[list[str], shown(title="Who may approve", description="Names of people. Empty: anybody.")]
-TwoPeople = Annotated[
-    bool, shown(title="Two people", description="An approval takes two, neither of whom started the rollout.")
-]
-Reason = Annotated[
-    str, shown(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")
-]
-Approver = Annotated[str, shown(title="Who answers for that", description="For going without certificates.")]
-DryRun = Annotated[
-    bool, shown(title="Dry run", description="On: look, check and plan; nothing is changed. Off: roll out.")
-]
-GoBack = Annotated[
-    bool, shown(title="Go back", description="Take back what the rollout that is under way brought, and nothing else.")
-]
-
 
 def run_title() -> str:
     """What a run is called: whoever sees it completed must not take a dry run for the rollout."""
@@ -145,31 +74,31 @@ def run_title() -> str:
 
 @flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False)
 def roll_out(  # noqa: PLR0913 - each is a field of the form
-    fleet: FleetName = "",
-    stages: Stages = Path("stages.yaml"),
+    fleet: form.FleetName = "",
+    stages: form.Stages = Path("stages.yaml"),
     *,
-    fleet_block: FleetBlock = None,
-    labels: Labels = [],  # noqa: B006 - a form's default; nobody changes it
-    dry_run: DryRun = True,
-    go_back: GoBack = False,
-    section: Section = "",
-    configuration: Config = Path("squizzle.toml"),
-    version: Version = "",
-    store: Store = None,
-    control: Control = None,
-    backups: Backups = Secured.ALL,
-    takes_back: Scope = TakenBack.STAGE,
-    recovers: Recover = Recovers.SAFE,
-    on_timeout: OnTimeout = Unapproved.STOP,
-    on_rejection: OnRejection = Unapproved.STOP,
-    checks: Checks = None,
-    alerts: Alerts = [],  # noqa: B006 - a form's default; nobody changes it
-    watch_every_s: Every = 30,
-    approval_hours: Hours = 8,
-    approvers: People = [],  # noqa: B006 - a form's default; nobody changes it
-    two_people: TwoPeople = False,
-    without_certificates: Reason = "",
-    approver: Approver = "",
+    fleet_block: form.FleetBlock = None,
+    labels: form.Labels = [],  # noqa: B006 - a form's default; nobody changes it
+    dry_run: form.DryRun = True,
+    go_back: form.GoBack = False,
+    section: form.Section = "",
+    configuration: form.Config = Path("squizzle.toml"),
+    version: form.Version = "",
+    store: form.Store = None,
+    control: form.Control = None,
+    backups: form.Backups = Secured.ALL,
+    takes_back: form.Scope = TakenBack.STAGE,
+    recovers: form.Recover = Recovers.SAFE,
+    on_timeout: form.OnTimeout = Unapproved.STOP,
+    on_rejection: form.OnRejection = Unapproved.STOP,
+    checks: form.Checks = None,
+    alerts: form.Alerts = [],  # noqa: B006 - a form's default; nobody changes it
+    watch_every_s: form.Every = 30,
+    approval_hours: form.Hours = 8,
+    approvers: form.People = [],  # noqa: B006 - a form's default; nobody changes it
+    two_people: form.TwoPeople = False,
+    without_certificates: form.Reason = "",
+    approver: form.Approver = "",
 ) -> RolloutReport:
     """Bring migrations to a fleet in stages.
 
@@ -270,7 +199,8 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                 report = replace(report, checks=checks)
                 if not case.dry_run:
                     run = Running(case=case, control=control, lock=lock, started=started, survey=survey, checks=checks)
-                    report = _carried_out(run, report)
+                    with keep_transitions() as told:
+                        report = replace(_carried_out(run, report), transitions=tuple(told))
             report = replace(report, duration=now() - started_at, steps=journal.steps)
             publish_rollout(report)
     return report
@@ -285,9 +215,7 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
     elif run.started.row.failed_stage:
         stages = (go_on_taking_back(run),)
     else:
-        refuse_stops(run.checks)
-        begin(run.control, run.started)
-        tell(run.started.row.id, "begun", plan_digest=run.started.plan.digest)
+        _begin(run)
         stages, problem = _stages(run)
     # Whoever cannot be reached now is not left out of what is told.
     everybody = replace(run.case, fleet=replace(run.case.fleet, exclude_unreachable=False))
@@ -297,8 +225,20 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
         report = replace(report, standing=reconcile(run, survey))
     if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
         end(run.control, report.rollout_id, report.outcome.value)
-    tell(run.started.row.id, "ended", outcome=report.outcome.value)
+    tell(run.started.row.id, "ended", outcome=report.outcome.value, why=problem)
     return report
+
+
+def _begin(run: Running) -> None:
+    try:
+        refuse_stops(run.checks)
+    except RefusedError as exc:
+        tell(run.started.row.id, "refused", why=exc.message)
+        raise
+    begin(run.control, run.started)
+    plan_ = run.started.plan
+    versions, targets = [one.version for one in plan_.versions], len(plan_.stage_of)
+    tell(run.started.row.id, "begun", fleet=plan_.fleet, versions=versions, targets=targets, plan_digest=plan_.digest)
 
 
 def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
@@ -308,7 +248,8 @@ def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
         for position, stage in enumerate(run.started.plan.stages):
             with about(stage.stage.name):
                 done.append(_stage(run, stage, position, tuple(done)))
-            tell(run.started.row.id, "stage-ended", stage=stage.stage.name, outcome=done[-1].outcome.value)
+            outcome, why = done[-1].outcome.value, done[-1].why
+            tell(run.started.row.id, "stage-ended", stage=stage.stage.name, outcome=outcome, why=why)
             if not done[-1].is_done:
                 break
     except SquizzleError as exc:
@@ -327,14 +268,16 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
         tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
         if stage.stage.approval_required:
             try:
-                decision = ask(run, _question(run, stage, before))
+                decision = ask(run, _question(run, stage, before), name)
             except RefusedError as exc:
                 return after_a_no(run, position, report, exc)
             report = replace(report, approved=decision.sentence())
             order = order.approved(decision.decided_by)
-        wait_for_window(case, stage.stage)
+        wait(run, stage)
         if case.asks_for_proof:
+            tell(run.started.row.id, "securing", stage=name, targets=len(lacking))
             report = replace(report, secured=secure(case, run.started, stage.stage, lacking))
+            tell(run.started.row.id, "secured", stage=name, made=len(report.secured))
     results = _applied(run, order, stage, position, is_new=bool(lacking))
     report = replace(report, results=results)
     bad = failures(results)
@@ -370,21 +313,26 @@ def _applied(
     done: list[TargetResult] = []
     if is_new:
         note_others(run, order, position, moment=Moment.BEFORE)
+    name, rollout_id, every = stage.stage.name, run.started.row.id, len(stage.targets)
+    tell(rollout_id, "applying", stage=name, targets=every)
     for batch in batches(stage.targets):
         left = stage.stage.max_failures - len(failures(done))
         if left < 0:
             done += [TargetResult(target=one, verdict=ApplyVerdict.NOT_BEGUN) for one in batch]
             continue
         if is_new and done:
-            wait_for_window(run.case, stage.stage)
+            wait(run, stage)
         run.lock.hold()
         if is_new:
             note_before(run, order, stage.stage, batch)
         results = apply_batch(run.case, order, batch, max_failures=left)
         note_after(run, order, stage.stage, applied_to(results))
         done += results
+        bad = len(failures(done))
+        tell(rollout_id, "targets-done", stage=name, done=len(done) - bad, failed=bad, targets=every)
     if is_new:
         note_others(run, order, position, moment=Moment.AFTER)
+    tell(rollout_id, "applied", stage=name, failed=len(failures(done)), targets=every)
     publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
     return tuple(done)
 
@@ -398,13 +346,17 @@ def _watched(
     if not migrated:
         return None
     accepted: frozenset[tuple[str, str]] = frozenset()
+    name, rollout_id, for_s = stage.stage.name, run.started.row.id, round(stage.stage.duration.total_seconds())
     while True:
+        tell(rollout_id, "soaking", stage=name, targets=len(migrated), duration_s=for_s)
         found = soak(run, order, stage.stage, migrated, run.targets_after(position), accepted=accepted)
+        why = found.reasons[0].text if found.reasons else ""
+        tell(rollout_id, "soaked", stage=name, verdict=found.verdict.value, why=why)
         if found.verdict is not SoakVerdict.INCONCLUSIVE:
             return found
         question = soak_question(stage.stage, run.started.plan, run.started.row.id, found)
         try:
-            ask(run, question)
+            ask(run, question, name)
         except RefusedError as exc:
             return replace(found, no=exc.message, nobody_decided=isinstance(exc, UndecidedError))
         accepted |= {(one.target, one.sign.value) for one in found.reasons}

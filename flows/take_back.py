@@ -30,19 +30,43 @@ from squizzle.rollout.unwinding import (
     way_of,
     why_not_by_script,
 )
+from squizzle.rollout.windows import next_allowed
 from tasks.approval import gate
 from tasks.recovery_case import WAYS
 from tasks.reporting import publish_stage
-from tasks.rollout import batches, begin, note, order_back, take_back, tell
+from tasks.rollout import batches, begin, note, order_back, take_back, wait_for_window
 from tasks.rollout_case import Running, TakenBack, Unapproved
+from tasks.rollout_events import tell
 from tasks.rollout_recovery import find_certificates, look_where, recovery_case
 from tasks.steps import now
 
+# Where a report and events name a stage, and it is everything that is taken back.
+GO_BACK = "go back"
 
-def ask(run: Running, question: Question) -> DecisionRow:
-    """Let a person decide, by the rules of this rollout; see `gate`."""
-    case = run.case
-    return gate(question, database=run.control, timeout=case.approval_timeout, rules=case.rules)
+
+def ask(run: Running, question: Question, stage: str) -> DecisionRow:
+    """Let a person decide about a stage, by the rules of this rollout; see `gate`."""
+    case, rollout_id = run.case, run.started.row.id
+    tell(rollout_id, "approval-awaited", stage=stage, gate=question.gate)
+    try:
+        decision = gate(question, database=run.control, timeout=case.approval_timeout, rules=case.rules)
+    except RefusedError as exc:
+        tell(rollout_id, "not-approved", stage=stage, gate=question.gate, why=exc.message)
+        raise
+    tell(rollout_id, "approved", stage=stage, gate=question.gate, by=decision.decided_by)
+    return decision
+
+
+def wait(run: Running, stage: StagePlan) -> None:
+    """Wait until a stage may work; see `wait_for_window`."""
+    name, rollout_id = stage.stage.name, run.started.row.id
+    opening = next_allowed(now(), windows=stage.stage.windows, freezes=run.case.fleet.freezes)
+    if opening.why:
+        until = opening.at.isoformat() if opening.at else ""
+        tell(rollout_id, "window-awaited", stage=name, why=opening.why, until=until)
+    wait_for_window(run.case, stage.stage)
+    if opening.why:
+        tell(rollout_id, "window-open", stage=name)
 
 
 def after_a_failure(run: Running, stage: StagePlan, position: int, report: StageReport) -> StageReport:
@@ -83,8 +107,8 @@ def take_all_back(run: Running) -> StageReport:
         RefusedError: Nobody agreed; nothing was changed.
     """
     question = go_back_question(run.started.plan, run.started.row.id, name_to_type=run.case.name_to_type)
-    decision = ask(run, question)
-    report = StageReport(name="go back", outcome=StageOutcome.DONE, approved=decision.sentence())
+    decision = ask(run, question, GO_BACK)
+    report = StageReport(name=GO_BACK, outcome=StageOutcome.DONE, approved=decision.sentence())
     return _taken_back(run, run.started.order, run.targets_until(len(run.started.plan.stages)), report)
 
 
@@ -92,7 +116,6 @@ def _begun_to_take_back(run: Running, position: int, report: StageReport, *, tak
     """Written down first, so that a run that is killed meanwhile is gone on with there."""
     stage = run.started.plan.stages[position].stage.name
     note(run.control, run.started.row.id, stage=stage, why=report.why, takes_all=takes_all)
-    tell(run.started.row.id, "taking-back", stage=report.name, why=report.why)
     return _taken_back(run, *_whom(run, position, takes_all=takes_all), report)
 
 
@@ -105,6 +128,8 @@ def _whom(run: Running, position: int, *, takes_all: bool) -> tuple[RolloutOrder
 
 def _taken_back(run: Running, order: RolloutOrder, targets: Sequence[FleetTarget], report: StageReport) -> StageReport:
     """Every target that it can: by script, or by recovery where that is the proven way or the script failed."""
+    rollout_id = run.started.row.id
+    tell(rollout_id, "taking-back", stage=report.name, why=report.why, targets=len(targets))
     run.lock.hold()
     certificates, by_recovery = _proven_ways(run, order, targets)
     done = list(by_recovery)
@@ -115,6 +140,7 @@ def _taken_back(run: Running, order: RolloutOrder, targets: Sequence[FleetTarget
         done = _recovered(run, report.name, done, certificates)
     publish_stage(run.case.fleet.name, report.name, tuple(done), what="taken-back")
     outcome = StageOutcome.NOT_TAKEN_BACK if failures(done) else StageOutcome.TAKEN_BACK
+    tell(rollout_id, "taken-back", stage=report.name, failed=len(failures(done)), targets=len(targets))
     problem = _written_down(run)
     why = "; ".join(one for one in (report.why, problem) if one)
     return replace(report, outcome=outcome, why=why, taken_back=tuple(done))
@@ -166,7 +192,8 @@ def _recovered(
     found = {one.target.name: not_recovered(one.result, one.why_not) for one in prospects if one.way is None}
     try:
         if asked:
-            ask(run, recovery_question(run.started.plan, run.started.row.id, stage, asked, run.case.name_to_type))
+            question = recovery_question(run.started.plan, run.started.row.id, stage, asked, run.case.name_to_type)
+            ask(run, question, stage)
     except RefusedError as exc:
         found |= {one.target.name: not_recovered(one.result, exc.message) for one in asked}
         asked = ()

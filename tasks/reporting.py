@@ -41,6 +41,7 @@ from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
 from squizzle.reports.restore import restore_markdown, restore_summary
 from squizzle.reports.rollout import check_table, result_rows, rollout_markdown, rollout_summary
+from squizzle.reports.rollout_picture import rollout_picture
 from squizzle.reports.triggers import PauseReport, pause_markdown
 from squizzle.reports.undo import undo_markdown
 from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
@@ -108,10 +109,8 @@ def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
     verdict = report.proof.verdict.value.replace("_", " ")
     summary = f"Backup {backup.id}: files {verdict}"
     create_markdown_artifact(backup_markdown(report, trend), key=key, description=summary)
-    picture = base64.b64encode(trend_picture(trend, f"{backup.kind} backups of {backup.database}")).decode()
-    create_image_artifact(
-        image_url=f"data:image/png;base64,{picture}", key=f"{key}-trend", description="Size and time of the last ones"
-    )
+    picture = trend_picture(trend, f"{backup.kind} backups of {backup.database}")
+    create_image_artifact(image_url=_as_url(picture), key=f"{key}-trend", description="Size and time of the last ones")
 
 
 @step("Write the report of the recovery", timeout=timedelta(minutes=5), detail=str)
@@ -243,7 +242,12 @@ def publish_rollout(report: RolloutReport) -> Path:
     """
     text, path = rollout_markdown(report), rollout_path(report)
     _write(text, path)
-    create_markdown_artifact(text, key=f"rollout-{artifact_key(report.fleet)}", description=rollout_summary(report))
+    key, title = f"rollout-{artifact_key(report.fleet)}", rollout_summary(report)
+    create_markdown_artifact(text, key=key, description=title)
+    picture = rollout_picture(report)
+    if picture:
+        _write(picture, path.with_suffix(".png"))
+        create_image_artifact(image_url=_as_url(picture), key=f"{key}-timeline", description=title)
     return path
 
 
@@ -284,10 +288,14 @@ def _folder() -> Path:
     return Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
 
 
-def _write(text: str, path: Path) -> None:
+def _as_url(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
+def _write(content: str | bytes, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as exc:
         raise ToolError(
             f"the report could not be written to {path}: {exc.strerror}",

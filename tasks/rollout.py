@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
@@ -349,15 +348,6 @@ def apply_batch(
 def take_back(case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...]) -> tuple[TargetResult, ...]:
     """Run the down scripts of what this rollout brought, newest first. Safe to repeat."""
     return take_back_from_targets(order, targets, environ=case.environ, listener=_LISTENER)
-
-
-def tell(rollout_id: str, what: str, **payload: str | int) -> None:
-    """Send an event that people hang their own automations on: `squizzle.rollout.<what>`."""
-    emit_event(
-        event=f"squizzle.rollout.{what}",
-        resource={"prefect.resource.id": f"squizzle.rollout.{rollout_id}", "prefect.resource.name": rollout_id},
-        payload={"at": datetime.now(UTC).isoformat(), **payload},
-    )
 
 
 def batches(targets: Sequence[FleetTarget]) -> Iterator[tuple[FleetTarget, ...]]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
@@ -292,6 +292,7 @@ class _At:
             duration=timedelta(seconds=time.monotonic() - began),
             lock_wait=sum((outcome.lock_wait for outcome in outcomes), timedelta()),
             attempts=max((outcome.attempts for outcome in outcomes), default=0),
+            ended_at=datetime.now(UTC),
         )
 
     def _try(self, target: FleetTarget, outcomes: list[Outcome], until: float) -> tuple[TargetResult, int]:

@@ -205,6 +205,7 @@ class TargetResult:
         hint: The next step; empty where the error says it all.
         database_state: What is left in the database.
         recovery: How it was recovered; None when it was not.
+        ended_at: When it was done; None where nothing was tried.
     """
 
     target: FleetTarget
@@ -220,6 +221,7 @@ class TargetResult:
     hint: str = ""
     database_state: DatabaseState = DatabaseState.UNTOUCHED
     recovery: Recovered | None = None
+    ended_at: datetime | None = None
 
 
 def failures(results: Sequence[TargetResult]) -> tuple[TargetResult, ...]:

@@ -12,6 +12,7 @@ from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.reconciling import Reconciliation
 from squizzle.rollout.records import ExcludedTarget, RolloutPlan, TargetReport, TargetState
 from squizzle.rollout.soak import SoakReport
+from squizzle.rollout.transitions import Transition
 
 
 class StageOutcome(StrEnum):
@@ -80,6 +81,7 @@ class RolloutReport:
         found: Every target as it was at the end.
         left_out: Targets of the fleet that were not in it, each with its reason.
         steps: What was done, in order.
+        transitions: What happened when; only of a run that changed something.
         problem: What ended it; empty when nothing did.
         standing: Where every target stands, and both ways out; of a run that left the fleet half-migrated.
     """
@@ -94,6 +96,7 @@ class RolloutReport:
     found: tuple[TargetReport, ...] = ()
     left_out: tuple[ExcludedTarget, ...] = ()
     steps: tuple[Step, ...] = ()
+    transitions: tuple[Transition, ...] = ()
     problem: str = ""
     standing: Reconciliation | None = None
 

@@ -38,6 +38,7 @@ databases = { like = "shop\\_%", servers = ["eu1"], sizes = true }
 schemas = { server = "eu1", database = "app", regex = "^tenant_[0-9]+$" }
 query = { server = "eu1", sql = "SELECT server, database FROM tenants" }
 exclude = [{ target = "eu1/shop_9*", reason = "moves" }]
+watch = { alerts = ["guide"], slower = 3 }
 freezes = [{ from = 2026-12-20T00:00:00Z, reason = "Christmas sales" }]
 """
 
@@ -65,6 +66,7 @@ def in_a_block(**changes: Any) -> Fleet:
         "pinned": ["eu1/shop_internal"],
         "exclude": [{"target": "eu1/shop_9*", "reason": "moves"}],
         "freezes": [{"begins": datetime(2026, 12, 20, tzinfo=UTC), "reason": "Christmas sales"}],
+        "watch": {"alerts": ["guide"], "slower": 3},
         "concurrency": 32,
         "per_server": 8,
         "deadline": "20s",

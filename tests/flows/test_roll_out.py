@@ -129,6 +129,26 @@ def shops(eight: str, access: ServerAccess, tmp_path: Path) -> Shops:
     return one
 
 
+# One stage of a fleet whose environment asks for no proof, and the last stage, which somebody approves.
+STAGE = ["stage-begun", "applying", "targets-done", "applied", "soaking", "soaked", "stage-ended"]
+EVENTS = ["begun", *STAGE, *STAGE, STAGE[0], "approval-awaited", "approved", *STAGE[1:], "ended"]
+
+
+def events_of(rollout_id: str) -> list[str]:
+    """What the server heard of a rollout, in order; it hears a moment later."""
+    asked = {"filter": {"resource": {"id": [f"squizzle.rollout.{rollout_id}"]}, "order": "ASC"}, "limit": 50}
+    heard: list[str] = []
+
+    def heard_the_end() -> bool:
+        with get_client(sync_client=True) as client:
+            answer = client.request("POST", "/events/filter", json=asked).json()
+        heard[:] = [one["event"].removeprefix("squizzle.rollout.") for one in answer["events"]]
+        return heard[-1:] == ["ended"]
+
+    wait_until(heard_the_end, "the server hears of the end")
+    return heard
+
+
 def outcomes(report: RolloutReport) -> list[tuple[str, StageOutcome]]:
     return [(one.name, one.outcome) for one in report.stages]
 
@@ -161,6 +181,8 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     assert [one.title for one in report.steps if one.title.startswith("Apply")] == [
         f"Apply to targets ({name})" for name in ("canary", "partial", "full")
     ]
+    assert str(shown["rollout-shops-timeline"].data).startswith("data:image/png;base64,")
+    assert events_of(report.rollout_id) == EVENTS
 
     again = shops.run()
     assert again.is_completed()

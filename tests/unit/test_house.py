@@ -80,6 +80,7 @@ NO_FLOWS = {
     "notify_verb.py",
     "reconcile_verb.py",
     "rehearse_verb.py",
+    "roll_out_fields.py",
     "roll_out_verb.py",
     "take_back.py",
     "verbs.py",
