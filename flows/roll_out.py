@@ -18,7 +18,8 @@ from flows import roll_out_fields as form
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back, wait
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import ApprovalRules, Question
-from squizzle.reports.rollout import rollout_summary, soak_question, stage_question
+from squizzle.reports.rollout import rollout_summary, soak_question
+from squizzle.reports.stage_question import StageFacts, stage_question
 from squizzle.rollout.baselines import Moment
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
 from squizzle.rollout.records import StagePlan
@@ -41,6 +42,7 @@ from tasks.rollout import (
 )
 from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
 from tasks.rollout_events import keep_transitions, tell
+from tasks.rollout_foresight import foresee, links_of
 from tasks.rollout_proof import prove
 from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
@@ -294,16 +296,15 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
 
 def _question(run: Running, stage: StagePlan, before: tuple[StageReport, ...]) -> Question:
     started = run.started
-    return stage_question(
-        stage,
-        started.plan,
-        started.row.id,
+    facts = StageFacts(
         checks=run.checks,
         certificates=started.certificates,
         reports=before,
         remarks=started.remarks,
-        name_to_type=run.case.name_to_type,
+        forecasts=foresee(run, stage.targets),
+        links=links_of(run, [one.name for one in before]),
     )
+    return stage_question(stage, started.plan, started.row.id, facts, name_to_type=run.case.name_to_type)
 
 
 def _applied(

@@ -215,7 +215,7 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
 def publish_checks(fleet: str, rows: tuple[CheckRow, ...]) -> None:
     """Publish what was looked at before a rollout as an artifact."""
     create_markdown_artifact(
-        check_table(rows), key=f"rollout-{artifact_key(fleet)}-checks", description=f"Checks of {fleet} before"
+        check_table(rows), key=rollout_key(fleet, "checks"), description=f"Checks of {fleet} before"
     )
 
 
@@ -229,7 +229,7 @@ def publish_stage(fleet: str, stage: str, results: tuple[TargetResult, ...], *, 
         results: Of each target.
         what: What was done besides applying, as part of the key; empty for applying.
     """
-    key = f"rollout-{artifact_key(fleet)}-{artifact_key(stage)}{f'-{what}' if what else ''}"
+    key = rollout_key(fleet, stage) + (f"-{what}" if what else "")
     create_table_artifact(result_rows(results), key=key, description=f"Targets of stage {stage} of {fleet}")
 
 
@@ -256,6 +256,11 @@ def publish_restore(report: RestoreReport) -> None:
     """Publish what was restored, from what, and how it compares, as an artifact."""
     key = f"restore-{artifact_key(report.plan.database)}"
     create_markdown_artifact(restore_markdown(report), key=key, description=restore_summary(report))
+
+
+def rollout_key(fleet: str, part: str) -> str:
+    """The key of an artifact of a rollout: `checks`, or a stage's name."""
+    return f"rollout-{artifact_key(fleet)}-{artifact_key(part)}"
 
 
 def artifact_key(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from squizzle.durations import words
 from squizzle.fleet_labels import label_words
 from squizzle.postgres.decisions import Question
-from squizzle.rehearsal.records import Certificate
 from squizzle.reports.markdown import bullets, seconds, table, timeline
 from squizzle.reports.reconcile import reconciliation_json, standing_table, whole_move
 from squizzle.reports.unwinding import recovered_table, recovery_json
@@ -260,7 +259,7 @@ def _left_out(report: RolloutReport) -> str:
     together: dict[str, list[str]] = {}
     for one in report.left_out:
         together.setdefault(one.reason, []).append(one.target.name)
-    return table(("why", "targets"), [(why, _some(names)) for why, names in together.items()])
+    return table(("why", "targets"), [(why, some_names(names)) for why, names in together.items()])
 
 
 def _state(report: RolloutReport, one: TargetReport) -> str:
@@ -280,46 +279,11 @@ def check_table(rows: Sequence[CheckRow]) -> str:
     return table(("check", "result", "well at", "not at", "what"), cells)
 
 
-def stage_question(
-    stage: StagePlan,
-    plan: RolloutPlan,
-    rollout_id: str,
-    *,
-    checks: Sequence[CheckRow],
-    certificates: Mapping[str, Certificate],
-    reports: Sequence[StageReport],
-    remarks: Sequence[str],
-    name_to_type: str,
-) -> Question:
-    """Whether a stage may begin: for this very plan."""
-    versions = ", ".join(one.version for one in plan.versions)
-    warnings = [row for row in checks if row.findings]
-    known = [*remarks, *plan.remarks]
-    parts = [
-        f"Rollout `{rollout_id}`: **{versions}** to {len(stage.targets):,} targets of {plan.fleet}.",
-        stage_table(plan, reports, asked=stage.stage.name),
-        _names(stage),
-        "## What is proven",
-        bullets([_proof(one.version, certificates.get(one.version)) for one in plan.versions]),
-    ]
-    if known:
-        parts += ["## To be known", bullets(known)]
-    if warnings:
-        parts += ["## What the checks warn of", check_table(warnings)]
-    return Question(
-        gate=f"rollout-{_slug(stage.stage)}",
-        title=f"Roll out {versions} to stage {stage.stage.name} of {plan.fleet}",
-        plan="\n\n".join(parts),
-        facts=(rollout_id, plan.digest, stage.stage.name),
-        name_to_type=name_to_type,
-    )
-
-
 def soak_question(stage: Stage, plan: RolloutPlan, rollout_id: str, soak: SoakReport) -> Question:
     """Whether what was seen is no reason to stop."""
     signs = sorted({(one.target, one.sign.value) for one in soak.reasons})
     return Question(
-        gate=f"soak-{_slug(stage)}",
+        gate=f"soak-{slug_of(stage)}",
         title=f"Go on after stage {stage.name} of {plan.fleet}, although not all is well",
         plan="\n\n".join(
             [soak_words(soak), *_not_compared(soak), "Approve: it is no reason to stop. Reject: it failed."]
@@ -345,23 +309,12 @@ def go_back_question(plan: RolloutPlan, rollout_id: str, *, name_to_type: str) -
     )
 
 
-def _slug(stage: Stage) -> str:
+def slug_of(stage: Stage) -> str:
+    """A stage's name as part of a gate's key."""
     return "".join(one if one.isascii() and one.isalnum() else "-" for one in stage.name.lower())
 
 
-def _names(stage: StagePlan) -> str:
-    return _some([one.name for one in stage.targets])
-
-
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(f"`{one}`" for one in names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _proof(version: str, certificate: Certificate | None) -> str:
-    if certificate is None:
-        return f"{version}: no certificate"
-    took = f", the script took {seconds(certificate.up.duration)}" if certificate.up else ""
-    ways = [f"{way.way.words} {seconds(way.duration)}" for way in certificate.ways if way.executed and way.duration]
-    back = f"; ways back as measured: {', '.join(ways)}" if ways else ""
-    return f"{version}: certificate `{certificate.id}`{took}{back}"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from blocks import BackupFolder
 from flows.roll_out import roll_out
@@ -175,6 +175,10 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     shown = artifacts_of(done.state_details.flow_run_id)
     assert {"rollout-shops", "rollout-shops-checks", "rollout-shops-full", "approval-rollout-full"} <= set(shown)
     assert "| full | 100 % | 6 | one look | stops | **asked now** |" in str(shown["approval-rollout-full"].data)
+    asked = str(shown["approval-rollout-full"].data)
+    assert "## If it ran now, at 5 of 6 targets" in asked
+    assert f"| one/{shops.prefix}_" in asked
+    assert f"[stage partial]({PREFECT_UI_URL.value()}/artifacts/key/rollout-shops-partial)" in asked
     with get_client(sync_client=True) as client:
         names = [client.read_flow_run(one.state_details.flow_run_id).name for one in (dry, done)]
     assert names == ["rollout to shops (dry run)", "rollout to shops"]
