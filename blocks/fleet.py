@@ -30,6 +30,9 @@ class ServerOfFleet(BaseModel):
     url: str = Field(default="", title="URL", description="Instead of a block; its password goes into Passwords.")
     tier: int = Field(default=0, title="Tier", description="Of all its targets; lower ones go first.")
     labels: dict[str, str] = Field(default={}, title="Labels", description="Of all its targets.")
+    free_bytes_query: str = Field(
+        default="", title="Free bytes", description="A SELECT that says how many bytes are free on its disk."
+    )
 
 
 class TargetOfFleet(BaseModel):
@@ -176,7 +179,8 @@ class Fleet(Block):
             if one.name in servers:
                 raise self._wrong(one, "is there twice", "give each server a name of its own")
             url, password = self._reached(one, passwords.pop(one.name, ""))
-            server = _said({"url": url, "labels": one.labels}) | {"tier": one.tier}
+            server = _said({"url": url, "labels": one.labels, "free_bytes_query": one.free_bytes_query})
+            server["tier"] = one.tier
             if password:
                 variable = f"SQUIZZLE_FLEET_PASSWORD_{number}"
                 server["password_env"] = variable

@@ -40,6 +40,7 @@ class FleetServer:
         password_env: The variable that holds the password.
         tier: Of every target there that says nothing else.
         labels: Of every target there, besides its own.
+        free_bytes_query: A SELECT, asked in the URL's database, that says how many bytes are free on the server's disk.
     """
 
     name: str
@@ -48,6 +49,7 @@ class FleetServer:
     password_env: str | None = None
     tier: int = 0
     labels: tuple[tuple[str, str], ...] = ()
+    free_bytes_query: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -291,6 +293,7 @@ class _FleetSection:
             password_env=self.reader.text(section, where, "password_env"),
             tier=self.whole(section, where, "tier", most=_MOST_TIERS) or 0,
             labels=self.labels(section, where),
+            free_bytes_query=self.reader.text(section, where, "free_bytes_query"),
         )
         self.reader.nothing_left(section, where)
         if (server.url is None) == (server.url_env is None):

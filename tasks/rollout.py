@@ -24,6 +24,7 @@ from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.baselines import forget_baselines
 from squizzle.rollout.checks import CheckRow, check_targets, stops
 from squizzle.rollout.discovery import discover_fleet
+from squizzle.rollout.disk import check_disks
 from squizzle.rollout.halfway import check_half_way
 from squizzle.rollout.ledger import (
     FleetLock,
@@ -50,6 +51,7 @@ from squizzle.rollout.survey import each_report, survey_fleet
 from squizzle.rollout.windows import next_allowed
 from tasks.folders import read_folders
 from tasks.rollout_case import RolloutCase, Running, Started, Survey
+from tasks.rollout_disk import ask_rds, needs_of
 from tasks.sources import DatabaseSource, NamedDatabase
 from tasks.steps import log_line, now, run_name, step
 
@@ -255,8 +257,24 @@ def _checked(rows: tuple[CheckRow, ...]) -> str:
 @step("Check targets and servers", timeout=timedelta(hours=2), detail=_checked)
 def check(case: RolloutCase, survey: Survey, started: Started) -> tuple[CheckRow, ...]:
     """Whether they are fit to be migrated now. Nothing is changed."""
-    rows = check_targets(started.order, survey.reports, deadline=case.fleet.deadline, environ=case.environ)
-    return (*rows, *check_half_way(started.plan, survey.migrations, started.certificates))
+    sizes: dict[str, int] = {}
+    found = check_targets(
+        started.order,
+        survey.reports,
+        deadline=case.fleet.deadline,
+        environ=case.environ,
+        on_size=sizes.__setitem__,
+    )
+    disks = check_disks(
+        started.order,
+        survey.reports,
+        needs_of(case, started.certificates),
+        sizes,
+        deadline=case.fleet.deadline,
+        environ=case.environ,
+        ask_cloud=ask_rds,
+    )
+    return (*found, *disks, *check_half_way(started.plan, survey.migrations, started.certificates))
 
 
 def refuse_stops(rows: Sequence[CheckRow]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -31,9 +31,10 @@ _SHOWN = 5
 
 
 class CheckResult(StrEnum):
-    """`ok`; `warning`: a person should know; `stop`: nothing is begun before it is repaired."""
+    """`ok`; `not known`: nobody can tell; `warning`: a person should know; `stop`: nothing begins before it is mended."""
 
     OK = "ok"
+    NOT_KNOWN = "not known"
     WARNING = "warning"
     STOP = "stop"
 
@@ -107,6 +108,7 @@ def check_targets(
     deadline: timedelta,
     environ: Mapping[str, str],
     limits: CheckLimits = CheckLimits(),
+    on_size: Callable[[str, int], None] = lambda _target, _bytes: None,
 ) -> tuple[CheckRow, ...]:
     """Look at every target that lacks something, and at each server once.
 
@@ -116,6 +118,7 @@ def check_targets(
         deadline: How long one target may take to answer.
         environ: Where secrets are.
         limits: Where a warning begins, and where it stops.
+        on_size: Told how many bytes the database of each target has, from many threads.
 
     Returns:
         A row for each check.
@@ -128,7 +131,7 @@ def check_targets(
     servers = {target.server for target in ready}
     accesses = {name: resolve_server(order.fleet.servers[name], environ=environ)[0] for name in servers}
     with Deadlines() as deadlines:
-        look = _Look(order, accesses, deadlines, deadline.total_seconds(), limits)
+        look = _Look(order, accesses, deadlines, deadline.total_seconds(), limits, on_size)
         for _, found in each_bounded(
             ready,
             look.at,
@@ -137,7 +140,7 @@ def check_targets(
             per_place=order.per_server,
         ):
             findings += found
-    return _rows(findings)
+    return rows_of(findings)
 
 
 def stops(rows: Iterable[CheckRow]) -> tuple[CheckFinding, ...]:
@@ -145,7 +148,9 @@ def stops(rows: Iterable[CheckRow]) -> tuple[CheckFinding, ...]:
     return tuple(one for row in rows for one in row.findings if one.result is CheckResult.STOP)
 
 
-def _rows(findings: Iterable[CheckFinding]) -> tuple[CheckRow, ...]:
+def rows_of(findings: Iterable[CheckFinding]) -> tuple[CheckRow, ...]:
+    """One row for each check, the worst findings first."""
+    worst_first = list(reversed(CheckResult))
     by_check: dict[str, list[CheckFinding]] = {}
     for one in findings:
         by_check.setdefault(one.check, []).append(one)
@@ -156,7 +161,7 @@ def _rows(findings: Iterable[CheckFinding]) -> tuple[CheckRow, ...]:
             findings=tuple(
                 sorted(
                     (one for one in found if one.result is not CheckResult.OK),
-                    key=lambda one: (one.result is not CheckResult.STOP, one.place),
+                    key=lambda one: (worst_first.index(one.result), one.place),
                 )
             ),
         )
@@ -194,12 +199,14 @@ class _Look:
         deadlines: Deadlines,
         deadline_s: float,
         limits: CheckLimits,
+        on_size: Callable[[str, int], None],
     ) -> None:
         self._order = order
         self._accesses = accesses
         self._deadlines = deadlines
         self._deadline_s = deadline_s
         self._limits = limits
+        self._on_size = on_size
         self._seen: set[str] = set()
         self._lock = threading.Lock()
 
@@ -230,7 +237,9 @@ class _Look:
         found = [CheckFinding(place=target.name, check="answers questions")]
         if self._is_first(target.server):
             found += _server_findings(target.server, _row(connection, "server_checks"), self._limits)
-        found += _database_findings(target.name, _row(connection, "database_checks"), self._limits)
+        row = _row(connection, "database_checks")
+        self._on_size(target.name, row["size"])
+        found += _database_findings(target.name, row, self._limits)
         found.append(self._drift(connection, target))
         return tuple(found)
 

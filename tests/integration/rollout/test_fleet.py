@@ -32,7 +32,9 @@ from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.identity import ExpectedIdentity, ensure_identity
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.discovery import discover_fleet
-from squizzle.rollout.records import Fleet, TargetReport, TargetState
+from squizzle.rollout.disk import FreeSpace, check_disks
+from squizzle.rollout.orders import RolloutOrder
+from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
 from squizzle.rollout.survey import stopping, survey_fleet
 from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
 from tests.integration.migrations.conftest import Folder
@@ -345,3 +347,36 @@ reason = "audit"
     ):
         done = squizzle("fleet", *arguments, "--json")
         assert (done.code, said in done.error["message"]) == (2, True)
+
+
+def test_free_space_is_told_where_somebody_can_and_said_to_be_unknown_elsewhere(place: Place) -> None:
+    here = place.server
+    servers = {
+        "here": replace(here, name="here"),
+        "asked": replace(here, name="asked", free_bytes_query="SELECT 5000000"),
+        "wrong": replace(here, name="wrong", free_bytes_query="SELECT free FROM nowhere"),
+        "afar": FleetServer(name="afar", url="postgresql://somebody@db.example/postgres"),
+    }
+    targets = [FleetTarget(name=name, server=name, database="postgres") for name in servers]
+    fleet = Fleet(name="shops", environment=None, servers=servers, targets=tuple(targets))
+    reports = [TargetReport(target=one, state=TargetState.READY, pending=("0001",)) for one in targets]
+    order = RolloutOrder(rollout_id="", fleet=fleet, migrations=(), versions=("0001",))
+    (row,) = check_disks(
+        order,
+        reports,
+        {},
+        {},
+        deadline=timedelta(seconds=5),
+        environ={},
+        ask_cloud=lambda host: FreeSpace(free_bytes=None, told_by=f"no cloud has {host}"),
+    )
+
+    assert row.ok == 1
+    assert [(one.place, one.result.value) for one in row.findings] == [
+        ("asked", "stop"),
+        ("afar", "not known"),
+        ("wrong", "not known"),
+    ]
+    assert "5.0 MB are free (free_bytes_query); nobody rehearsed what it needs" in row.sentence()
+    assert "no cloud has db.example" in row.sentence()
+    assert 'relation "nowhere" does not exist' in row.sentence()
