@@ -31,7 +31,7 @@ _SHOWN = 5
 
 
 class CheckResult(StrEnum):
-    """`ok`; `not known`: nobody can tell; `warning`: a person should know; `stop`: nothing begins before it is mended."""
+    """`ok`; `not known`: nobody can tell; `warning`: somebody should know; `stop`: nothing begins until it is right."""
 
     OK = "ok"
     NOT_KNOWN = "not known"
