@@ -20,7 +20,6 @@ from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question
 from squizzle.reports.stage_question import StageFacts, stage_question
-from squizzle.rollout.baselines import Moment
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
 from squizzle.rollout.records import StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
@@ -46,14 +45,14 @@ from tasks.rollout_foresight import foresee, links_of
 from tasks.rollout_proof import prove
 from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
-from tasks.rollout_watching import note_after, note_before, note_others, read_watched, soak
+from tasks.rollout_watching import note_after, note_before, read_watched, soak
 from tasks.steps import about, keep_journal, now
 
 # Besides those of each stage.
 STEPS = 8
 STEPS_A_STAGE = 4
 # Of a stage that is watched for a while: what is counted before and after.
-STEPS_TO_COMPARE = 4
+STEPS_TO_COMPARE = 2
 
 DESCRIPTION = """\
 Brings migrations to every database of a fleet, stage by stage: a few first, watched; then more; then all.
@@ -312,8 +311,6 @@ def _applied(
 ) -> tuple[TargetResult, ...]:
     """What became of each target of the stage, batch by batch; behind a batch with too many failures none is begun."""
     done: list[TargetResult] = []
-    if is_new:
-        note_others(run, order, position, moment=Moment.BEFORE)
     name, rollout_id, every = stage.stage.name, run.started.row.id, len(stage.targets)
     tell(rollout_id, "applying", stage=name, targets=every)
     for batch in batches(stage.targets):
@@ -325,14 +322,13 @@ def _applied(
             wait(run, stage)
         run.lock.hold()
         if is_new:
-            note_before(run, order, stage.stage, batch)
+            note_before(run, order, position, batch, is_first=not done)
         results = apply_batch(run.case, order, batch, max_failures=left)
-        note_after(run, order, stage.stage, applied_to(results))
+        if is_new:
+            note_after(run, order, position, applied_to(results), is_first=not done)
         done += results
         bad = len(failures(done))
         tell(rollout_id, "targets-done", stage=name, done=len(done) - bad, failed=bad, targets=every)
-    if is_new:
-        note_others(run, order, position, moment=Moment.AFTER)
     tell(rollout_id, "applied", stage=name, failed=len(failures(done)), targets=every)
     publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
     return tuple(done)

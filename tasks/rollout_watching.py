@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -74,64 +74,86 @@ def _watch(case: RolloutCase, order: RolloutOrder, rehearsed: Mapping[str, Rehea
     )
 
 
-def note_before(run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...]) -> None:
-    """Keep what targets have counted before they are migrated, where the stage is watched for a while.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """Targets whose counters are kept.
+
+    Attributes:
+        stage: For which stage; empty for the beginning of the rollout.
+        targets: Which.
+        renew: Whether they are about to be migrated, or were just now; what is kept of others stays.
+    """
+
+    stage: str
+    targets: tuple[FleetTarget, ...]
+    renew: bool
+
+
+def note_before(
+    run: Running, order: RolloutOrder, position: int, batch: tuple[FleetTarget, ...], *, is_first: bool
+) -> None:
+    """Keep what targets have counted before they are migrated, where their stage is watched for a while.
+
+    With the first batch of a stage those are noted, too, with which it is compared, and those of later stages that will
+    be watched: what they count from then until they are migrated is the newest that is known of their time before.
 
     Args:
         run: What the stages have in common.
         order: Which versions.
-        stage: The stage that will be watched.
-        targets: Those that are about to be migrated; those to which something was brought already are left as they are.
+        position: Of the stage.
+        batch: Those that are about to be migrated; those to which something was brought already are left as they are.
+        is_first: Whether it is the first one of the stage.
     """
+    plan = run.started.plan.stages
+    stage = plan[position].stage
     # One look has no time to compare with; alerts have.
-    if targets and (stage.duration or run.case.alerts):
-        _note(run.case, run.control, order, stage.name, targets, moment=Moment.BEFORE, renew=True)
-
-
-def note_after(run: Running, order: RolloutOrder, stage: Stage, targets: tuple[FleetTarget, ...]) -> None:
-    """Keep what targets have counted when they have been migrated: who waited for that is no harm of it. As above."""
-    if targets and stage.duration:
-        _note(run.case, run.control, order, stage.name, targets, moment=Moment.AFTER, renew=True)
-
-
-def note_others(run: Running, order: RolloutOrder, position: int, *, moment: Moment) -> None:
-    """Keep what those have counted with which a stage's targets are compared; what was kept of them stays.
-
-    Before the first stage that is watched, those of the later ones are noted, too: what they count from then until they
-    are migrated is the newest that is known of their time before.
-    """
-    stage, later = run.started.plan.stages[position].stage, run.started.plan.stages[position + 1 :]
-    others = run.targets_after(position)[:_COMPARED]
-    if others and (stage.duration or (run.case.alerts and moment is Moment.BEFORE)):
-        _note(run.case, run.control, order, stage.name, others, moment=moment, renew=False)
-    if not stage.duration or moment is Moment.AFTER:
+    if not stage.duration and not run.case.alerts:
         return
-    watched = [one for plan in later if plan.stage.duration for one in plan.targets]
-    for begin in range(0, len(watched), _TOGETHER):
-        some = watched[begin : begin + _TOGETHER]
-        with connect(run.control.access(), run.control.database, purpose="rollout", read_only=True) as connection:
-            there = baselines_there(connection, order.rollout_id, [one.name for one in some])
-        if missing := tuple(one for one in some if one.name not in there):
-            _note(run.case, run.control, order, "", missing, moment=moment, renew=False)
+    groups = [_Group(stage=stage.name, targets=batch, renew=True)]
+    if is_first:
+        groups.append(_Group(stage=stage.name, targets=run.targets_after(position)[:_COMPARED], renew=False))
+        later = (one for other in plan[position + 1 :] if other.stage.duration for one in other.targets)
+        groups.append(_Group(stage="", targets=tuple(later) if stage.duration else (), renew=False))
+    _note(run.case, run.control, order, tuple(groups), moment=Moment.BEFORE)
+
+
+def note_after(
+    run: Running, order: RolloutOrder, position: int, batch: tuple[FleetTarget, ...], *, is_first: bool
+) -> None:
+    """Keep what targets have counted when they have been migrated: who waited for that is no harm of it. As above."""
+    stage = run.started.plan.stages[position].stage
+    groups = [_Group(stage=stage.name, targets=batch, renew=True)]
+    if is_first:
+        groups.append(_Group(stage=stage.name, targets=run.targets_after(position)[:_COMPARED], renew=False))
+    if stage.duration and any(one.targets for one in groups):
+        _note(run.case, run.control, order, tuple(groups), moment=Moment.AFTER)
 
 
 @step("Note what is counted", timeout=timedelta(hours=2), detail=lambda count: f"{count:,} targets")
 def _note(
-    case: RolloutCase,
-    control: DatabaseSource,
-    order: RolloutOrder,
-    stage: str,
-    targets: tuple[FleetTarget, ...],
-    *,
-    moment: Moment,
-    renew: bool,
+    case: RolloutCase, control: DatabaseSource, order: RolloutOrder, groups: tuple[_Group, ...], *, moment: Moment
 ) -> int:
-    untouched = moment is Moment.BEFORE and renew
-    noted = note_targets(_watch(case, order), targets, untouched=untouched, environ=case.environ)
-    if noted:
-        with connect(control.access(), control.database, purpose="rollout") as connection:
-            save_baselines(connection, order.rollout_id, stage, noted, moment=moment, renew=renew)
-    return len(noted)
+    watch, count = _watch(case, order), 0
+    for group in groups:
+        untouched = moment is Moment.BEFORE and group.renew
+        for begin in range(0, len(group.targets), _TOGETHER):
+            some = group.targets[begin : begin + _TOGETHER]
+            if not group.stage:
+                some = _never_noted(control, order, some)
+            noted = note_targets(watch, some, untouched=untouched, environ=case.environ)
+            count += len(noted)
+            if noted:
+                with connect(control.access(), control.database, purpose="rollout") as connection:
+                    save_baselines(connection, order.rollout_id, group.stage, noted, moment=moment, renew=group.renew)
+    return count
+
+
+def _never_noted(
+    control: DatabaseSource, order: RolloutOrder, targets: tuple[FleetTarget, ...]
+) -> tuple[FleetTarget, ...]:
+    with connect(control.access(), control.database, purpose="rollout", read_only=True) as connection:
+        there = baselines_there(connection, order.rollout_id, [one.name for one in targets])
+    return tuple(one for one in targets if one.name not in there)
 
 
 def _watched(report: SoakReport) -> str:
