@@ -38,13 +38,11 @@ def check_half_way(
     version = staged[0].share.version
     migration = next(one for one in migrations if one.version == version)
     notes = certificates[version].notes if version in certificates else ()
-    certain = half_way_problem(notes) or _no_way_back(migration)
-    if not certain and HALF_WAY_WELL in notes:
-        return (CheckRow(check=_CHECK, ok=1),)
-    told = [certain] if certain else list(_doubts(migration))
+    certain = half_way_problem(notes)
+    told = [certain] if certain else [] if HALF_WAY_WELL in notes else list(_doubts(migration))
     if not told:
         return (CheckRow(check=_CHECK, ok=1),)
-    stops = certain and any(one.stage.rollback_on_error for one in staged)
+    stops = certain is not None and any(one.stage.rollback_on_error for one in staged)
     finding = CheckFinding(
         place=staged[0].targets[0].name,
         check=_CHECK,
@@ -56,25 +54,22 @@ def check_half_way(
 
 def _way_out(staged: Sequence[StagePlan]) -> str:
     names = ", ".join(one.stage.name for one in staged if one.stage.rollback_on_error)
-    return f"; mend down.sql (and rehearse it), or take rollback_on_error out of {names}"
-
-
-def _no_way_back(migration: Migration) -> str:
-    return "" if migration.down_sql is not None else "it has no down script, so no share of it can be taken back"
+    return f"; mend down.sql and rehearse it, or take rollback_on_error out of {names}"
 
 
 def _doubts(migration: Migration) -> Iterator[str]:
+    if migration.down_sql is None:
+        yield "it has no down script, so a share of it is taken back by recovering the database, or not at all"
+        return
     up = split_statements(migration.up_sql, source=migration.labels.up)
-    down = split_statements(migration.down_sql or "", source=migration.labels.down)
     place = next((place for place, one in enumerate(up) if one.batch is not None), len(up))
     known = {name for one in up[: place + 1] for name in _names(one)}
     later = {name for one in up[place + 1 :] for name in _names(one)} - known
-    for one in down:
+    for one in split_statements(migration.down_sql, source=migration.labels.down):
         where = f"{migration.labels.down}:{one.line}"
-        if not later.isdisjoint(found := _names(one)) and "IF EXISTS" not in " ".join(
-            one.sql[:_LONGEST].upper().split()
-        ):
-            names = ", ".join(sorted(later & found))
+        careful = "IF EXISTS" in " ".join(one.sql[:_LONGEST].upper().split())
+        if (found := later & _names(one)) and not careful:
+            names = ", ".join(sorted(found))
             yield f"{where} names {names}, which only comes behind the rows, in the last stage: write IF EXISTS"
         if one.words[:1] and one.words[0] in _WRITES:
             yield (
