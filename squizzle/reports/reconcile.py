@@ -77,6 +77,7 @@ def reconciliation_json(found: Reconciliation) -> dict[str, object]:
                 "lacking": list(one.lacking),
                 "brought": list(one.brought),
                 "by_others": list(one.by_others),
+                "partly": list(one.partly),
                 "broken": list(one.broken),
                 "error": one.error,
                 "on": _json(found.onward(one)),
@@ -118,6 +119,7 @@ def _stands(one: Standing) -> str:
         text = f"{text.upper()}: {', '.join(one.broken)}{' on its way back' if one.going_back else ''}: {one.error}"
     elif one.stands is Stands.PART:
         text = f"{text}, lacks {', '.join(one.lacking)}"
+    text += "".join(f"; of {part}" for part in one.partly)
     return f"{text}; not by this rollout: {', '.join(one.by_others)}" if one.by_others else text
 
 

@@ -64,6 +64,7 @@ class Standing:
         began_at: When the rollout first worked here, by the server's clock; None when it did not.
         forth: How long the rollout's scripts took here; None when none came to its end.
         back: How long it took to take them back; None when that was not done.
+        partly: Versions of which a share of the rows is done, as was meant, each with how far it is, in a clause.
     """
 
     target: FleetTarget
@@ -79,6 +80,7 @@ class Standing:
     began_at: datetime | None = None
     forth: timedelta | None = None
     back: timedelta | None = None
+    partly: tuple[str, ...] = ()
 
 
 def look_where_they_stand(
@@ -156,13 +158,14 @@ def standing_of(
     ]
     last = max(bad, key=lambda row: row.id, default=None)
     halves = {**history.half_done(), **history.half_rolled_back()}
+    partly = {version: row for version, row in halves.items() if row.is_partly and version in wanted}
     mine = [row for row in history.rows if order.rollout_id and row.rollout_id == order.rollout_id]
     return Standing(
         target=target,
         stands=_word(
-            is_half=bool(wanted & halves.keys()) or any(row.success is None for row in bad),
+            is_half=bool(wanted & halves.keys() - partly.keys()) or any(row.success is None for row in bad),
             is_bad=bool(bad),
-            has_some=bool(wanted & applied.keys()),
+            has_some=bool(wanted & (applied.keys() | partly.keys())),
             lacks_some=bool(lacking),
         ),
         version=history.current,
@@ -176,6 +179,7 @@ def standing_of(
         began_at=min((row.applied_at for row in mine), default=None),
         forth=forth,
         back=back,
+        partly=tuple(f"{version} {row.batch_progress.staged}" for version, row in partly.items() if row.batch_progress),
     )
 
 
