@@ -239,7 +239,14 @@ def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
         backup = find_backup(case.database, case.store, backup_id=case.backup_id, before=case.since)
         book.note(backup=backup, noticed_at=now())
         earlier = None if case.dry_run else _shut(case, book)
-        assessment = assess_damage(case.database, backup, *case.folders, activity=activity, since=case.since)
+        assessment = assess_damage(
+            case.database,
+            backup,
+            *case.folders,
+            activity=activity,
+            since=case.since,
+            by_migration=case.by_migration,
+        )
         book.note(assessment=assessment)
         means = look_for_means(case.database, case.store, *case.folders)
         if case.rds is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from flows.recover import recover_database
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import DecisionRow, Question
-from squizzle.recovery.ways import RecoveryPolicy
+from squizzle.recovery.ways import RecoveryPolicy, Way
 from squizzle.rehearsal.records import Certificate
 from squizzle.reports.rollout import go_back_question
 from squizzle.reports.unwinding import recovery_question
@@ -37,11 +37,12 @@ from tasks.reporting import publish_stage
 from tasks.rollout import batches, begin, note, order_back, take_back, wait_for_window
 from tasks.rollout_case import Running, TakenBack, Unapproved
 from tasks.rollout_events import tell
-from tasks.rollout_recovery import find_certificates, look_where, recovery_case
+from tasks.rollout_recovery import find_certificates, look_where, note_undone, recovery_case
 from tasks.steps import now
 
 # Where a report and events name a stage, and it is everything that is taken back.
 GO_BACK = "go back"
+ONLY_A_PART = "a recovery would take back the stages before it, too: go back, and it is offered"
 
 
 def ask(run: Running, question: Question, stage: str) -> DecisionRow:
@@ -136,7 +137,9 @@ def _taken_back(run: Running, order: RolloutOrder, targets: Sequence[FleetTarget
     named = {one.target.name for one in by_recovery}
     for batch in batches([one for one in targets if one.name not in named]):
         done += take_back(run.case, order, batch)
-    if failures(done) and run.case.recovers is not Recovers.NEVER:
+    if failures(done) and order.versions != run.started.order.versions:
+        done = [not_recovered(one, ONLY_A_PART) if one in failures(done) else one for one in done]
+    elif failures(done) and run.case.recovers is not Recovers.NEVER:
         done = _recovered(run, report.name, done, certificates)
     publish_stage(run.case.fleet.name, report.name, tuple(done), what="taken-back")
     outcome = StageOutcome.NOT_TAKEN_BACK if failures(done) else StageOutcome.TAKEN_BACK
@@ -216,7 +219,7 @@ def _prospect(run: Running, result: TargetResult, certificates: Mapping[str, Cer
         return replace(prospect, why_not=standing.error or "its history does not say when the rollout came there")
     policy = RecoveryPolicy(ways=WAYS, ruled_out=prospect.ruled_out)
     evidence = recover_database(recovery_case(run, standing, now(), policy=policy, dry_run=True), now()).evidence
-    way, why_not = way_of(evidence.plan, evidence.error)
+    way, why_not = way_of(evidence)
     assessment = evidence.assessment
     return replace(
         prospect,
@@ -238,5 +241,13 @@ def _recover(run: Running, prospect: Prospect) -> TargetResult:
         report = recover_database(case, now())
     except SquizzleError as exc:
         return not_recovered(prospect.result, f"its recovery did not begin: {exc.message}")
+    result = recovered_result(prospect, report)
+    if result.recovery is not None and result.recovery.way == Way.UNDO.words:
+        try:
+            note_undone(run.case, run.started.order, before)
+        except SquizzleError as exc:
+            return not_recovered(
+                prospect.result, f"its rows are back, but its history could not be written: {exc.message}"
+            )
     (after,) = look_where(run.case, run.started.order, (prospect.target,))
-    return recovered_result(prospect, report, after=after.version)
+    return replace(result, after=after.version)

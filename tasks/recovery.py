@@ -77,12 +77,21 @@ def assess_damage(
     *folders: Folder,
     activity: Activity = NOTHING_SEEN,
     since: datetime | None = None,
+    by_migration: bool = False,
 ) -> Assessment:
     """Compare the database with the backup's fingerprints, behind the fence if there is one."""
     target = database.target()
     known = frozenset(one.version for one in read_folders(*folders)) if folders else None
     with session_through_fence(database.access(), target.database, purpose="assess") as connection:
-        return assess(connection, backup, schema=target.schema, known_versions=known, activity=activity, since=since)
+        return assess(
+            connection,
+            backup,
+            schema=target.schema,
+            known_versions=known,
+            activity=activity,
+            since=since,
+            by_migration=by_migration,
+        )
 
 
 def _ways(means: Means) -> str:

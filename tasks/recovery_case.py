@@ -33,6 +33,7 @@ class RecoveryCase:
         applications: What writes to it and is shut before it, in this order.
         backup_id: The backup to compare with; empty for the newest from before the damage.
         since: When the damage began; None where nobody knows.
+        by_migration: Whether it is known that the versions applied since the backup did it, and nothing else.
         dry_run: Nothing is fenced or changed.
         keep_lost_rows: Rows that only the damaged database has are found and kept.
         patience: How long to wait for a person's answer.
@@ -48,6 +49,7 @@ class RecoveryCase:
     applications: tuple[FenceSource, ...] = ()
     backup_id: str = ""
     since: datetime | None = None
+    by_migration: bool = False
     dry_run: bool = False
     keep_lost_rows: bool = True
     patience: timedelta = timedelta(hours=1)

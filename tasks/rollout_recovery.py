@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from squizzle.fleet_settings import resolve_server
+from squizzle.migrations.operations import roll_back_versions
+from squizzle.postgres.access import connect
 from squizzle.recovery.recovery import recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
 from squizzle.rehearsal.records import Certificate
@@ -18,6 +21,9 @@ from tasks.recovery_case import RecoveryCase
 from tasks.rollout_case import RolloutCase, Running, Survey
 from tasks.sources import NamedDatabase
 from tasks.steps import step
+
+# A statement, for a script without any is none.
+_DONE_BY_UNDO = "SELECT 'taken back by the change log before'"
 
 
 def _stand(standings: tuple[Standing, ...]) -> str:
@@ -67,9 +73,32 @@ def recovery_case(
         insist=True,
         # The backup is the newest from before; what was made since is no way back.
         since=standing.began_at,
+        by_migration=True,
         dry_run=dry_run,
         patience=case.approval_timeout,
     )
+
+
+@step("Write down that it was taken back", timeout=timedelta(minutes=10))
+def note_undone(case: RolloutCase, order: RolloutOrder, standing: Standing) -> None:
+    """What the rollout brought is no longer there, says the history, after the change log took back what it did.
+
+    Written by whoever runs down scripts, under the migration lock, each with a script that does nothing.
+    """
+    target = order.target(standing.target)
+    access, _ = resolve_server(order.fleet.servers[standing.target.server], environ=case.environ)
+    undone = [replace(one, down_sql=_DONE_BY_UNDO) for one in order.migrations]
+    with connect(access, target.database, purpose="rollout") as connection:
+        for version in standing.brought:
+            roll_back_versions(
+                connection,
+                target,
+                undone,
+                only=version,
+                policy=order.policy,
+                books=order.books,
+                approvals=order.approvals("", is_begun=True),
+            )
 
 
 def _state(found: Reconciliation) -> str:

@@ -185,6 +185,7 @@ def assess_damage(
     known_versions: frozenset[str] | None = None,
     activity: Activity = Activity(),
     since: datetime | None = None,
+    by_migration: bool = False,
 ) -> Assessment:
     """Compare a database with the fingerprints of a backup. Nothing is changed.
 
@@ -195,6 +196,7 @@ def assess_damage(
         known_versions: The versions of the migrations folder; None when that is not known here.
         activity: What was seen before the fence.
         since: When the damage began, where somebody knows.
+        by_migration: Whether it is known, too, that the versions that were applied since the backup did it.
     """
     history = read_history(connection, schema)
     applied_since = _applied_since(history, backup.migration_version)
@@ -210,7 +212,7 @@ def assess_damage(
         disaster_at=since or min((rows[version].applied_at for version in applied_since), default=None),
         foreign=() if known_versions is None else tuple(version for version in rows if version not in known_versions),
         activity=activity,
-        is_told=since is not None,
+        is_told=since is not None and not by_migration,
     )
 
 

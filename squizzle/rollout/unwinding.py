@@ -11,16 +11,17 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from squizzle.proof.records import SchemaMatch
 from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
-from squizzle.recovery.ways import RecoveryPlan, RecoveryPolicy, Way, WayBack
+from squizzle.recovery.ways import RecoveryPolicy, Way, WayBack
 from squizzle.rehearsal.records import Certificate
 from squizzle.rehearsal.verdict import best_way
 from squizzle.rollout.orders import ApplyVerdict, Recovered, TargetResult
 from squizzle.rollout.records import FleetTarget
 
-# They exchange, or change, the whole database.
-_WHOLE = (Way.SWAP, Way.RESTORE_BESIDE, Way.POINT_IN_TIME, Way.CLOUD)
+# They exchange the whole database, or take back whatever migrations did in it.
+_WHOLE = (Way.UNDO, Way.SWAP, Way.RESTORE_BESIDE, Way.POINT_IN_TIME, Way.CLOUD)
 
 
 class Recovers(StrEnum):
@@ -123,10 +124,7 @@ def ruled_out_ways(target: FleetTarget, everybody: Iterable[FleetTarget], *, by_
         everybody: All targets of its fleet.
         by_script: Why its down scripts are no way.
     """
-    found = {
-        Way.ROLL_BACK: by_script,
-        Way.UNDO: "it brings back rows only, so the history would still say that the version is there",
-    }
+    found = {Way.ROLL_BACK: by_script}
     here = target.server, target.database
     others = [one.name for one in everybody if (one.server, one.database) == here and one.name != target.name]
     if others:
@@ -151,20 +149,25 @@ def proof_of(way: WayBack, versions: Iterable[str], certificates: Mapping[str, C
     return f"certificate {', '.join(dict.fromkeys(found))}" if found else ""
 
 
-def way_of(plan: RecoveryPlan | None, error: str) -> tuple[WayBack | None, str]:
-    """What a plan would do, or why nothing can be done."""
-    if plan is None:
-        return None, error or "nobody could say what there is to recover it with"
-    return plan.chosen, "" if plan.chosen else plan.reason
+def way_of(evidence: Evidence) -> tuple[WayBack | None, str]:
+    """What the recovery would do, or why nothing can be done.
+
+    The change log's undo takes back rows: it is no way where a version left another schema.
+    """
+    plan, assessment = evidence.plan, evidence.assessment
+    if plan is None or assessment is None:
+        return None, evidence.error or "nobody could say what there is to recover it with"
+    is_same = assessment.comparison.schema is not SchemaMatch.DIFFERENT
+    way = next((one for one in plan.ways if one.possible and (is_same or one.way is not Way.UNDO)), None)
+    return way, "" if way else plan.reason
 
 
-def recovered_result(prospect: Prospect, report: RecoveryReport, *, after: str | None) -> TargetResult:
+def recovered_result(prospect: Prospect, report: RecoveryReport) -> TargetResult:
     """What became of a target that was to be recovered.
 
     Args:
         prospect: What was to be done.
         report: Of its recovery.
-        after: Its version now; None on an empty one, or when that is not known.
     """
     evidence, result = report.evidence, prospect.result
     if report.outcome is not RecoveryOutcome.RECOVERED:
@@ -180,7 +183,6 @@ def recovered_result(prospect: Prospect, report: RecoveryReport, *, after: str |
         result,
         verdict=ApplyVerdict.RECOVERED,
         before=result.after,
-        after=after,
         duration=result.duration + took,
         error="",
         hint="",
@@ -205,5 +207,7 @@ def not_recovered(result: TargetResult, why: str) -> TargetResult:
 
 def _rows(evidence: Evidence) -> int | None:
     """How many rows the comparison that counts has looked at; None where it was no comparison table by table."""
+    if evidence.undo is not None:
+        return evidence.undo.changes
     found = evidence.final or evidence.copy
     return None if found is None else sum(one.found_rows or 0 for one in found.tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,11 @@ from prefect import flow
 
 from blocks import BackupFolder
 from flows.roll_out import carry_out_rollout
+from squizzle.backups.change_log.switching import enable
+from squizzle.postgres.identity import Target
 from squizzle.rollout.orders import ApplyVerdict
+from squizzle.rollout.planning import control_target
+from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
 from tasks.rollout_case import RolloutCase, Unapproved, case_of
 from tasks.steps import now
@@ -23,25 +28,36 @@ __all__ = ["eight", "shops"]
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("quick_gate")]
 TWO_CANARIES = """
 stages:
-  - {name: canary, percentage: 25, rollback_on_error: true}
+  - {name: canary, percentage: 38, rollback_on_error: true}
   - {name: full, percentage: 100}
 """
 
 
-def test_a_canary_whose_down_script_fails_is_recovered_from_the_backup_that_the_rollout_made(
+def test_canaries_whose_down_script_fails_are_recovered_by_the_change_log_or_from_the_backup_of_the_rollout(
     shops: Shops, store_block: BackupFolder
 ) -> None:
     shops.configure("[rehearsal]", 'required_for = ["production"]', environment="production")
+    settings = shops.folder / "squizzle.toml"
+    both = f'pinned = ["one/{shops.prefix}_0", "one/{shops.prefix}_1"]'
+    settings.write_text(re.sub("pinned = .*", both, settings.read_text(encoding="utf-8")), encoding="utf-8")
     (shops.folder / "stages.yaml").write_text(TWO_CANARIES, encoding="utf-8")
     (shops.folder / "checks.sql").write_text("SELECT count(*) = 3 FROM goods", encoding="utf-8")
-    # The first canary, in which the rollout itself is written down, has nothing that its down script could divide by.
+    # Two canaries have nothing that the down script could divide by: the one that has the rollout written down, too.
+    names = [f"one/{shops.prefix}_{number}" for number in (0, 1)]
+    pinned = [FleetTarget(name=name, server="one", database=name[4:], pinned=True) for name in names]
+    control = names.index(control_target(pinned, fleet="shops").name)
+    logged = 1 - control
     shops.migration(
         "0001_fewer",
         "DELETE FROM goods WHERE id = 3",
         "SELECT 1 / count(*) FROM goods WHERE id = 2; INSERT INTO goods VALUES (3)",
     )
-    with shops.session(0) as session:
-        session.execute("UPDATE goods SET id = 20 WHERE id = 2")
+    for number in (0, 1):
+        with shops.session(number) as session:
+            session.execute("UPDATE goods SET id = 20 WHERE id = 2")
+    with shops.session(logged) as session:
+        session.execute("ALTER TABLE goods ADD PRIMARY KEY (id)")
+        enable(session, Target(database=f"{shops.prefix}_{logged}"), (("public", "goods"),), on_wait=print)
     yes = {"decision": "approve", "approver": "ada", "comment": "we can lose that", "typed_name": "shops"}
     with somebody_answers("rollout to shops", yes):
         state = shops.run(
@@ -50,23 +66,32 @@ def test_a_canary_whose_down_script_fails_is_recovered_from_the_backup_that_the_
     report: RolloutReport = state.result(raise_on_failure=False)
     assert report.outcome is RolloutOutcome.TAKEN_BACK, state.message
     assert outcomes(report) == [("canary", StageOutcome.TAKEN_BACK)]
-    first, second = report.stages[0].taken_back
-    assert (first.verdict, second.verdict) == (ApplyVerdict.RECOVERED, ApplyVerdict.TAKEN_BACK)
+    results = report.stages[0].taken_back
+    assert [one.verdict for one in results[2:]] == [ApplyVerdict.TAKEN_BACK]
+    by_name = {one.target.name: one for one in results}
+    first, second = by_name[names[control]], by_name[names[logged]]
+    assert (first.verdict, second.verdict) == (ApplyVerdict.RECOVERED, ApplyVerdict.RECOVERED)
     assert first.recovery is not None
+    assert second.recovery is not None
+    # Nothing is lost, so nobody was asked.
+    assert (second.recovery.way, second.recovery.lost, second.recovery.rows) == ("undo", timedelta(), 1)
+    with shops.session(logged) as session:
+        query = "SELECT direction, success FROM squizzle_history ORDER BY id"
+        assert session.execute(query).fetchall() == [("apply", True), ("rollback", False), ("rollback", True)]
     assert "division by zero" in first.recovery.why
     assert first.recovery.way == "restore beside"
     assert first.recovery.name in str(report.stages[0].secured)
     assert first.recovery.rows >= 3
     assert first.recovery.took
-    assert sorted(shops.ask("SELECT sum(id) FROM goods")) == [6] * (MANY - 1) + [24]
-    assert shops.ask("SELECT to_regclass('squizzle_history') IS NULL")[0]
-    # It ended, though the database that says so is another one now.
-    assert shops.ask("SELECT to_regclass('squizzle.rollout') IS NOT NULL")[0]
-    with shops.session(0) as session:
+    assert sorted(shops.ask("SELECT sum(id) FROM goods")) == [6] * (MANY - 2) + [24] * 2
+    with shops.session(control) as session:
+        assert session.execute("SELECT to_regclass('squizzle_history') IS NULL").fetchone() == (True,)
+        # It ended, though the database that says so is another one now.
         assert session.execute("SELECT outcome FROM squizzle.rollout").fetchall() == [("taken back",)]
     shown = artifacts_of(state.state_details.flow_run_id)
     assert "restore beside" in str(shown["approval-rollout-recover"].data)
     assert "never carried out before" in str(shown["approval-rollout-recover"].data)
+    assert names[logged] not in str(shown["approval-rollout-recover"].data)
     assert "Recovered, because their down scripts" in str(shown["rollout-shops"].data)
 
 

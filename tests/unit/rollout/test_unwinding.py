@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from squizzle.backups.records import Backup
-from squizzle.proof.records import SchemaMatch
-from squizzle.recovery.ways import Way, WayBack
+from squizzle.proof.records import Comparison, SchemaMatch
+from squizzle.recovery.assess import Assessment
+from squizzle.recovery.evidence import Evidence
+from squizzle.recovery.ways import RecoveryPlan, Way, WayBack
 from squizzle.rehearsal.records import RollbackProof
 from squizzle.rollout.orders import ApplyVerdict, TargetResult
 from squizzle.rollout.records import FleetTarget
@@ -21,6 +23,7 @@ from squizzle.rollout.unwinding import (
     ruled_out_ways,
     split_prospects,
     unproven_scripts,
+    way_of,
 )
 from tests.support.certificates import certificate_of
 
@@ -49,10 +52,26 @@ def test_only_what_loses_nothing_or_is_proven_with_nobody_else_at_work_is_done_a
 
 def test_a_database_with_other_targets_is_not_exchanged_for_one_of_them() -> None:
     alone = ruled_out_ways(ONE, [ONE, replace(ONE, name="two", database="e")], by_script="it failed")
-    assert alone.keys() == {Way.ROLL_BACK, Way.UNDO}
+    assert alone.keys() == {Way.ROLL_BACK}
     shared = ruled_out_ways(ONE, [ONE, replace(ONE, name="two", schema="tenant_2")], by_script="it failed")
     assert shared.keys() == set(Way)
     assert shared[Way.RESTORE_BESIDE] == "two is in the same database, and would be taken back with it"
+
+
+@pytest.mark.parametrize(
+    ("schema", "way"), [(SchemaMatch.EXACT, Way.UNDO), (SchemaMatch.DIFFERENT, Way.RESTORE_BESIDE)]
+)
+def test_the_change_log_is_no_way_where_a_version_left_another_schema(schema: SchemaMatch, way: Way) -> None:
+    undo = replace(RESTORE, way=Way.UNDO, rpo=timedelta())
+    plan = RecoveryPlan(ways=(undo, RESTORE), chosen=undo, is_needed=True)
+    comparison = Comparison(schema=schema, missing=(), changed=(), unexpected=(), tables=(), sequences=())
+    assessment = Assessment(
+        since="b", since_version=None, current="1", applied_since=("1",), failed=(), comparison=comparison
+    )
+    found, _ = way_of(Evidence(plan=plan, assessment=assessment))
+    assert found is not None
+    assert found.way is way
+    assert way_of(Evidence(error="the backup is gone")) == (None, "the backup is gone")
 
 
 def test_where_the_certificate_proves_another_way_than_the_down_script_that_one_is_taken(backup: Backup) -> None:
