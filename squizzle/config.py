@@ -166,7 +166,7 @@ def load_config(path: Path | None = None) -> Config:
 
 def read_one_fleet(source: str, name: str, section: dict[str, object]) -> FleetSettings:
     """A fleet that is not in the file but said elsewhere, by the same rules; complaints begin with `source`."""
-    return _Reader(source).fleets({name: section})[name]
+    return _Reader(source).fleets({name: section}, Path())[name]
 
 
 def _find(start: Path) -> Path | None:
@@ -214,7 +214,7 @@ class _Reader:
             programs=Path(programs) if programs else None,
             environments={name: self.environment(name, section) for name, section in environments.items()},
             fences={name: read_fence(self, name, section, folder) for name, section in fences.items()},
-            fleets=self.fleets(fleets) if fleets else {},
+            fleets=self.fleets(fleets, folder) if fleets else {},
         )
         for environment in config.environments.values():
             for name in environment.fences:
@@ -236,10 +236,12 @@ class _Reader:
             self.nothing_left(rest, where)
         return config
 
-    def fleets(self, sections: dict[str, object]) -> dict[str, FleetSettings]:
+    def fleets(self, sections: dict[str, object], folder: Path) -> dict[str, FleetSettings]:
         from squizzle.fleet_settings import read_fleet  # noqa: PLC0415 - most projects have no fleet, and no verb waits
+        from squizzle.watch_settings import seen_from  # noqa: PLC0415 - same
 
-        return {name: read_fleet(self, name, section) for name, section in sections.items()}
+        found = {name: read_fleet(self, name, section) for name, section in sections.items()}
+        return {name: replace(one, watch=seen_from(folder, one.watch)) for name, one in found.items()}
 
     def environment(self, name: str, value: object) -> Environment:
         where = f"environments.{name}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from squizzle.fence_settings import Reader
@@ -62,6 +63,12 @@ class WatchSettings:
 
     limits: SoakLimits = field(default_factory=SoakLimits)
     alerts: tuple[str, ...] = ()
+
+
+def seen_from(folder: Path, settings: WatchSettings) -> WatchSettings:
+    """The same with files of alert rules as they are seen from here; a folder's file names them as it sees them."""
+    alerts = tuple(one if one == SHIPPED_ALERTS else str(folder / one) for one in settings.alerts)
+    return replace(settings, alerts=alerts)
 
 
 def read_watch(reader: Reader, where: str, value: object) -> WatchSettings:

@@ -17,12 +17,13 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from squizzle.alerts.states import Advance
 from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
-from squizzle.notify.records import Delivery
+from squizzle.notify.records import Deliveries, Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.recovery.drill import DrillReport
@@ -34,6 +35,7 @@ from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.corruption import corruption_markdown, corruption_summary
 from squizzle.reports.drill import drill_markdown, table_artifact
+from squizzle.reports.health import health_markdown, health_rows, health_summary
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.notifications import trial_markdown
 from squizzle.reports.recovery import recovery_markdown
@@ -48,6 +50,7 @@ from squizzle.reports.wrong_environment import MishapReport, mishap_markdown
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.report import RolloutReport
+from squizzle.sweep.records import Sweep
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -134,6 +137,20 @@ def publish_store_check(check: StoreCheck) -> None:
     """Publish what a look at a whole store found as an artifact."""
     summary = f"Backups: {check.verdict.value.replace('_', ' ')}"
     create_markdown_artifact(check_markdown(check), key="backups-checked", description=summary)
+
+
+@step("Write the table of targets", timeout=timedelta(minutes=5))
+def publish_health(sweep: Sweep, done: Advance | None, told: tuple[Deliveries, ...], problem: str) -> None:
+    """Publish what a sweep found: a table, the worst first, and a report of what is not well."""
+    key = f"health-{artifact_key(sweep.fleet)}"
+    create_table_artifact(health_rows(sweep), key=f"{key}-targets", description=health_summary(sweep))
+    text = health_markdown(
+        sweep,
+        silenced=done.silenced if done else (),
+        told=told,
+        remarks=(problem,) if problem else (),
+    )
+    create_markdown_artifact(text, key=key, description=health_summary(sweep))
 
 
 @step("Write the report of the channels", timeout=timedelta(minutes=5))

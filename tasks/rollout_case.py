@@ -26,7 +26,6 @@ from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, StagePlan, TargetReport
 from squizzle.rollout.unwinding import Recovers
-from squizzle.watch_settings import SHIPPED_ALERTS
 from tasks.folders import MigrationsFolder
 from tasks.sources import DatabaseSource, NamedStore, StoreSource
 
@@ -248,14 +247,9 @@ def case_of(
         rehearsal=config.rehearsal,
         override=override_of(without_certificates or None, approver or None, config.rehearsal),
         store=store or _configured_store(config),
-        alerts=tuple(_beside(configuration, one) for one in settings.watch.alerts),
+        alerts=settings.watch.alerts,
         environ=environ,
     )
-
-
-def _beside(configuration: Path, file: str) -> str:
-    """A file of alert rules that squizzle.toml names is seen from there."""
-    return file if file == SHIPPED_ALERTS else str(configuration.parent / file)
 
 
 def _named(fleet: str, config: Config, configuration: Path) -> FleetSettings:

@@ -29,10 +29,8 @@ def prepare(connection: Connection, fleet: str) -> datetime:
         LockTimeoutError: Somebody else looks at the fleet now.
         DatabaseError: The tables cannot be made.
     """
+    make_tables(connection)
     try:
-        if connection.execute("SELECT to_regclass('squizzle.silence') IS NULL").fetchone() == (True,):
-            with connection.transaction():
-                connection.execute(load_sql("squizzle.alerts", "alert_table"))
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s, hashtext(%s)), clock_timestamp()", (_LOCK, fleet)
         ).fetchone()
@@ -44,6 +42,20 @@ def prepare(connection: Connection, fleet: str) -> datetime:
         )
     now: datetime = row[1]
     return now
+
+
+def make_tables(connection: Connection) -> None:
+    """Make the tables where they are missing.
+
+    Raises:
+        DatabaseError: They cannot be made.
+    """
+    try:
+        if connection.execute("SELECT to_regclass('squizzle.silence') IS NULL").fetchone() == (True,):
+            with connection.transaction():
+                connection.execute(load_sql("squizzle.alerts", "alert_table"))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="make the tables of alerts", needs=_NEEDS) from exc
 
 
 def read_states(connection: Connection, fleet: str) -> tuple[AlertState, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +11,16 @@ from itertools import groupby
 import psycopg
 
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, InvalidInputError, SquizzleError
-from squizzle.fleet_settings import FleetSettings, resolve_server
+from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.records import Migration, RowState
 from squizzle.migrations.status import pending
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import ExpectedIdentity, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines, Limit
+from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet, FleetTarget, PartlyApplied, TargetReport, TargetState
 
 # Schemas of one database share a session, but not too many: others of its server's sessions help.
@@ -56,9 +56,10 @@ def each_report(
 ) -> Iterator[TargetReport]:
     """The reports as they are made, in any order; otherwise like `survey_fleet`, and nothing is compared."""
     expected = ExpectedIdentity(environment=fleet.environment, fleet=fleet.name)
-    accesses = {name: resolve_server(fleet.servers[name], environ=environ) for name in _servers(fleet.targets)}
+    accesses = servers_of(fleet, fleet.targets, environ=environ)
+    reach = Reach(accesses, deadline=settings.deadline, purpose="fleet")
     with Deadlines() as deadlines:
-        look = _Look(accesses, settings.deadline, expected, tuple(migrations), deadlines)
+        look = _Look(reach, settings.deadline, expected, tuple(migrations), deadlines)
         for _, reports in each_bounded(
             _sessions(fleet.targets),
             look.at,
@@ -101,10 +102,6 @@ def stopping(reports: Iterable[TargetReport], *, exclude_unreachable: bool) -> t
     return tuple(report for report in reports if report.state not in harmless)
 
 
-def _servers(targets: Iterable[FleetTarget]) -> set[str]:
-    return {target.server for target in targets}
-
-
 def _sessions(targets: Sequence[FleetTarget]) -> Iterator[tuple[FleetTarget, ...]]:
     """What one session looks at: schemas of one database."""
 
@@ -130,35 +127,29 @@ class _Look:
 
     def __init__(
         self,
-        accesses: Mapping[str, tuple[ServerAccess, str]],
+        reach: Reach,
         deadline: timedelta,
         expected: ExpectedIdentity,
         migrations: tuple[Migration, ...],
         deadlines: Deadlines,
     ) -> None:
-        self._accesses = {
-            name: (replace(access, connect_timeout=min(access.connect_timeout, deadline)), database)
-            for name, (access, database) in accesses.items()
-        }
+        self._reach = reach
         self._deadline_s = deadline.total_seconds()
         self._expected = expected
         self._migrations = migrations
         self._deadlines = deadlines
-        self._down: dict[str, str] = {}
-        self._lock = threading.Lock()
         # Most targets lack the same versions: they share one tuple of them.
         self._pending: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def at(self, targets: tuple[FleetTarget, ...]) -> tuple[TargetReport, ...]:
         """Reports on schemas of one database; whatever goes wrong is in them."""
         server, database = targets[0].server, targets[0].database
-        if why := self._down.get(server):
+        if why := self._reach.why_down(server):
             return tuple(_bad(target, TargetState.UNREACHABLE, f"not tried: {why}") for target in targets)
         began = time.monotonic()
         try:
-            connection = connect(self._accesses[server][0], database, purpose="fleet", read_only=True)
+            connection = self._reach.connect(server, database)
         except ConnectionFailedError as exc:
-            self._notice(server, exc)
             return tuple(_bad(target, TargetState.UNREACHABLE, exc.message) for target in targets)
         left_s = self._deadline_s - (time.monotonic() - began)
         try:
@@ -166,17 +157,6 @@ class _Look:
                 return tuple(self._in_session(connection, targets, limit))
         finally:
             connection.close()
-
-    def _notice(self, server: str, exc: ConnectionFailedError) -> None:
-        """Whether it is the server that does not answer: then its other targets need not wait for that, one by one."""
-        access, own = self._accesses[server]
-        with self._lock:
-            if server in self._down:
-                return
-            try:
-                connect(access, own, purpose="fleet", read_only=True).close()
-            except ConnectionFailedError:
-                self._down[server] = exc.message
 
     def _in_session(
         self, connection: Connection, targets: tuple[FleetTarget, ...], limit: Limit

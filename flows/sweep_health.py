@@ -1,0 +1,116 @@
+"""The health sweep: every few minutes over a whole fleet."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, cast
+
+from prefect import flow
+from prefect.runtime import flow_run
+from prefect.states import Failed
+
+from blocks import Fleet, Notifier, PostgresDatabase
+from blocks.fleet import chosen_fleet
+from blocks.references import refuse_inline
+from flows.forms import shown
+from squizzle.notify.records import Link
+from squizzle.sweep.records import Sweep
+from tasks.reporting import progress_artifact, publish_health
+from tasks.steps import keep_journal
+from tasks.sweep_case import SweepCase, sweep_case
+from tasks.sweeping import look, tell_people
+
+STEPS = 4
+
+DESCRIPTION = """\
+Looks how every database of a fleet is, and tells people what is new.
+
+1. one session for each target, many at the same time, each with a deadline: connections, locks, replication, the log's
+   archive, slots, transaction ids, damaged pages, failed migrations, and your own alert rules
+2. compares with what was known: people are told once when something begins, and once when it is over
+3. writes a table of all targets, the worst first
+
+Nothing in the targets is changed; what is known is kept in the control database. It ends *Completed* when the look was
+taken, whatever was found; *Failed* when people should have been told and nobody was, or what is known cannot be kept.
+"""
+
+FleetName = Annotated[
+    str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml. Empty where a block is chosen.")
+]
+FleetBlock = Annotated[Fleet | None, shown(title="Fleet block", description="Instead of a section of squizzle.toml.")]
+Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml, on the worker.")]
+Alerts = Annotated[
+    list[str],
+    shown(title="Alerts", description="Files of alert rules, on the worker. guide: the two of the guide."),
+]
+NotifierBlock = Annotated[
+    Notifier | None, shown(title="Notifier", description="Who is told. Empty: [notify] of squizzle.toml.")
+]
+Control = Annotated[
+    PostgresDatabase | None,
+    shown(title="Control database", description="Where alerts are kept. Empty: the first canary."),
+]
+Drift = Annotated[bool, shown(title="Drift", description="Compare schemas with what the last run left, too.")]
+Tell = Annotated[bool, shown(title="Tell people", description="Off: look and write the table only.")]
+
+
+def _run_title() -> str:
+    block = flow_run.parameters.get("fleet_block")
+    return f"health of {flow_run.parameters.get('fleet') or getattr(block, 'fleet', 'nobody')}"
+
+
+@flow(name="sweep-health", flow_run_name=_run_title, description=DESCRIPTION, persist_result=False)
+def sweep_health(
+    fleet: FleetName = "",
+    fleet_block: FleetBlock = None,
+    configuration: Config = Path("squizzle.toml"),
+    alerts: Alerts = [],  # noqa: B006 - a form's default; nobody changes it
+    notifier: NotifierBlock = None,
+    control: Control = None,
+    *,
+    drift: Drift = False,
+    tell: Tell = True,
+) -> Sweep:
+    """Look how every database of a fleet is, and tell people what is new.
+
+    Args:
+        fleet: A section `[fleets.NAME]` of squizzle.toml; empty where a block is chosen.
+        fleet_block: The fleet, where it is not in squizzle.toml.
+        configuration: squizzle.toml, on the worker; secrets are in the worker's environment.
+        alerts: Files of alert rules, besides those of the fleet.
+        notifier: Who is told; None for `[notify]` of squizzle.toml.
+        control: Where alerts are kept; None for the first canary.
+        drift: Compare schemas with what the last run left, too.
+        tell: Whether people are told.
+
+    Returns:
+        What was found; inside a Failed state when nobody could be told, or alerts could not be kept.
+    """
+    refuse_inline(fleet_block, notifier, control)
+    chosen, secrets = chosen_fleet(fleet, fleet_block)
+    case = sweep_case(
+        chosen,
+        configuration,
+        alerts=tuple(alerts),
+        notify=notifier.settings() if notifier else None,
+        environ={**os.environ, **secrets},
+    )
+    return carry_out_sweep(replace(case, control=control, drift=drift, tell=tell))
+
+
+def carry_out_sweep(case: SweepCase) -> Sweep:
+    """The order of the steps."""
+    progress = progress_artifact("health-progress", total=STEPS, what=f"Progress of the look at {case.settings.name}")
+    with keep_journal(progress):
+        looked = look(case)
+        url = flow_run.ui_url
+        told = tell_people(case, looked, links=(Link(name="run", url=url),) if url else ())
+        publish_health(looked.sweep, told.advance, told.deliveries, told.problem)
+    unheard = [one.notification.title for one in told.deliveries if not one.is_heard]
+    if not unheard and not told.problem:
+        return looked.sweep
+    why = told.problem or f"NOBODY was told: {unheard[0]}"
+    # A flow that returns a state ends in that state; what was found travels as its data.
+    return cast("Sweep", Failed(message=why, data=looked.sweep))

@@ -1,0 +1,214 @@
+"""A sweep: one session for each target, so many at the same time, each with a deadline. Nothing is changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from squizzle.alerts.evaluation import evaluate_rules
+from squizzle.alerts.records import AlertResult, AlertRule
+from squizzle.errors import ConnectionFailedError, IdentityMismatchError, SquizzleError
+from squizzle.fleet_settings import FleetSettings
+from squizzle.migrations.history import history_table, read_history
+from squizzle.migrations.records import Migration
+from squizzle.postgres.access import Connection
+from squizzle.postgres.identity import ExpectedIdentity, check_identity, read_identity
+from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.translation import translate_error
+from squizzle.proof.digests import digest_schema
+from squizzle.rollout.bounded import each_bounded
+from squizzle.rollout.deadlines import Deadlines
+from squizzle.rollout.reaching import Reach
+from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.severity import Severity
+from squizzle.sweep.own_rules import LIMITS, REACH_RULE, HealthLimits, own_results
+from squizzle.sweep.records import Sweep, TargetHealth, badness
+
+# One condition may take so long, and all of them no longer than the target's deadline.
+_CONDITION = timedelta(seconds=5)
+_DRIFT = AlertRule(name="the schema was changed by somebody else", condition="", severity=Severity.MEDIUM)
+# Of the history's probe, what is no number.
+_WORDS = frozenset({"failed", "applied"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOrder:
+    """What is looked at.
+
+    Attributes:
+        fleet: The targets, as they were found.
+        expected: Who every target should be.
+        settings: How many at the same time, and how long each may take.
+        rules: Rules of the user's, besides Squizzle's own.
+        migrations: What is on disk, to count what a target lacks; empty where that is not asked.
+        drift: Whether schemas are compared with what the last run left; costs each target a digest.
+        limits: From where on something is wrong.
+    """
+
+    fleet: Fleet
+    expected: ExpectedIdentity
+    settings: FleetSettings
+    rules: tuple[AlertRule, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    drift: bool = False
+    limits: HealthLimits = LIMITS
+
+
+def expected_of(fleet: Fleet) -> ExpectedIdentity:
+    """Who every target of a fleet should be."""
+    return ExpectedIdentity(environment=fleet.environment, fleet=fleet.name)
+
+
+def sweep_fleet(order: SweepOrder, reach: Reach) -> Sweep:
+    """Look at every target; whatever goes wrong at one is in its result, and the others go on.
+
+    Args:
+        order: What is looked at.
+        reach: How servers are reached.
+    """
+    at, began = datetime.now(UTC), time.monotonic()
+    settings = order.settings
+    targets = order.fleet.targets
+    with Deadlines() as deadlines:
+        look = _Look(order, reach, deadlines)
+        found = [
+            health
+            for _, health in each_bounded(
+                targets,
+                look.at,
+                place=lambda target: target.server,
+                concurrency=settings.concurrency,
+                per_place=settings.per_server,
+            )
+        ]
+    # A server is asked once; what it said holds for all that are on it.
+    found = [_with_server(one, look.servers) for one in found]
+    return Sweep(
+        fleet=order.fleet.name,
+        at=at,
+        duration=timedelta(seconds=time.monotonic() - began),
+        targets=tuple(sorted((_judged(one, order.limits) for one in found), key=badness)),
+        unreachable=order.fleet.unreachable,
+    )
+
+
+def _with_server(health: TargetHealth, servers: Mapping[str, Mapping[str, Any]]) -> TargetHealth:
+    if not health.is_reached:
+        return health
+    return replace(health, metrics={**servers.get(health.target.server, {}), **health.metrics})
+
+
+def _judged(health: TargetHealth, limits: HealthLimits) -> TargetHealth:
+    """With what the rules of our own say."""
+    if not health.is_reached:
+        return health
+    return replace(health, results=(*own_results(health.metrics, health.failed, limits), *health.results))
+
+
+class _Look:
+    """What every look has in common."""
+
+    def __init__(self, order: SweepOrder, reach: Reach, deadlines: Deadlines) -> None:
+        self.servers: dict[str, Mapping[str, Any]] = {}
+        self._order = order
+        self._reach = reach
+        self._deadlines = deadlines
+        self._deadline_s = order.settings.deadline.total_seconds()
+        self._expected = order.expected
+        self._versions = [one.version for one in order.migrations]
+        self._lock = threading.Lock()
+
+    def at(self, target: FleetTarget) -> TargetHealth:
+        """A look at one target; whatever goes wrong is in it."""
+        began = time.monotonic()
+        if why := self._reach.why_down(target.server):
+            return _not_reached(target, f"not tried: {why}", began)
+        try:
+            connection = self._reach.connect(target.server, target.database)
+        except ConnectionFailedError as exc:
+            return _not_reached(target, exc.message, began)
+        left_s = self._deadline_s - (time.monotonic() - began)
+        try:
+            with self._deadlines.limit(connection, left_s) as limit:
+                try:
+                    return self._in_session(connection, target, began)
+                except IdentityMismatchError as exc:
+                    return _not_reached(target, exc.message, began)
+                except (SquizzleError, psycopg.Error) as exc:
+                    if limit.passed:
+                        return _not_reached(target, f"no answer within {self._deadline_s:g} s", began)
+                    error = exc if isinstance(exc, SquizzleError) else translate_error(exc, doing="look at it")
+                    return _not_reached(target, error.message, began)
+        finally:
+            connection.close()
+
+    def _in_session(self, connection: Connection, target: FleetTarget, began: float) -> TargetHealth:
+        own = f"{round((self._deadline_s + 1) * 1000)}ms"
+        connection.execute(
+            "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)", (own, own)
+        )
+        check_identity(read_identity(connection), self._expected, database=target.database)
+        if self._is_first(target.server):
+            self.servers[target.server] = _row(connection, load_sql("squizzle.sweep", "server_probe"))
+        metrics = _row(connection, load_sql("squizzle.sweep", "database_probe"))
+        history = self._history(connection, target.schema)
+        metrics |= {name: value for name, value in history.items() if name not in _WORDS}
+        if self._versions:
+            applied = set(history.get("applied", ()))
+            metrics["pending_migrations"] = sum(one not in applied for one in self._versions)
+        results: list[AlertResult] = []
+        if self._order.drift:
+            results.append(self._drift(connection, target))
+        results += evaluate_rules(connection, self._order.rules, schema=target.schema, timeout=_CONDITION)
+        return TargetHealth(
+            target=target,
+            is_reached=True,
+            failed=tuple(history.get("failed", ())),
+            metrics=metrics,
+            results=tuple(results),
+            took=timedelta(seconds=time.monotonic() - began),
+        )
+
+    def _is_first(self, server: str) -> bool:
+        with self._lock:
+            is_first = server not in self.servers
+            self.servers.setdefault(server, {})
+        return is_first
+
+    def _history(self, connection: Connection, schema: str) -> dict[str, Any]:
+        table = history_table(schema)
+        there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table.as_string(connection),)).fetchone()
+        if there != (True,):
+            return {}
+        query = sql.SQL(load_sql("squizzle.sweep", "history_probe")).format(history=table)
+        return _row(connection, query)
+
+    def _drift(self, connection: Connection, target: FleetTarget) -> AlertResult:
+        was = read_history(connection, target.schema).schema_digest
+        found = digest_schema(connection, schema=target.schema).logical if was is not None else None
+        if was is None or found is None or found == was:
+            return AlertResult(rule=_DRIFT, is_true=False)
+        return AlertResult(rule=_DRIFT, is_true=True, why=f"it was {was[:12]} after the last run, and is {found[:12]}")
+
+
+def _row(connection: Connection, query: LiteralString | sql.Composed) -> dict[str, Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return dict(cursor.execute(query).fetchone() or {})
+
+
+def _not_reached(target: FleetTarget, why: str, began: float) -> TargetHealth:
+    return TargetHealth(
+        target=target,
+        is_reached=False,
+        detail=why,
+        results=(AlertResult(rule=REACH_RULE, is_true=True, why=why),),
+        took=timedelta(seconds=time.monotonic() - began),
+    )

@@ -1,0 +1,77 @@
+"""What a sweep looks at, and how people are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from squizzle.alerts.records import AlertRule
+from squizzle.alerts.rules import read_alert_rules
+from squizzle.config import load_config
+from squizzle.errors import InvalidInputError
+from squizzle.fleet_settings import FleetSettings
+from squizzle.notify_settings import NotifySettings
+from tasks.sources import DatabaseSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepCase:
+    """What is looked at, and how people are told.
+
+    Attributes:
+        settings: The fleet.
+        default_schema: The project's, of targets that say nothing else.
+        rules: Alert rules, besides those that come with every sweep.
+        notify: Channels and routes.
+        control: Where alerts are kept; None for the first canary.
+        drift: Whether schemas are compared with what the last run left.
+        tell: Whether people are told.
+        environ: Where secrets are.
+    """
+
+    settings: FleetSettings
+    default_schema: str
+    rules: tuple[AlertRule, ...]
+    notify: NotifySettings
+    control: DatabaseSource | None = None
+    drift: bool = False
+    tell: bool = True
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def sweep_case(
+    fleet: str | FleetSettings,
+    configuration: Path,
+    *,
+    alerts: tuple[str, ...],
+    notify: NotifySettings | None,
+    environ: Mapping[str, str],
+) -> SweepCase:
+    """What `squizzle.toml` and files of alert rules say.
+
+    Args:
+        fleet: A section `[fleets.NAME]`, or the settings of a block.
+        configuration: The file `squizzle.toml`.
+        alerts: Files of alert rules, besides those of the fleet; seen from the worker's folder.
+        notify: Channels; None for `[notify]`.
+        environ: Where secrets are.
+
+    Raises:
+        InvalidInputError: A file or a setting is wrong, or there is no such fleet.
+    """
+    config = load_config(configuration)
+    settings = config.fleets.get(fleet) if isinstance(fleet, str) else fleet
+    if settings is None:
+        known = ", ".join(sorted(config.fleets)) or "none"
+        raise InvalidInputError(
+            f"there is no fleet {fleet!r} in {configuration}; known: {known}",
+            hint=f"add [fleets.{fleet}], see docs/fleets.md",
+        )
+    return SweepCase(
+        settings=settings,
+        default_schema=config.schema,
+        rules=read_alert_rules([*settings.watch.alerts, *alerts]),
+        notify=notify or config.notify,
+        environ=environ,
+    )

@@ -1,0 +1,154 @@
+"""A health sweep: look at every target, keep what is not well, and tell people what is new."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from squizzle.alerts.ledger import note_told, prepare, read_silences, read_states, write_states
+from squizzle.alerts.records import AlertResult
+from squizzle.alerts.states import Advance, advance
+from squizzle.alerts.telling import notification_of
+from squizzle.errors import ConnectionFailedError, SquizzleError
+from squizzle.notify.records import Deliveries, Link, Moment, Notification
+from squizzle.postgres.access import Connection, connect
+from squizzle.reports.health import health_summary
+from squizzle.rollout.discovery import discover_fleet
+from squizzle.rollout.reaching import Reach, servers_of
+from squizzle.rollout.records import Fleet
+from squizzle.severity import Severity
+from squizzle.sweep.control import default_control
+from squizzle.sweep.records import Sweep
+from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
+from tasks.notify import notify
+from tasks.sources import DatabaseSource, NamedDatabase
+from tasks.steps import log_line, now, step
+from tasks.sweep_case import SweepCase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looked:
+    """One sweep, and the fleet that it looked at.
+
+    Attributes:
+        sweep: What was found.
+        fleet: The targets.
+    """
+
+    sweep: Sweep
+    fleet: Fleet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What became of alerts.
+
+    Attributes:
+        advance: The alerts after this look; None where they could not be kept.
+        deliveries: What people were told.
+        problem: Why they could not be kept; empty when they were.
+    """
+
+    advance: Advance | None
+    deliveries: tuple[Deliveries, ...] = ()
+    problem: str = ""
+
+
+@step("Look at every target", timeout=timedelta(minutes=30), detail=lambda looked: health_summary(looked.sweep))
+def look(case: SweepCase) -> Looked:
+    """Who is in the fleet, and how each is. Nothing is changed."""
+    found = discover_fleet(case.settings, default_schema=case.default_schema, environ=case.environ)
+    order = SweepOrder(
+        fleet=found, expected=expected_of(found), settings=case.settings, rules=case.rules, drift=case.drift
+    )
+    accesses = servers_of(found, found.targets, environ=case.environ)
+    sweep = sweep_fleet(order, Reach(accesses, deadline=case.settings.deadline, purpose="health"))
+    return Looked(sweep=sweep, fleet=found)
+
+
+def control_of(case: SweepCase, fleet: Fleet) -> DatabaseSource:
+    """Where alerts are kept: what was named, else the first canary."""
+    if case.control is not None:
+        return case.control
+    access, meant = default_control(fleet, environ=case.environ)
+    return NamedDatabase(meant=meant, opens=lambda: access)
+
+
+def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) -> Told:
+    """Keep what is not well, and tell people what is new, or over.
+
+    Where alerts cannot be kept, nobody knows what was told before: everything that fires is told again, in one message.
+    """
+    try:
+        with _kept(case, looked) as (connection, at):
+            done = _advance(connection, looked, at)
+            deliveries = _deliver(connection, case, looked, done, at, links) if case.tell else ()
+            return Told(advance=done, deliveries=deliveries)
+    except SquizzleError as exc:
+        log_line(f"alerts cannot be kept: {exc.message}", logging.ERROR)
+        if not isinstance(exc, ConnectionFailedError):
+            raise
+        told = (notify(_blind(case, looked, exc, links), case.notify, case.environ),) if case.tell else ()
+        return Told(advance=None, deliveries=told, problem=f"alerts cannot be kept: {exc.message}")
+
+
+@contextmanager
+def _kept(case: SweepCase, looked: Looked) -> Iterator[tuple[Connection, datetime]]:
+    control = control_of(case, looked.fleet)
+    with connect(control.access(), control.database, purpose="alerts") as connection:
+        yield connection, prepare(connection, looked.fleet.name)
+
+
+def _news(done: Advance) -> str:
+    counts = {moment: sum(one.moment is moment for one in done.messages) for moment in (Moment.BEGINS, Moment.ENDS)}
+    quiet = f", {len(done.silenced)} silenced" if done.silenced else ""
+    return f"{counts[Moment.BEGINS]} begin, {counts[Moment.ENDS]} are over, {len(done.states)} known{quiet}"
+
+
+@step("Compare with what was known", timeout=timedelta(minutes=5), detail=_news)
+def _advance(connection: Connection, looked: Looked, at: datetime) -> Advance:
+    """What begins, what goes on, what is over; kept before anybody is told."""
+    fleet = looked.fleet.name
+    before = read_states(connection, fleet)
+    looks: dict[str, tuple[AlertResult, ...]] = {one.target.name: one.results for one in looked.sweep.targets}
+    done = advance(before, looks, at, silences=read_silences(connection, fleet))
+    write_states(connection, fleet, before, done.states)
+    return done
+
+
+def _deliver(
+    connection: Connection, case: SweepCase, looked: Looked, done: Advance, at: datetime, links: Sequence[Link]
+) -> tuple[Deliveries, ...]:
+    """Tell people. Whoever was told of a beginning is noted at once, so that a run that dies tells nobody twice."""
+    fleet = looked.fleet.name
+    told = []
+    for message in done.messages:
+        notification = notification_of(message, fleet=fleet, now=at, links=_links(case, links))
+        delivered = notify(notification, case.notify, case.environ, only=message.notify, threads=message.threads)
+        if delivered.is_heard and message.moment is Moment.BEGINS:
+            note_told(connection, fleet, message.key, delivered.threads)
+        told.append(delivered)
+    return tuple(told)
+
+
+def _links(case: SweepCase, links: Sequence[Link]) -> tuple[Link, ...]:
+    runbook = (Link(name="runbook", url=case.notify.runbook),) if case.notify.runbook else ()
+    return (*links, *runbook)
+
+
+def _blind(case: SweepCase, looked: Looked, exc: SquizzleError, links: Sequence[Link]) -> Notification:
+    firing = [one for one in looked.sweep.targets if one.firing]
+    shown = ", ".join(f"{one.target.name}: {one.firing[0].rule.name}" for one in firing[:10])
+    return Notification(
+        key=f"alerts-{looked.fleet.name}-control",
+        moment=Moment.BEGINS,
+        severity=Severity.CRITICAL,
+        title=f"{looked.fleet.name}: alerts cannot be kept, {len(firing)} targets are not well",
+        at=now(),
+        source=f"fleet {looked.fleet.name}",
+        facts=(("why", exc.message), ("not well", shown or "nobody")),
+        links=_links(case, links),
+    )
