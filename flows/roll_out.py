@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 from prefect import flow
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Cancelled, Failed
 
 from blocks.fleet import chosen_fleet, run_named_by_fleet
 from blocks.references import refuse_inline
@@ -47,6 +49,7 @@ from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
 from tasks.rollout_watching import note_after, note_before, read_watched, soak
 from tasks.steps import about, keep_journal, now
+from tasks.stopping import ended_when_cancelled, is_cancelled, undisturbed
 
 # Besides those of each stage.
 STEPS = 8
@@ -112,7 +115,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         configuration: squizzle.toml, on the worker; secrets are in the worker's environment.
         version: The last version to roll out; empty for everything.
         store: Backups and certificates; empty for `[backups] store` of squizzle.toml.
-        control: Where decisions are written down; empty for the first canary.
+        control: Where decisions are written down; empty for one of the fleet's own, always the same.
         fleet_block: The fleet, where it is not in squizzle.toml.
         labels: `NAME=VALUE`; only targets that have all of them take part. Empty for all.
         backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
@@ -161,7 +164,17 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         dry_run=dry_run,
         go_back=go_back,
     )
-    report = carry_out_rollout(case, now())
+    try:
+        with ended_when_cancelled():
+            report = carry_out_rollout(case, now())
+    except TerminationSignal:
+        if not is_cancelled():
+            raise
+        return cast("RolloutReport", Cancelled(message="cancelled before anything was begun"))
+    if report.was_stopped:
+        if not is_cancelled():
+            raise TerminationSignal(signal=signal.SIGTERM)
+        return cast("RolloutReport", Cancelled(message=rollout_summary(report), data=report))
     if report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK):
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
@@ -202,31 +215,30 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                     run = Running(case=case, control=control, lock=lock, started=started, survey=survey, checks=checks)
                     with keep_transitions() as told:
                         report = replace(_carried_out(run, report), transitions=tuple(told))
-            report = replace(report, duration=now() - started_at, steps=journal.steps)
-            publish_rollout(report)
+            with undisturbed(when=report.was_stopped):
+                report = replace(report, duration=now() - started_at, steps=journal.steps)
+                publish_rollout(report)
     return report
 
 
 def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
     """What a run that changes something makes of the report."""
-    stages: tuple[StageReport, ...]
-    problem = ""
-    if run.case.go_back:
-        stages = (take_all_back(run),)
-    elif run.started.row.failed_stage:
-        stages = (go_on_taking_back(run),)
-    else:
-        _begin(run)
-        stages, problem = _stages(run)
-    # Whoever cannot be reached now is not left out of what is told.
-    everybody = replace(run.case, fleet=replace(run.case.fleet, exclude_unreachable=False))
-    survey = look_at_fleet(everybody)
-    report = replace(report, stages=stages, problem=problem, found=survey.reports)
-    if report.outcome is RolloutOutcome.HALF_MIGRATED:
-        report = replace(report, standing=reconcile(run, survey))
-    if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
-        end(run.control, report.rollout_id, report.outcome.value)
-    tell(run.started.row.id, "ended", outcome=report.outcome.value, why=problem)
+    done: list[StageReport] = []
+    problem, was_stopped = "", False
+    try:
+        problem = _work(run, done)
+    except TerminationSignal:
+        problem, was_stopped = "the run was cancelled, or told to end, so nothing more was begun", True
+    with undisturbed(when=was_stopped):
+        # Whoever cannot be reached now is not left out of what is told.
+        everybody = replace(run.case, fleet=replace(run.case.fleet, exclude_unreachable=False))
+        survey = look_at_fleet(everybody)
+        report = replace(report, stages=tuple(done), problem=problem, found=survey.reports, was_stopped=was_stopped)
+        if report.outcome is RolloutOutcome.HALF_MIGRATED:
+            report = replace(report, standing=reconcile(run, survey))
+        if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
+            end(run.control, report.rollout_id, report.outcome.value)
+        tell(run.started.row.id, "ended", outcome=report.outcome.value, why=problem)
     return report
 
 
@@ -242,9 +254,12 @@ def _begin(run: Running) -> None:
     tell(run.started.row.id, "begun", fleet=plan_.fleet, versions=versions, targets=targets, plan_digest=plan_.digest)
 
 
-def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
-    """Every stage that was begun, and what else ended the run."""
-    done: list[StageReport] = []
+def _work(run: Running, done: list[StageReport]) -> str:
+    """Every stage that is begun is put into `done` when it ends; what else ended the run."""
+    if run.case.go_back or run.started.row.failed_stage:
+        done.append(take_all_back(run) if run.case.go_back else go_on_taking_back(run))
+        return ""
+    _begin(run)
     try:
         for position, stage in enumerate(run.started.plan.stages):
             with about(stage.stage.name):
@@ -254,8 +269,8 @@ def _stages(run: Running) -> tuple[tuple[StageReport, ...], str]:
             if not done[-1].is_done:
                 break
     except SquizzleError as exc:
-        return tuple(done), f"{exc.message}; {exc.hint}" if exc.hint else exc.message
-    return tuple(done), ""
+        return f"{exc.message}; {exc.hint}" if exc.hint else exc.message
+    return ""
 
 
 def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageReport, ...]) -> StageReport:
@@ -303,7 +318,10 @@ def _question(run: Running, stage: StagePlan, before: tuple[StageReport, ...]) -
         forecasts=foresee(run, stage.targets),
         links=links_of(run, [one.name for one in before]),
     )
-    return stage_question(stage, started.plan, started.row.id, facts, name_to_type=run.case.name_to_type)
+    question = stage_question(stage, started.plan, started.row.id, facts, name_to_type=run.case.name_to_type)
+    override = run.case.override if run.case.asks_for_proof else None
+    # A yes to what was proven is none to the same without its proof.
+    return replace(question, facts=(*question.facts, f"unproven: {override.reason}")) if override else question
 
 
 def _applied(

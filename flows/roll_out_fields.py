@@ -27,7 +27,7 @@ Store = Annotated[
 ]
 Control = Annotated[
     PostgresDatabase | None,
-    shown(title="Control database", description="Where decisions are written down. Empty: the first canary."),
+    shown(title="Control database", description="Where decisions are written down. Empty: one of the fleet's own."),
 ]
 Backups = Annotated[Secured, shown(title="Backups", description="Which targets of a stage are backed up before it.")]
 Scope = Annotated[TakenBack, shown(title="A failure takes back", description="Where the stage says that it does.")]

@@ -39,6 +39,7 @@ from squizzle.postgres.decisions import (
     find_answers,
     record_decision,
 )
+from tasks.outage import publish
 from tasks.sources import DatabaseSource
 from tasks.steps import log_line, now, run_name, step
 
@@ -217,9 +218,8 @@ def look_for_decisions(database: DatabaseSource, question: Question) -> tuple[De
 @step("Ask for approval", timeout=timedelta(minutes=5))
 def ask(asked: Asked, text: str) -> None:
     """Publish what will be done, and send an event that notifications can hang on."""
-    create_markdown_artifact(
-        f"{text}\n\n{_HOW.format(run=flow_run.id)}\n", key=f"approval-{asked.gate}", description=asked.title
-    )
+    shown = f"{text}\n\n{_HOW.format(run=flow_run.id)}\n"
+    publish(create_markdown_artifact, shown, key=f"approval-{asked.gate}", description=asked.title)
     emit_event(
         event=_REQUESTED,
         resource={"prefect.resource.id": f"squizzle.gate.{asked.gate}", "prefect.resource.name": asked.title},

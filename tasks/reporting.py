@@ -51,6 +51,7 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.report import RolloutReport
 from squizzle.sweep.records import Sweep
+from tasks.outage import publish
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -69,13 +70,17 @@ def progress_artifact(
     """
     made: list[UUID] = []
 
-    def watch(steps: tuple[Step, ...]) -> None:
-        done = sum(one.state is not StepState.RUNNING for one in steps)
-        percent = min(100.0, 100.0 * done / total)
+    def show(percent: float, *, is_over: bool) -> None:
         if not made:
             made.append(UUID(str(create_progress_artifact(progress=percent, key=key, description=what))))
-        elif steps and steps[-1].state is not StepState.RUNNING:
+        elif is_over:
             update_progress_artifact(artifact_id=made[0], progress=percent)
+
+    def watch(steps: tuple[Step, ...]) -> None:
+        done = sum(one.state is not StepState.RUNNING for one in steps)
+        is_over = bool(steps) and steps[-1].state is not StepState.RUNNING
+        # The next step brings it up to date, so nobody waits for a server that is being restarted.
+        publish(show, min(100.0, 100.0 * done / total), is_over=is_over, patience=timedelta())
 
     return watch
 
@@ -231,9 +236,8 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
 @step("Publish the checks", timeout=timedelta(minutes=5))
 def publish_checks(fleet: str, rows: tuple[CheckRow, ...]) -> None:
     """Publish what was looked at before a rollout as an artifact."""
-    create_markdown_artifact(
-        check_table(rows), key=rollout_key(fleet, "checks"), description=f"Checks of {fleet} before"
-    )
+    title = f"Checks of {fleet} before"
+    publish(create_markdown_artifact, check_table(rows), key=rollout_key(fleet, "checks"), description=title)
 
 
 @step("Publish the stage", timeout=timedelta(minutes=5))
@@ -247,7 +251,7 @@ def publish_stage(fleet: str, stage: str, results: tuple[TargetResult, ...], *, 
         what: What was done besides applying, as part of the key; empty for applying.
     """
     key = rollout_key(fleet, stage) + (f"-{what}" if what else "")
-    create_table_artifact(result_rows(results), key=key, description=f"Targets of stage {stage} of {fleet}")
+    publish(create_table_artifact, result_rows(results), key=key, description=f"Targets of stage {stage} of {fleet}")
 
 
 @step("Write the report of the rollout", timeout=timedelta(minutes=5), detail=str)
@@ -260,11 +264,11 @@ def publish_rollout(report: RolloutReport) -> Path:
     text, path = rollout_markdown(report), rollout_path(report)
     _write(text, path)
     key, title = f"rollout-{artifact_key(report.fleet)}", rollout_summary(report)
-    create_markdown_artifact(text, key=key, description=title)
+    publish(create_markdown_artifact, text, key=key, description=title)
     picture = rollout_picture(report)
     if picture:
         _write(picture, path.with_suffix(".png"))
-        create_image_artifact(image_url=_as_url(picture), key=f"{key}-timeline", description=title)
+        publish(create_image_artifact, image_url=_as_url(picture), key=f"{key}-timeline", description=title)
     return path
 
 

@@ -263,6 +263,7 @@ def check(case: RolloutCase, survey: Survey, started: Started) -> tuple[CheckRow
         survey.reports,
         deadline=case.fleet.deadline,
         environ=case.environ,
+        exclude_unreachable=case.fleet.exclude_unreachable,
         on_size=sizes.__setitem__,
     )
     disks = check_disks(

@@ -67,7 +67,7 @@ class RolloutCase:
         rehearsal: Which environments ask for certificates, and which count.
         override: A person's word instead of certificates; None for none.
         store: Where backups and certificates are; None for nowhere.
-        control: Where decisions and the rollout itself are written down; None for the first canary.
+        control: Where decisions and the rollout itself are written down; None for one of the fleet's own.
         backups: Which targets of a stage are backed up before it, where its environment asks for certificates.
         takes_back: What a failure takes back, where the stage says that it does.
         recovers: When a target that could not be taken back is recovered.

@@ -34,8 +34,9 @@ _HOLDER = """
 # (manual, "client_connection_check_interval"); looking costs one system call.
 _ENDS_WITH_US = (
     "SELECT set_config('client_connection_check_interval', '1s', false)"
-    " WHERE current_setting('client_connection_check_interval', true) IS NOT NULL AND version() LIKE '%linux%'"
+    " WHERE current_setting('client_connection_check_interval', true) IS NOT NULL AND strpos(version(), 'linux') > 0"
 )
+_TAKE_LOCK = sql.SQL("SELECT pg_try_advisory_lock(%s, %s), ({})").format(sql.SQL(_ENDS_WITH_US))
 
 # In this order: the role of the script before may not be allowed to give up its settings.
 _FORGET = (
@@ -73,8 +74,8 @@ def exclusive(connection: Connection, target: Target) -> Iterator[None]:
 
 def _take_lock(connection: Connection, database: str) -> None:
     try:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", LOCK_KEYS).fetchone()
-        if row == (True,):
+        taken, _ = connection.execute(_TAKE_LOCK, LOCK_KEYS).fetchone() or (False, None)
+        if taken:
             return
         holder = lock_holder(connection)
     except psycopg.Error as exc:

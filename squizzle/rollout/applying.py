@@ -9,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -160,10 +160,11 @@ class _Apply(_Work):
         self, connection: Connection, target: FleetTarget, history: History, outcomes: list[Outcome]
     ) -> TargetResult:
         order, meant = self.order, self.order.target(target)
-        check_history(order.migrations, history)
         lacking = order.lacking(history)
         if not lacking:
+            # Whatever else it has: versions behind the last one of this rollout, for one.
             return TargetResult(target=target, verdict=ApplyVerdict.DONE_BEFORE, share=_share_words(order, history))
+        check_history(order.migrations, history)
         apply_versions(
             connection,
             meant,
@@ -236,17 +237,20 @@ def _each(
     done: dict[str, TargetResult] = {}
     with Deadlines() as deadlines, kept_scripts():
         at = _At(order, work, accesses, deadlines)
-        for _, results in each_bounded(
+        found = each_bounded(
             _by_database(targets),
             at.one_database,
             place=lambda same: same[0].server,
             concurrency=order.concurrency,
             per_place=order.per_server,
             on_end=work.ended.set,
-        ):
-            for result in results:
-                done[result.target.name] = result
-                on_result(result)
+        )
+        # Closed, and not left to be collected: whatever ends this (somebody may cancel it) begins no other target.
+        with closing(found):
+            for _, results in found:
+                for result in results:
+                    done[result.target.name] = result
+                    on_result(result)
     return tuple(done[target.name] for target in targets)
 
 

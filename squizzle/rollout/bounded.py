@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ def each_bounded(
     concurrency: int,
     per_place: int,
     on_end: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Work on every item, in threads; results come as they are done.
 
     A place that is slow keeps no other one waiting: places take turns, and one that has `per_place` pieces under way

@@ -17,6 +17,7 @@ from squizzle.durations import words
 from squizzle.errors import SquizzleError
 from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.history import History, read_history
+from squizzle.migrations.planning import check_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -24,7 +25,7 @@ from squizzle.proof.digests import digest_schema
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import Proof, RolloutOrder
-from squizzle.rollout.records import FleetTarget, TargetReport, TargetState
+from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
 
 # Sizes are added up where every target answered.
 _SHOWN = 5
@@ -107,6 +108,7 @@ def check_targets(
     *,
     deadline: timedelta,
     environ: Mapping[str, str],
+    exclude_unreachable: bool = False,
     limits: CheckLimits = CheckLimits(),
     on_size: Callable[[str, int], None] = lambda _target, _bytes: None,
 ) -> tuple[CheckRow, ...]:
@@ -117,6 +119,7 @@ def check_targets(
         reports: What the survey found.
         deadline: How long one target may take to answer.
         environ: Where secrets are.
+        exclude_unreachable: Whether what cannot be reached is left out instead of ending it.
         limits: Where a warning begins, and where it stops.
         on_size: Told how many bytes the database of each target has, from many threads.
 
@@ -127,6 +130,7 @@ def check_targets(
         InvalidInputError: A variable is not set.
     """
     findings = [finding for report in reports for finding in _from_survey(report)]
+    findings += _from_discovery(order.fleet, exclude_unreachable=exclude_unreachable)
     ready = [report.target for report in reports if report.state is TargetState.READY and report.pending]
     servers = {target.server for target in ready}
     accesses = {name: resolve_server(order.fleet.servers[name], environ=environ)[0] for name in servers}
@@ -167,6 +171,13 @@ def rows_of(findings: Iterable[CheckFinding]) -> tuple[CheckRow, ...]:
         )
         for check, found in by_check.items()
     )
+
+
+def _from_discovery(fleet: Fleet, *, exclude_unreachable: bool) -> Iterator[CheckFinding]:
+    """Targets of a server that could not be asked are in no list, so nobody would miss them."""
+    result = CheckResult.WARNING if exclude_unreachable else CheckResult.STOP
+    for one in fleet.unreachable:
+        yield CheckFinding(place=one.server, check="says which targets it has", result=result, detail=one.why)
 
 
 def _from_survey(report: TargetReport) -> Iterator[CheckFinding]:
@@ -240,12 +251,21 @@ class _Look:
         row = _row(connection, "database_checks")
         self._on_size(target.name, row["size"])
         found += _database_findings(target.name, row, self._limits)
-        found.append(self._drift(connection, target))
+        history = read_history(connection, target.schema)
+        found += (self._files(history, target), self._drift(connection, target, history))
         return tuple(found)
 
-    def _drift(self, connection: Connection, target: FleetTarget) -> CheckFinding:
+    def _files(self, history: History, target: FleetTarget) -> CheckFinding:
+        """Whether what is applied there is what is on disk: otherwise nothing can be applied behind it."""
+        check = "history and files agree"
+        try:
+            check_history(self._order.migrations, history)
+        except SquizzleError as exc:
+            return CheckFinding(place=target.name, check=check, result=CheckResult.STOP, detail=exc.message)
+        return CheckFinding(place=target.name, check=check)
+
+    def _drift(self, connection: Connection, target: FleetTarget, history: History) -> CheckFinding:
         """Against the schema that was rehearsed, else against what the last run left."""
-        history = read_history(connection, target.schema)
         lacking = self._order.lacking(history)
         found = digest_schema(connection, schema=target.schema).logical
         first = lacking[0] if lacking else ""

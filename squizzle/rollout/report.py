@@ -83,6 +83,7 @@ class RolloutReport:
         steps: What was done, in order.
         transitions: What happened when; only of a run that changed something.
         problem: What ended it; empty when nothing did.
+        was_stopped: Whether somebody cancelled it, or its process was told to end.
         standing: Where every target stands, and both ways out; of a run that left the fleet half-migrated.
     """
 
@@ -98,6 +99,7 @@ class RolloutReport:
     steps: tuple[Step, ...] = ()
     transitions: tuple[Transition, ...] = ()
     problem: str = ""
+    was_stopped: bool = False
     standing: Reconciliation | None = None
 
     @property

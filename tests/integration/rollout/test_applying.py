@@ -10,7 +10,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 from psycopg import sql
@@ -18,12 +20,14 @@ from psycopg import sql
 from squizzle.fleet_settings import FleetServer
 from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.migrations.session import exclusive
+from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
 from squizzle.postgres.identity import Target
 from squizzle.proof.digests import digest_schema
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
+from squizzle.rollout.checks import check_targets, stops
 from squizzle.rollout.orders import Proof, RolloutOrder, TargetResult
-from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState, UnreachableServer
 from tests.integration.cli.conftest import on_one_server, url_of
 from tests.integration.migrations.conftest import Folder, folder
 from tests.support.processes import wait_until
@@ -182,15 +186,61 @@ def test_what_was_killed_is_gone_on_with_and_done_once(shops: Shops, folder: Fol
         wait_until(waits, "the third target waits for its lock")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        # Until the server has noticed, the dead session still holds the migration lock.
-        ours = "FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'squizzle rollout%%'"
-        name = shops.targets[2].database
-        control.execute(f"SELECT pg_terminate_backend(pid) {ours}".encode(), (name,))
-        query = f"SELECT count(*) {ours}".encode()
-        wait_until(lambda: control.execute(query, (name,)).fetchone() == (0,), "its session ends")
+        # Its session ends although it still waits: the server notices that nobody is there any more.
+        ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'squizzle rollout%%'"
+        name = (shops.targets[2].database,)
+        wait_until(lambda: control.execute(ours, name).fetchone() == (0,), "its session ends")
     results = apply_to_targets(order, shops.targets, max_failures=0, environ={})
     assert verdicts(results) == ["done before", "done before", "applied", "applied"]
     for number in range(SOME):
         with shops.session(number) as session:
             assert session.execute("SELECT count(*) FROM goods").fetchone() == (4,)
             assert [row.success for row in read_history(session, "public").rows][-1] is True
+
+
+def test_whoever_migrates_a_database_at_the_same_time_is_waited_for_a_moment_and_then_named(
+    shops: Shops, folder: Folder
+) -> None:
+    folder.write("0001", "INSERT INTO goods SELECT 4 FROM pg_sleep(0.3)")
+    first, second = (replace(shops.order(folder, "0001"), rollout_id=one) for one in ("r1", "r2"))
+    with shops.session(0) as apply, exclusive(apply, Target(database=f"{shops.prefix}_0")):
+        held, free = apply_to_targets(first, shops.targets[:2], max_failures=1, environ={})
+        assert (held.verdict, free.verdict) == ("failed", "applied")
+        assert (
+            f"{shops.prefix}_0 is being migrated by somebody else: session {server_pid(apply)} (squizzle" in held.error
+        )
+        assert held.database_state == "untouched"
+
+    def roll_out(order: RolloutOrder) -> set[str]:
+        return set(verdicts(apply_to_targets(order, shops.targets, max_failures=0, environ={})))
+
+    with ThreadPoolExecutor() as threads:
+        assert set.union(*threads.map(roll_out, (first, second))) <= {"applied", "done before"}
+    for number in range(SOME):
+        with shops.session(number) as session:
+            assert session.execute("SELECT count(*) FROM goods").fetchone() == (4,)
+
+
+def test_a_history_that_differs_and_a_server_that_cannot_be_asked_end_it_before_it_begins(
+    shops: Shops, folder: Folder
+) -> None:
+    folder.write("0001", "CREATE TABLE a (i int)")
+    folder.write("0002", "CREATE TABLE b (i int)")
+    with shops.session(1) as session:
+        apply_versions(session, Target(database=f"{shops.prefix}_1"), folder.read(), to="0001")
+    folder.write("0001", "CREATE TABLE a (i text)")
+    order = shops.order(folder, "0001", "0002")
+    fleet = replace(order.fleet, unreachable=(UnreachableServer(server="two", why="no answer"),))
+    reports = [TargetReport(target=one, state=TargetState.READY, pending=order.versions) for one in shops.targets]
+
+    def stopped(**options: bool) -> list[tuple[str, str]]:
+        deadline = timedelta(seconds=30)
+        rows = check_targets(replace(order, fleet=fleet), reports, deadline=deadline, environ={}, **options)
+        return [(one.place, one.check) for one in stops(rows)]
+
+    differs = (f"{shops.prefix}_1", "history and files agree")
+    assert stopped() == [("two", "says which targets it has"), differs]
+    assert stopped(exclude_unreachable=True) == [differs]
+    # Whoever has all of the rollout is left alone, whatever else they have.
+    done = apply_to_targets(replace(order, versions=("0001",)), shops.targets[1:2], max_failures=0, environ={})
+    assert verdicts(done) == ["done before"]
