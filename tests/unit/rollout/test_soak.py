@@ -56,7 +56,12 @@ ALERT, CHECK = FiringAlert(rule="pool full"), CheckOutcome(name="orders are paid
         ({"unseen": ("no answer within 10 s",)}, {}, OPEN, Sign.REACH),
         ({"error_pct": 3.0, "baseline_error_pct": 0.5}, {}, FAIL, Sign.ERRORS),
         ({"error_pct": 3.0, "baseline_error_pct": 2.5}, {}, PASS, None),
-        ({"error_pct": 3.0}, {"error_pct": 3.0}, OPEN, Sign.ERRORS),
+        (
+            {"error_pct": 3.0, "baseline_error_pct": 0.5},
+            {"error_pct": 3.0, "baseline_error_pct": 0.5},
+            OPEN,
+            Sign.ERRORS,
+        ),
         ({"lock_waits": 6}, {"lock_waits": 5}, FAIL, Sign.LOCK_WAITS),
         ({"replication_lag": timedelta(minutes=1)}, {}, FAIL, Sign.REPLICATION),
         ({"replication_lag": timedelta(minutes=1)}, {"replication_lag": timedelta(minutes=2)}, OPEN, Sign.REPLICATION),
