@@ -10,8 +10,11 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from squizzle.postgres.access import connect
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
@@ -71,6 +74,14 @@ def test_nothing_runs_after_kill_9_and_the_next_drill_cleans_up_whatever_comes_o
     assert "nothing was restored" in reason
     assert "SHA-256" in reason
     assert document["scenarios"][0]["recovered_by"] is None
+    assert document["scenarios"][0]["rto_ms"] is None
+    report = Path(done.stderr.strip().splitlines()[-1].removeprefix("report: ")).read_text(encoding="utf-8")
+    assert report.startswith("# Disaster drill: FAIL")
+    (damaged,) = re.findall(r"Sabotage.*\bin (dump/[\w.]+)", report)
+    assert damaged in reason
+    with closing(sqlite3.connect(machine.folder / "state/squizzle/prefect/prefect.db")) as runs:
+        states = runs.execute("SELECT state_type, state_name FROM flow_run ORDER BY created DESC LIMIT 1").fetchall()
+    assert states == [("FAILED", "Failed")]
     assert machine.clusters() == []
 
 
