@@ -40,7 +40,7 @@ test-slowest: $(STAMP)  ## Run all tests and list the slowest (tests/README.md).
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit
 
-chaos: $(STAMP)  ## Kill backups and recoveries at every single step: minutes (tests/README.md).
+chaos: $(STAMP)  ## Kill at every single step, and whatever else is exhaustive: minutes (tests/README.md).
 	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration
 
 detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.

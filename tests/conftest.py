@@ -24,6 +24,9 @@ FLOWS = "tests/flows/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "one_server: on one server, and on all only in `make chaos`: what it shows is ours"
+    )
     # The workers of pytest-xdist inherit it.
     if not hasattr(config, "workerinput") and (folder := move_temp_folder_to_memory()):
         # Registered first, so it runs last: whoever has a folder of its own in there has removed it by then.

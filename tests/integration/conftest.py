@@ -21,6 +21,16 @@ SYSTEM_FOLDERS = sorted(
 SERVERS = ["embedded", *(["system"] if SYSTEM_FOLDERS else [])]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `one_server` runs on the others only in `make chaos`; before anything is left out by its marks."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        server = callspec.params.get("address", SERVERS[0]) if callspec else SERVERS[0]
+        if item.get_closest_marker("one_server") and server != SERVERS[0]:
+            item.add_marker(pytest.mark.chaos)
+
+
 def access_to(address: ServerAddress) -> ServerAccess:
     """The superuser through the private socket, which asks for no password."""
     return ServerAccess(host=str(address.socket_folder), port=address.port, user=address.user)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration.cli.conftest import Squizzle
 from tests.support.keys import random_key
+
+pytestmark = pytest.mark.one_server
 
 PROMISED = ["id", "kind", "store", "location", "started_at", "duration_ms", "size_bytes", "sha256", "migration_version"]
 PROMISED += ["lsn", "server_version", "chain"]

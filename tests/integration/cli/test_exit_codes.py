@@ -19,6 +19,8 @@ from tests.integration.migrations.conftest import Folder
 from tests.support.cutter import Cutter
 from tests.support.wire import listening
 
+pytestmark = pytest.mark.one_server
+
 Tables = Callable[[], set[str]]
 
 

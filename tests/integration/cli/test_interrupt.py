@@ -12,6 +12,8 @@ from tests.integration.cli.conftest import PATIENCE_S, Squizzle
 from tests.integration.migrations.conftest import Folder
 from tests.support.processes import wait_until
 
+pytestmark = pytest.mark.one_server
+
 Tables = Callable[[], set[str]]
 
 

@@ -21,6 +21,8 @@ from tests.integration.cli.conftest import Squizzle, url_of
 from tests.support.names import databases
 from tests.support.scratch import new_database
 
+pytestmark = pytest.mark.one_server
+
 PROMISED = ["database", "verified", "duration_ms", "differences", "switched_over", "kept_as"]
 # Rows that refer to each other both ways, something that watches over rows, and what is filled from them.
 FILL = """

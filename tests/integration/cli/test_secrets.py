@@ -13,6 +13,8 @@ from squizzle.postgres.embedded import ServerAddress
 from tests.integration.cli.conftest import Done, Squizzle
 from tests.integration.migrations.conftest import Folder
 
+pytestmark = pytest.mark.one_server
+
 PASSWORD = f"pl4nted/{secrets.token_hex(4)}@:%"
 ENCODED = quote(PASSWORD, safe="")
 

@@ -88,6 +88,7 @@ def as_the_tool(access: ServerAccess, database: str, control: Connection, tool: 
         yield opened
 
 
+@pytest.mark.one_server
 def test_books_hold_the_same_rows_as_if_the_tool_itself_had_done_it(project: Project, as_the_tool: Connection) -> None:
     tool = project.tool
 

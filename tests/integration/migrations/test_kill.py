@@ -22,6 +22,8 @@ from tests.integration.cli.conftest import Squizzle, ready, url_of
 from tests.support.processes import wait_until
 from tests.support.ready_command import ReadyCommand
 
+pytestmark = pytest.mark.one_server
+
 __all__ = ["ready"]  # a fixture of the other folder
 
 # From before the first statement to after the last one; a slow machine may need more of them.

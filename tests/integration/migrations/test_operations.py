@@ -28,6 +28,8 @@ from squizzle.proof.digests import digest_database
 from tests.integration.migrations.conftest import Folder
 from tests.support.scratch import drop_databases
 
+pytestmark = pytest.mark.one_server
+
 Look = Callable[..., set[str]]
 Rows = Callable[..., list[HistoryRow]]
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from squizzle.migrations.history import read_history
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions, verify_versions
@@ -28,6 +30,7 @@ def test_the_example_is_applied_and_verifies(connection: Connection, target: Tar
     assert all(detail.endswith("checks hold") and not detail.startswith("0 ") for detail in scripts)
 
 
+@pytest.mark.one_server
 def test_the_example_comes_back_to_the_same_schema_at_every_step_of_the_ladder(
     connection: Connection, target: Target, shop: Path
 ) -> None:
@@ -57,6 +60,7 @@ def test_the_example_comes_back_to_the_same_schema_at_every_step_of_the_ladder(
 KEEPS_ROWS = "0004"
 
 
+@pytest.mark.one_server
 def test_the_rows_of_the_example_survive_the_way_back_and_up_again(
     access: ServerAccess, connection: Connection, target: Target, shop: Path
 ) -> None:
