@@ -162,6 +162,8 @@ class Stack:
             "PREFECT_API_URL": f"{address}/api",
             "PREFECT_HOME": str(self.state / "prefect"),
             VARIABLE: one_root(self.state),
+            # Whoever presses Run wants to see it run; Prefect's worker would look every ten seconds.
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }

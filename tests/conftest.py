@@ -20,7 +20,8 @@ from tests.support.memory import move_temp_folder_to_memory
 from tests.support.seaweed import seaweed
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOWS = "tests/flows/"
+# Each of these starts one Prefect, which takes 10 s, for all that is in it.
+TOGETHER = ("tests/browser/", "tests/flows/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,15 +46,15 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return FilesButFlowsTogether(config, log)
+    return FilesButPrefectTogether(config, log)
 
 
-class FilesButFlowsTogether(LoadScopeScheduling):
-    """A file at a time for each process, but all flows for one: they share Prefect's API, which takes 10 s to start."""
+class FilesButPrefectTogether(LoadScopeScheduling):
+    """A file at a time for each process, but a whole folder where its tests share a Prefect."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return FLOWS if file.startswith(FLOWS) else file
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 @pytest.fixture(scope="session")
