@@ -13,7 +13,7 @@ from squizzle.reports.unwinding import recovered_table, recovery_json
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import ApplyVerdict, TargetResult
 from squizzle.rollout.records import RolloutPlan, Stage, StagePlan, TargetReport, TargetState
-from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageReport
+from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport
 from squizzle.rollout.windows import describe
 
@@ -27,8 +27,13 @@ def rollout_summary(report: RolloutReport) -> str:
     only = f" ({label_words(report.plan.only)} only)" if report.plan and report.plan.only else ""
     fleet = f"{report.fleet}{only}"
     what = f"Rollout of {', '.join(report.versions)} to {fleet}" if report.versions else f"Fleet {fleet}"
-    why = report.problem or next((one.why for one in report.stages if one.why), "")
+    why = report.problem or next((_why(one) for one in report.stages if one.why), "")
     return f"{what}: {report.outcome.value}{f' ({why})' if why else ''}"
+
+
+def _why(stage: StageReport) -> str:
+    # What was not approved says itself which stage it is about.
+    return stage.why if stage.outcome is StageOutcome.NOT_APPROVED else f"{stage.name}: {stage.why}"
 
 
 def rollout_markdown(report: RolloutReport) -> str:
@@ -163,19 +168,20 @@ def stage_table(plan: RolloutPlan, reports: Sequence[StageReport] = (), *, asked
     # As few columns as can be: what pauses a run shows them in a window that is 40 letters wide.
     with_windows = any(one.stage.windows for one in plan.stages)
     headings = ("stage", "until", "targets", "watched", "if it fails", *(["when"] if with_windows else []), "result")
-    rows = [
-        (*_stage_cells(one, with_windows=with_windows), _ended(one.stage, ended.get(one.stage.name), asked))
-        for one in plan.stages
-    ]
+
+    def result(stage: Stage) -> str:
+        return _ended(stage, ended.get(stage.name), asked=asked, is_plan=not reports)
+
+    rows = [(*_stage_cells(one, with_windows=with_windows), result(one.stage)) for one in plan.stages]
     return table(headings, rows)
 
 
-def _ended(stage: Stage, report: StageReport | None, asked: str) -> str:
+def _ended(stage: Stage, report: StageReport | None, *, asked: str, is_plan: bool) -> str:
     if report is not None:
         return report.outcome.value
     if stage.name == asked:
         return "**asked now**"
-    return "asks first" if stage.approval_required else "not reached"
+    return "asks first" if stage.approval_required and is_plan else "not reached"
 
 
 def _stage_cells(one: StagePlan, *, with_windows: bool) -> tuple[str, ...]:
@@ -246,6 +252,9 @@ def _results(results: Sequence[TargetResult]) -> str:
 def _where(report: RolloutReport) -> str:
     placed = report.plan.stage_of if report.plan else {}
     order = sorted(report.found, key=lambda one: (report.has_all(one), one.target.name))
+    states = {(one.version or "none", _state(report, one)) for one in order}
+    if len(states) == 1:
+        return "All {:,} targets: version {}, {}.".format(len(order), *states.pop())
     rows = [
         (one.target.name, placed.get(one.target.name, ""), one.version or "none", _state(report, one))
         for one in order[:_MOST_ROWS]

@@ -164,9 +164,8 @@ def test_a_fleet_is_rolled_out_from_the_form_to_the_end_with_the_stages_file_of_
     assert shops.ask("SELECT to_regclass('squizzle_history') IS NOT NULL").count(True) == 10
     operator.look("paused")
     operator.open_question()
-    text = operator.window.inner_text()
     for fact in ("Roll out 0001 to stage full of shops", "30 targets of shops", "asked now", "no certificate"):
-        assert fact in text
+        expect(operator.window).to_contain_text(fact)
     operator.look("question")
     operator.answer()
     operator.says("'decision' is a required property")
