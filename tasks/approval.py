@@ -46,7 +46,7 @@ from tasks.steps import log_line, now, run_name, step
 # A read of one run's state; shorter gains nothing that a person would notice.
 _POLL_S = 2
 _REQUESTED = "squizzle.approval.requested"
-_HOW = "Answer by *Resume* in the menu ⋮ of the run's page, or by `squizzle approve {run}`."
+_HOW = "Answer by Resume in the menu ⋮ of the run's page, or by `squizzle approve {run}`."
 
 
 class Approval(RunInput):
@@ -231,7 +231,7 @@ def ask(asked: Asked, text: str) -> None:
             "last_answer_refused": asked.wrong,
         },
     )
-    log_line(f"waiting for approval: {asked.title}")
+    log_line(f"waiting for approval: {asked.title}. {_HOW.format(run=flow_run.id)}")
 
 
 @step("Record the decision", timeout=timedelta(minutes=1), detail=lambda rows: rows[-1].sentence())
