@@ -42,7 +42,7 @@ from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
 from squizzle.reports.restore import restore_markdown, restore_summary
-from squizzle.reports.rollout import check_table, result_rows, rollout_markdown, rollout_summary
+from squizzle.reports.rollout import check_table, result_rows, result_words, rollout_markdown, rollout_summary
 from squizzle.reports.rollout_picture import rollout_picture
 from squizzle.reports.triggers import PauseReport, pause_markdown
 from squizzle.reports.undo import undo_markdown
@@ -236,7 +236,7 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
 @step("Publish the checks", timeout=timedelta(minutes=5))
 def publish_checks(fleet: str, rows: tuple[CheckRow, ...]) -> None:
     """Publish what was looked at before a rollout as an artifact."""
-    title = f"Checks of {fleet} before"
+    title = f"Checks of {fleet} before the rollout"
     publish(create_markdown_artifact, check_table(rows), key=rollout_key(fleet, "checks"), description=title)
 
 
@@ -251,7 +251,8 @@ def publish_stage(fleet: str, stage: str, results: tuple[TargetResult, ...], *, 
         what: What was done besides applying, as part of the key; empty for applying.
     """
     key = rollout_key(fleet, stage) + (f"-{what}" if what else "")
-    publish(create_table_artifact, result_rows(results), key=key, description=f"Targets of stage {stage} of {fleet}")
+    title = f"Stage {stage} of {fleet}: {result_words(results)}"
+    publish(create_table_artifact, result_rows(results), key=key, description=title)
 
 
 @step("Write the report of the rollout", timeout=timedelta(minutes=5), detail=str)

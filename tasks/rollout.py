@@ -20,6 +20,7 @@ from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Migration
 from squizzle.migrations.versions import is_repeatable
 from squizzle.postgres.access import Connection, connect
+from squizzle.reports.rollout import result_words
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.baselines import forget_baselines
 from squizzle.rollout.checks import CheckRow, check_targets, stops
@@ -38,7 +39,7 @@ from squizzle.rollout.ledger import (
     renew_rollout,
     with_scripts,
 )
-from squizzle.rollout.orders import RolloutOrder, TargetResult, failures
+from squizzle.rollout.orders import RolloutOrder, TargetResult
 from squizzle.rollout.planning import plan_rollout, planned_versions, rollout_order
 from squizzle.rollout.records import (
     FleetTarget,
@@ -346,16 +347,7 @@ def _is_by_rows(plan: RolloutPlan) -> bool:
     return plan.kind is RolloutKind.ROWS
 
 
-def _applied(results: tuple[TargetResult, ...]) -> str:
-    counts: dict[str, int] = {}
-    for one in results:
-        counts[one.verdict.value] = counts.get(one.verdict.value, 0) + 1
-    bad = failures(results)
-    first = f"; {bad[0].target.name}: {bad[0].error}" if bad else ""
-    return ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()) + first
-
-
-@step("Apply to targets", timeout=timedelta(hours=24), detail=_applied)
+@step("Apply to targets", timeout=timedelta(hours=24), detail=result_words)
 def apply_batch(
     case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...], *, max_failures: int
 ) -> tuple[TargetResult, ...]:
@@ -363,7 +355,7 @@ def apply_batch(
     return apply_to_targets(order, targets, max_failures=max_failures, environ=case.environ, listener=_LISTENER)
 
 
-@step("Take back from targets", timeout=timedelta(hours=24), detail=_applied)
+@step("Take back from targets", timeout=timedelta(hours=24), detail=result_words)
 def take_back(case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...]) -> tuple[TargetResult, ...]:
     """Run the down scripts of what this rollout brought, newest first. Safe to repeat."""
     return take_back_from_targets(order, targets, environ=case.environ, listener=_LISTENER)

@@ -11,7 +11,7 @@ from squizzle.reports.markdown import bullets, seconds, table, timeline
 from squizzle.reports.reconcile import reconciliation_json, standing_table, whole_move
 from squizzle.reports.unwinding import recovered_table, recovery_json
 from squizzle.rollout.checks import CheckRow
-from squizzle.rollout.orders import ApplyVerdict, TargetResult
+from squizzle.rollout.orders import ApplyVerdict, TargetResult, failures
 from squizzle.rollout.records import RolloutPlan, Stage, StagePlan, TargetReport, TargetState
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport
@@ -219,6 +219,16 @@ def soak_words(soak: SoakReport) -> str:
     if not soak.reasons:
         return f"Watched: **{soak.verdict.value}**; nothing was wrong."
     return f"Watched: **{soak.verdict.value}**\n\n" + bullets([f"{one.target}: {one.text}" for one in soak.reasons])
+
+
+def result_words(results: Sequence[TargetResult]) -> str:
+    """How many came to which verdict, and the first one that failed."""
+    counts: dict[str, int] = {}
+    for one in results:
+        counts[one.verdict.value] = counts.get(one.verdict.value, 0) + 1
+    bad = failures(results)
+    first = f"; {bad[0].target.name}: {bad[0].error}" if bad else ""
+    return ", ".join(f"{count:,} {verdict}" for verdict, count in counts.items()) + first
 
 
 def result_rows(results: Sequence[TargetResult]) -> list[dict[str, str]]:
