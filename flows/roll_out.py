@@ -23,14 +23,12 @@ from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question
 from squizzle.reports.stage_question import StageFacts, stage_question
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, applied_to, failures
-from squizzle.rollout.records import StagePlan
+from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
 from squizzle.rollout.unwinding import Recovers
 from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
 from tasks.rollout import (
-    apply_batch,
-    batches,
     begin,
     check,
     control_of,
@@ -41,12 +39,13 @@ from tasks.rollout import (
     plan,
     refuse_stops,
 )
-from tasks.rollout_case import RolloutCase, Running, Secured, TakenBack, Unapproved, case_of
+from tasks.rollout_case import RolloutCase, Running, Secured, Spread, TakenBack, Unapproved, case_of
 from tasks.rollout_events import keep_transitions, tell
 from tasks.rollout_foresight import foresee, links_of
 from tasks.rollout_proof import prove
 from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
+from tasks.rollout_spread import apply_to_all
 from tasks.rollout_watching import note_after, note_before, read_watched, soak
 from tasks.steps import about, keep_journal, now
 from tasks.stopping import ended_when_cancelled, is_cancelled, undisturbed
@@ -101,6 +100,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     approval_hours: form.Hours = 8,
     approvers: form.People = [],  # noqa: B006 - a form's default; nobody changes it
     two_people: form.TwoPeople = False,
+    spread: form.Where = Spread.HERE,
     without_certificates: form.Reason = "",
     approver: form.Approver = "",
 ) -> RolloutReport:
@@ -129,6 +129,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         approval_hours: How long a person may take to decide; then the stage is not approved.
         approvers: Who may approve; empty for anybody.
         two_people: Whether an approval takes two, neither of whom started the rollout.
+        spread: Where a stage's targets are worked on.
         without_certificates: Why it goes to production unproven.
         approver: Who answers for that.
 
@@ -160,6 +161,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         alerts=(*case.alerts, *alerts),
         watch_every=timedelta(seconds=watch_every_s),
         approval_timeout=timedelta(hours=approval_hours),
+        spread=spread,
         rules=ApprovalRules(approvers=tuple(approvers), two_people=two_people),
         dry_run=dry_run,
         go_back=go_back,
@@ -328,28 +330,29 @@ def _applied(
     run: Running, order: RolloutOrder, stage: StagePlan, position: int, *, is_new: bool
 ) -> tuple[TargetResult, ...]:
     """What became of each target of the stage, batch by batch; behind a batch with too many failures none is begun."""
-    done: list[TargetResult] = []
+    seen: list[TargetResult] = []
     name, rollout_id, every = stage.stage.name, run.started.row.id, len(stage.targets)
     tell(rollout_id, "applying", stage=name, targets=every)
-    for batch in batches(stage.targets):
-        left = stage.stage.max_failures - len(failures(done))
-        if left < 0:
-            done += [TargetResult(target=one, verdict=ApplyVerdict.NOT_BEGUN) for one in batch]
-            continue
-        if is_new and done:
+
+    def before(batch: tuple[FleetTarget, ...], is_first: bool) -> None:  # noqa: FBT001 - told, not chosen
+        if is_new and not is_first:
             wait(run, stage)
         run.lock.hold()
         if is_new:
-            note_before(run, order, position, batch, is_first=not done)
-        results = apply_batch(run.case, order, batch, max_failures=left)
+            note_before(run, order, position, batch, is_first=is_first)
+
+    def after(results: tuple[TargetResult, ...]) -> None:
         if is_new:
-            note_after(run, order, position, applied_to(results), is_first=not done)
-        done += results
-        bad = len(failures(done))
-        tell(rollout_id, "targets-done", stage=name, done=len(done) - bad, failed=bad, targets=every)
+            note_after(run, order, position, applied_to(results), is_first=not seen)
+        seen.extend(results)
+        bad = len(failures(seen))
+        tell(rollout_id, "targets-done", stage=name, done=len(seen) - bad, failed=bad, targets=every)
+
+    most = stage.stage.max_failures
+    done = apply_to_all(run.case, order, stage.targets, max_failures=most, before=before, after=after)
     tell(rollout_id, "applied", stage=name, failed=len(failures(done)), targets=every)
-    publish_stage(run.case.fleet.name, stage.stage.name, tuple(done))
-    return tuple(done)
+    publish_stage(run.case.fleet.name, stage.stage.name, done)
+    return done
 
 
 def _watched(

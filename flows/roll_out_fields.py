@@ -8,7 +8,7 @@ from typing import Annotated
 from blocks import BackupBucket, BackupFolder, Fleet, PostgresDatabase
 from flows.forms import shown
 from squizzle.rollout.unwinding import Recovers
-from tasks.rollout_case import Secured, TakenBack, Unapproved
+from tasks.rollout_case import Secured, Spread, TakenBack, Unapproved
 
 FleetName = Annotated[
     str, shown(title="Fleet", description="A section [fleets.NAME] of squizzle.toml. Empty where a block is chosen.")
@@ -67,6 +67,9 @@ Hours = Annotated[
 People = Annotated[list[str], shown(title="Who may approve", description="Names of people. Empty: anybody.")]
 TwoPeople = Annotated[
     bool, shown(title="Two people", description="An approval takes two, neither of whom started the rollout.")
+]
+Where = Annotated[
+    Spread, shown(title="Who works on the targets", description="This run's process (here), or a Dask cluster (dask).")
 ]
 Reason = Annotated[
     str, shown(title="Without certificates", description="Why it goes to production unproven. Empty: it does not.")

@@ -34,10 +34,11 @@ from squizzle.rollout.windows import next_allowed
 from tasks.approval import gate
 from tasks.recovery_case import WAYS
 from tasks.reporting import publish_stage
-from tasks.rollout import batches, begin, note, order_back, take_back, wait_for_window
+from tasks.rollout import begin, note, order_back, wait_for_window
 from tasks.rollout_case import Running, TakenBack, Unapproved
 from tasks.rollout_events import tell
 from tasks.rollout_recovery import find_certificates, look_where, note_undone, recovery_case
+from tasks.rollout_spread import take_back_from_all
 from tasks.steps import now
 
 # Where a report and events name a stage, and it is everything that is taken back.
@@ -135,8 +136,7 @@ def _taken_back(run: Running, order: RolloutOrder, targets: Sequence[FleetTarget
     certificates, by_recovery = _proven_ways(run, order, targets)
     done = list(by_recovery)
     named = {one.target.name for one in by_recovery}
-    for batch in batches([one for one in targets if one.name not in named]):
-        done += take_back(run.case, order, batch)
+    done += take_back_from_all(run.case, order, [one for one in targets if one.name not in named])
     if failures(done) and order.versions != run.started.order.versions:
         done = [not_recovered(one, ONLY_A_PART) if one in failures(done) else one for one in done]
     elif failures(done) and run.case.recovers is not Recovers.NEVER:

@@ -62,7 +62,7 @@ _ROWS_DEADLINE = timedelta(hours=23)
 BATCH = 200
 # So many targets that have other labels are asked whether they are the one where it is written down.
 _ASKED = 20
-_LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
+LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progress=log_line)
 
 
 def _surveyed(survey: Survey) -> str:
@@ -352,13 +352,13 @@ def apply_batch(
     case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...], *, max_failures: int
 ) -> tuple[TargetResult, ...]:
     """Apply what they lack. Safe to repeat: what is done is left as it is."""
-    return apply_to_targets(order, targets, max_failures=max_failures, environ=case.environ, listener=_LISTENER)
+    return apply_to_targets(order, targets, max_failures=max_failures, environ=case.environ, listener=LISTENER)
 
 
 @step("Take back from targets", timeout=timedelta(hours=24), detail=result_words)
 def take_back(case: RolloutCase, order: RolloutOrder, targets: tuple[FleetTarget, ...]) -> tuple[TargetResult, ...]:
     """Run the down scripts of what this rollout brought, newest first. Safe to repeat."""
-    return take_back_from_targets(order, targets, environ=case.environ, listener=_LISTENER)
+    return take_back_from_targets(order, targets, environ=case.environ, listener=LISTENER)
 
 
 def batches(targets: Sequence[FleetTarget]) -> Iterator[tuple[FleetTarget, ...]]:

@@ -45,6 +45,13 @@ class TakenBack(StrEnum):
     ALL = "all"
 
 
+class Spread(StrEnum):
+    """Where a stage's targets are worked on: in the process of the run, or on the workers of a Dask cluster."""
+
+    HERE = "here"
+    DASK = "dask"
+
+
 class Unapproved(StrEnum):
     """What becomes of what was brought before when a stage is not approved: it stays, or is taken back."""
 
@@ -78,6 +85,7 @@ class RolloutCase:
         watch_every: How often targets are looked at while they are watched.
         approval_timeout: How long a person may take to decide.
         rules: Whose yes counts, and how many it takes.
+        spread: Where targets are worked on.
         dry_run: Look, check and plan only.
         go_back: Take back what the rollout that is under way brought, instead of going on with it.
         environ: Where secrets are.
@@ -104,6 +112,7 @@ class RolloutCase:
     watch_every: timedelta = timedelta(seconds=30)
     approval_timeout: timedelta = timedelta(hours=8)
     rules: ApprovalRules = ANYBODY
+    spread: Spread = Spread.HERE
     dry_run: bool = False
     go_back: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)

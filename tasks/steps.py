@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.utilities.annotations import quote
 
 from squizzle.errors import SquizzleError
 from squizzle.recovery.evidence import Step, StepState
@@ -52,6 +53,7 @@ class Journal:
         """Record one step; the caller may say what came of it."""
         begun = time.monotonic()
         details: list[str] = []
+        at = len(self._steps)
         self._steps.append(
             Step(title=title, started_at=datetime.now(UTC), duration=timedelta(), state=StepState.RUNNING)
         )
@@ -60,14 +62,14 @@ class Journal:
             yield details.append
         except BaseException as exc:
             text = exc.message if isinstance(exc, SquizzleError) else type(exc).__name__
-            self._end(StepState.FAILED, begun, text)
+            self._end(at, StepState.FAILED, begun, text)
             raise
-        self._end(StepState.DONE, begun, " ".join(details))
+        self._end(at, StepState.DONE, begun, " ".join(details))
 
-    def _end(self, state: StepState, begun: float, detail: str) -> None:
+    def _end(self, at: int, state: StepState, begun: float, detail: str) -> None:
         duration = timedelta(seconds=time.monotonic() - begun)
-        self._steps[-1] = replace(self._steps[-1], state=state, duration=duration, detail=detail)
-        _log(self._steps[-1])
+        self._steps[at] = replace(self._steps[at], state=state, duration=duration, detail=detail)
+        _log(self._steps[at])
         self._tell()
 
     def _tell(self) -> None:
@@ -141,6 +143,32 @@ def can_be_retried(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> b
     return isinstance(error, SquizzleError) and error.retryable
 
 
+def as_task(title: str, *, timeout: timedelta) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a Prefect task that is retried when that can help, and never cached; see `step`."""
+    return task(
+        name=title,
+        retries=len(_RETRY_DELAYS),
+        retry_delay_seconds=_RETRY_DELAYS,
+        retry_jitter_factor=_JITTER,
+        retry_condition_fn=can_be_retried,
+        timeout_seconds=timeout.total_seconds(),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+@contextmanager
+def plain_step(title: str) -> Iterator[Callable[[str], None]]:
+    """A step of the journal that is no task itself; the caller may say what came of it."""
+    with (_journal.get() or Journal(())).step(_shown(title)) as say:
+        yield say
+
+
+def _shown(title: str) -> str:
+    what = _about.get()
+    return f"{title} ({what})" if what else title
+
+
 def step(
     title: str, *, timeout: timedelta, detail: Callable[[Any], str] = lambda _result: ""
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -153,26 +181,16 @@ def step(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        as_task = task(
-            name=title,
-            retries=len(_RETRY_DELAYS),
-            retry_delay_seconds=_RETRY_DELAYS,
-            retry_jitter_factor=_JITTER,
-            retry_condition_fn=can_be_retried,
-            timeout_seconds=timeout.total_seconds(),
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(function)
+        made = as_task(title, timeout=timeout)(function)
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            journal = _journal.get() or Journal(())
-            what = _about.get()
-            shown = f"{title} ({what})" if what else title
+            shown = _shown(title)
             # A function, not the text: that would be a template, and a name may have braces.
-            named = as_task.with_options(task_run_name=lambda: shown) if what else as_task
-            with journal.step(shown) as say:
-                result: R = named(*args, **kwargs)
+            named = made if shown == title else made.with_options(task_run_name=lambda: shown)
+            with plain_step(title) as say:
+                # Quoted, for Prefect would look for futures in every field of ten thousand targets, at each step.
+                result: R = named(*map(quote, args), **{name: quote(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
                 say(detail(result))
             return result
 
