@@ -16,7 +16,7 @@ from bench.fleet import in_a_flow
 from bench.fleet_databases import write_versions
 from bench.fleet_flow import STAGES
 from bench.usage import peak_bytes
-from squizzle.fleet_settings import FleetSettings
+from squizzle.fleet_settings import FleetServer, FleetSettings
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import parse_url
 from squizzle.rollout import checks
@@ -35,7 +35,11 @@ _NAMES = ("answers questions", "connections", "long transactions", "prepared tra
 class Pretended:
     """What the library's functions are replaced by: the same records for each target, as long as real ones."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, url: str, count: int) -> None:
+        # Each is the one that is there: what is asked of a server once may be asked.
+        self.servers = {
+            name: FleetServer(name=name, url=url) for name in (f"server_{n}" for n in range(min(50, count)))
+        }
         self.targets = tuple(
             FleetTarget(
                 name=f"server_{n % 50}/shop_of_customer_{n:06}", server=f"server_{n % 50}", database=f"shop_{n:06}"
@@ -46,7 +50,7 @@ class Pretended:
 
     def discover(self, settings: FleetSettings, **_: Any) -> Fleet:
         """Who is in it."""
-        return Fleet(name=settings.name, environment=None, servers={}, targets=self.targets)
+        return Fleet(name=settings.name, environment=None, servers=self.servers, targets=self.targets)
 
     def survey(
         self, fleet: Fleet, _settings: FleetSettings, migrations: Sequence[Migration], *, environ: Mapping[str, str]
@@ -100,7 +104,7 @@ def main(url: str, count: int) -> None:
             control=NamedDatabase(meant=_control(), opens=lambda: access),
         )
         found: dict[str, float] = {}
-        in_a_flow(lambda: found.update(_roll_out(case, Pretended(count))))
+        in_a_flow(lambda: found.update(_roll_out(case, Pretended(url, count))))
         found["peak_mib"] = peak_bytes() / 2**20
         found["report_kib"] = max(one.stat().st_size for one in (folder / "reports").rglob("*.*")) / 1024
         storage = (folder / "state" / "squizzle" / "prefect" / "storage").rglob("*")
