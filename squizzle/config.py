@@ -237,11 +237,9 @@ class _Reader:
         return config
 
     def fleets(self, sections: dict[str, object], folder: Path) -> dict[str, FleetSettings]:
-        from squizzle.fleet_settings import read_fleet  # noqa: PLC0415 - most projects have no fleet, and no verb waits
-        from squizzle.watch_settings import seen_from  # noqa: PLC0415 - same
+        from squizzle.fleet_reading import read_fleets  # noqa: PLC0415 - most projects have no fleet, and no verb waits
 
-        found = {name: read_fleet(self, name, section) for name, section in sections.items()}
-        return {name: replace(one, watch=seen_from(folder, one.watch)) for name, one in found.items()}
+        return read_fleets(self, sections, folder)
 
     def environment(self, name: str, value: object) -> Environment:
         where = f"environments.{name}"

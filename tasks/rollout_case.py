@@ -11,9 +11,8 @@ from pathlib import Path
 from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.open_store import open_store
 from squizzle.config import Config, load_config
-from squizzle.errors import InvalidInputError
 from squizzle.fleet_labels import parse_labels
-from squizzle.fleet_settings import FleetSettings
+from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.layouts import detect_layout
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.records import Migration, Policy
@@ -243,7 +242,9 @@ def case_of(
     from squizzle.rollout.stages import read_stages  # noqa: PLC0415 - YAML, which `squizzle --help` need not load
 
     config = load_config(configuration)
-    settings = fleet if isinstance(fleet, FleetSettings) else _named(fleet, config, configuration)
+    settings = (
+        fleet if isinstance(fleet, FleetSettings) else fleet_named(config.fleets, fleet, source=str(configuration))
+    )
     layout = detect_layout(config.migrations) if config.layout == "auto" else config.layout
     placeholders = tuple(placeholders_of(environ).items())
     return RolloutCase(
@@ -259,17 +260,6 @@ def case_of(
         alerts=settings.watch.alerts,
         environ=environ,
     )
-
-
-def _named(fleet: str, config: Config, configuration: Path) -> FleetSettings:
-    settings = config.fleets.get(fleet)
-    if settings is None:
-        known = ", ".join(sorted(config.fleets)) or "none"
-        raise InvalidInputError(
-            f"there is no fleet {fleet!r} in {configuration}; known: {known}",
-            hint=f"add [fleets.{fleet}], see docs/fleets.md",
-        )
-    return settings
 
 
 def _configured_store(config: Config) -> StoreSource | None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from squizzle.alerts.records import AlertRule
 from squizzle.alerts.rules import read_alert_rules
 from squizzle.config import load_config
-from squizzle.errors import InvalidInputError
-from squizzle.fleet_settings import FleetSettings
+from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.notify_settings import NotifySettings
 from tasks.sources import DatabaseSource
 
@@ -61,13 +60,8 @@ def sweep_case(
         InvalidInputError: A file or a setting is wrong, or there is no such fleet.
     """
     config = load_config(configuration)
-    settings = config.fleets.get(fleet) if isinstance(fleet, str) else fleet
-    if settings is None:
-        known = ", ".join(sorted(config.fleets)) or "none"
-        raise InvalidInputError(
-            f"there is no fleet {fleet!r} in {configuration}; known: {known}",
-            hint=f"add [fleets.{fleet}], see docs/fleets.md",
-        )
+    source = str(configuration)
+    settings = fleet_named(config.fleets, fleet, source=source) if isinstance(fleet, str) else fleet
     return SweepCase(
         settings=settings,
         default_schema=config.schema,

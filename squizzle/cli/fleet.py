@@ -16,7 +16,7 @@ from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import words
 from squizzle.errors import InvalidInputError
 from squizzle.fleet_labels import label_words, parse_labels
-from squizzle.fleet_settings import FleetSettings
+from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.records import Migration
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
@@ -115,13 +115,7 @@ def settings_of(invocation: Invocation, name: str) -> FleetSettings:
     """
     if invocation.environment or invocation.url:
         raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
-    settings = invocation.config.fleets.get(name)
-    if settings is None:
-        known = ", ".join(sorted(invocation.config.fleets)) or "none"
-        raise InvalidInputError(
-            f"there is no fleet {name!r}; known: {known}", hint=f"add [fleets.{name}] to squizzle.toml"
-        )
-    return settings
+    return fleet_named(invocation.config.fleets, name)
 
 
 def _wanted(migrations: Sequence[Migration], reports: Sequence[TargetReport]) -> tuple[Migration, ...]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import click
 
+from squizzle.cli.fleet import settings_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
-from squizzle.errors import InvalidInputError
 from squizzle.fleet_settings import FleetSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.reports.health import health_document, health_markdown
@@ -54,14 +54,7 @@ _Found = tuple[SweepOrder, dict[str, tuple[ServerAccess, str]]]
 
 
 def _fleet(invocation: Invocation, name: str) -> _Found:
-    if invocation.environment or invocation.url:
-        raise InvalidInputError("a fleet says itself which databases it has", hint="leave out --env and --url")
-    settings = invocation.config.fleets.get(name)
-    if settings is None:
-        known = ", ".join(sorted(invocation.config.fleets)) or "none"
-        raise InvalidInputError(
-            f"there is no fleet {name!r}; known: {known}", hint=f"add [fleets.{name}] to squizzle.toml"
-        )
+    settings = settings_of(invocation, name)
     schema = invocation.schema or invocation.config.schema
     found = discover_fleet(settings, default_schema=schema, environ=os.environ)
     order = SweepOrder(fleet=found, expected=expected_of(found), settings=settings)

@@ -15,6 +15,7 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.fleet_settings import fleet_named
 from squizzle.postgres.access import Connection, connect
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.sweep.control import default_control
@@ -70,12 +71,7 @@ def _control(invocation: Invocation, fleet: str) -> Iterator[Connection]:
     if invocation.environment or invocation.url:
         access, target = invocation.target()
     else:
-        settings = invocation.config.fleets.get(fleet)
-        if settings is None:
-            known = ", ".join(sorted(invocation.config.fleets)) or "none"
-            raise InvalidInputError(
-                f"there is no fleet {fleet!r}; known: {known}", hint=f"add [fleets.{fleet}] to squizzle.toml"
-            )
+        settings = fleet_named(invocation.config.fleets, fleet)
         schema = invocation.schema or invocation.config.schema
         found = discover_fleet(settings, default_schema=schema, environ=os.environ)
         access, target = default_control(found, environ=os.environ)
