@@ -24,6 +24,8 @@ from squizzle.postgres.identity import Target
 from tests.support.alembic_project import NO_TABLE, TABLE, Project, alembic_heads, alembic_upgrade, failed
 from tests.support.processes import wait_until
 
+pytestmark = pytest.mark.one_server
+
 Look = Callable[..., set[str]]
 Rows = Callable[..., list[HistoryRow]]
 

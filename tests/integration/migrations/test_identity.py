@@ -16,6 +16,8 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import ExpectedIdentity, Target, ensure_identity, read_identity
 from tests.integration.migrations.conftest import Folder
 
+pytestmark = pytest.mark.one_server
+
 Look = Callable[..., set[str]]
 
 

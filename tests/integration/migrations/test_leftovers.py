@@ -12,6 +12,8 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
 from tests.integration.migrations.conftest import Folder
 
+pytestmark = pytest.mark.one_server
+
 LONG = "a_table_with_a_name_that_is_as_long_as_names_may_be_in_postgres"
 
 
