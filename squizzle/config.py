@@ -16,7 +16,7 @@ from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
 from squizzle.approval_settings import ApprovalSettings, read_approvals
-from squizzle.backups.settings import BackupSettings, KeySettings, Retention
+from squizzle.backups.settings import BackupSettings, read_backups
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import NamedFence, read_fence, variable_of
@@ -49,8 +49,6 @@ LAYOUTS = (
 )
 # PostgreSQL keeps timeouts as milliseconds in a signed 32-bit number.
 _LONGEST_TIMEOUT = timedelta(milliseconds=2**31 - 1)
-# Ten years of days.
-_MOST_KEPT = 3660
 # More rows than a table can have.
 _MOST_ROWS = 10**15
 Parsed = TypeVar("Parsed")
@@ -116,6 +114,7 @@ class Config:
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
         rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
+        contacts: Whom to reach, in the order in which it is tried: what they do, and how (`[contacts]`).
         approvals: Where people are asked besides Prefect's page (`[approvals]`).
         notify: Who is told what, and by which channel (`[notify]`).
         programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
@@ -133,6 +132,7 @@ class Config:
     lint: LintSettings = field(default_factory=LintSettings)
     backups: BackupSettings = field(default_factory=BackupSettings)
     rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
+    contacts: Mapping[str, str] = field(default_factory=dict)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     programs: Path | None = None
@@ -207,8 +207,9 @@ class _Reader:
                 save_rows=self.yes_or_no(project, "project", "save_rows", default=False),
             ),
             lint=self.lint(top.pop("lint", {}), folder),
-            backups=self.backups(top.pop("backups", {}), folder),
+            backups=read_backups(self, top.pop("backups", {}), folder),
             rehearsal=read_rehearsal(self, top.pop("rehearsal", {}), folder),
+            contacts=self.contacts(top.pop("contacts", {})),
             approvals=read_approvals(self, top.pop("approvals", {})),
             notify=read_notify(self, top.pop("notify", {})),
             programs=Path(programs) if programs else None,
@@ -240,6 +241,10 @@ class _Reader:
         from squizzle.fleet_reading import read_fleets  # noqa: PLC0415 - most projects have no fleet, and no verb waits
 
         return read_fleets(self, sections, folder)
+
+    def contacts(self, value: object) -> dict[str, str]:
+        section = self.section(value, "contacts")
+        return {name: self.text(section, "contacts", name) or "" for name in list(section)}
 
     def environment(self, name: str, value: object) -> Environment:
         where = f"environments.{name}"
@@ -276,32 +281,6 @@ class _Reader:
         )
         self.nothing_left(section, "lint")
         return settings
-
-    def backups(self, value: object, folder: Path) -> BackupSettings:
-        section = self.section(value, "backups")
-        default = Retention()
-        key_file = self.text(section, "backups", "key_file")
-        settings = BackupSettings(
-            store=self.text(section, "backups", "store"),
-            keys=KeySettings(
-                kms_key=self.text(section, "backups", "kms_key"),
-                key_file=folder / key_file if key_file else None,
-                key_env=self.text(section, "backups", "key_env"),
-            ),
-            retention=Retention(
-                daily=self.kept(section, "keep_daily", default.daily),
-                weekly=self.kept(section, "keep_weekly", default.weekly),
-                monthly=self.kept(section, "keep_monthly", default.monthly),
-            ),
-        )
-        self.nothing_left(section, "backups")
-        return settings
-
-    def kept(self, section: dict[str, object], name: str, default: int) -> int:
-        value = section.pop(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_KEPT:
-            self.complain(f"backups.{name}", f"must be a whole number from 0 to {_MOST_KEPT}")
-        return value
 
     def layout(self, project: dict[str, object]) -> str:
         layout = self.text(project, "project", "layout") or "auto"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from squizzle.fence_settings import Reader
 from squizzle.postgres.secret import Secret
+
+# Ten years of days.
+_MOST_KEPT = 3660
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,3 +59,41 @@ class BackupSettings:
     store: str | None = None
     keys: KeySettings = field(default_factory=KeySettings)
     retention: Retention = field(default_factory=Retention)
+
+
+def read_backups(reader: Reader, value: object, folder: Path) -> BackupSettings:
+    """`[backups]`; nothing is connected, and no variable is read.
+
+    Args:
+        reader: Of the file.
+        value: The section.
+        folder: The file's, which paths are seen from.
+
+    Raises:
+        InvalidInputError: A setting is unknown or wrong.
+    """
+    section = reader.section(value, "backups")
+    default = Retention()
+    key_file = reader.text(section, "backups", "key_file")
+    settings = BackupSettings(
+        store=reader.text(section, "backups", "store"),
+        keys=KeySettings(
+            kms_key=reader.text(section, "backups", "kms_key"),
+            key_file=folder / key_file if key_file else None,
+            key_env=reader.text(section, "backups", "key_env"),
+        ),
+        retention=Retention(
+            daily=_kept(reader, section, "keep_daily", default.daily),
+            weekly=_kept(reader, section, "keep_weekly", default.weekly),
+            monthly=_kept(reader, section, "keep_monthly", default.monthly),
+        ),
+    )
+    reader.nothing_left(section, "backups")
+    return settings
+
+
+def _kept(reader: Reader, section: dict[str, object], name: str, default: int) -> int:
+    value = section.pop(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_KEPT:
+        reader.complain(f"backups.{name}", f"must be a whole number from 0 to {_MOST_KEPT}")
+    return value

@@ -123,7 +123,7 @@ def assess(invocation: Invocation, options: DamageOptions) -> None:
     store = store_of(options.address, invocation.config)
     migrations = invocation.migrations() if has_migrations(invocation) else None
     started_at = datetime.now(UTC)
-    evidence = _look(access, target, store, migrations, options, instance_of(invocation, access))
+    evidence = look_for_damage(access, target, store, migrations, options, instance_of(invocation, access))
     outcome, reasons = judge_recovery(evidence, dry_run=True)
     report = RecoveryReport(
         database=target.database,
@@ -163,7 +163,7 @@ def _cloud(instance: tuple[str, RdsAccess] | None, means: Means, struck: datetim
         return ()
 
 
-def _look(
+def look_for_damage(
     access: ServerAccess,
     target: Target,
     store: BackupStore,
@@ -171,7 +171,11 @@ def _look(
     options: DamageOptions,
     instance: tuple[str, RdsAccess] | None,
 ) -> Evidence:
-    """What is damaged, what can be done, and whether clients are kept out of the database."""
+    """What is damaged, what can be done, and whether clients are kept out of the database. Nothing is changed.
+
+    Raises:
+        SquizzleError: There is nothing to compare with, or a server or the store does not answer.
+    """
     with control_session(access, purpose="assess") as control:
         fences = look_at_all(make_fences(control, target.database, ()))
         activity = read_activity(control, target.database)

@@ -47,6 +47,7 @@ _VERBS = {
     "restore": "squizzle.cli.restore",
     "restore-point": "squizzle.cli.restore_point",
     "rollback": "squizzle.cli.migrate",
+    "runbook": "squizzle.cli.runbook",
     "salvage": "squizzle.cli.salvage",
     "silence": "squizzle.cli.silence",
     "silences": "squizzle.cli.silence",

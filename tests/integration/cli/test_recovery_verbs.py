@@ -69,6 +69,33 @@ def test_damage_is_assessed_without_changing_anything(
     assert is_fenced(control, shop)
 
 
+def test_a_runbook_says_what_is_wrong_how_long_each_way_back_takes_and_whom_to_call(
+    squizzle: Squizzle, folder: Folder, shop: str
+) -> None:
+    store = squizzle.place / "store"
+    contacts = '[contacts]\n"On-call" = "+1-555-ONCALL"\n"Escalation" = "CTO"\n'
+    (squizzle.place / "squizzle.toml").write_text(f'[backups]\nstore = "{store}"\n{contacts}')
+    alone = squizzle("runbook", "--json").document
+    assert (alone["complete"], "The ways back could not be looked up" in alone["markdown"]) == (False, True)
+    assert alone["problem"]
+    backup = squizzle("backup", "full", "--json").document["id"]
+    folder.write("0001", "DELETE FROM account WHERE id <= 40", down="SELECT 1")
+    assert squizzle("apply", "--all").code == 0
+
+    done = squizzle("runbook", "--output", "runbook.md")
+
+    assert (done.code, done.out) == (0, ""), done.err
+    text = (squizzle.place / "runbook.md").read_text(encoding="utf-8")
+    titles = ["Symptoms", "Immediate Actions", "Recovery Procedures", "Contacts"]
+    assert [text.index(f"## {one}") for one in titles] == sorted(text.index(f"## {one}") for one in titles)
+    assert "- public.account: 40 rows fewer than the 100 of the backup" in text
+    assert "### Option 1: roll back (`0001`)" in text
+    assert f"\nsquizzle restore {backup} --into {shop}_beside\n" in text
+    assert "`squizzle status`" in text
+    assert "- On-call: +1-555-ONCALL\n- Escalation: CTO" in text
+    assert squizzle("runbook", "--output", "no/such/folder.md").code == 2
+
+
 def test_a_switch_over_and_its_undo_can_be_repeated_and_nothing_is_dropped(
     squizzle: Squizzle, access: ServerAccess, control: Connection, shop: str
 ) -> None:
