@@ -81,11 +81,13 @@ def notify(
     routing = Routing(routes=settings.routes, threads=threads or {})
     done = deliver(notification, channels, routing, only=meant, telling=_tell_by_tasks)
     for one in done.failed:
-        log_line(f"not told by {one.channel}: {one.error} {one.hint}".strip(), logging.ERROR)
+        told = "; ".join(filter(None, (one.error, one.hint)))
+        log_line(f"not told by {one.channel}: {told}", logging.ERROR)
     for name in done.unknown:
         log_line(f"there is no channel {name!r}; the severity's were told instead", logging.WARNING)
     if not done.is_heard:
-        log_line(f"NOBODY was told: {notification.line()}", logging.CRITICAL)
+        why = "" if channels else "; no channel is set up (docs/notifications.md)"
+        log_line(f"NOBODY was told: {notification.line()}{why}", logging.CRITICAL)
     return done
 
 

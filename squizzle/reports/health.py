@@ -8,11 +8,12 @@ from squizzle.alerts.states import AlertState
 from squizzle.backups.space import size_words
 from squizzle.durations import words
 from squizzle.notify.records import Deliveries
-from squizzle.reports.markdown import table
+from squizzle.reports.markdown import bullets, table
 from squizzle.sweep.records import Sweep, TargetHealth
 
 # A page of ten thousand rows is read by nobody; all of them are in what is kept of the sweep.
 _SHOWN = 50
+_READ = ("target", "state", "what is wrong")
 
 
 def health_summary(sweep: Sweep) -> str:
@@ -81,24 +82,23 @@ def health_markdown(
         parts += [table(("server", "why"), [(one.server, one.why) for one in sweep.unreachable])]
     bad = [one for one in sweep.targets if not one.is_ok]
     if bad:
-        rows = [tuple(_row(one).values()) for one in bad[:_SHOWN]]
-        parts += ["## Not well", table(tuple(_row(bad[0])), rows)]
+        # Three columns: the page cuts off what is wider, and the numbers are in the table of all targets.
+        rows = [tuple(_row(one)[name] for name in _READ) for one in bad[:_SHOWN]]
+        parts += ["## Not well", table(_READ, rows)]
         if len(bad) > _SHOWN:
             parts.append(f"… and {len(bad) - _SHOWN:,} more.")
     if told:
-        rows = [
-            (
-                one.notification.line(),
-                ", ".join(it.channel for it in one.tried if it.is_delivered) or "**nobody**",
-                "; ".join(f"{it.channel}: {it.error}" for it in one.failed),
-            )
+        heard = [
+            (one.notification.line(), ", ".join(it.channel for it in one.tried if it.is_delivered) or "**nobody**")
             for one in told
         ]
-        parts += ["## Who was told", table(("what", "by", "what failed"), rows)]
+        parts += ["## Who was told", table(("what", "by"), heard)]
+        failed = {it.channel: it for one in told for it in one.failed}
+        parts += [bullets([f"**{name}** failed: {it.error}; {it.hint or 'no advice'}" for name, it in failed.items()])]
     if silenced:
         rows = [(one.target, one.rule, one.severity.value) for one in silenced]
         parts += ["## Silenced: fires, and nobody is told", table(("target", "alert", "severity"), rows)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def health_document(sweep: Sweep) -> dict[str, object]:
