@@ -13,6 +13,8 @@ from squizzle.alerts.records import AlertResult
 from squizzle.alerts.states import Advance, advance
 from squizzle.alerts.telling import notification_of
 from squizzle.errors import ConnectionFailedError, SquizzleError
+from squizzle.incidents.changes import changes_of
+from squizzle.incidents.ledger import make_tables, read_open, write_changes
 from squizzle.notify.records import Deliveries, Link, Moment, Notification
 from squizzle.postgres.access import Connection, connect
 from squizzle.reports.health import health_summary
@@ -25,7 +27,7 @@ from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
 from tasks.notify import notify
 from tasks.sources import DatabaseSource, NamedDatabase
-from tasks.steps import log_line, now, step
+from tasks.steps import log_line, now, run_name, step
 from tasks.sweep_case import SweepCase
 
 
@@ -116,6 +118,9 @@ def _advance(connection: Connection, looked: Looked, at: datetime) -> Advance:
     looks: dict[str, tuple[AlertResult, ...]] = {one.target.name: one.results for one in looked.sweep.targets}
     done = advance(before, looks, at, silences=read_silences(connection, fleet))
     write_states(connection, fleet, before, done.states)
+    make_tables(connection)
+    is_open = {one.target for one in read_open(connection, fleet)}
+    write_changes(connection, fleet, changes_of(looked.sweep, before, done, is_open), by=run_name())
     return done
 
 

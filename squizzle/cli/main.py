@@ -37,6 +37,7 @@ _VERBS = {
     "fleet": "squizzle.cli.fleet",
     "generate-rollback": "squizzle.cli.reverse",
     "health": "squizzle.cli.health",
+    "incidents": "squizzle.cli.incidents",
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",
     "locks": "squizzle.cli.locks",

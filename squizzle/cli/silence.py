@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
 
 from squizzle.alerts.ledger import add_silence, end_silence, make_tables, read_silences
 from squizzle.alerts.states import Silence
 from squizzle.cli.backups import who_am_i
+from squizzle.cli.fleet_control import fleet_control
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_settings import fleet_named
-from squizzle.postgres.access import Connection, connect
-from squizzle.rollout.discovery import discover_fleet
-from squizzle.sweep.control import default_control
 
 
 @click.command()
@@ -41,7 +34,7 @@ def silence(invocation: Invocation, fleet: str, *, rule: str, target: str, lengt
         lasts = parse_duration(length)
     except ValueError as exc:
         raise InvalidInputError(f"--for {length}: {exc}", hint="write 30m, 2h or 1d") from exc
-    with _control(invocation, fleet) as connection:
+    with fleet_control(invocation, fleet, purpose="silences") as connection:
         make_tables(connection)
         made = add_silence(connection, fleet, rule=rule, target=target, length=lasts, reason=reason, by=who_am_i())
     print_result({"silences": [_document(made)]}, _listed([made]), as_json=invocation.as_json)
@@ -59,24 +52,11 @@ def silences(invocation: Invocation, fleet: str, *, end: str | None) -> None:
       squizzle silences shops
       squizzle silences shops --end silence-1f2e3d4c
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    with _control(invocation, fleet) as connection:
+    with fleet_control(invocation, fleet, purpose="silences") as connection:
         if end:
             end_silence(connection, fleet, end, by=who_am_i())
         found = read_silences(connection, fleet)
     print_result({"silences": [_document(one) for one in found]}, _listed(found), as_json=invocation.as_json)
-
-
-@contextmanager
-def _control(invocation: Invocation, fleet: str) -> Iterator[Connection]:
-    if invocation.environment or invocation.url:
-        access, target = invocation.target()
-    else:
-        settings = fleet_named(invocation.config.fleets, fleet)
-        schema = invocation.schema or invocation.config.schema
-        found = discover_fleet(settings, default_schema=schema, environ=os.environ)
-        access, target = default_control(found, environ=os.environ)
-    with connect(access, target.database, purpose="silences") as connection:
-        yield connection
 
 
 def _document(one: Silence) -> dict[str, object]:

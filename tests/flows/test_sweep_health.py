@@ -100,7 +100,9 @@ like = "{prefix}%"
             drop_databases(control, prefix)
 
 
-def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_over(town: Town) -> None:
+def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_over(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert town.sweep().is_completed()
     assert town.told() == []
     with town.session(1) as session, town.session(2) as other:
@@ -135,10 +137,24 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
         control.execute("SELECT pg_advisory_unlock_all()")
         # As if ten minutes had gone by since it was last seen.
         control.execute("UPDATE squizzle.alert SET last_not_false = last_not_false - interval '11 minutes'")
-    with town.session(2) as other:
+    with town.session(1) as session, town.session(2) as other:
         other.execute("TRUNCATE box")
+        session.execute("UPDATE squizzle_history SET success = true")
     assert town.sweep().is_completed()
-    assert town.told() == [("ends", f"full: {town.name(2)} is well again")]
+    assert town.told() == [
+        ("ends", f"a migration failed: {town.name(1)} is well again"),
+        ("ends", f"full: {town.name(2)} is well again"),
+    ]
+
+    # The critical alert was an incident, from its beginning until a sweep found the target well; the other one was not.
+    verb = ["incidents", "town", "--json", "--config", str(town.folder / "squizzle.toml")]
+    assert run(verb) == 0
+    (incident,) = json.loads(capsys.readouterr().out.splitlines()[-1])["incidents"]
+    assert (incident["target"], incident["cause"]) == (town.name(1), "a migration failed (failed: 0001)")
+    assert run([*verb, "--show", incident["id"]]) == 0
+    events = json.loads(capsys.readouterr().out.splitlines()[-1])["events"]
+    assert [one["kind"] for one in events] == ["opened", "alert begins", "alert is over", "closed"]
+    assert events[0]["at"].endswith("+00:00")
 
 
 def test_a_target_that_is_gone_an_account_that_is_full_and_a_rule_that_fails_are_results(

@@ -1,0 +1,210 @@
+"""Where incidents are kept: in the control database of their fleet, beside its alerts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from squizzle.errors import InvalidInputError
+from squizzle.incidents.records import EventKind, Incident, IncidentChange, IncidentEvent
+from squizzle.postgres.access import Connection
+from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.translation import translate_error
+
+_NEEDS = "CREATE on the database; or where squizzle.incident is there already, SELECT, INSERT and UPDATE on it"
+_COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, threads"
+_EVENT = "INSERT INTO squizzle.incident_event (incident, kind, text, by) VALUES (%s, %s, %s, %s)"
+MOST_LISTED = 100
+
+
+@contextmanager
+def _doing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=what, needs=_NEEDS) from exc
+
+
+def make_tables(connection: Connection) -> None:
+    """Make the tables where they are missing.
+
+    Raises:
+        DatabaseError: They cannot be made.
+    """
+    with _doing("make the tables of incidents"):
+        if not _are_there(connection):
+            with connection.transaction():
+                connection.execute(load_sql("squizzle.incidents", "incident_table"))
+
+
+def _are_there(connection: Connection) -> bool:
+    return connection.execute("SELECT to_regclass('squizzle.incident_event') IS NOT NULL").fetchone() == (True,)
+
+
+def read_open(connection: Connection, fleet: str) -> tuple[Incident, ...]:
+    """The incidents of a fleet that are not closed, oldest first; none where there is no table.
+
+    Raises:
+        DatabaseError: No right to read them, or the session was lost.
+    """
+    return _read(connection, "fleet = %s AND closed_at IS NULL ORDER BY opened_at, id", fleet)
+
+
+def read_incidents(connection: Connection, fleet: str) -> tuple[Incident, ...]:
+    """The last incidents of a fleet, newest first, `MOST_LISTED` at the most; none where there is no table.
+
+    Raises:
+        DatabaseError: No right to read them, or the session was lost.
+    """
+    return _read(connection, f"fleet = %s ORDER BY opened_at DESC, id LIMIT {MOST_LISTED}", fleet)
+
+
+def read_incident(connection: Connection, fleet: str, incident_id: str) -> tuple[Incident, tuple[IncidentEvent, ...]]:
+    """One incident, and what happened in it, in order.
+
+    Raises:
+        InvalidInputError: There is no such incident of this fleet.
+        DatabaseError: No right to read it, or the session was lost.
+    """
+    found = _read(connection, "fleet = %s AND id = %s", fleet, incident_id)
+    if not found:
+        raise InvalidInputError(
+            f"there is no incident {incident_id!r} of {fleet}", hint=f"`squizzle incidents {fleet}` lists them"
+        )
+    with _doing("read an incident"):
+        rows = connection.execute(
+            "SELECT at, kind, text, by FROM squizzle.incident_event WHERE incident = %s ORDER BY id", (incident_id,)
+        ).fetchall()
+    events = (
+        IncidentEvent(at=at.astimezone(UTC), kind=EventKind(kind), text=text, by=by) for at, kind, text, by in rows
+    )
+    return found[0], tuple(events)
+
+
+def _read(connection: Connection, condition: str, *values: str) -> tuple[Incident, ...]:
+    with _doing("read incidents"):
+        if not _are_there(connection):
+            return ()
+        with connection.cursor(row_factory=dict_row) as cursor:
+            query = f"SELECT {_COLUMNS} FROM squizzle.incident WHERE {condition}"  # noqa: S608 - our own text
+            return tuple(_incident(row) for row in cursor.execute(query.encode(), values))
+
+
+def _incident(row: Mapping[str, Any]) -> Incident:
+    times = {name: row[name].astimezone(UTC) if row[name] else None for name in ("attempted_at", "closed_at")}
+    return Incident(**{**row, **times, "opened_at": row["opened_at"].astimezone(UTC)})
+
+
+def open_incident(connection: Connection, fleet: str, target: str, *, cause: str, by: str) -> Incident:
+    """Open an incident of a target, or give the one that is open. The caller made the tables (`make_tables`).
+
+    Args:
+        connection: A session in the control database.
+        fleet: The fleet's name.
+        target: The target's.
+        cause: What opens it, in a clause.
+        by: Who saw it.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    with _doing("open an incident"), connection.transaction():
+        row = connection.execute(
+            "INSERT INTO squizzle.incident (id, fleet, target, cause)"
+            " VALUES ('incident-' || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD\"t\"HH24MISS-') || %s,"
+            " %s, %s, %s) ON CONFLICT (fleet, target) WHERE closed_at IS NULL DO NOTHING RETURNING id",
+            (secrets.token_hex(2), fleet, target, cause),
+        ).fetchone()
+        if row is not None:
+            connection.execute(_EVENT, (row[0], EventKind.OPENED.value, cause, by))
+    return next(one for one in read_open(connection, fleet) if one.target == target)
+
+
+def note_event(connection: Connection, incident: Incident, kind: EventKind, text: str, *, by: str) -> None:
+    """Write down what happened.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    with _doing("write into an incident"):
+        connection.execute(_EVENT, (incident.id, kind.value, text, by))
+
+
+def note_threads(connection: Connection, incident: Incident, threads: Mapping[str, str]) -> None:
+    """Keep where people's messages about an incident are.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    with _doing("write into an incident"):
+        connection.execute(
+            "UPDATE squizzle.incident SET threads = threads || %s WHERE id = %s", (Jsonb(dict(threads)), incident.id)
+        )
+
+
+def claim_attempt(connection: Connection, incident: Incident, *, by: str) -> bool:
+    """Say that the one recovery on its own of this incident begins; returns whether it may. It is kept at once.
+
+    A run that is killed afterwards has used it up: whoever comes next does not know what it did, a person does.
+
+    Raises:
+        DatabaseError: It cannot be written, so nothing may be done.
+    """
+    with _doing("write down that a recovery begins"), connection.transaction():
+        done = connection.execute(
+            "UPDATE squizzle.incident SET attempted_at = clock_timestamp()"
+            " WHERE id = %s AND attempted_at IS NULL AND closed_at IS NULL",
+            (incident.id,),
+        ).rowcount
+        if done:
+            connection.execute(_EVENT, (incident.id, EventKind.ACTION.value, "a recovery on its own begins", by))
+    return bool(done)
+
+
+def close_incident(connection: Connection, incident: Incident, *, shown_by: str, by: str) -> None:
+    """Close an incident; one that is closed stays as it is.
+
+    Args:
+        connection: A session in the control database.
+        incident: Which.
+        shown_by: What shows that the target is well.
+        by: Who saw it.
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    with _doing("close an incident"), connection.transaction():
+        done = connection.execute(
+            "UPDATE squizzle.incident SET closed_at = clock_timestamp(), closed_by = %s"
+            " WHERE id = %s AND closed_at IS NULL",
+            (shown_by, incident.id),
+        ).rowcount
+        if done:
+            connection.execute(_EVENT, (incident.id, EventKind.CLOSED.value, shown_by, by))
+
+
+def write_changes(connection: Connection, fleet: str, changes: Iterable[IncidentChange], *, by: str) -> None:
+    """Keep what a sweep means for incidents, all of it or nothing. The caller made the tables (`make_tables`).
+
+    Raises:
+        DatabaseError: It cannot be written.
+    """
+    with _doing("keep what happened in incidents"), connection.transaction():
+        known = {one.target: one for one in read_open(connection, fleet)}
+        for change in changes:
+            incident = known.get(change.target)
+            if incident is None and change.opens:
+                incident = open_incident(connection, fleet, change.target, cause=change.opens, by=by)
+            if incident is None:
+                continue
+            for kind, text in change.events:
+                note_event(connection, incident, kind, text, by=by)
+            if change.closes:
+                close_incident(connection, incident, shown_by=change.closes, by=by)
