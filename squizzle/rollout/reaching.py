@@ -20,14 +20,23 @@ class Reach:
         accesses: Of each server, by name, and a database that is there.
         deadline: How long it may take to connect.
         purpose: What sessions are for.
+        read_only: Whether sessions change nothing.
     """
 
-    def __init__(self, accesses: Mapping[str, tuple[ServerAccess, str]], *, deadline: timedelta, purpose: str) -> None:
+    def __init__(
+        self,
+        accesses: Mapping[str, tuple[ServerAccess, str]],
+        *,
+        deadline: timedelta,
+        purpose: str,
+        read_only: bool = True,
+    ) -> None:
         self._accesses = {
             name: (replace(access, connect_timeout=min(access.connect_timeout, deadline)), database)
             for name, (access, database) in accesses.items()
         }
         self._purpose = purpose
+        self._read_only = read_only
         self._down: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -36,13 +45,13 @@ class Reach:
         return self._down.get(server, "")
 
     def connect(self, server: str, database: str) -> Connection:
-        """A read-only session in autocommit.
+        """A session in autocommit, read-only unless it was said otherwise.
 
         Raises:
             ConnectionFailedError: No answer, or not let in; if that is so of the whole server, it is remembered.
         """
         try:
-            return connect(self._accesses[server][0], database, purpose=self._purpose, read_only=True)
+            return connect(self._accesses[server][0], database, purpose=self._purpose, read_only=self._read_only)
         except ConnectionFailedError as exc:
             self._notice(server, exc)
             raise

@@ -1,11 +1,11 @@
 -- How a whole server is; one row. Times in seconds. A primary is asked how far its standbys are behind, a standby how far it
--- is itself: behind nothing while it has replayed all that it got, however long ago the last change was.
+-- is itself: behind nothing while it is fed and has replayed all that it got, however long ago the last change was.
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS connections,
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS connections_most,
        pg_is_in_recovery() AS is_standby,
        (SELECT count(*) FROM pg_stat_replication)::int AS standbys,
        CASE WHEN NOT pg_is_in_recovery() THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication)
-            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
             ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
        END AS replication_lag_s,
        (SELECT count(*) FROM pg_replication_slots WHERE wal_status IN ('unreserved', 'lost'))::int AS slots_lost,
