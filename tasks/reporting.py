@@ -23,6 +23,7 @@ from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.incidents.postmortem import Postmortem
 from squizzle.notify.records import Deliveries, Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
@@ -38,6 +39,7 @@ from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.health import health_markdown, health_rows, health_summary
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.notifications import trial_markdown
+from squizzle.reports.postmortem import postmortem_markdown
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
@@ -156,6 +158,15 @@ def publish_health(sweep: Sweep, done: Advance | None, told: tuple[Deliveries, .
         remarks=(problem,) if problem else (),
     )
     create_markdown_artifact(text, key=key, description=health_summary(sweep))
+
+
+@step("Write the draft of the post-mortem", timeout=timedelta(minutes=5))
+def publish_postmortem(found: Postmortem) -> None:
+    """Publish the draft of a post-mortem as an artifact and as a file."""
+    text = postmortem_markdown(found)
+    _write(text, _folder() / f"postmortem-{found.incident.id}.md")
+    title = f"{found.incident.target}: {found.incident.cause}"
+    publish(create_markdown_artifact, text, key=f"postmortem-{artifact_key(found.incident.id)}", description=title)
 
 
 @step("Write the report of the channels", timeout=timedelta(minutes=5))

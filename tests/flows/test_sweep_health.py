@@ -13,8 +13,9 @@ from urllib.parse import quote
 import pytest
 
 from flows.sweep_health import sweep_health
+from flows.write_postmortem import write_postmortem
 from squizzle.cli.main import run
-from squizzle.errors import LockTimeoutError
+from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.migrations.history import ensure_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.sweep.records import Sweep
@@ -155,6 +156,18 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
     events = json.loads(capsys.readouterr().out.splitlines()[-1])["events"]
     assert [one["kind"] for one in events] == ["opened", "alert begins", "alert is over", "closed"]
     assert events[0]["at"].endswith("+00:00")
+
+    written = write_postmortem(incident["id"], "town", configuration=town.folder / "squizzle.toml", return_state=True)
+    assert written.is_completed(), written.message
+    shown = artifacts_of(written.state_details.flow_run_id)
+    text = str(shown[f"postmortem-{incident['id']}"].data)
+    assert "# Post-Mortem: a migration failed (failed: 0001)" in text
+    lines = [line for line in text.splitlines() if "opened" in line or "migration 0001" in line or "closed" in line]
+    assert ["migration 0001 (bad)" in line for line in lines[:3]] == [True, False, False], lines
+    assert "**still open**" not in text
+    assert "_to be filled in_" in text
+    with pytest.raises(InvalidInputError, match="there is no incident 'gone' of town"):
+        write_postmortem("gone", "town", configuration=town.folder / "squizzle.toml")
 
 
 def test_a_target_that_is_gone_an_account_that_is_full_and_a_rule_that_fails_are_results(
