@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from blocks import Fleet, Notifier, PostgresDatabase
+from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
@@ -28,7 +28,7 @@ DESCRIPTION = """\
 Looks how every database of a fleet is, and tells people what is new.
 
 1. one session for each target, many at the same time, each with a deadline: connections, locks, replication, the log's
-   archive, slots, transaction ids, damaged pages, failed migrations, and your own alert rules
+   archive, slots, transaction ids, damaged pages, failed migrations, the age of backups, and your own alert rules
 2. compares with what was known: people are told once when something begins, and once when it is over
 3. writes a table of all targets, the worst first
 
@@ -52,6 +52,10 @@ Control = Annotated[
     PostgresDatabase | None,
     shown(title="Control database", description="Where alerts are kept. Empty: the first canary."),
 ]
+Store = Annotated[
+    BackupFolder | BackupBucket | None,
+    shown(title="Store", description="Where their backups are. Empty: [backups] store of squizzle.toml, if any."),
+]
 Drift = Annotated[bool, shown(title="Drift", description="Compare schemas with what the last run left, too.")]
 Tell = Annotated[bool, shown(title="Tell people", description="Off: look and write the table only.")]
 
@@ -62,13 +66,14 @@ def _run_title() -> str:
 
 
 @flow(name="sweep-health", flow_run_name=_run_title, description=DESCRIPTION, persist_result=False)
-def sweep_health(
+def sweep_health(  # noqa: PLR0913 - the fields of a form
     fleet: FleetName = "",
     fleet_block: FleetBlock = None,
     configuration: Config = Path("squizzle.toml"),
     alerts: Alerts = [],  # noqa: B006 - a form's default; nobody changes it
     notifier: NotifierBlock = None,
     control: Control = None,
+    store: Store = None,
     *,
     drift: Drift = False,
     tell: Tell = True,
@@ -82,13 +87,14 @@ def sweep_health(
         alerts: Files of alert rules, besides those of the fleet.
         notifier: Who is told; None for `[notify]` of squizzle.toml.
         control: Where alerts are kept; None for the first canary.
+        store: Where their backups are; None for `[backups] store` of squizzle.toml.
         drift: Compare schemas with what the last run left, too.
         tell: Whether people are told.
 
     Returns:
         What was found; inside a Failed state when nobody could be told, or alerts could not be kept.
     """
-    refuse_inline(fleet_block, notifier, control)
+    refuse_inline(fleet_block, notifier, control, store)
     chosen, secrets = chosen_fleet(fleet, fleet_block)
     case = sweep_case(
         chosen,
@@ -97,7 +103,8 @@ def sweep_health(
         notify=notifier.settings() if notifier else None,
         environ={**os.environ, **secrets},
     )
-    return carry_out_sweep(replace(case, control=control, drift=drift, tell=tell))
+    opens = store.open if store is not None else case.store
+    return carry_out_sweep(replace(case, control=control, store=opens, drift=drift, tell=tell))
 
 
 def carry_out_sweep(case: SweepCase) -> Sweep:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from squizzle.alerts.records import AlertRule
 from squizzle.alerts.rules import read_alert_rules
+from squizzle.backups.open_store import configured_store
+from squizzle.backups.store import BackupStore
 from squizzle.config import load_config
 from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.notify_settings import NotifySettings
@@ -26,6 +28,7 @@ class SweepCase:
         control: Where alerts are kept; None for the first canary.
         drift: Whether schemas are compared with what the last run left.
         tell: Whether people are told.
+        store: Opens the store of the targets' backups; None where backups are not looked at.
         environ: Where secrets are.
     """
 
@@ -36,6 +39,7 @@ class SweepCase:
     control: DatabaseSource | None = None
     drift: bool = False
     tell: bool = True
+    store: Callable[[], BackupStore] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -67,5 +71,6 @@ def sweep_case(
         default_schema=config.schema,
         rules=read_alert_rules([*settings.watch.alerts, *alerts]),
         notify=notify or config.notify,
+        store=configured_store(config.backups),
         environ=environ,
     )

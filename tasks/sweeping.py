@@ -64,7 +64,12 @@ def look(case: SweepCase) -> Looked:
     """Who is in the fleet, and how each is. Nothing is changed."""
     found = discover_fleet(case.settings, default_schema=case.default_schema, environ=case.environ)
     order = SweepOrder(
-        fleet=found, expected=expected_of(found), settings=case.settings, rules=case.rules, drift=case.drift
+        fleet=found,
+        expected=expected_of(found),
+        settings=case.settings,
+        rules=case.rules,
+        drift=case.drift,
+        store=case.store,
     )
     accesses = servers_of(found, found.targets, environ=case.environ)
     sweep = sweep_fleet(order, Reach(accesses, deadline=case.settings.deadline, purpose="health"))

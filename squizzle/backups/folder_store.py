@@ -165,7 +165,7 @@ class FolderStore:
         """
         path = self.folder / backup_id / MANIFEST_NAME
         # Only a name that the store itself lists: `..` and what is unfinished have manifests, too.
-        if backup_id not in self.list_ids():
+        if not backup_id or backup_id != Path(backup_id).name or backup_id.startswith(".") or not path.exists():
             raise InvalidInputError(f"there is no backup {backup_id!r} in {self.folder}", hint="list the store")
         try:
             text = path.read_text(encoding="utf-8")

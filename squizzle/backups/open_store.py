@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.settings import BackupSettings
 from squizzle.backups.store import BackupStore
 from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import InvalidInputError
@@ -26,6 +28,12 @@ def open_store(address: str, keys: KeyRing | None = None) -> BackupStore:
         ToolError: boto3 cannot use what is said about the bucket.
     """
     return with_keys(_open(address), keys)
+
+
+def configured_store(settings: BackupSettings) -> Callable[[], BackupStore] | None:
+    """Opens the store that `[backups]` names; None where it names none. Its files are not decrypted."""
+    address = settings.store
+    return None if address is None else lambda: open_store(address)
 
 
 def with_keys(store: BackupStore, keys: KeyRing | None) -> BackupStore:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import click
 
+from squizzle.backups.open_store import configured_store
 from squizzle.cli.fleet import settings_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
@@ -51,7 +52,8 @@ def health(invocation: Invocation, fleet: str | None, *, files: tuple[str, ...],
         return _install(invocation, order, accesses)
     rules = read_alert_rules([*order.settings.watch.alerts, *files])
     reach = Reach(accesses, deadline=order.settings.deadline, purpose="health")
-    sweep = sweep_fleet(replace(order, rules=rules, drift=drift), reach)
+    opens = configured_store(invocation.config.backups)
+    sweep = sweep_fleet(replace(order, rules=rules, drift=drift, store=opens), reach)
     if invocation.as_json:
         print_result(health_document(sweep), "", as_json=True)
     else:

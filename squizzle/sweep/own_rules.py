@@ -30,6 +30,8 @@ class HealthLimits:
         slot_bytes: So much log a slot holds back.
         running: A migration that runs for longer.
         dead_pct, dead_rows: Dead rows in per cent of all, and at least so many of them.
+        backup_age: The newest backup; one a day, and two hours for it.
+        restore_age: The newest restore of a backup that was compared; one a month, and some days for it.
     """
 
     connections_pct: float = 85.0
@@ -45,6 +47,8 @@ class HealthLimits:
     running: timedelta = timedelta(minutes=30)
     dead_pct: float = 30.0
     dead_rows: int = 1_000_000
+    backup_age: timedelta = timedelta(hours=26)
+    restore_age: timedelta = timedelta(days=35)
 
 
 LIMITS = HealthLimits()

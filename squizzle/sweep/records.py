@@ -24,6 +24,8 @@ class TargetHealth:
         failed: Versions whose newest run failed.
         results: Every rule, those of Squizzle's own first; of one that was not reached only that.
         took: How long the look took.
+        cluster: The system identifier of its cluster; empty where that may not be read.
+        identity_id: The id in its `squizzle.identity`; empty when it has none.
     """
 
     target: FleetTarget
@@ -33,6 +35,8 @@ class TargetHealth:
     failed: tuple[str, ...] = ()
     results: tuple[AlertResult, ...] = ()
     took: timedelta = timedelta()
+    cluster: str = ""
+    identity_id: str = ""
 
     @property
     def firing(self) -> tuple[AlertResult, ...]:

@@ -29,6 +29,7 @@ from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
 from squizzle.severity import Severity
+from squizzle.sweep.backup_rules import OpensStore, with_backups
 from squizzle.sweep.own_rules import LIMITS, REACH_RULE, HealthLimits, own_results
 from squizzle.sweep.records import Sweep, TargetHealth, badness
 
@@ -51,6 +52,7 @@ class SweepOrder:
         migrations: What is on disk, to count what a target lacks; empty where that is not asked.
         drift: Whether schemas are compared with what the last run left; costs each target a digest.
         limits: From where on something is wrong.
+        store: Opens the store of their backups; None where backups are not looked at.
     """
 
     fleet: Fleet
@@ -60,6 +62,7 @@ class SweepOrder:
     migrations: tuple[Migration, ...] = ()
     drift: bool = False
     limits: HealthLimits = LIMITS
+    store: OpensStore | None = None
 
 
 def expected_of(fleet: Fleet) -> ExpectedIdentity:
@@ -90,20 +93,24 @@ def sweep_fleet(order: SweepOrder, reach: Reach) -> Sweep:
             )
         ]
     # A server is asked once; what it said holds for all that are on it.
-    found = [_with_server(one, look.servers) for one in found]
+    found = [_judged(_with_server(one, look), order.limits) for one in found]
+    if order.store is not None:
+        found = with_backups(found, order.store, now=at, limits=order.limits)
     return Sweep(
         fleet=order.fleet.name,
         at=at,
         duration=timedelta(seconds=time.monotonic() - began),
-        targets=tuple(sorted((_judged(one, order.limits) for one in found), key=badness)),
+        targets=tuple(sorted(found, key=badness)),
         unreachable=order.fleet.unreachable,
     )
 
 
-def _with_server(health: TargetHealth, servers: Mapping[str, Mapping[str, Any]]) -> TargetHealth:
+def _with_server(health: TargetHealth, look: _Look) -> TargetHealth:
     if not health.is_reached:
         return health
-    return replace(health, metrics={**servers.get(health.target.server, {}), **health.metrics})
+    server = health.target.server
+    metrics = {**look.servers.get(server, {}), **health.metrics}
+    return replace(health, metrics=metrics, cluster=look.clusters.get(server, ""))
 
 
 def _judged(health: TargetHealth, limits: HealthLimits) -> TargetHealth:
@@ -118,6 +125,7 @@ class _Look:
 
     def __init__(self, order: SweepOrder, reach: Reach, deadlines: Deadlines) -> None:
         self.servers: dict[str, Mapping[str, Any]] = {}
+        self.clusters: dict[str, str] = {}
         self._order = order
         self._reach = reach
         self._deadlines = deadlines
@@ -155,9 +163,11 @@ class _Look:
         connection.execute(
             "SELECT set_config('statement_timeout', %s, false), set_config('lock_timeout', %s, false)", (own, own)
         )
-        check_identity(read_identity(connection), self._expected, database=target.database)
+        identity = read_identity(connection)
+        check_identity(identity, self._expected, database=target.database)
         if self._is_first(target.server):
             self.servers[target.server] = _row(connection, load_sql("squizzle.sweep", "server_probe"))
+            self.clusters[target.server] = system_identifier(connection)
         metrics = _row(connection, load_sql("squizzle.sweep", "database_probe"))
         history = self._history(connection, target.schema)
         metrics |= {name: value for name, value in history.items() if name not in _WORDS}
@@ -175,6 +185,7 @@ class _Look:
             metrics=metrics,
             results=tuple(results),
             took=timedelta(seconds=time.monotonic() - began),
+            identity_id=str(identity.id) if identity else "",
         )
 
     def _is_first(self, server: str) -> bool:
@@ -197,6 +208,15 @@ class _Look:
         if was is None or found is None or found == was:
             return AlertResult(rule=_DRIFT, is_true=False)
         return AlertResult(rule=_DRIFT, is_true=True, why=f"it was {was[:12]} after the last run, and is {found[:12]}")
+
+
+def system_identifier(connection: Connection) -> str:
+    """Of the cluster; empty where the account may not ask."""
+    may = connection.execute("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')").fetchone()
+    if may != (True,):
+        return ""
+    row = connection.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _row(connection: Connection, query: LiteralString | sql.Composed) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from blocks import BackupFolder
 from flows.sweep_health import sweep_health
 from flows.write_postmortem import write_postmortem
 from squizzle.cli.main import run
@@ -156,6 +157,10 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
     events = json.loads(capsys.readouterr().out.splitlines()[-1])["events"]
     assert [one["kind"] for one in events] == ["opened", "alert begins", "alert is over", "closed"]
     assert events[0]["at"].endswith("+00:00")
+    nowhere = BackupFolder(path=town.folder / "nowhere")
+    nowhere.save("sweep-nowhere")
+    looked: Sweep = town.sweep(tell=False, store=nowhere).result()
+    assert {one.rule.name for one in looked.targets[-1].unknown} == {"no fresh backup", "no proven restore"}
 
     written = write_postmortem(incident["id"], "town", configuration=town.folder / "squizzle.toml", return_state=True)
     assert written.is_completed(), written.message
