@@ -46,4 +46,6 @@ def ask_rds(host: str) -> FreeSpace | None:
     except (CloudError, InvalidInputError) as exc:
         return FreeSpace(free_bytes=None, told_by=exc.message)
     told = "CloudWatch" if space.measured_at is None else f"CloudWatch at {space.measured_at:%H:%M} UTC"
-    return FreeSpace(free_bytes=space.free_bytes, told_by=space.missing or told)
+    return FreeSpace(
+        free_bytes=space.free_bytes, told_by=space.missing or told, total_bytes=space.allocated_bytes or None
+    )

@@ -26,6 +26,7 @@ from squizzle.sweep.control import default_control
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
 from tasks.notify import notify
+from tasks.rollout_disk import ask_rds
 from tasks.sources import DatabaseSource, NamedDatabase
 from tasks.steps import log_line, now, run_name, step
 from tasks.sweep_case import SweepCase
@@ -70,6 +71,7 @@ def look(case: SweepCase) -> Looked:
         rules=case.rules,
         drift=case.drift,
         store=case.store,
+        ask_cloud=ask_rds,
     )
     accesses = servers_of(found, found.targets, environ=case.environ)
     sweep = sweep_fleet(order, Reach(accesses, deadline=case.settings.deadline, purpose="health"))

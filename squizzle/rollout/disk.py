@@ -41,10 +41,12 @@ class FreeSpace:
     Attributes:
         free_bytes: None where it is not known. Never 0 for unknown.
         told_by: Who says so, or why nobody can.
+        total_bytes: How big that place is; None where nobody says.
     """
 
     free_bytes: int | None
     told_by: str
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,7 +176,7 @@ def check_disks(
 
         def look(name: str) -> CheckFinding:
             access, database = places[name]
-            free = _free_space(order.fleet.servers[name], access, database, deadlines, deadline, ask_cloud)
+            free = free_space(order.fleet.servers[name], access, database, deadlines, deadline, ask_cloud)
             lacking = by_server[name]
             need = server_need(lacking, needs, sizes, per_server=order.per_server)
             held = {one.database: sizes.get(one.name, 0) for one in lacking}
@@ -186,7 +188,7 @@ def check_disks(
         return rows_of([finding for _, finding in found])
 
 
-def _free_space(
+def free_space(
     server: FleetServer,
     access: ServerAccess,
     database: str,
@@ -194,6 +196,16 @@ def _free_space(
     deadline: timedelta,
     ask_cloud: AskCloud,
 ) -> FreeSpace:
+    """How much is free where a server keeps its data, by whoever can tell. Nothing is changed.
+
+    Args:
+        server: Which, with its own question if it has one.
+        access: How it is reached.
+        database: Where it is asked.
+        deadlines: Who cuts a session that takes too long.
+        deadline: How long it may take to answer.
+        ask_cloud: Asks a cloud about a host.
+    """
     is_here = access.host.startswith("/")
     if server.free_bytes_query is None and not is_here:
         return ask_cloud(access.host) or FreeSpace(
@@ -235,6 +247,7 @@ def _on_this_machine(connection: Connection) -> FreeSpace:
         )
     folder = Path(row[0]) if row else Path()
     try:
-        return FreeSpace(free_bytes=shutil.disk_usage(folder).free, told_by=f"the file system of {folder}")
+        usage = shutil.disk_usage(folder)
     except OSError as exc:
         return FreeSpace(free_bytes=None, told_by=f"{folder} cannot be looked at here: {exc.strerror}")
+    return FreeSpace(free_bytes=usage.free, told_by=f"the file system of {folder}", total_bytes=usage.total)

@@ -44,6 +44,10 @@ class Reach:
         """Why a server is not tried any more; empty for one that is."""
         return self._down.get(server, "")
 
+    def home(self, server: str) -> tuple[ServerAccess, str]:
+        """How a server is reached, and a database that is there."""
+        return self._accesses[server]
+
     def connect(self, server: str, database: str) -> Connection:
         """A session in autocommit, read-only unless it was said otherwise.
 

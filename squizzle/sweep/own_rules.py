@@ -30,6 +30,7 @@ class HealthLimits:
         slot_bytes: So much log a slot holds back.
         running: A migration that runs for longer.
         dead_pct, dead_rows: Dead rows in per cent of all, and at least so many of them.
+        disk_free_pct, disk_free_critical_pct: So much of a server's disk is still free.
         backup_age: The newest backup; one a day, and two hours for it.
         restore_age: The newest restore of a backup that was compared; one a month, and some days for it.
     """
@@ -47,6 +48,8 @@ class HealthLimits:
     running: timedelta = timedelta(minutes=30)
     dead_pct: float = 30.0
     dead_rows: int = 1_000_000
+    disk_free_pct: float = 10.0
+    disk_free_critical_pct: float = 5.0
     backup_age: timedelta = timedelta(hours=26)
     restore_age: timedelta = timedelta(days=35)
 
@@ -76,6 +79,8 @@ _IDLE = _rule("a session is idle in its transaction", Severity.MEDIUM)
 _PREPARED = _rule("a prepared transaction was forgotten", Severity.MEDIUM)
 _INVALID = _rule("an index is invalid", Severity.LOW)
 _DEAD = _rule("many dead rows", Severity.LOW, hold=30 * _MINUTE)
+_DISK = _rule("disk nearly full", Severity.HIGH)
+_DISK_FULL = _rule("disk full", Severity.CRITICAL)
 _BLIND = _rule("sessions of others cannot be seen", Severity.LOW)
 
 
@@ -109,7 +114,16 @@ def own_results(metrics: Metrics, failed: Sequence[str], limits: HealthLimits = 
     dead, live = metrics.get("dead_rows") or 0, metrics.get("live_rows") or 0
     is_much = dead >= limits.dead_rows and 100.0 * dead >= limits.dead_pct * (dead + live)
     yield _found(_DEAD, is_true=is_much, why=f"{dead:,} dead, {live:,} live")
+    if (free := metrics.get("disk_free_pct")) is not None:
+        told = f"{free:.1f} % are free"
+        yield _found(_DISK, is_true=free < limits.disk_free_pct, why=told)
+        yield _found(_DISK_FULL, is_true=free < limits.disk_free_critical_pct, why=told)
     yield _found(_BLIND, is_true=metrics.get("sees_all") is False, why="grant the account pg_read_all_stats")
+
+
+def disk_unknown(why: str) -> tuple[AlertResult, ...]:
+    """What the rules about disks say where somebody should know, and does not."""
+    return tuple(AlertResult(rule=one, is_true=None, why=why) for one in (_DISK, _DISK_FULL))
 
 
 def _found(rule: AlertRule, *, is_true: bool | None, why: str = "") -> AlertResult:

@@ -26,12 +26,15 @@ from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_schema
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
+from squizzle.rollout.disk import AskCloud
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
 from squizzle.severity import Severity
 from squizzle.sweep.backup_rules import OpensStore, with_backups
+from squizzle.sweep.disks import look_at_disks, no_cloud, with_disks
 from squizzle.sweep.own_rules import LIMITS, REACH_RULE, HealthLimits, own_results
 from squizzle.sweep.records import Sweep, TargetHealth, badness
+from squizzle.sweep.slower_queries import slower_queries
 
 # One condition may take so long, and all of them no longer than the target's deadline.
 _CONDITION = timedelta(seconds=5)
@@ -53,6 +56,7 @@ class SweepOrder:
         drift: Whether schemas are compared with what the last run left; costs each target a digest.
         limits: From where on something is wrong.
         store: Opens the store of their backups; None where backups are not looked at.
+        ask_cloud: Asks a cloud how much is free at one of its hosts.
     """
 
     fleet: Fleet
@@ -63,6 +67,7 @@ class SweepOrder:
     drift: bool = False
     limits: HealthLimits = LIMITS
     store: OpensStore | None = None
+    ask_cloud: AskCloud = no_cloud
 
 
 def expected_of(fleet: Fleet) -> ExpectedIdentity:
@@ -92,8 +97,10 @@ def sweep_fleet(order: SweepOrder, reach: Reach) -> Sweep:
                 per_place=settings.per_server,
             )
         ]
+        disks = look_at_disks(order.fleet, settings, reach, deadlines, order.ask_cloud, tuple(look.clusters))
     # A server is asked once; what it said holds for all that are on it.
-    found = [_judged(_with_server(one, look), order.limits) for one in found]
+    found = with_disks([_with_server(one, look) for one in found], disks)
+    found = [_judged(one, order.limits) for one in found]
     if order.store is not None:
         found = with_backups(found, order.store, now=at, limits=order.limits)
     return Sweep(
@@ -166,7 +173,7 @@ class _Look:
         identity = read_identity(connection)
         check_identity(identity, self._expected, database=target.database)
         if self._is_first(target.server):
-            self.servers[target.server] = _row(connection, load_sql("squizzle.sweep", "server_probe"))
+            self.servers[target.server] = _server_row(connection)
             self.clusters[target.server] = system_identifier(connection)
         metrics = _row(connection, load_sql("squizzle.sweep", "database_probe"))
         history = self._history(connection, target.schema)
@@ -177,6 +184,7 @@ class _Look:
         results: list[AlertResult] = []
         if self._order.drift:
             results.append(self._drift(connection, target))
+        results += slower_queries(connection)
         results += evaluate_rules(connection, self._order.rules, schema=target.schema, timeout=_CONDITION)
         return TargetHealth(
             target=target,
@@ -217,6 +225,19 @@ def system_identifier(connection: Connection) -> str:
         return ""
     row = connection.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
     return str(row[0]) if row else ""
+
+
+# PostgreSQL 17 gave the checkpointer a view of its own.
+_CHECKPOINTS: dict[bool, LiteralString] = {
+    True: "SELECT num_timed AS checkpoints_timed, num_requested AS checkpoints_requested FROM pg_stat_checkpointer",
+    False: "SELECT checkpoints_timed, checkpoints_req AS checkpoints_requested FROM pg_stat_bgwriter",
+}
+_OWN_CHECKPOINTER = 170000
+
+
+def _server_row(connection: Connection) -> dict[str, Any]:
+    checkpoints = _CHECKPOINTS[connection.info.server_version >= _OWN_CHECKPOINTER]
+    return _row(connection, load_sql("squizzle.sweep", "server_probe")) | _row(connection, checkpoints)
 
 
 def _row(connection: Connection, query: LiteralString | sql.Composed) -> dict[str, Any]:

@@ -83,6 +83,8 @@ deadline = "10s"
 alerts = ["alerts.yml"]
 [fleets.town.servers.one]
 url = "postgresql://{access.user}@/postgres?host={host}&port={access.port}"
+# So that it is well, however full the disk of the machine is.
+free_bytes_query = "SELECT 10::bigint ^ 12"
 [fleets.town.databases]
 like = "{prefix}%"
 """,
@@ -210,3 +212,5 @@ database = "lost"
     ]
     assert by_name[town.name(1)]["ok"] is True
     assert by_name[town.name(1)]["metrics"]["connections_most"] > 0
+    assert by_name[town.name(1)]["metrics"]["disk_free_bytes"] == 10**12
+    assert by_name[town.name(1)]["metrics"]["checkpoints_timed"] >= 0

@@ -21,6 +21,7 @@ from squizzle.postgres.identity import Target
 from squizzle.rehearsal.workload import measure_workload, workload_of
 from squizzle.rehearsal.workload_changes import compare_workload
 from squizzle.reports.relief import relief_markdown
+from squizzle.sweep.slower_queries import slower_queries
 from tests.integration.conftest import access_to
 from tests.integration.health.conftest import Clients
 from tests.support.processes import wait_until
@@ -142,12 +143,14 @@ def test_a_query_that_became_slower_since_the_baseline_is_named(counting: Server
         connection.execute("CREATE SCHEMA elsewhere; CREATE EXTENSION pg_stat_statements SCHEMA elsewhere")
         with pytest.raises(CouldNotVerifyError, match="no baseline"):
             read_baseline(connection)
+        assert slower_queries(connection) == (), "nobody noted what they cost when all was well"
         connection.execute("CREATE TABLE pace (s float); INSERT INTO pace VALUES (0)")
         query = sql.SQL("SELECT pg_sleep(s), {} FROM pace")
         for number in range(20):
             connection.execute(query.format(number))
         save_baseline(connection, read_query_stats(connection), label="before 0042")
         assert find_regressions(read_baseline(connection), read_query_stats(connection)) == ()
+        assert [one.is_true for one in slower_queries(connection)] == [False]
 
         connection.execute("UPDATE pace SET s = 0.02")
         for number in range(12):
@@ -161,12 +164,18 @@ def test_a_query_that_became_slower_since_the_baseline_is_named(counting: Server
         assert slower.query == "SELECT pg_sleep(s), $1 FROM pace"
         assert slower.calls == 12
         assert slower.now_ms > 20
+        (alert,) = slower_queries(connection)
+        assert alert.is_true
+        assert alert.why.startswith("one kind; the worst took 0.")
+        assert "pg_sleep" not in alert.why, "nothing of the application's in a message"
         report = relief_markdown(Relief(load=load, plan=plan_relief(load, ReliefPolicy())))
         assert "| `SELECT pg_sleep(s), $1 FROM pace` |" in report
         for number in range(12):
             save_baseline(connection, replace(read_query_stats(connection)), label=f"night {number}")
         assert connection.execute("SELECT count(*) FROM squizzle.query_baseline").fetchone() == (10,)
         assert read_baseline(connection).label == "night 11"
+        connection.execute("DROP EXTENSION pg_stat_statements")
+        assert [one.is_true for one in slower_queries(connection)] == [None]
 
 
 def test_the_costliest_queries_of_an_application_are_planned_before_and_after(counting: ServerAccess) -> None:
