@@ -130,6 +130,11 @@ class Fleet(Block):
     concurrency: int = Field(default=16, title="Concurrency", description="So many targets at the same time.")
     per_server: int = Field(default=4, title="Per server", description="So many sessions on one server.")
     deadline: str = Field(default="10s", title="Deadline", description="For one target to be reached and to answer.")
+    auto_recover: Literal["never", "safe"] = Field(
+        default="never",
+        title="Recovers by itself",
+        description="safe: a failed migration is taken back by itself where that loses nothing.",
+    )
     unreachable: Literal["stop", "exclude"] = Field(
         default="stop", title="Unreachable", description="Whether a rollout stops for such a target."
     )
@@ -161,6 +166,7 @@ class Fleet(Block):
                 ],
                 "deadline": self.deadline,
                 "watch": self.watch,
+                "auto_recover": self.auto_recover,
                 "unreachable": self.unreachable,
             }
         )

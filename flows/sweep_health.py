@@ -14,9 +14,11 @@ from prefect.states import Failed
 from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
+from flows.auto_recover import recover_what_failed
 from flows.forms import shown
 from squizzle.notify.records import Link
 from squizzle.sweep.records import Sweep
+from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
@@ -96,26 +98,34 @@ def sweep_health(  # noqa: PLR0913 - the fields of a form
     """
     refuse_inline(fleet_block, notifier, control, store)
     chosen, secrets = chosen_fleet(fleet, fleet_block)
+    environ = {**os.environ, **secrets}
     case = sweep_case(
         chosen,
         configuration,
         alerts=tuple(alerts),
         notify=notifier.settings() if notifier else None,
-        environ={**os.environ, **secrets},
+        environ=environ,
     )
     opens = store.open if store is not None else case.store
-    return carry_out_sweep(replace(case, control=control, store=opens, drift=drift, tell=tell))
+    case = replace(case, control=control, store=opens, drift=drift, tell=tell)
+    helps = case.settings.auto_recover and tell
+    return carry_out_sweep(
+        case, auto_recovery_case(case, configuration, store=store, environ=environ) if helps else None
+    )
 
 
-def carry_out_sweep(case: SweepCase) -> Sweep:
-    """The order of the steps."""
+def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -> Sweep:
+    """The order of the steps; failed migrations are taken back where the fleet says so."""
     progress = progress_artifact("health-progress", total=STEPS, what=f"Progress of the look at {case.settings.name}")
     with keep_journal(progress):
         looked = look(case)
         url = flow_run.ui_url
         told = tell_people(case, looked, links=(Link(name="run", url=url),) if url else ())
         publish_health(looked.sweep, told.advance, told.deliveries, told.problem)
+        # Behind it: what goes wrong there costs nobody the table.
+        attempts = recover_what_failed(recovers, looked) if recovers else ()
     unheard = [one.notification.title for one in told.deliveries if not one.is_heard]
+    unheard += [f"{one.incident.target}: {one.why}" for one in attempts if not one.is_heard]
     if not unheard and not told.problem:
         return looked.sweep
     why = told.problem or f"NOBODY was told: {unheard[0]}"

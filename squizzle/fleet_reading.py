@@ -83,6 +83,7 @@ class _FleetSection:
             deadline=reader.duration(section, where, "deadline", default.deadline),
             exclude_unreachable=self.excludes_unreachable(),
             watch=read_watch(reader, f"{where}.watch", section.pop("watch", {})),
+            auto_recover=self.recovers_by_itself(),
         )
         reader.nothing_left(section, where)
         if settings.deadline < timedelta(seconds=1):
@@ -96,6 +97,12 @@ class _FleetSection:
         if said not in (None, "stop", "exclude"):
             self.reader.complain(f"{self.where}.unreachable", "must be stop or exclude")
         return said == "exclude"
+
+    def recovers_by_itself(self) -> bool:
+        said = self.reader.text(self.section, self.where, "auto_recover")
+        if said not in (None, "safe", "never"):
+            self.reader.complain(f"{self.where}.auto_recover", "must be safe or never")
+        return said == "safe"
 
     def tables(self, name: str) -> Iterator[tuple[dict[str, object], str]]:
         """Each table of a list, and what it is called in a complaint."""

@@ -170,6 +170,7 @@ class FleetSettings:
         deadline: How long one target may take to be reached and to answer.
         exclude_unreachable: Whether a rollout leaves out what cannot be reached, instead of not beginning.
         watch: How migrated targets are watched.
+        auto_recover: Whether sweeps take back failed migrations by themselves, where that is safe.
         only: Labels that targets must have to take part; never in the file, but said by whoever asks.
     """
 
@@ -189,6 +190,7 @@ class FleetSettings:
     deadline: timedelta = timedelta(seconds=10)
     exclude_unreachable: bool = False
     watch: WatchSettings = field(default_factory=WatchSettings)
+    auto_recover: bool = False
     only: Labels = ()
 
 

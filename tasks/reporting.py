@@ -23,7 +23,9 @@ from squizzle.backups.records import Backup
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
+from squizzle.incidents.attempts import Attempt
 from squizzle.incidents.postmortem import Postmortem
+from squizzle.incidents.records import IncidentEvent
 from squizzle.notify.records import Deliveries, Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
@@ -37,6 +39,7 @@ from squizzle.reports.backup import BackupReport, backup_markdown, check_markdow
 from squizzle.reports.corruption import corruption_markdown, corruption_summary
 from squizzle.reports.drill import drill_markdown, table_artifact
 from squizzle.reports.health import health_markdown, health_rows, health_summary
+from squizzle.reports.incident import attempt_markdown
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.notifications import trial_markdown
 from squizzle.reports.postmortem import postmortem_markdown
@@ -167,6 +170,14 @@ def publish_postmortem(found: Postmortem) -> None:
     _write(text, _folder() / f"postmortem-{found.incident.id}.md")
     title = f"{found.incident.target}: {found.incident.cause}"
     publish(create_markdown_artifact, text, key=f"postmortem-{artifact_key(found.incident.id)}", description=title)
+
+
+@step("Write the report of the attempt", timeout=timedelta(minutes=5))
+def publish_attempt(attempt: Attempt, events: tuple[IncidentEvent, ...]) -> None:
+    """Publish what a recovery on its own did, with its evidence, as an artifact."""
+    key = f"auto-recovery-{artifact_key(attempt.incident.target)}"
+    summary = f"{attempt.incident.target}: {attempt.outcome.value}"
+    create_markdown_artifact(attempt_markdown(attempt, events), key=key, description=summary)
 
 
 @step("Write the report of the channels", timeout=timedelta(minutes=5))

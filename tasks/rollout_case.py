@@ -256,12 +256,13 @@ def case_of(
         keep_in_step=config.keep_in_step,
         rehearsal=config.rehearsal,
         override=override_of(without_certificates or None, approver or None, config.rehearsal),
-        store=store or _configured_store(config),
+        store=store or configured_store(config),
         alerts=settings.watch.alerts,
         environ=environ,
     )
 
 
-def _configured_store(config: Config) -> StoreSource | None:
+def configured_store(config: Config) -> StoreSource | None:
+    """What `[backups] store` names; None where it names nothing."""
     address = config.backups.store
     return NamedStore(opens=lambda: open_store(address, open_keys(config.backups.keys))) if address else None

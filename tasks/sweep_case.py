@@ -13,7 +13,9 @@ from squizzle.backups.store import BackupStore
 from squizzle.config import load_config
 from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.notify_settings import NotifySettings
-from tasks.sources import DatabaseSource
+from squizzle.rollout.records import Fleet
+from squizzle.sweep.control import default_control
+from tasks.sources import DatabaseSource, NamedDatabase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,17 @@ class SweepCase:
     tell: bool = True
     store: Callable[[], BackupStore] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def control_of(self, fleet: Fleet) -> DatabaseSource:
+        """Where alerts and incidents are kept: what was named, else the first canary.
+
+        Raises:
+            InvalidInputError: A variable is not set.
+        """
+        if self.control is not None:
+            return self.control
+        access, meant = default_control(fleet, environ=self.environ)
+        return NamedDatabase(meant=meant, opens=lambda: access)
 
 
 def sweep_case(

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 
 from squizzle.alerts.ledger import note_told, prepare, read_silences, read_states, write_states
 from squizzle.alerts.records import AlertResult
-from squizzle.alerts.states import Advance, advance
+from squizzle.alerts.states import Advance, AlertState, advance
 from squizzle.alerts.telling import notification_of
 from squizzle.errors import ConnectionFailedError, SquizzleError
 from squizzle.incidents.changes import changes_of
 from squizzle.incidents.ledger import make_tables, read_open, write_changes
+from squizzle.incidents.records import Incident
+from squizzle.incidents.telling import incident_is_over
 from squizzle.notify.records import Deliveries, Link, Moment, Notification
 from squizzle.postgres.access import Connection, connect
 from squizzle.reports.health import health_summary
@@ -22,12 +24,10 @@ from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet
 from squizzle.severity import Severity
-from squizzle.sweep.control import default_control
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
 from tasks.notify import notify
 from tasks.rollout_disk import ask_rds
-from tasks.sources import DatabaseSource, NamedDatabase
 from tasks.steps import log_line, now, run_name, step
 from tasks.sweep_case import SweepCase
 
@@ -78,14 +78,6 @@ def look(case: SweepCase) -> Looked:
     return Looked(sweep=sweep, fleet=found)
 
 
-def control_of(case: SweepCase, fleet: Fleet) -> DatabaseSource:
-    """Where alerts are kept: what was named, else the first canary."""
-    if case.control is not None:
-        return case.control
-    access, meant = default_control(fleet, environ=case.environ)
-    return NamedDatabase(meant=meant, opens=lambda: access)
-
-
 def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) -> Told:
     """Keep what is not well, and tell people what is new, or over.
 
@@ -93,8 +85,13 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) 
     """
     try:
         with _kept(case, looked) as (connection, at):
-            done = _advance(connection, looked, at)
+            before, done = _advance(connection, looked, at)
             deliveries = _deliver(connection, case, looked, done, at, links) if case.tell else ()
+            closed = _note_incidents(connection, looked, before, done)
+            if case.tell:
+                over = (incident_is_over(one, now()) for one in closed if one.is_told)
+                threads = {one.id: one.threads for one in closed}
+                deliveries += tuple(notify(one, case.notify, case.environ, threads=threads[one.key]) for one in over)
             return Told(advance=done, deliveries=deliveries)
     except SquizzleError as exc:
         log_line(f"alerts cannot be kept: {exc.message}", logging.ERROR)
@@ -106,29 +103,37 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) 
 
 @contextmanager
 def _kept(case: SweepCase, looked: Looked) -> Iterator[tuple[Connection, datetime]]:
-    control = control_of(case, looked.fleet)
+    control = case.control_of(looked.fleet)
     with connect(control.access(), control.database, purpose="alerts") as connection:
         yield connection, prepare(connection, looked.fleet.name)
 
 
-def _news(done: Advance) -> str:
+def _news(both: tuple[tuple[AlertState, ...], Advance]) -> str:
+    _, done = both
     counts = {moment: sum(one.moment is moment for one in done.messages) for moment in (Moment.BEGINS, Moment.ENDS)}
     quiet = f", {len(done.silenced)} silenced" if done.silenced else ""
     return f"{counts[Moment.BEGINS]} begin, {counts[Moment.ENDS]} are over, {len(done.states)} known{quiet}"
 
 
 @step("Compare with what was known", timeout=timedelta(minutes=5), detail=_news)
-def _advance(connection: Connection, looked: Looked, at: datetime) -> Advance:
-    """What begins, what goes on, what is over; kept before anybody is told."""
+def _advance(connection: Connection, looked: Looked, at: datetime) -> tuple[tuple[AlertState, ...], Advance]:
+    """The alerts before, and what begins, what goes on, what is over; kept before anybody is told."""
     fleet = looked.fleet.name
     before = read_states(connection, fleet)
     looks: dict[str, tuple[AlertResult, ...]] = {one.target.name: one.results for one in looked.sweep.targets}
     done = advance(before, looks, at, silences=read_silences(connection, fleet))
     write_states(connection, fleet, before, done.states)
+    return before, done
+
+
+def _note_incidents(
+    connection: Connection, looked: Looked, before: Sequence[AlertState], done: Advance
+) -> tuple[Incident, ...]:
+    """What of it opens incidents, belongs to them, or closes them; returns those that are closed now."""
+    fleet = looked.fleet.name
     make_tables(connection)
     is_open = {one.target for one in read_open(connection, fleet)}
-    write_changes(connection, fleet, changes_of(looked.sweep, before, done, is_open), by=run_name())
-    return done
+    return write_changes(connection, fleet, changes_of(looked.sweep, before, done, is_open), by=run_name())
 
 
 def _deliver(

@@ -97,7 +97,11 @@ class Silence:
 
     def covers(self, state: AlertState, now: datetime) -> bool:
         """Whether it is about this one, now."""
-        return now < self.until and fnmatchcase(state.rule, self.rule) and fnmatchcase(state.target, self.target)
+        return fnmatchcase(state.rule, self.rule) and self.holds_for(state.target, now)
+
+    def holds_for(self, target: str, now: datetime) -> bool:
+        """Whether it is about this target, now."""
+        return now < self.until and fnmatchcase(target, self.target)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,6 +36,7 @@ _VERBS = {
     "fetch-wal": "squizzle.cli.fetch_wal",
     "fleet": "squizzle.cli.fleet",
     "generate-rollback": "squizzle.cli.reverse",
+    "hands-off": "squizzle.cli.silence",
     "health": "squizzle.cli.health",
     "incidents": "squizzle.cli.incidents",
     "init": "squizzle.cli.scaffold",

@@ -12,6 +12,7 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
+from squizzle.incidents.failure import HANDS_OFF
 
 
 @click.command()
@@ -30,6 +31,10 @@ def silence(invocation: Invocation, fleet: str, *, rule: str, target: str, lengt
     Examples:
       squizzle silence shops --target 'eu/*' --for 2h --reason "move to another data centre"
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    _add(invocation, fleet, rule=rule, target=target, length=length, reason=reason)
+
+
+def _add(invocation: Invocation, fleet: str, *, rule: str, target: str, length: str, reason: str) -> None:
     try:
         lasts = parse_duration(length)
     except ValueError as exc:
@@ -38,6 +43,24 @@ def silence(invocation: Invocation, fleet: str, *, rule: str, target: str, lengt
         make_tables(connection)
         made = add_silence(connection, fleet, rule=rule, target=target, length=lasts, reason=reason, by=who_am_i())
     print_result({"silences": [_document(made)]}, _listed([made]), as_json=invocation.as_json)
+
+
+@click.command("hands-off")
+@click.argument("fleet")
+@click.option("--target", default="*", metavar="NAME", help="Which targets; * stands for anything (all).")
+@click.option("--for", "length", required=True, metavar="TIME", help="How long: 30m, 2h, 1d.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown wherever somebody keeps away.")
+@common_options
+def hands_off(invocation: Invocation, fleet: str, *, target: str, length: str, reason: str) -> None:
+    """Let nothing be recovered by itself in a FLEET for a while: you are at work there. People are told as ever.
+
+    `squizzle silences` shows it, and ends it before its time. It is kept where silences are.
+
+    \b
+    Examples:
+      squizzle hands-off shops --for 2h --reason "I repair eu/shop_7 by hand"
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
+    _add(invocation, fleet, rule=HANDS_OFF, target=target, length=length, reason=reason)
 
 
 @click.command()

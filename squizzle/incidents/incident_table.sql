@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS squizzle.incident (
     attempted_at timestamptz,
     closed_at timestamptz,
     closed_by text NOT NULL DEFAULT '',
+    is_told boolean NOT NULL DEFAULT false,
     threads jsonb NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE squizzle.incident IS 'From the first critical alert of a target until it was seen to be well again.';

@@ -19,7 +19,7 @@ from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 _NEEDS = "CREATE on the database; or where squizzle.incident is there already, SELECT, INSERT and UPDATE on it"
-_COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, threads"
+_COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, is_told, threads"
 _EVENT = "INSERT INTO squizzle.incident_event (incident, kind, text, by) VALUES (%s, %s, %s, %s)"
 MOST_LISTED = 100
 
@@ -137,15 +137,16 @@ def note_event(connection: Connection, incident: Incident, kind: EventKind, text
         connection.execute(_EVENT, (incident.id, kind.value, text, by))
 
 
-def note_threads(connection: Connection, incident: Incident, threads: Mapping[str, str]) -> None:
-    """Keep where people's messages about an incident are.
+def note_told(connection: Connection, incident: Incident, threads: Mapping[str, str]) -> None:
+    """Keep that people were told that a person has to look, and where that message is, by channel.
 
     Raises:
         DatabaseError: It cannot be written.
     """
     with _doing("write into an incident"):
         connection.execute(
-            "UPDATE squizzle.incident SET threads = threads || %s WHERE id = %s", (Jsonb(dict(threads)), incident.id)
+            "UPDATE squizzle.incident SET is_told = true, threads = %s WHERE id = %s",
+            (Jsonb(dict(threads)), incident.id),
         )
 
 
@@ -190,13 +191,19 @@ def close_incident(connection: Connection, incident: Incident, *, shown_by: str,
             connection.execute(_EVENT, (incident.id, EventKind.CLOSED.value, shown_by, by))
 
 
-def write_changes(connection: Connection, fleet: str, changes: Iterable[IncidentChange], *, by: str) -> None:
+def write_changes(
+    connection: Connection, fleet: str, changes: Iterable[IncidentChange], *, by: str
+) -> tuple[Incident, ...]:
     """Keep what a sweep means for incidents, all of it or nothing. The caller made the tables (`make_tables`).
+
+    Returns:
+        Those that were closed, as they were before.
 
     Raises:
         DatabaseError: It cannot be written.
     """
     with _doing("keep what happened in incidents"), connection.transaction():
+        closed: list[Incident] = []
         known = {one.target: one for one in read_open(connection, fleet)}
         for change in changes:
             incident = known.get(change.target)
@@ -208,3 +215,5 @@ def write_changes(connection: Connection, fleet: str, changes: Iterable[Incident
                 note_event(connection, incident, kind, text, by=by)
             if change.closes:
                 close_incident(connection, incident, shown_by=change.closes, by=by)
+                closed.append(incident)
+    return tuple(closed)

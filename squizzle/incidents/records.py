@@ -32,7 +32,8 @@ class Incident:
         attempted_at: When a recovery on its own was begun; None when none was. There is one for an incident.
         closed_at: When the target was seen to be well; None while it is open.
         closed_by: What showed that; empty while it is open.
-        threads: Where people's messages about it are, by channel.
+        is_told: Whether people were told that a person has to look; they hear when it is over, too.
+        threads: Where that message is, by channel.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Incident:
     attempted_at: datetime | None = None
     closed_at: datetime | None = None
     closed_by: str = ""
+    is_told: bool = False
     threads: Mapping[str, str] = field(default_factory=dict)
 
 

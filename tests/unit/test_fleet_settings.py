@@ -32,6 +32,7 @@ concurrency = 32
 per_server = 8
 deadline = "20s"
 unreachable = "exclude"
+auto_recover = "safe"
 
 [fleets.shops.servers.eu1]
 url = "postgresql://migrator@eu1.db/postgres"
@@ -127,6 +128,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         per_server=8,
         deadline=timedelta(seconds=20),
         exclude_unreachable=True,
+        auto_recover=True,
     )
 
 
@@ -142,6 +144,7 @@ LIKE = '[fleets.shops.databases]\nlike = "x"\n'
         (LIKE + "nonsense = 1", "fleets.shops.databases has unknown settings: nonsense"),
         ("[fleets.shops]\nspeed = 1\n" + LIKE, "fleets.shops has unknown settings: speed"),
         ("[fleets.shops]\ndeadline = '10ms'\n" + LIKE, "fleets.shops.deadline must be 1s or longer"),
+        ("[fleets.shops]\nauto_recover = 'yes'\n" + LIKE, "fleets.shops.auto_recover must be safe or never"),
         ("[fleets.shops]\nunreachable = 'skip'\n" + LIKE, "fleets.shops.unreachable must be stop or exclude"),
         ("[fleets.shops]\nper_server = 0\n" + LIKE, "fleets.shops.per_server must be a whole number from 1"),
         ("[fleets.shops]\ntargets = 1", "fleets.shops.targets must be a list of sections: [[fleets.shops.targets]]"),

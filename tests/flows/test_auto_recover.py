@@ -1,0 +1,178 @@
+"""A failed migration is taken back by itself where that is safe, once; else a person is told, and nothing is done."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from flows.auto_recover import auto_recover
+from flows.sweep_health import sweep_health
+from squizzle.cli.main import run
+from squizzle.incidents.attempts import Attempt, AttemptOutcome
+from squizzle.incidents.ledger import read_incident, read_incidents
+from squizzle.incidents.records import EventKind
+from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.rollout.ledger import fleet_lock
+from tests.flows.conftest import artifacts_of
+from tests.support.ears import HttpEar, http_ear
+from tests.support.scratch import drop_databases
+
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
+# Two pieces stay, the third fails. Where there is such a table, the first one fails.
+UP = "CREATE TABLE new (i int);\nCREATE INDEX CONCURRENTLY new_i ON new (i);\nSELECT 1 / 0;\n"
+DOWN = "SELECT 1 / count(*) FROM goods WHERE id = 2;\nDROP TABLE new;\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Town:
+    """Three databases in which 0002 failed: one comes back, the script of one fails, one has nothing of it."""
+
+    access: ServerAccess
+    prefix: str
+    folder: Path
+    ear: HttpEar
+
+    @property
+    def config(self) -> list[str]:
+        return ["--config", str(self.folder / "squizzle.toml")]
+
+    def url(self, number: int) -> list[str]:
+        access = self.access
+        return ["--url", f"postgresql://{access.user}@/{self.prefix}_{number}?host={access.host}&port={access.port}"]
+
+    def session(self, number: int) -> Connection:
+        return connect(self.access, f"{self.prefix}_{number}", purpose="test")
+
+    def recover(self, **options: Any) -> Any:
+        arguments = {"policy": "safe", **options}
+        return auto_recover("town", configuration=self.folder / "squizzle.toml", return_state=True, **arguments)
+
+    def sweep(self) -> Any:
+        return sweep_health("town", configuration=self.folder / "squizzle.toml", return_state=True)
+
+    def by_target(self, state: Any) -> list[Attempt]:
+        attempts: tuple[Attempt, ...] = state.result(raise_on_failure=False)
+        return sorted(attempts, key=lambda one: one.incident.target)
+
+    def name(self, number: int) -> str:
+        return f"one/{self.prefix}_{number}"
+
+    def tables(self) -> list[tuple[bool, str]]:
+        """Whether the new table is there, and the newest row of the history, at each."""
+        found = []
+        for number in range(3):
+            with self.session(number) as session:
+                found += session.execute(
+                    "SELECT to_regclass('new') IS NOT NULL, direction || ' ' || success FROM squizzle_history"
+                    " ORDER BY id DESC LIMIT 1"
+                ).fetchall()
+        return found
+
+    def told(self) -> list[tuple[str, str]]:
+        said = [(one["moment"], one["severity"]) for one in self.ear.documents()]
+        self.ear.posts.clear()
+        return said
+
+
+@pytest.fixture
+def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    prefix = f"town_{secrets.token_hex(3)}"
+    host = quote(access.host, safe="")
+    for name, up, down in (("0001_a", "CREATE TABLE a (i int)", "DROP TABLE a"), ("0002_new", UP, DOWN)):
+        (tmp_path / "migrations" / name).mkdir(parents=True)
+        (tmp_path / "migrations" / name / "up.sql").write_text(up, encoding="utf-8")
+        (tmp_path / "migrations" / name / "down.sql").write_text(down, encoding="utf-8")
+    (tmp_path / "squizzle.toml").write_text(
+        f"""
+[backups]
+store = "{tmp_path}/backups"
+[notify.channels.hook]
+kind = "webhook"
+url_env = "HOOK"
+[fleets.town]
+pinned = ["one/{prefix}_2"]
+[fleets.town.servers.one]
+url = "postgresql://{access.user}@/postgres?host={host}&port={access.port}"
+[fleets.town.databases]
+like = "{prefix}%"
+""",
+        encoding="utf-8",
+    )
+    with connect(access, "postgres", purpose="test") as control, http_ear() as ear:
+        monkeypatch.setenv("HOOK", ear.url)
+        for number in range(3):
+            control.execute(f"CREATE DATABASE {prefix}_{number} TEMPLATE template0 STRATEGY file_copy".encode())
+        try:
+            made = Town(access=access, prefix=prefix, folder=tmp_path, ear=ear)
+            for number in range(3):
+                with made.session(number) as session:
+                    session.execute("CREATE TABLE goods AS SELECT n AS id FROM generate_series(1, 3) n")
+                    session.execute("DELETE FROM goods WHERE id = 2 AND %s", (number == 1,))
+                    if number == 2:
+                        session.execute("CREATE TABLE new (i int)")
+                where = [*made.config, *made.url(number)]
+                assert run(["apply", "0001", *where]) == 0
+                if number != 2:
+                    assert run(["backup", "full", *where]) == 0
+                assert run(["apply", "0002", *where]) != 0
+            yield made
+        finally:
+            drop_databases(control, prefix)
+
+
+def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town: Town) -> None:
+    failed = [(True, "apply false")] * 3
+    assert town.tables() == failed
+    # Off unless somebody said so; and away while somebody says hands off, or a rollout works.
+    assert town.recover(policy="as_configured").result() == ()
+    assert run(["hands-off", "town", "--target", "*_0", "--for", "1h", "--reason", "by hand", *town.config]) == 0
+    with fleet_lock(lambda: town.session(2), "town"):
+        away = town.recover().result()
+    assert [one.outcome for one in away] == [AttemptOutcome.NOT_NOW] * 3
+    assert (town.tables(), town.told()) == (failed, [])
+    with town.session(1) as person:
+        person.execute("SET application_name = 'psql'")
+        kept, busy, clean = town.by_target(town.recover())
+    assert (kept.outcome, kept.why.partition(" ")[0]) == (AttemptOutcome.NOT_NOW, "hands")
+    assert (busy.outcome, "somebody is at work" in busy.why) == (AttemptOutcome.NOT_NOW, True)
+    assert clean.outcome is AttemptOutcome.TAKEN_BACK, clean.why
+    assert town.told() == [("said", "low")]
+
+    state = town.recover()
+    assert state.is_failed()
+    _, bad = town.by_target(state)
+    assert (bad.outcome, "division by zero" in bad.why) == (AttemptOutcome.FAILED, True)
+    assert town.tables() == [(True, "apply false"), (True, "rollback false"), (True, "rollback true")]
+    assert town.told() == [("begins", "critical")]
+    shown = artifacts_of(state.state_details.flow_run_id)
+    assert "Try the down script" in str(shown[f"auto-recovery-one-{town.prefix.replace('_', '-')}-1"].data)
+
+    with town.session(2) as control:
+        control.execute("UPDATE squizzle.silence SET ended_at = now()")
+    # What a sweep finds it takes back where the fleet says so; what was tried is not tried again.
+    settings = town.folder / "squizzle.toml"
+    text = settings.read_text(encoding="utf-8").replace("[fleets.town]", '[fleets.town]\nauto_recover = "safe"')
+    settings.write_text(text, encoding="utf-8")
+    assert town.sweep().is_completed()
+    assert town.tables() == [(False, "rollback true"), (True, "rollback false"), (True, "rollback true")]
+    assert town.told() == [("begins", "critical"), ("begins", "critical"), ("said", "low")]
+    with town.session(2) as control:
+        incidents = {one.target: one for one in read_incidents(control, "town")}
+        _, events = read_incident(control, "town", incidents[town.name(0)].id)
+    assert [one.closed_at is None for one in incidents.values()].count(True) == 1
+    kinds = [EventKind.OPENED, *[EventKind.VERDICT] * 2, EventKind.ALERT_BEGINS, EventKind.ACTION, EventKind.VERDICT]
+    assert [one.kind for one in events] == [*kinds, EventKind.CLOSED, EventKind.TOLD]
+    assert all(one.at.utcoffset() == timedelta() for one in events)
+
+    # A person put it right: the next sweep closes what is left, and whoever was told hears it.
+    with town.session(1) as session:
+        session.execute("DROP TABLE new; UPDATE squizzle_history SET success = true WHERE direction = 'rollback'")
+    assert town.sweep().is_completed()
+    assert town.told() == [("ends", "critical")]
