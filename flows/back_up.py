@@ -19,8 +19,11 @@ from squizzle.reports.backup import BackupReport
 from tasks.backups import earlier_backups, prune_backups, take_backup, verify_backup
 from tasks.reporting import progress_artifact, publish_backup
 from tasks.steps import keep_journal
+from tasks.watched import Sign, give_sign
 
 STEPS = 4
+# Of these a database can be brought back; a point to recover to, or a schema, is no backup of it.
+_SAVES_ROWS = {BackupKind.FULL, BackupKind.PHYSICAL, BackupKind.INCREMENTAL, BackupKind.RDS}
 
 DESCRIPTION = """\
 Saves a database with a manifest that proves a restored copy, reads every file again, and only then removes what is out
@@ -133,6 +136,8 @@ def back_up(  # noqa: PLR0913 - one argument a field of the form
                 kept_because = exc.message
         report = BackupReport(backup=backup, proof=proof, removed=removed, kept_because=kept_because)
         publish_backup(report, earlier_backups(store, backup))
+    if proof.verdict is Verdict.PASS and backup.kind in _SAVES_ROWS:
+        give_sign(Sign.SAVED, f"{database.environment}/{database.database}")
     if proof.verdict is Verdict.PASS and not kept_because:
         return backup
     reason = kept_because if proof.verdict is Verdict.PASS else f"files {proof.verdict.value}: {proof.sentences[0]}"

@@ -41,6 +41,7 @@ from tasks.scratch import (
     write_more_orders,
 )
 from tasks.steps import keep_journal, now
+from tasks.watched import Sign, give_sign
 
 MIGRATIONS = EXAMPLE / "migrations"
 DISASTER = EXAMPLE / "disasters" / "data_loss"
@@ -118,6 +119,7 @@ def run_drill(
         )
         publish_report(report)
     if verdict is DrillVerdict.PASS:
+        give_sign(Sign.DRILLED, scenario.value)
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
     return cast("DrillReport", Failed(message=f"{verdict.value}: {reasons[0]}", data=report))

@@ -23,6 +23,7 @@ from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
 from tasks.sweeping import look, tell_people
+from tasks.watched import Sign, give_sign
 
 STEPS = 4
 
@@ -127,6 +128,7 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
     unheard = [one.notification.title for one in told.deliveries if not one.is_heard]
     unheard += [f"{one.incident.target}: {one.why}" for one in attempts if not one.is_heard]
     if not unheard and not told.problem:
+        give_sign(Sign.SWEPT, case.settings.name)
         return looked.sweep
     why = told.problem or f"NOBODY was told: {unheard[0]}"
     # A flow that returns a state ends in that state; what was found travels as its data.

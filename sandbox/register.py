@@ -5,6 +5,7 @@ In one process: to start Prefect takes longer than each of these.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import runpy
@@ -36,6 +37,7 @@ from blocks import (
 )
 from sandbox.stack import PLAYGROUND, POOL, STATE_VARIABLE, Stack
 from squizzle.postgres.access import CONTROL_DATABASE
+from tasks.watchdogs import Watched, has_watchdogs, set_watchdogs
 
 NAME = "sandbox"
 
@@ -74,10 +76,11 @@ def register(stack: Stack) -> None:
         ).save(name, overwrite=True)
     BackupFolder(path=stack.state / "backups").save(NAME, overwrite=True)
     with get_client(sync_client=True) as client:
-        try:
+        with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        except ObjectAlreadyExists:
-            return
+        # Nobody is told until somebody says who: `squizzle watchdogs --notify`. What was chosen then stays.
+        if not has_watchdogs(client):
+            set_watchdogs(client, Watched())
 
 
 def deploy() -> None:

@@ -42,7 +42,7 @@ class PrefectApprovals:
 
     def waiting(self) -> tuple[WaitingApproval, ...]:
         """All that wait, the one that waits longest first."""
-        with _translated():
+        with translated():
             found = [self._waiting(run) for run in self._paused({})]
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.asked_at))
 
@@ -58,7 +58,7 @@ class PrefectApprovals:
         wanted: dict[str, object] = {"name": {"any_": [run]}}
         if _is_id(run):
             wanted = {"id": {"any_": [run]}}
-        with _translated():
+        with translated():
             found = [one for one in map(self._waiting, self._paused(wanted)) if one is not None]
         if not found:
             raise RefusedError(
@@ -96,7 +96,7 @@ class PrefectApprovals:
         """What became of a question that waits no more."""
         # As Prefect calls what belongs to a pause.
         key = f"paused-{pause}-"
-        with _translated():
+        with translated():
             try:
                 run = self._client.read_flow_run(UUID(run_id))
             except ObjectNotFound:
@@ -121,7 +121,7 @@ class PrefectApprovals:
         """The messages that stand for questions."""
         found: list[dict[str, Any]] = []
         page: list[dict[str, Any]] = []
-        with _translated():
+        with translated():
             while not found or len(page) == _PAGE:
                 wanted = {"variables": {"name": {"like_": _PREFIX}}, "limit": _PAGE, "offset": len(found)}
                 page = self._client.request("POST", "/variables/filter", json=wanted).json()
@@ -132,7 +132,7 @@ class PrefectApprovals:
 
     def reserve(self, kept: Kept) -> bool:
         """Note that a message is about to be posted; False where somebody else noted it."""
-        with _translated():
+        with translated():
             try:
                 self._client.create_variable(VariableCreate(name=_name(kept), value=kept.document(), tags=["squizzle"]))
             except ObjectAlreadyExists:
@@ -141,12 +141,12 @@ class PrefectApprovals:
 
     def keep(self, kept: Kept) -> None:
         """Note what became of it."""
-        with _translated():
+        with translated():
             self._client.update_variable(VariableUpdate(name=_name(kept), value=kept.document()))
 
     def forget(self, kept: Kept) -> None:
         """Nothing will come of it any more."""
-        with _translated():
+        with translated():
             try:
                 self._client.delete_variable_by_name(_name(kept))
             except ObjectNotFound:
@@ -195,7 +195,7 @@ class PrefectApprovals:
 
     def _resume(self, waiting: WaitingApproval, form: dict[str, str]) -> None:
         for _ in range(_TRIES):
-            with _translated():
+            with translated():
                 result = self._client.resume_flow_run(UUID(waiting.run_id), run_input=form)
             if result.status is SetStateStatus.ACCEPT:
                 return
@@ -216,16 +216,28 @@ def open_approvals() -> Iterator[PrefectApprovals]:
     Raises:
         InvalidInputError: None is named.
     """
+    with open_prefect() as client:
+        yield PrefectApprovals(client)
+
+
+@contextmanager
+def open_prefect() -> Iterator[SyncPrefectClient]:
+    """The Prefect that the environment or the profile names; never one that is started for this.
+
+    Raises:
+        InvalidInputError: None is named.
+    """
     if not PREFECT_API_URL.value():
         raise InvalidInputError(
             "no Prefect server is named", hint="set PREFECT_API_URL, such as http://127.0.0.1:4200/api"
         )
     with get_client(sync_client=True) as client:
-        yield PrefectApprovals(client)
+        yield client
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What Prefect's API answers, as an error of ours; what is not there, or there already, passes."""
     try:
         yield
     except (ObjectNotFound, ObjectAlreadyExists):

@@ -34,6 +34,14 @@ def test_every_deployment_of_prefect_yaml_is_there_with_its_form(cockpit: Cockpi
     assert [one["active"] for one in drill["schedules"]] == [False]
 
 
+def test_dead_man_switches_are_set(cockpit: Cockpit) -> None:
+    found = cockpit.ask("POST", "/automations/filter", {})
+
+    assert {"squizzle: no sweep of any fleet in 15 min", "squizzle: a rollout failed or crashed"} < {
+        one["name"] for one in found if one["enabled"]
+    }
+
+
 def test_activated_schedule_really_makes_runs(cockpit: Cockpit) -> None:
     """Some versions of Prefect's dependencies break scheduling without a word; only this notices."""
     drill = cockpit.deployment("drill")
