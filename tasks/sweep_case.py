@@ -10,11 +10,13 @@ from squizzle.alerts.records import AlertRule
 from squizzle.alerts.rules import read_alert_rules
 from squizzle.backups.open_store import configured_store
 from squizzle.backups.store import BackupStore
-from squizzle.config import load_config
+from squizzle.config import Config, load_config
 from squizzle.fleet_settings import FleetSettings, fleet_named
+from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.notify_settings import NotifySettings
 from squizzle.rollout.records import Fleet
 from squizzle.sweep.control import default_control
+from tasks.folders import Folder, MigrationsFolder
 from tasks.sources import DatabaseSource, NamedDatabase
 
 
@@ -27,6 +29,7 @@ class SweepCase:
         default_schema: The project's, of targets that say nothing else.
         rules: Alert rules, besides those that come with every sweep.
         notify: Channels and routes.
+        folder: Migrations, to count what targets lack; None where there are none.
         control: Where alerts are kept; None for the first canary.
         drift: Whether schemas are compared with what the last run left.
         tell: Whether people are told.
@@ -38,6 +41,7 @@ class SweepCase:
     default_schema: str
     rules: tuple[AlertRule, ...]
     notify: NotifySettings
+    folder: Folder | None = None
     control: DatabaseSource | None = None
     drift: bool = False
     tell: bool = True
@@ -85,5 +89,13 @@ def sweep_case(
         rules=read_alert_rules([*settings.watch.alerts, *alerts]),
         notify=notify or config.notify,
         store=configured_store(config.backups),
+        folder=_folder(config, environ) if config.migrations.is_dir() else None,
         environ=environ,
     )
+
+
+def _folder(config: Config, environ: Mapping[str, str]) -> Folder:
+    if config.layout == "auto":
+        return config.migrations
+    placeholders = tuple(placeholders_of(environ).items())
+    return MigrationsFolder(path=config.migrations, layout=config.layout, placeholders=placeholders)

@@ -17,6 +17,7 @@ from squizzle.incidents.changes import changes_of
 from squizzle.incidents.ledger import make_tables, read_open, write_changes
 from squizzle.incidents.records import Incident
 from squizzle.incidents.telling import incident_is_over
+from squizzle.migrations.records import Migration
 from squizzle.notify.records import Deliveries, Link, Moment, Notification
 from squizzle.postgres.access import Connection, connect
 from squizzle.reports.health import health_summary
@@ -24,8 +25,10 @@ from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet
 from squizzle.severity import Severity
+from squizzle.sweep.ledger import note_of, write_note
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
+from tasks.folders import read_folders
 from tasks.notify import notify
 from tasks.rollout_disk import ask_rds
 from tasks.steps import log_line, now, run_name, step
@@ -69,6 +72,7 @@ def look(case: SweepCase) -> Looked:
         expected=expected_of(found),
         settings=case.settings,
         rules=case.rules,
+        migrations=_on_disk(case),
         drift=case.drift,
         store=case.store,
         ask_cloud=ask_rds,
@@ -76,6 +80,17 @@ def look(case: SweepCase) -> Looked:
     accesses = servers_of(found, found.targets, environ=case.environ)
     sweep = sweep_fleet(order, Reach(accesses, deadline=case.settings.deadline, purpose="health"))
     return Looked(sweep=sweep, fleet=found)
+
+
+def _on_disk(case: SweepCase) -> tuple[Migration, ...]:
+    """What targets may lack. A folder that cannot be read is no reason not to look how they are."""
+    if case.folder is None:
+        return ()
+    try:
+        return read_folders(case.folder)
+    except SquizzleError as exc:
+        log_line(f"pending migrations are not counted: {exc.message}", logging.WARNING)
+        return ()
 
 
 def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) -> Told:
@@ -92,6 +107,9 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) 
                 over = (incident_is_over(one, now()) for one in closed if one.is_told)
                 threads = {one.id: one.threads for one in closed}
                 deliveries += tuple(notify(one, case.notify, case.environ, threads=threads[one.key]) for one in over)
+            # For those who watch from outside whether sweeps go on: one that nobody hears of counts for none.
+            if all(one.is_heard for one in deliveries):
+                write_note(connection, looked.fleet.name, note_of(looked.sweep, at))
             return Told(advance=done, deliveries=deliveries)
     except SquizzleError as exc:
         log_line(f"alerts cannot be kept: {exc.message}", logging.ERROR)

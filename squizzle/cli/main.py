@@ -42,6 +42,7 @@ _VERBS = {
     "init": "squizzle.cli.scaffold",
     "lint": "squizzle.cli.lint",
     "locks": "squizzle.cli.locks",
+    "metrics": "squizzle.cli.metrics",
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
     "queries": "squizzle.cli.queries",

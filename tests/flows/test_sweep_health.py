@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from blocks import BackupFolder
 from flows.sweep_health import sweep_health
@@ -39,6 +40,24 @@ class Town:
 
     def session(self, number: int) -> Connection:
         return connect(self.access, f"{self.prefix}_{number}", purpose="test")
+
+    def metrics(self) -> int:
+        return run(
+            ["metrics", "town", "--config", str(self.folder / "squizzle.toml"), "--textfile", str(self.prom), "--json"]
+        )
+
+    @property
+    def prom(self) -> Path:
+        return self.folder / "squizzle.prom"
+
+    def numbers(self) -> dict[str, float]:
+        """Name and labels but the fleet's, to value."""
+        assert [one.name for one in self.folder.iterdir() if "squizzle.prom" in one.name] == ["squizzle.prom"]
+        return {
+            f"{one.name}{{{','.join(json.dumps(text) for name, text in one.labels.items() if name != 'fleet')}}}": one.value
+            for family in text_string_to_metric_families(self.prom.read_text(encoding="utf-8"))
+            for one in family.samples
+        }
 
     def control(self) -> Connection:
         """To the one that alerts are kept in."""
@@ -70,6 +89,9 @@ def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "alerts:\n  - {name: full, condition: SELECT count(*) > 2 FROM box, severity: high, notify: [webhook]}\n",
         encoding="utf-8",
     )
+    for version in ("0001_bad", "0002_good"):
+        (tmp_path / "migrations" / version).mkdir(parents=True)
+        (tmp_path / "migrations" / version / "up.sql").write_text("SELECT 1;", encoding="utf-8")
     (tmp_path / "squizzle.toml").write_text(
         f"""
 [notify]
@@ -132,6 +154,12 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
         (town.name(0), "well"),
     ]
     assert "failed: 0001" in str(shown["health-town"].data)
+    assert town.metrics() == 0
+    numbers = town.numbers()
+    assert [numbers[f'squizzle_targets{{"{state}"}}'] for state in ("healthy", "unhealthy", "unreachable")] == [1, 2, 0]
+    assert (numbers['squizzle_alerts_firing{"critical"}'], numbers['squizzle_alerts_firing{"low"}']) == (1, 0)
+    assert (numbers["squizzle_migrations_failed{}"], numbers["squizzle_migrations_pending{}"]) == (1, 6)
+    assert 0 <= numbers["squizzle_metrics_timestamp_seconds{}"] - numbers["squizzle_sweep_timestamp_seconds{}"] < 600
 
     with town.control() as control:
         # Somebody else looks at this very moment.
@@ -150,7 +178,11 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
         ("ends", f"full: {town.name(2)} is well again"),
     ]
 
-    # The critical alert was an incident, from its beginning until a sweep found the target well; the other one was not.
+    was_an_incident(town, capsys)
+
+
+def was_an_incident(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """The critical alert was, from its beginning until a sweep found the target well; and it has a post-mortem."""
     verb = ["incidents", "town", "--json", "--config", str(town.folder / "squizzle.toml")]
     assert run(verb) == 0
     (incident,) = json.loads(capsys.readouterr().out.splitlines()[-1])["incidents"]
@@ -199,6 +231,8 @@ database = "lost"
     assert run([*silenced, *config, *url]) == 0
     blind = town.sweep()
     assert blind.is_failed()
+    assert town.metrics() == 3, "the file says so, and the exit code"
+    assert town.numbers()["squizzle_control_up{}"] == 0
     assert "alerts cannot be kept" in blind.message
     assert town.told() == [("begins", "town: alerts cannot be kept, 1 targets are not well")]
 
