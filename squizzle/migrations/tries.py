@@ -49,6 +49,8 @@ class LockTries:
         self._watch = watch
         self._on_wait = on_wait
         self.tries = 1
+        # A short try on a busy machine may see nobody; then whoever was seen in an earlier one is named.
+        self._seen = ""
 
     def until_granted(
         self, attempt: Callable[[], None], *, state: DatabaseState, may_repeat: Callable[[], bool] = lambda: True
@@ -82,7 +84,7 @@ class LockTries:
 
     def _give_up_or_wait(self, error: LockTimeoutError, number: int, deadline: float, state: DatabaseState) -> None:
         wait = self._watch.last_wait if self._watch else None
-        blockers = self.blockers()
+        self._seen = blockers = self.blockers() or self._seen
         if number == self._timeouts.attempts or time.monotonic() >= deadline:
             seconds = self._timeouts.budget.total_seconds()
             who = f" Blocked by {blockers}." if blockers else ""
