@@ -202,7 +202,7 @@ def _taken_back(case: AutoRecoveryCase, database: DatabaseSource, failure: Failu
             return _by_script(case, database, failure)
         shown_by = settle(database, failure.version)
     except SquizzleError as exc:
-        return AttemptOutcome.FAILED, exc.message
+        return AttemptOutcome.FAILED, f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message
     return AttemptOutcome.TAKEN_BACK, f"the server took back all of {failure.version}, and {shown_by}"
 
 
