@@ -157,7 +157,7 @@ def _recover_one(case: AutoRecoveryCase, fleet: FoundFleet, target: FleetTarget,
     database = case.database(fleet, target)
     with about(target.name):
         incident = open_one(case, fleet, target, f"a migration failed (failed: {', '.join(versions)})")
-        if incident.attempted_at is not None:
+        if incident.attempted_at is not None and incident.is_told:
             why = f"the one try of this incident was at {incident.attempted_at:%Y-%m-%d %H:%M:%S} UTC"
             return Attempt(incident=incident, outcome=AttemptOutcome.TRIED_BEFORE, why=why)
         attempt = _tried(case, fleet, target, incident, database)
@@ -184,7 +184,8 @@ def _tried(
             if found.why_not_now:
                 why, outcome = found.why_not_now, AttemptOutcome.NOT_NOW
             elif not claim(case, fleet, incident):
-                why, outcome = "another run was quicker", AttemptOutcome.TRIED_BEFORE
+                # It was killed, or told nobody: now somebody is.
+                why, outcome = "a try began before, and nobody was told how it ended", AttemptOutcome.LEFT
             elif failure.why_never:
                 why, outcome = failure.why_never, AttemptOutcome.LEFT
             else:

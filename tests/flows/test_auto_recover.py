@@ -155,14 +155,15 @@ def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town
     assert "Try the down script" in str(shown[f"auto-recovery-one-{town.prefix.replace('_', '-')}-1"].data)
 
     with town.session(2) as control:
-        control.execute("UPDATE squizzle.silence SET ended_at = now()")
+        # As a run leaves it that is killed before it told anybody.
+        control.execute("UPDATE squizzle.incident SET is_told = false; UPDATE squizzle.silence SET ended_at = now()")
     # What a sweep finds it takes back where the fleet says so; what was tried is not tried again.
     settings = town.folder / "squizzle.toml"
     text = settings.read_text(encoding="utf-8").replace("[fleets.town]", '[fleets.town]\nauto_recover = "safe"')
     settings.write_text(text, encoding="utf-8")
     assert town.sweep().is_completed()
     assert town.tables() == [(False, "rollback true"), (True, "rollback false"), (True, "rollback true")]
-    assert town.told() == [("begins", "critical"), ("begins", "critical"), ("said", "low")]
+    assert sorted(town.told()) == [*[("begins", "critical")] * 3, ("said", "low")]
     with town.session(2) as control:
         incidents = {one.target: one for one in read_incidents(control, "town")}
         _, events = read_incident(control, "town", incidents[town.name(0)].id)
