@@ -247,12 +247,12 @@ def _fenced(attempt: Attempt, case: AutoRecoveryCase, fleet: FoundFleet, databas
     control = case.control(fleet)
     if (control.access(), control.database) == (database.access(), database.database):
         return _with_note(attempt, "it is not shut, for its incident is kept in it")
-    holder = f"incident {attempt.incident.id}"
+    holder = attempt.incident.id
     try:
         put_up_fences(database, (), holder=holder, reason=attempt.why)
     except SquizzleError as exc:
         return _with_note(attempt, f"it could not be shut: {exc.message}")
-    return _with_note(attempt, f"clients are kept out; `squizzle unfence --as '{holder}'` lets them in")
+    return _with_note(attempt, f"clients are kept out; `squizzle unfence --as {holder}` lets them in")
 
 
 def _with_note(attempt: Attempt, note: str) -> Attempt:

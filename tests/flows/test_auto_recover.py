@@ -15,6 +15,7 @@ import pytest
 from flows.auto_recover import auto_recover
 from flows.sweep_health import sweep_health
 from squizzle.cli.main import run
+from squizzle.errors import ConnectionFailedError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.ledger import read_incident, read_incidents
 from squizzle.incidents.records import EventKind
@@ -145,10 +146,16 @@ def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town
     assert clean.outcome is AttemptOutcome.TAKEN_BACK, clean.why
     assert town.told() == [("said", "low")]
 
-    state = town.recover()
+    state = town.recover(shut_otherwise=True)
     assert state.is_failed()
     _, bad = town.by_target(state)
     assert (bad.outcome, "division by zero" in bad.why) == (AttemptOutcome.FAILED, True)
+    with pytest.raises(ConnectionFailedError):
+        town.session(1)
+    # What the message says lets clients in.
+    holder = bad.incident.id
+    assert bad.notes == (f"clients are kept out; `squizzle unfence --as {holder}` lets them in",)
+    assert run(["unfence", "--as", holder, *town.config, *town.url(1)]) == 0
     assert town.tables() == [(True, "apply false"), (True, "rollback false"), (True, "rollback true")]
     assert town.told() == [("begins", "critical")]
     shown = artifacts_of(state.state_details.flow_run_id)
