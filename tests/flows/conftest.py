@@ -21,6 +21,7 @@ from sandbox.one_root import VARIABLE, one_root
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
+from tasks.watched import Sign
 from tests.support.buckets import place_in
 from tests.support.keys import random_key
 from tests.support.processes import wait_until
@@ -151,6 +152,16 @@ def artifacts_of(run_id: object) -> dict[str, Artifact]:
     query = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
     with get_client(sync_client=True) as client:
         return {one.key or "": one for one in client.read_artifacts(artifact_filter=query)}
+
+
+def wait_for_sign(sign: Sign, name: str) -> None:
+    """Until Prefect has heard of it; events travel behind a run's back."""
+    asked = {"filter": {"event": {"name": [sign.value]}, "resource": {"id": [sign.resource(name)]}}}
+    with get_client(sync_client=True) as client:
+        wait_until(
+            lambda: bool(client.request("POST", "/events/filter", json=asked).json()["events"]),
+            f"{sign.value} of {name}",
+        )
 
 
 def texts_of(run_id: object) -> list[str]:

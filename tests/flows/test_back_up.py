@@ -24,6 +24,8 @@ from squizzle.backups.wal.archive import FolderArchive
 from squizzle.backups.wal.transfer import archive_wal
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import ServerAccess, connect
+from tasks.watched import Sign
+from tests.flows.conftest import wait_for_sign
 from tests.support.wal import SYSTEM, write_segment
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -80,6 +82,7 @@ def test_a_backup_is_published_verified_and_reported(
     assert str(found[f"{key}-trend"].data).startswith("data:image/png;base64,")
     password = database.password.get_secret_value()
     assert all(password not in str(one.data) for one in found.values())
+    wait_for_sign(Sign.SAVED, f"testing/{shop}")
 
 
 def test_a_bucket_chosen_by_reference_takes_an_encrypted_backup(

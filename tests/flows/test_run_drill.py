@@ -23,6 +23,8 @@ from squizzle.recovery.drill import DrillReport, DrillVerdict
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup
+from tasks.watched import Sign
+from tests.flows.conftest import wait_for_sign
 from tests.support.machine import new_machine
 from tests.support.ready_drill import ready_drill
 
@@ -59,6 +61,7 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
     assert isinstance(report, DrillReport), report
     assert report.verdict is DrillVerdict.PASS, report.reasons
     assert state.is_completed()
+    wait_for_sign(Sign.DRILLED, "data_loss")
     assert report.recovered_by == "restore_beside"
     assert report.evidence.rto is not None
     assert report.evidence.rpo is not None

@@ -21,7 +21,8 @@ from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.migrations.history import ensure_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.sweep.records import Sweep
-from tests.flows.conftest import artifacts_of
+from tasks.watched import Sign
+from tests.flows.conftest import artifacts_of, wait_for_sign
 from tests.support.ears import HttpEar, http_ear
 from tests.support.scratch import drop_databases
 
@@ -131,6 +132,7 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
 ) -> None:
     assert town.sweep().is_completed()
     assert town.told() == []
+    wait_for_sign(Sign.SWEPT, "town")
     with town.session(1) as session, town.session(2) as other:
         ensure_history(session, "public")
         session.execute(
