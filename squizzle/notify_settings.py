@@ -280,11 +280,7 @@ def read_notify(reader: Reader, value: object) -> NotifySettings:
 
 
 def resolve_channel(channel: NamedChannel, environ: Mapping[str, str]) -> ChannelSettings:
-    """The settings with their secrets.
-
-    Raises:
-        InvalidInputError: A variable is not set, or an address is none.
-    """
+    """The settings with their secrets; InvalidInputError where a variable is not set, or an address is none."""
     needs = f"[notify.channels.{channel.name}]"
     settings: Any = channel.settings
     for name, variable in channel.secrets:
