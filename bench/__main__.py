@@ -1,7 +1,7 @@
 """`make bench`: every benchmark, or those that are named.
 
 python -m bench [lock-queue] [replay] [status] [batches] [backup] [pgbackrest] [switch-over] [tracer] [rehearsal]
-[fleet] [fleet-flow] [fleet-memory] [--output PAGE]
+[fleet] [fleet-flow] [fleet-memory] [sweep] [--output PAGE]
 """
 
 from __future__ import annotations
@@ -11,7 +11,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bench import backup, batches, fleet, fleet_flow, lock_queue, peers, rehearsal, replay, status, switch_over, tracer
+from bench import (
+    backup,
+    batches,
+    fleet,
+    fleet_flow,
+    lock_queue,
+    peers,
+    rehearsal,
+    replay,
+    status,
+    sweep,
+    switch_over,
+    tracer,
+)
 from bench.report import Finding, machine_facts, page
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
@@ -20,7 +33,7 @@ from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 SETTINGS = {"max_wal_size": "4GB"}
 _NAMES = (
     *("lock-queue", "replay", "status", "batches", "backup", "pgbackrest", "switch-over", "tracer", "rehearsal"),
-    *("fleet", "fleet-flow", "fleet-memory"),
+    *("fleet", "fleet-flow", "fleet-memory", "sweep"),
 )
 
 _Benchmark = Callable[[ServerAccess], Finding]
@@ -59,6 +72,7 @@ def _benchmarks(arguments: argparse.Namespace) -> Mapping[str, _Benchmark]:
         "fleet": partial(fleet.measure, rounds=arguments.rounds, targets=arguments.targets),
         "fleet-flow": partial(fleet_flow.measure, targets=arguments.targets),
         "fleet-memory": fleet_flow.measure_memory,
+        "sweep": partial(sweep.measure, rounds=arguments.rounds, targets=arguments.targets),
     }
 
 
@@ -75,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the table that batches fills")
     parser.add_argument("--scale", type=int, default=50, help="of pgbench in backup, pgbackrest; 50 are 1.1 GB")
     parser.add_argument("--shop-scale", type=int, default=10, help="of the shop in rehearsal; 10 are 2 million rows")
-    parser.add_argument("--targets", type=int, default=1000, help="databases of fleet; 1,000 take 8 GB")
+    parser.add_argument("--targets", type=int, default=1000, help="databases of fleet and sweep; 1,000 take 8 GB")
     parser.add_argument("--output", type=Path, help="write the findings as a page of Markdown, too")
     arguments = parser.parse_args()
     if unknown := set(arguments.names).difference(_NAMES):

@@ -1,0 +1,111 @@
+"""What a health sweep costs each target, beside a bare thread pool of psycopg that asks the same questions."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from statistics import median
+
+import psycopg
+
+from bench.fleet import CONCURRENCY, Taken
+from bench.fleet_databases import SERVER, fleet_of, many_databases
+from bench.report import Finding
+from bench.usage import Meter
+from squizzle.fleet_settings import FleetServer, FleetSettings
+from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess
+from squizzle.postgres.identity import ExpectedIdentity
+from squizzle.postgres.sql_files import load_sql
+from squizzle.rollout.reaching import Reach
+from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.sweep.records import Sweep
+from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
+
+BARE = "psycopg: a session each, the same questions"
+OURS = "squizzle: sweep_fleet"
+DEAD = "squizzle, with a server more that never answers"
+_DEADLINE = timedelta(seconds=2)
+_DEAD = "dead"
+# Everything that a sweep asks of a database in which nothing was ever applied.
+_QUESTIONS = (
+    "SELECT set_config('statement_timeout', '3000ms', false), set_config('lock_timeout', '3000ms', false)",
+    "SELECT to_regclass('squizzle.identity') IS NULL",
+    load_sql("squizzle.sweep", "database_probe"),
+    "SELECT to_regclass('public.squizzle_history') IS NOT NULL",
+    "SELECT to_regclass('squizzle.query_baseline') IS NOT NULL",
+)
+
+
+def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
+    """Look at every database with each contender in turn."""
+    taken = {name: Taken() for name in (BARE, OURS, DEAD)}
+    meter = Meter(access)
+    with many_databases(access, targets) as names, _silent_port() as port:
+        fleet = fleet_of(access, names)
+        with_dead = _with_dead(fleet, port)
+        for _ in range(rounds):
+            taken[BARE].take(meter, partial(_bare, access, names))
+            taken[OURS].take(meter, partial(_swept, access, fleet, reached=targets))
+            taken[DEAD].take(meter, partial(_swept, access, with_dead, reached=targets))
+    return Finding(
+        title=f"A health sweep over {targets:,} databases",
+        method=f"{CONCURRENCY} at the same time for all, a session each; contenders take turns, {rounds} rounds."
+        " Processor time is that of clients and server together; ratios are medians of the ratios round by round."
+        " The server that never answers accepts connections and is silent;"
+        f" its deadline is {_DEADLINE.total_seconds():g} s.",
+        headings=("contender", "s a sweep", "ms a target", "ratio", "processor ms", "ratio"),
+        rows=tuple(_rows(taken, targets)),
+        command=f"python -m bench sweep --rounds {rounds} --targets {targets}",
+    )
+
+
+def _rows(taken: dict[str, Taken], targets: int) -> Iterator[tuple[str, ...]]:
+    bare = taken[BARE]
+    for name, one in taken.items():
+        cells = [f"{median(one.clock):.1f}"]
+        for mine, theirs in ((one.clock, bare.clock), (one.processor, bare.processor)):
+            ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
+            cells += [f"{1000 * median(mine) / targets:.1f}", f"{ratio:.2f}"]
+        yield (name, *cells)
+
+
+def _bare(access: ServerAccess, names: Sequence[str]) -> None:
+    def look(name: str) -> None:
+        to = f"host={access.host} port={access.port} user={access.user}"
+        with psycopg.connect(to, dbname=name, autocommit=True, prepare_threshold=None) as session:
+            for question in _QUESTIONS:
+                session.execute(question).fetchone()
+
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        for _ in pool.map(look, names):
+            """What it raised is raised here."""
+
+
+def _swept(access: ServerAccess, fleet: Fleet, *, reached: int) -> None:
+    settings = FleetSettings(name="bench", concurrency=CONCURRENCY, per_server=CONCURRENCY, deadline=_DEADLINE)
+    order = SweepOrder(fleet=fleet, expected=ExpectedIdentity(), settings=settings)
+    accesses = {SERVER: (access, CONTROL_DATABASE)}
+    if _DEAD in fleet.servers:
+        port = int((fleet.servers[_DEAD].url or "").rpartition(":")[2].partition("/")[0])
+        accesses[_DEAD] = (replace(access, host="127.0.0.1", port=port), CONTROL_DATABASE)
+    sweep: Sweep = sweep_fleet(order, Reach(accesses, deadline=_DEADLINE, purpose="health"))
+    if sum(one.is_reached for one in sweep.targets) != reached:
+        raise AssertionError(f"not everybody was reached: {sweep.targets[0].detail}")
+
+
+def _with_dead(fleet: Fleet, port: int) -> Fleet:
+    server = FleetServer(name=_DEAD, url=f"postgresql://nobody@127.0.0.1:{port}/postgres")
+    target = FleetTarget(name=f"{_DEAD}/postgres", server=_DEAD, database=CONTROL_DATABASE)
+    return replace(fleet, servers={**fleet.servers, _DEAD: server}, targets=(target, *fleet.targets))
+
+
+@contextmanager
+def _silent_port() -> Iterator[int]:
+    """Takes connections and says nothing; the time is the clients'."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
