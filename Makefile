@@ -29,13 +29,14 @@ SCALE    ?= 1
 drill: $(STAMP)  ## Play a disaster on an embedded PostgreSQL and recover from it (SCENARIO=..., SCALE=...).
 	@$(BIN)/squizzle drill --scenario $(SCENARIO) --scale $(SCALE)
 
-# Two processes, a file each at a time: servers and files are theirs alone. More gain nothing while PostgreSQL works, too.
+# Three processes, a file each at a time: servers and files are theirs alone. Two processors have time for the third one while
+# the others wait for servers and clocks.
 # In the order of folders, so that the slow drills come first and neither waits for them at the end.
 test: $(STAMP)  ## Run all tests.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slowest: $(STAMP)  ## Run all tests and list the slowest (tests/README.md).
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=40
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=40
 
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit

@@ -496,7 +496,8 @@ def test_the_size_follows_the_target(connection: Connection, target: Target) -> 
 
     assert quick.batches == 5  # 60, 120, 240, 480, 100
     assert slow.batches > 5  # 400, 200, 100, 50 …
-    assert slow.size == 50
+    # The least is 50; a batch that was quick for once lets the next one be a little larger.
+    assert 50 <= slow.size < 100
     assert counts(connection) == [(2, 1000)]
 
 
