@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from flows.auto_recover import auto_recover
-from flows.sweep_health import sweep_health
 from squizzle.cli.main import run
 from squizzle.errors import ConnectionFailedError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.ledger import read_incident, read_incidents
 from squizzle.incidents.records import EventKind
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.access import ServerAccess
 from squizzle.rollout.ledger import fleet_lock
 from tests.flows.conftest import artifacts_of
-from tests.support.ears import HttpEar, http_ear
-from tests.support.scratch import drop_databases
+from tests.support.town import HOOK, Town, a_town
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
 # Two pieces stay, the third fails. Where there is such a table, the first one fails.
@@ -31,39 +26,16 @@ UP = "CREATE TABLE new (i int);\nCREATE INDEX CONCURRENTLY new_i ON new (i);\nSE
 DOWN = "SELECT 1 / count(*) FROM goods WHERE id = 2;\nDROP TABLE new;\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Town:
+class Failed(Town):
     """Three databases in which 0002 failed: one comes back, the script of one fails, one has nothing of it."""
-
-    access: ServerAccess
-    prefix: str
-    folder: Path
-    ear: HttpEar
-
-    @property
-    def config(self) -> list[str]:
-        return ["--config", str(self.folder / "squizzle.toml")]
-
-    def url(self, number: int) -> list[str]:
-        access = self.access
-        return ["--url", f"postgresql://{access.user}@/{self.prefix}_{number}?host={access.host}&port={access.port}"]
-
-    def session(self, number: int) -> Connection:
-        return connect(self.access, f"{self.prefix}_{number}", purpose="test")
 
     def recover(self, **options: Any) -> Any:
         arguments = {"policy": "safe", **options}
-        return auto_recover("town", configuration=self.folder / "squizzle.toml", return_state=True, **arguments)
-
-    def sweep(self) -> Any:
-        return sweep_health("town", configuration=self.folder / "squizzle.toml", return_state=True)
+        return auto_recover("town", configuration=self.settings, return_state=True, **arguments)
 
     def by_target(self, state: Any) -> list[Attempt]:
         attempts: tuple[Attempt, ...] = state.result(raise_on_failure=False)
         return sorted(attempts, key=lambda one: one.incident.target)
-
-    def name(self, number: int) -> str:
-        return f"one/{self.prefix}_{number}"
 
     def tables(self) -> list[tuple[bool, str]]:
         """Whether the new table is there, and the newest row of the history, at each."""
@@ -78,63 +50,35 @@ class Town:
 
     def told(self) -> list[tuple[str, str]]:
         """What was said since the last time about incidents and failed migrations; a sweep may find something else."""
-        about = [
-            one
-            for one in self.ear.documents()
+        return [
+            (one["moment"], one["severity"])
+            for one in self.heard()
             if one["key"].startswith("incident-") or one["title"].startswith("a migration failed")
         ]
-        said = [(one["moment"], one["severity"]) for one in about]
-        self.ear.posts.clear()
-        return said
 
 
 @pytest.fixture
-def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    prefix = f"town_{secrets.token_hex(3)}"
-    host = quote(access.host, safe="")
-    for name, up, down in (("0001_a", "CREATE TABLE a (i int)", "DROP TABLE a"), ("0002_new", UP, DOWN)):
-        (tmp_path / "migrations" / name).mkdir(parents=True)
-        (tmp_path / "migrations" / name / "up.sql").write_text(up, encoding="utf-8")
-        (tmp_path / "migrations" / name / "down.sql").write_text(down, encoding="utf-8")
-    (tmp_path / "squizzle.toml").write_text(
-        f"""
-[backups]
-store = "{tmp_path}/backups"
-[notify.channels.hook]
-kind = "webhook"
-url_env = "HOOK"
-[fleets.town]
-pinned = ["one/{prefix}_2"]
-[fleets.town.servers.one]
-url = "postgresql://{access.user}@/postgres?host={host}&port={access.port}"
-[fleets.town.databases]
-like = "{prefix}%"
-""",
-        encoding="utf-8",
-    )
-    with connect(access, "postgres", purpose="test") as control, http_ear() as ear:
-        monkeypatch.setenv("HOOK", ear.url)
+def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Failed]:
+    store = f'[backups]\nstore = "{tmp_path}/backups"'
+    with a_town(Failed, access, tmp_path, store, fleet='pinned = ["one/PREFIX_2"]') as made:
+        monkeypatch.setenv(HOOK, made.ear.url)
+        made.migration("0001_a", "CREATE TABLE a (i int)", "DROP TABLE a")
+        made.migration("0002_new", UP, DOWN)
         for number in range(3):
-            control.execute(f"CREATE DATABASE {prefix}_{number} TEMPLATE template0 STRATEGY file_copy".encode())
-        try:
-            made = Town(access=access, prefix=prefix, folder=tmp_path, ear=ear)
-            for number in range(3):
-                with made.session(number) as session:
-                    session.execute("CREATE TABLE goods AS SELECT n AS id FROM generate_series(1, 3) n")
-                    session.execute("DELETE FROM goods WHERE id = 2 AND %s", (number == 1,))
-                    if number == 2:
-                        session.execute("CREATE TABLE new (i int)")
-                where = [*made.config, *made.url(number)]
-                assert run(["apply", "0001", *where]) == 0
-                if number != 2:
-                    assert run(["backup", "full", *where]) == 0
-                assert run(["apply", "0002", *where]) != 0
-            yield made
-        finally:
-            drop_databases(control, prefix)
+            with made.session(number) as session:
+                session.execute("CREATE TABLE goods AS SELECT n AS id FROM generate_series(1, 3) n")
+                session.execute("DELETE FROM goods WHERE id = 2 AND %s", (number == 1,))
+                if number == 2:
+                    session.execute("CREATE TABLE new (i int)")
+            where = [*made.config, *made.url(number)]
+            assert run(["apply", "0001", *where]) == 0
+            if number != 2:
+                assert run(["backup", "full", *where]) == 0
+            assert run(["apply", "0002", *where]) != 0
+        yield made
 
 
-def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town: Town) -> None:
+def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town: Failed) -> None:
     failed = [(True, "apply false")] * 3
     assert town.tables() == failed
     # Off unless somebody said so; and away while somebody says hands off, or a rollout works.
@@ -171,7 +115,7 @@ def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(town
         # As a run leaves it that is killed before it told anybody.
         control.execute("UPDATE squizzle.incident SET is_told = false; UPDATE squizzle.silence SET ended_at = now()")
     # What a sweep finds it takes back where the fleet says so; what was tried is not tried again.
-    settings = town.folder / "squizzle.toml"
+    settings = town.settings
     text = settings.read_text(encoding="utf-8").replace("[fleets.town]", '[fleets.town]\nauto_recover = "safe"')
     settings.write_text(text, encoding="utf-8")
     assert town.sweep().is_completed()

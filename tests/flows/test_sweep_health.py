@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from blocks import BackupFolder
-from flows.sweep_health import sweep_health
 from flows.write_postmortem import write_postmortem
 from squizzle.cli.main import run
 from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.migrations.history import ensure_history
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.sweep.records import Sweep
 from tasks.watched import Sign
 from tests.flows.conftest import artifacts_of, wait_for_sign
-from tests.support.ears import HttpEar, http_ear
-from tests.support.scratch import drop_databases
+from tests.support.town import HOOK, Town, a_town
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
 GONE = "postgresql://nobody@127.0.0.1:9/postgres"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Town:
-    """Three databases of a fleet, `squizzle.toml`, alert rules, and somebody who is told."""
-
-    access: ServerAccess
-    prefix: str
-    folder: Path
-    ear: HttpEar
-
-    def session(self, number: int) -> Connection:
-        return connect(self.access, f"{self.prefix}_{number}", purpose="test")
+class Boxes(Town):
+    """Three databases with a box each, which a rule of theirs may find full."""
 
     def metrics(self) -> int:
-        return run(
-            ["metrics", "town", "--config", str(self.folder / "squizzle.toml"), "--textfile", str(self.prom), "--json"]
-        )
+        return run(["metrics", "town", *self.config, "--textfile", str(self.prom), "--json"])
 
     @property
     def prom(self) -> Path:
@@ -69,66 +52,30 @@ class Town:
             session.close()
         raise AssertionError("alerts are kept nowhere")
 
-    def sweep(self, **options: Any) -> Any:
-        return sweep_health("town", configuration=self.folder / "squizzle.toml", return_state=True, **options)
-
-    def name(self, number: int) -> str:
-        return f"one/{self.prefix}_{number}"
-
     def told(self) -> list[tuple[str, str]]:
         """What was said since the last time."""
-        said = [(one["moment"], one["title"]) for one in self.ear.documents()]
-        self.ear.posts.clear()
-        return said
+        return [(one["moment"], one["title"]) for one in self.heard()]
 
 
 @pytest.fixture
-def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    prefix = f"town_{secrets.token_hex(3)}"
-    host = quote(access.host, safe="")
+def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Boxes]:
     (tmp_path / "alerts.yml").write_text(
         "alerts:\n  - {name: full, condition: SELECT count(*) > 2 FROM box, severity: high, notify: [webhook]}\n",
         encoding="utf-8",
     )
-    for version in ("0001_bad", "0002_good"):
-        (tmp_path / "migrations" / version).mkdir(parents=True)
-        (tmp_path / "migrations" / version / "up.sql").write_text("SELECT 1;", encoding="utf-8")
-    (tmp_path / "squizzle.toml").write_text(
-        f"""
-[notify]
-runbook = "https://wiki/runbook"
-[notify.channels.hook]
-kind = "webhook"
-url_env = "HOOK"
-[fleets.town]
-deadline = "10s"
-[fleets.town.watch]
-alerts = ["alerts.yml"]
-[fleets.town.servers.one]
-url = "postgresql://{access.user}@/postgres?host={host}&port={access.port}"
-# So that it is well, however full the disk of the machine is.
-free_bytes_query = "SELECT 10::bigint ^ 12"
-[fleets.town.databases]
-like = "{prefix}%"
-""",
-        encoding="utf-8",
-    )
-    with connect(access, "postgres", purpose="test") as control, http_ear() as ear:
-        monkeypatch.setenv("HOOK", ear.url)
+    fleet = 'deadline = "10s"\nwatch.alerts = ["alerts.yml"]'
+    with a_town(Boxes, access, tmp_path, '[notify]\nrunbook = "https://wiki/runbook"', fleet=fleet) as made:
+        monkeypatch.setenv(HOOK, made.ear.url)
+        for version in ("0001_bad", "0002_good"):
+            made.migration(version, "SELECT 1;")
         for number in range(3):
-            control.execute(f"CREATE DATABASE {prefix}_{number} TEMPLATE template0 STRATEGY file_copy".encode())
-        try:
-            town = Town(access=access, prefix=prefix, folder=tmp_path, ear=ear)
-            for number in range(3):
-                with town.session(number) as session:
-                    session.execute("CREATE TABLE box (i int)")
-            yield town
-        finally:
-            drop_databases(control, prefix)
+            with made.session(number) as session:
+                session.execute("CREATE TABLE box (i int)")
+        yield made
 
 
 def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_over(
-    town: Town, capsys: pytest.CaptureFixture[str]
+    town: Boxes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert town.sweep().is_completed()
     assert town.told() == []
@@ -183,9 +130,9 @@ def test_what_is_wrong_is_told_once_with_the_worst_first_and_told_when_it_is_ove
     was_an_incident(town, capsys)
 
 
-def was_an_incident(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+def was_an_incident(town: Boxes, capsys: pytest.CaptureFixture[str]) -> None:
     """The critical alert was, from its beginning until a sweep found the target well; and it has a post-mortem."""
-    verb = ["incidents", "town", "--json", "--config", str(town.folder / "squizzle.toml")]
+    verb = ["incidents", "town", "--json", *town.config]
     assert run(verb) == 0
     (incident,) = json.loads(capsys.readouterr().out.splitlines()[-1])["incidents"]
     assert (incident["target"], incident["cause"]) == (town.name(1), "a migration failed (failed: 0001)")
@@ -198,7 +145,7 @@ def was_an_incident(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     looked: Sweep = town.sweep(tell=False, store=nowhere).result()
     assert {one.rule.name for one in looked.targets[-1].unknown} == {"no fresh backup", "no proven restore"}
 
-    written = write_postmortem(incident["id"], "town", configuration=town.folder / "squizzle.toml", return_state=True)
+    written = write_postmortem(incident["id"], "town", configuration=town.settings, return_state=True)
     assert written.is_completed(), written.message
     shown = artifacts_of(written.state_details.flow_run_id)
     text = str(shown[f"postmortem-{incident['id']}"].data)
@@ -208,13 +155,13 @@ def was_an_incident(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     assert "**still open**" not in text
     assert "_to be filled in_" in text
     with pytest.raises(InvalidInputError, match="there is no incident 'gone' of town"):
-        write_postmortem("gone", "town", configuration=town.folder / "squizzle.toml")
+        write_postmortem("gone", "town", configuration=town.settings)
 
 
 def test_a_target_that_is_gone_an_account_that_is_full_and_a_rule_that_fails_are_results(
-    town: Town, capsys: pytest.CaptureFixture[str]
+    town: Boxes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (town.folder / "squizzle.toml").read_text(encoding="utf-8")
+    text = town.settings.read_text(encoding="utf-8")
     more = f"""
 [fleets.town.servers.gone]
 url = "{GONE}"
@@ -223,14 +170,12 @@ server = "gone"
 database = "lost"
 """
     pinned = text.replace("[fleets.town]", '[fleets.town]\npinned = ["gone/*"]')
-    (town.folder / "squizzle.toml").write_text(pinned + more, encoding="utf-8")
+    town.settings.write_text(pinned + more, encoding="utf-8")
     with town.session(0) as session:
         session.execute("DROP TABLE box")
     silenced = ["silence", "town", "--target", "gone/*", "--for", "1h", "--reason", "it moves"]
-    config = ["--config", str(town.folder / "squizzle.toml")]
     # Its first canary is the one that is gone, so the control database is named.
-    url = ["--url", f"postgresql://{town.access.user}@/{town.prefix}_1?host={town.access.host}&port={town.access.port}"]
-    assert run([*silenced, *config, *url]) == 0
+    assert run([*silenced, *town.config, *town.url(1)]) == 0
     blind = town.sweep()
     assert blind.is_failed()
     assert town.metrics() == 3, "the file says so, and the exit code"
@@ -238,7 +183,7 @@ database = "lost"
     assert "alerts cannot be kept" in blind.message
     assert town.told() == [("begins", "town: alerts cannot be kept, 1 targets are not well")]
 
-    assert run(["health", "town", *config, "--json"]) == 1
+    assert run(["health", "town", *town.config, "--json"]) == 1
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     by_name = {one["name"]: one for one in found["targets"]}
     assert by_name["gone/lost"]["reached"] is False
