@@ -22,6 +22,7 @@ from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
 from squizzle.errors import SquizzleError
+from squizzle.interrupts import heed_interrupt
 from squizzle.recovery.evidence import Step, StepState
 
 P = ParamSpec("P")
@@ -50,7 +51,8 @@ class Journal:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Callable[[str], None]]:
-        """Record one step; the caller may say what came of it."""
+        """Record one step; the caller may say what came of it. None is begun behind a Ctrl-C that was lost."""
+        heed_interrupt()
         begun = time.monotonic()
         details: list[str] = []
         at = len(self._steps)

@@ -13,6 +13,7 @@ import click
 from squizzle import __version__
 from squizzle.cli.output import print_error
 from squizzle.errors import DatabaseState, InvalidInputError, SquizzleError
+from squizzle.interrupts import note_interrupts, was_interrupted
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -107,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Looking for cycles to free is 5 % of a command that ends at once, and a long one makes hardly any.
     gc.set_threshold(50_000)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    note_interrupts()
     code = run(given or ["--help"])
     # The process ends: Python need not look through all that was loaded once more (half a second behind a flow).
     gc.freeze()
@@ -125,19 +127,30 @@ def run(arguments: list[str]) -> int:
         print_error(InvalidInputError(exc.format_message(), hint="squizzle --help"), as_json=as_json)
         return InvalidInputError.code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; `squizzle status` says what was finished", err=True)
-        return _INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()
         return 1
-    except Exception as exc:
-        error = _from_driver(exc)
-        if error is None:
-            raise
+    except Exception as exc:  # noqa: BLE001 - what is no driver's error is raised again
+        return _unexpected(exc, as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(exc: Exception, *, as_json: bool) -> int:
+    error = _from_driver(exc)
+    if error is not None:
         print_error(error, as_json=as_json)
         return error.code
-    return result if isinstance(result, int) else 0
+    if was_interrupted():
+        # Some library made another error of it.
+        return _interrupted()
+    raise exc
+
+
+def _interrupted() -> int:
+    click.echo("interrupted; `squizzle status` says what was finished", err=True)
+    return _INTERRUPTED
 
 
 def _from_driver(exc: Exception) -> SquizzleError | None:
