@@ -17,10 +17,12 @@ from prefect.client.schemas.filters import (
 from squizzle.errors import InvalidInputError, SquizzleError
 from squizzle.fleet_settings import FleetSettings, resolve_server
 from squizzle.incidents.ledger import read_incident
-from squizzle.incidents.postmortem import Moment, Postmortem, decisions_in, history_in, put_together, window
+from squizzle.incidents.postmortem import Moment, Postmortem, put_together, window
 from squizzle.incidents.records import Incident
+from squizzle.migrations.history import read_history
 from squizzle.migrations.records import HistoryRow
 from squizzle.postgres.access import connect
+from squizzle.postgres.decisions import decisions_between
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.records import Fleet
 from squizzle.sweep.control import default_control
@@ -65,7 +67,7 @@ def gather(case: PostmortemCase) -> Postmortem:
     with connect(control.access(), control.database, purpose="post-mortem", read_only=True) as connection:
         incident, events = read_incident(connection, fleet.name, case.incident)
         begin, end = window(incident, at)
-        decisions = decisions_in(connection, begin, end)
+        decisions = decisions_between(connection, begin, end)
     rows: tuple[HistoryRow, ...] = ()
     runs: tuple[Moment, ...] = ()
     try:
@@ -92,7 +94,7 @@ def _history(case: PostmortemCase, fleet: Fleet, incident: Incident) -> tuple[Hi
         raise InvalidInputError(f"{incident.target} is in the fleet no more", hint="read its history by hand")
     access, _ = resolve_server(fleet.servers[target.server], environ=case.environ)
     with connect(access, target.database, purpose="post-mortem", read_only=True) as connection:
-        return history_in(connection, target.schema)
+        return read_history(connection, target.schema).rows
 
 
 def _runs(begin: datetime, end: datetime) -> tuple[Moment, ...]:

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from squizzle.alerts.states import AlertState, Silence
 from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.severity import Severity
@@ -51,7 +52,7 @@ def make_tables(connection: Connection) -> None:
         DatabaseError: They cannot be made.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.silence') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.silence"):
             with connection.transaction():
                 connection.execute(load_sql("squizzle.alerts", "alert_table"))
     except psycopg.Error as exc:
@@ -65,7 +66,7 @@ def read_states(connection: Connection, fleet: str) -> tuple[AlertState, ...]:
         DatabaseError: No right to read them, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.alert') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.alert"):
             return ()
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
@@ -156,7 +157,7 @@ def read_silences(connection: Connection, fleet: str) -> tuple[Silence, ...]:
         DatabaseError: No right to read them, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.silence') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.silence"):
             return ()
         rows = connection.execute(
             "SELECT id, rule, target, until, reason, by FROM squizzle.silence"

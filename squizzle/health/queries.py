@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from squizzle.errors import CouldNotVerifyError
 from squizzle.health.records import query_words
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import server_words, translate_error
 
@@ -249,4 +250,4 @@ def read_baseline(connection: Connection) -> QueryStats:
 
 
 def _has_no_baselines(connection: Connection) -> bool:
-    return connection.execute("SELECT to_regclass('squizzle.query_baseline') IS NULL").fetchone() == (True,)
+    return not is_there(connection, "squizzle.query_baseline")

@@ -23,6 +23,7 @@ from squizzle.migrations.tries import LockTries
 from squizzle.migrations.watch import watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, read_identity
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -134,7 +135,7 @@ def read_paused(connection: Connection) -> tuple[Paused, ...]:
         DatabaseError: The notes may not be read, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.paused_trigger') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.paused_trigger"):
             return ()
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(load_sql(_PACKAGE, "paused")).fetchall()
@@ -323,7 +324,7 @@ def _next_step(_state: DatabaseState) -> str:
 
 def _take_notes(connection: Connection) -> None:
     """Make the table of the notes where it is missing, and let nobody else write to it until the transaction ends."""
-    if connection.execute("SELECT to_regclass('squizzle.paused_trigger') IS NULL").fetchone() == (True,):
+    if not is_there(connection, "squizzle.paused_trigger"):
         connection.execute(load_sql(_PACKAGE, "paused_trigger"))
     connection.execute("LOCK TABLE squizzle.paused_trigger IN SHARE ROW EXCLUSIVE MODE")
 

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from squizzle.errors import InvalidInputError
 from squizzle.incidents.records import EventKind, Incident, IncidentChange, IncidentEvent
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -45,7 +46,7 @@ def make_tables(connection: Connection) -> None:
 
 
 def _are_there(connection: Connection) -> bool:
-    return connection.execute("SELECT to_regclass('squizzle.incident_event') IS NOT NULL").fetchone() == (True,)
+    return is_there(connection, "squizzle.incident_event")
 
 
 def read_open(connection: Connection, fleet: str) -> tuple[Incident, ...]:

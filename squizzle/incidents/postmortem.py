@@ -6,13 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import psycopg
-
 from squizzle.incidents.records import Incident, IncidentEvent
-from squizzle.migrations.history import read_history
 from squizzle.migrations.records import Direction, HistoryRow
-from squizzle.postgres.access import Connection
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.decisions import DecisionRow
 
 # What led to an incident began before somebody noticed it.
 BEFORE = timedelta(hours=1)
@@ -67,7 +63,7 @@ def put_together(
     incident: Incident,
     events: Iterable[IncidentEvent],
     rows: Iterable[HistoryRow],
-    decisions: Iterable[Moment],
+    decisions: Iterable[DecisionRow],
     others: Iterable[Moment],
     *,
     missing: tuple[str, ...],
@@ -87,7 +83,7 @@ def put_together(
     begin, end = window(incident, now)
     within = [row for row in rows if begin <= row.applied_at.astimezone(UTC) <= end]
     noted = [Moment(at=one.at, text=_sentence(one), source=one.by) for one in events]
-    timeline = [*noted, *map(_of_row, within), *decisions, *others]
+    timeline = [*noted, *map(_of_row, within), *map(_of_decision, decisions), *others]
     return Postmortem(
         incident=incident,
         timeline=tuple(sorted(timeline, key=lambda one: one.at)),
@@ -112,6 +108,12 @@ def _of_row(row: HistoryRow) -> Moment:
     )
 
 
+def _of_decision(row: DecisionRow) -> Moment:
+    what = "approved" if row.is_approved else "rejected"
+    why = f": {row.comment}" if row.comment else ""
+    return Moment(at=row.decided_at.astimezone(UTC), text=f"{row.decided_by} {what} {row.gate}{why}", source="decision")
+
+
 def first_line(error: str) -> str:
     """The server's message without its details, which quote rows."""
     line = error.strip().splitlines()[0] if error.strip() else ""
@@ -132,39 +134,3 @@ def _causes(incident: Incident, rows: list[HistoryRow]) -> Iterable[str]:
         done = "applied" if last.direction is Direction.APPLY else "rolled back"
         yield f"{last.version} ({last.name}) was {done} {ago} min before it was noticed"
     yield f"what was noticed first: {incident.cause}"
-
-
-def history_in(connection: Connection, schema: str) -> tuple[HistoryRow, ...]:
-    """The history of a target.
-
-    Raises:
-        DatabaseError: It cannot be read.
-    """
-    return read_history(connection, schema).rows
-
-
-def decisions_in(connection: Connection, begin: datetime, end: datetime) -> tuple[Moment, ...]:
-    """What people decided in a time, in the database that is asked; nothing where there is no table.
-
-    Raises:
-        DatabaseError: No right to read them, or the session was lost.
-    """
-    try:
-        if connection.execute("SELECT to_regclass('squizzle.decision') IS NULL").fetchone() == (True,):
-            return ()
-        rows = connection.execute(
-            "SELECT decided_at, gate, answer, decided_by, comment FROM squizzle.decision"
-            " WHERE decided_at BETWEEN %s AND %s ORDER BY decided_at",
-            (begin, end),
-        ).fetchall()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing="read decisions", needs="SELECT on squizzle.decision") from exc
-    words = {"approve": "approved", "reject": "rejected"}
-    return tuple(
-        Moment(
-            at=at.astimezone(UTC),
-            text=f"{by} {words[answer]} {gate}{f': {comment}' if comment else ''}",
-            source="decision",
-        )
-        for at, gate, answer, by, comment in rows
-    )

@@ -19,6 +19,7 @@ from psycopg.rows import class_row
 
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -207,7 +208,7 @@ def find_answers(connection: Connection, question: Question) -> tuple[DecisionRo
         DatabaseError: No right to read the decisions, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.decision') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.decision"):
             return ()
         with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
             rows = cursor.execute(
@@ -218,6 +219,26 @@ def find_answers(connection: Connection, question: Question) -> tuple[DecisionRo
             ).fetchall()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="look for a recorded decision", needs=_TO_READ) from exc
+    return tuple(rows)
+
+
+def decisions_between(connection: Connection, begin: datetime, end: datetime) -> tuple[DecisionRow, ...]:
+    """What people decided in a time about anything, oldest first; nothing where there is no table. Nothing is changed.
+
+    Raises:
+        DatabaseError: No right to read the decisions, or the session was lost.
+    """
+    try:
+        if not is_there(connection, "squizzle.decision"):
+            return ()
+        with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
+            rows = cursor.execute(
+                "SELECT id, gate, plan_digest, answer, decided_by, comment, decided_at, run FROM squizzle.decision"
+                " WHERE decided_at BETWEEN %s AND %s ORDER BY id",
+                (begin, end),
+            ).fetchall()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read decisions", needs=_TO_READ) from exc
     return tuple(rows)
 
 
@@ -255,7 +276,7 @@ def record_decision(
         with connection.transaction():
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_MS}ms",))
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _WRITING)
-            if connection.execute("SELECT to_regclass('squizzle.decision') IS NULL").fetchone() == (True,):
+            if not is_there(connection, "squizzle.decision"):
                 connection.execute(load_sql("squizzle.postgres", "decision_table"))
             rows = find_answers(connection, question)
             found = rules.standing(rows)

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from squizzle.errors import IdentityMismatchError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -80,7 +81,7 @@ def read_identity(connection: Connection) -> Identity | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.identity') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.identity"):
             return None
         with connection.cursor(row_factory=class_row(Identity)) as cursor:
             return cursor.execute("SELECT id, environment, fleet, name FROM squizzle.identity").fetchone()

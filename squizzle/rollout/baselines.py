@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Json
 
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.counters import Counters, counted_between
@@ -213,4 +214,4 @@ def forget_baselines(connection: Connection) -> None:
 
 
 def _is_missing(connection: Connection) -> bool:
-    return connection.execute("SELECT to_regclass('squizzle.rollout_baseline') IS NULL").fetchone() == (True,)
+    return not is_there(connection, "squizzle.rollout_baseline")

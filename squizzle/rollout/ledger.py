@@ -17,6 +17,7 @@ from squizzle.errors import LockTimeoutError, RefusedError
 from squizzle.fleet_labels import Labels, label_words
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.records import PlannedVersion
@@ -62,7 +63,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.rollout"):
             return None
         row = connection.execute(
             "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all, labels"
@@ -100,7 +101,7 @@ def begin_rollout(connection: Connection, row: RolloutRow) -> RolloutRow:
     """
     try:
         with connection.transaction():
-            if connection.execute("SELECT to_regclass('squizzle.rollout') IS NULL").fetchone() == (True,):
+            if not is_there(connection, "squizzle.rollout"):
                 connection.execute(load_sql("squizzle.rollout", "rollout_table"))
             connection.execute(
                 "UPDATE squizzle.rollout SET ended_at = clock_timestamp(), outcome = %s"

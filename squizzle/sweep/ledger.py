@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.severity import Severity
@@ -68,7 +69,7 @@ def write_note(connection: Connection, fleet: str, note: SweepNote) -> None:
     """
     try:
         with connection.transaction():
-            if connection.execute("SELECT to_regclass('squizzle.sweep') IS NULL").fetchone() == (True,):
+            if not is_there(connection, "squizzle.sweep"):
                 connection.execute(load_sql("squizzle.sweep", "sweep_table"))
             connection.execute(
                 "INSERT INTO squizzle.sweep (fleet, at, duration, healthy, unhealthy, unreachable, servers_unreachable,"
@@ -100,7 +101,7 @@ def read_note(connection: Connection, fleet: str) -> SweepNote | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if connection.execute("SELECT to_regclass('squizzle.sweep') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.sweep"):
             return None
         with connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(
@@ -121,7 +122,7 @@ def count_firing(connection: Connection, fleet: str) -> Mapping[Severity, int]:
     """
     counts = dict.fromkeys(Severity, 0)
     try:
-        if connection.execute("SELECT to_regclass('squizzle.alert') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle.alert"):
             return counts
         rows = connection.execute(
             "SELECT severity, count(*) FROM squizzle.alert WHERE fleet = %s AND fires_since IS NOT NULL"

@@ -6,6 +6,7 @@ from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.errors import CouldNotVerifyError, DatabaseError
 from squizzle.health.queries import Regression, find_regressions, read_baseline, read_query_stats
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import is_there
 from squizzle.severity import Severity
 
 SLOWER_RULE = AlertRule(name="queries became slower", condition="", severity=Severity.MEDIUM, place="squizzle")
@@ -17,8 +18,7 @@ def slower_queries(connection: Connection) -> tuple[AlertResult, ...]:
     Raises:
         DatabaseError: The session was lost.
     """
-    has_some = "SELECT to_regclass('squizzle.query_baseline') IS NOT NULL"
-    if connection.execute(has_some).fetchone() != (True,):
+    if not is_there(connection, "squizzle.query_baseline"):
         return ()
     try:
         found = find_regressions(read_baseline(connection), read_query_stats(connection))

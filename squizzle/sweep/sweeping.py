@@ -21,6 +21,7 @@ from squizzle.migrations.history import history_table, read_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import ExpectedIdentity, check_identity, read_identity
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_schema
@@ -204,8 +205,7 @@ class _Look:
 
     def _history(self, connection: Connection, schema: str) -> dict[str, Any]:
         table = history_table(schema)
-        there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table.as_string(connection),)).fetchone()
-        if there != (True,):
+        if not is_there(connection, table.as_string(connection)):
             return {}
         query = sql.SQL(load_sql("squizzle.sweep", "history_probe")).format(history=table)
         return _row(connection, query)

@@ -14,6 +14,7 @@ import psycopg
 
 from squizzle.errors import DatabaseState, InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess
+from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import read_snapshot
@@ -141,7 +142,7 @@ def _write(connection: Connection, salvage: Salvage, spool: IO[str]) -> None:
 def read_salvages(connection: Connection) -> tuple[Salvage, ...]:
     """Every salvage whose rows are kept in this database, newest first. Nothing is changed."""
     try:
-        if connection.execute("SELECT to_regclass('squizzle_salvage.salvage') IS NULL").fetchone() == (True,):
+        if not is_there(connection, "squizzle_salvage.salvage"):
             return ()
         rows = connection.execute(
             "SELECT id, taken_at, damaged, backup_id, tables FROM squizzle_salvage.salvage ORDER BY taken_at DESC, id"

@@ -7,11 +7,24 @@ from datetime import UTC, datetime, timedelta
 from squizzle.incidents.postmortem import Moment, put_together
 from squizzle.incidents.records import EventKind, Incident, IncidentEvent
 from squizzle.migrations.records import Direction, HistoryRow
+from squizzle.postgres.decisions import DecisionRow
 from squizzle.reports.postmortem import postmortem_markdown
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 OPEN = Incident(id="i1", fleet="shops", target="one/shop", opened_at=NOON, cause="a migration failed")
+
+
+APPROVED = DecisionRow(
+    id=1,
+    gate="recover",
+    plan_digest="",
+    answer="approve",
+    decided_by="ada",
+    comment="",
+    decided_at=NOON + MINUTE,
+    run="",
+)
 
 
 def row(minute: int, version: str, *, success: bool | None, error: str = "", back: bool = False) -> HistoryRow:
@@ -43,7 +56,7 @@ def test_everything_stands_in_the_order_in_which_it_happened_and_no_row_is_quote
         OPEN,
         events,
         rows,
-        [Moment(at=NOON + MINUTE, text="ada approved recover", source="decision")],
+        [APPROVED],
         [Moment(at=NOON - 6 * MINUTE, text="run rollout, Failed", source="Prefect")],
         missing=("the log",),
         now=NOON + 30 * MINUTE,
@@ -54,6 +67,7 @@ def test_everything_stands_in_the_order_in_which_it_happened_and_no_row_is_quote
     assert found.causes[1] == "the rollback of 0003 failed: lock timeout"
     assert found.causes[2] == "0002 (x) was applied 5 min before it was noticed"
     assert "planted" not in text
+    assert "- 12:01:00 ada approved recover (decision)" in text
     assert "0001" not in text, "it was an hour and a half before"
     assert "**Duration**: 30 min" in text
     assert "**still open**" in text
