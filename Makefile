@@ -58,8 +58,8 @@ format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(STAMP)  ## Render the pages that come from the code (docs/rules.md).
-	@$(BIN)/python -m squizzle.reports.rule_pages
+docs: $(STAMP)  ## Render the pages that come from the code: rules, command line, blocks, deployments.
+	@$(BIN)/python -m handbook
 
 lockmap: $(STAMP)  ## Measure which locks PostgreSQL takes, on every server at hand (docs/lock-map.md).
 	@$(BIN)/python -m lockmap

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from squizzle.analysis.rules.registry import built_in_rules
 from squizzle.analysis.rules.rule import Rule, Way
 
 PAGE = Path("docs") / "rules.md"
@@ -90,7 +89,3 @@ def _note(rule: Rule) -> str:
     if rule.not_run:
         notes.append(f"not run by the tests: {rule.not_run}")
     return f" ({'; '.join(notes)})" if notes else ""
-
-
-if __name__ == "__main__":
-    PAGE.write_text(render(built_in_rules()), encoding="utf-8")

@@ -6,11 +6,7 @@ import re
 from pathlib import Path
 
 from squizzle.analysis.rules.registry import built_in_rules
-from squizzle.reports.rule_pages import PAGE, render
-
-
-def test_the_committed_page_is_up_to_date(project_root: Path) -> None:
-    assert (project_root / PAGE).read_text(encoding="utf-8") == render(built_in_rules()), "run `make docs`"
+from squizzle.reports.rule_pages import PAGE
 
 
 def test_every_rule_has_a_section_that_the_table_links_to(project_root: Path) -> None:
