@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +21,9 @@ from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _UNFINISHED = ".unfinished-"
 _REMOVED = ".removed-"
+_NEW = ".new"
 _CHUNK = 1 << 20
+_DAY_S = 86_400
 
 
 class FolderIncoming:
@@ -226,15 +230,21 @@ class FolderStore:
         Raises:
             ToolError: The disk is full or fails.
         """
+        self.put_bytes(path, text.encode())
+
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write a small file by a rename, so that it is there whole or not at all; see `BackupStore.put_bytes`."""
         target = self.folder / path
-        temporary = target.with_name(f".{target.name}.new")
+        # A name of its own: of two who write the same file at once, none renames what the other has half written.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_NEW}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
             _sync(temporary)
             temporary.rename(target)
             _sync(target.parent)
         except OSError as exc:
+            temporary.unlink(missing_ok=True)
             raise ToolError(
                 f"{path} could not be written to {self.folder}: {exc.strerror}",
                 hint="free space there, then run the same again",
@@ -262,6 +272,56 @@ class FolderStore:
     def remove_text(self, path: str) -> None:
         """Remove a text; nothing happens when there is none."""
         (self.folder / path).unlink(missing_ok=True)
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """A small file; None when there is none."""
+        try:
+            return (self.folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            raise self._unusable(path, "read", exc) from exc
+
+    def list_paths(self, folder: str) -> tuple[str, ...]:
+        """The files in a folder and below it; what is being written is hidden."""
+        place = self.folder / folder
+        found: list[str] = []
+        # Not Path.rglob, which passes over a folder that it may not read.
+        for above, folders, names in os.walk(place, onerror=lambda exc: self._raise(folder, exc)):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside = Path(above).relative_to(place)
+            found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
+        return tuple(sorted(found))
+
+    def remove_files(self, paths: Sequence[str]) -> None:
+        """Remove small files, and the folders that are empty then."""
+        for path in paths:
+            try:
+                (self.folder / path).unlink(missing_ok=True)
+            except OSError as exc:
+                raise self._unusable(path, "removed", exc) from exc
+        for folder in sorted({(self.folder / path).parent for path in paths}, reverse=True):
+            # Whoever writes there meanwhile makes it not empty.
+            with suppress(OSError):
+                _remove_killed(folder)
+                folder.rmdir()
+
+    def _raise(self, folder: str, error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # never made, or removed since it was listed
+            raise self._unusable(folder, "listed", error) from error
+
+    def _unusable(self, path: str, done: str, error: OSError) -> ToolError:
+        return ToolError(
+            f"{path} in {self.folder} could not be {done}: {error.strerror}",
+            hint="check owner and mode of the folder, then run the same again",
+        )
+
+
+def _remove_killed(folder: Path) -> None:
+    """Remove what writers of small files left there that were killed; none of them takes a day."""
+    for path in folder.glob(f".*{_NEW}"):
+        if time.time() - path.stat().st_mtime > _DAY_S:
+            path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

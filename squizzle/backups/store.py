@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol
@@ -140,6 +140,38 @@ class BackupStore(Protocol):
 
     def remove_text(self, path: str) -> None:
         """Remove a small text; nothing happens when there is none."""
+
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write a small file that is no part of a backup durably, replacing one of that name (`sweeps/…`, `drills/…`).
+
+        Args:
+            path: Below the store, with `/`; no part of it begins with a dot.
+            content: All of it; never encrypted by us.
+
+        Raises:
+            ToolError: The store is full or fails; the former file stays.
+        """
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """Such a file; None when there is none.
+
+        Raises:
+            ToolError: The store cannot be read.
+        """
+
+    def list_paths(self, folder: str) -> tuple[str, ...]:
+        """The files in a folder and all below it, by their paths seen from it, in order; one listing, nothing is read.
+
+        Raises:
+            ToolError: The store cannot be read.
+        """
+
+    def remove_files(self, paths: Sequence[str]) -> None:
+        """Remove such files; nothing happens for those that are not there.
+
+        Raises:
+            ToolError: The store refuses or fails; some may be left.
+        """
 
 
 def refuse_sealed(backup: Backup) -> None:

@@ -242,6 +242,22 @@ class EncryptedStore:
         """Remove a small text."""
         self.inner.remove_text(path)
 
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write a small file; like notes, it is not encrypted."""
+        self.inner.put_bytes(path, content)
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """A small file."""
+        return self.inner.read_bytes(path)
+
+    def list_paths(self, folder: str) -> tuple[str, ...]:
+        """The files in a folder and below it."""
+        return self.inner.list_paths(folder)
+
+    def remove_files(self, paths: Sequence[str]) -> None:
+        """Remove small files."""
+        self.inner.remove_files(paths)
+
 
 def _decrypt_all(files: Sequence[BackupFile], stored: Path, into: Path, key: bytes, backup_id: str) -> list[str]:
     """Decrypt some files; gives a sentence for each that cannot be."""

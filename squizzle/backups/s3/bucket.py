@@ -92,7 +92,11 @@ class Bucket:
 
     def put_text(self, path: str, text: str) -> None:
         """Write a small object, whatever is there."""
-        self._put(path, text.encode(), self._encryption())
+        self.replace(path, text.encode())
+
+    def replace(self, path: str, data: bytes) -> None:
+        """The same with bytes: not locked, and in the bucket's own storage class."""
+        self._put(path, data, self._encryption())
 
     def _put(self, path: str, data: bytes, options: dict[str, Any]) -> str:
         digest = hashlib.sha256(data).digest()

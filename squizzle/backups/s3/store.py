@@ -283,6 +283,24 @@ class S3Store:
         """Remove a text; nothing happens when there is none."""
         self.bucket.delete([path])
 
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """Write a small file, replacing one of that name."""
+        self.bucket.replace(path, content)
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """A small file; None when there is none."""
+        found = self.bucket.get(path)
+        return None if found is None else found[0]
+
+    def list_paths(self, folder: str) -> tuple[str, ...]:
+        """The files in a folder and below it."""
+        found = (held.path.removeprefix(f"{folder}/") for held in self.bucket.list(f"{folder}/"))
+        return tuple(sorted(path for path in found if path and not path.endswith("/")))
+
+    def remove_files(self, paths: Sequence[str]) -> None:
+        """Remove small files, a thousand at once."""
+        self.bucket.delete(paths)
+
 
 def _is_file(path: str) -> bool:
     """Whether a path is that of a backup's file, not of its manifest or a note."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -254,3 +255,33 @@ def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(raw: Raw, b
     raw.store.remove_text("removed/x.json")
     raw.store.remove_text("removed/x.json")
     assert raw.store.texts("removed") == {} == raw.store.texts("nowhere")
+
+
+def test_small_files_lie_beside_backups_and_are_listed_without_being_read(raw: Raw, backup: Backup) -> None:
+    receive(raw.store, backup)
+    content = bytes(range(256))
+    raw.store.put_bytes("sweeps/shops/2026-11-27/101500-a.parquet", b"former")
+    raw.store.put_bytes("sweeps/shops/2026-11-27/101500-a.parquet", content)
+    raw.store.put_bytes("sweeps/shops/day.parquet", b"day")
+    raw.store.put_bytes("sweeps/shops-eu/b.parquet", b"of another")
+
+    assert raw.store.list_ids() == (backup.id,)
+    assert raw.store.list_paths("sweeps/shops") == ("2026-11-27/101500-a.parquet", "day.parquet")
+    assert raw.store.read_bytes("sweeps/shops/2026-11-27/101500-a.parquet") == content
+    paths = ["sweeps/shops/2026-11-27/101500-a.parquet", "sweeps/shops/never/x", "sweeps/shops/day.parquet"]
+    raw.store.remove_files(paths)
+    raw.store.remove_files(paths)
+    assert raw.store.list_paths("sweeps/shops") == () == raw.store.list_paths("nowhere")
+    assert raw.store.read_bytes(paths[0]) is None
+    assert raw.store.list_paths("sweeps") == ("shops-eu/b.parquet",)
+
+
+def test_of_two_who_write_one_small_file_at_once_each_writes_all_of_it(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    contents = [bytes([one]) * 300_000 for one in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda content: [store.put_bytes("a/b", content) for _ in range(20)], contents))
+
+    assert store.read_bytes("a/b") in contents
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
