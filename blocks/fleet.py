@@ -143,6 +143,10 @@ class Fleet(Block):
         default={}, title="Watching", description="What [fleets.NAME.watch] of squizzle.toml says, by the same names."
     )
 
+    health: dict[str, Any] = Field(
+        default={}, title="Health", description="What [fleets.NAME.health] of squizzle.toml says, by the same names."
+    )
+
     def open(self) -> OpenedFleet:
         """What it says, by the rules of squizzle.toml, and its secrets; blocks are looked up, nothing is connected.
 
@@ -166,6 +170,7 @@ class Fleet(Block):
                 ],
                 "deadline": self.deadline,
                 "watch": self.watch,
+                "health": self.health,
                 "auto_recover": self.auto_recover,
                 "unreachable": self.unreachable,
             }

@@ -20,6 +20,7 @@ from squizzle.fleet_settings import (
     Pattern,
     SchemasByName,
 )
+from squizzle.health_settings import read_health
 from squizzle.watch_settings import read_watch, seen_from
 
 _MOST_SESSIONS = 1000
@@ -83,6 +84,7 @@ class _FleetSection:
             deadline=reader.duration(section, where, "deadline", default.deadline),
             exclude_unreachable=self.excludes_unreachable(),
             watch=read_watch(reader, f"{where}.watch", section.pop("watch", {})),
+            health=read_health(reader, f"{where}.health", section.pop("health", {})),
             auto_recover=self.recovers_by_itself(),
         )
         reader.nothing_left(section, where)

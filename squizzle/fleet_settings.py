@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import variable_of
 from squizzle.fleet_labels import Labels
+from squizzle.health_settings import HealthLimits
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.secret import Secret
 from squizzle.watch_settings import WatchSettings
@@ -170,6 +171,7 @@ class FleetSettings:
         deadline: How long one target may take to be reached and to answer.
         exclude_unreachable: Whether a rollout leaves out what cannot be reached, instead of not beginning.
         watch: How migrated targets are watched.
+        health: From where on sweeps find something wrong.
         auto_recover: Whether sweeps take back failed migrations by themselves, where that is safe.
         only: Labels that targets must have to take part; never in the file, but said by whoever asks.
     """
@@ -190,6 +192,7 @@ class FleetSettings:
     deadline: timedelta = timedelta(seconds=10)
     exclude_unreachable: bool = False
     watch: WatchSettings = field(default_factory=WatchSettings)
+    health: HealthLimits = field(default_factory=HealthLimits)
     auto_recover: bool = False
     only: Labels = ()
 

@@ -87,11 +87,11 @@ def read_watch(reader: Reader, where: str, value: object) -> WatchSettings:
     default = SoakLimits()
     found: dict[str, Any] = {}
     for name, least, most in (("slower", 1.0, _MOST_TIMES), ("budget", 1.0, _MOST_TIMES)):
-        found[name] = _number(reader, section, where, name, least, most)
-    found["least_ms"] = _number(reader, section, where, "least_ms", 0.0, 3_600_000.0)
-    found["error_points"] = _number(reader, section, where, "error_points", 0.0, _WHOLE_PCT)
+        found[name] = number_between(reader, section, where, name, least, most)
+    found["least_ms"] = number_between(reader, section, where, "least_ms", 0.0, 3_600_000.0)
+    found["error_points"] = number_between(reader, section, where, "error_points", 0.0, _WHOLE_PCT)
     for name in ("least_calls", "least_transactions", "deadlocks", "lock_waits"):
-        number = _number(reader, section, where, name, 0, _MOST_COUNTED, whole=True)
+        number = number_between(reader, section, where, name, 0, _MOST_COUNTED, whole=True)
         found[name] = None if number is None else int(number)
     for name in ("replication_lag", "budget_floor", "lock_wait"):
         found[name] = reader.duration(section, where, name, getattr(default, name))
@@ -104,7 +104,7 @@ def read_watch(reader: Reader, where: str, value: object) -> WatchSettings:
     return WatchSettings(limits=replace(default, **given), alerts=alerts)
 
 
-def _number(
+def number_between(
     reader: Reader,
     section: dict[str, object],
     where: str,
@@ -114,6 +114,11 @@ def _number(
     *,
     whole: bool = False,
 ) -> float | None:
+    """One number of a section, which it is taken out of; None where nothing is said.
+
+    Raises:
+        InvalidInputError: It is none, or out of these bounds, which are included.
+    """
     value = section.pop(name, None)
     if value is None:
         return None
@@ -121,4 +126,4 @@ def _number(
     if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value <= most:
         kind = "a whole number" if whole else "a number"
         reader.complain(f"{where}.{name}", f"must be {kind} from {least:g} to {most:g}")
-    return float(value)
+    return value

@@ -11,8 +11,8 @@ from squizzle.backups.freshness import Freshness, Whose, find_freshness
 from squizzle.backups.store import BackupStore
 from squizzle.durations import words
 from squizzle.errors import SquizzleError
+from squizzle.health_settings import HealthLimits
 from squizzle.severity import Severity
-from squizzle.sweep.own_rules import HealthLimits
 from squizzle.sweep.records import TargetHealth
 
 FRESH_RULE = AlertRule(name="no fresh backup", condition="", severity=Severity.HIGH, place="squizzle")

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.alerts.states import UNREACHABLE
 from squizzle.durations import words
+from squizzle.health_settings import HealthLimits
 from squizzle.severity import Severity
 from squizzle.sweep.records import Metrics
 
 _MINUTE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HealthLimits:
-    """From where on something is wrong.
-
-    Attributes:
-        connections_pct, connections_critical_pct: Of the connections that the server allows.
-        long_transaction: A transaction that is older holds up cleaning, and locks.
-        idle_in_transaction: The same for one that does nothing.
-        lock_waits: So many sessions waiting for longer than a second.
-        prepared: A prepared transaction that is older was forgotten.
-        xid_age, xid_age_critical: Transactions; at 2.1 billion the server stops (PostgreSQL manual, 24.1.5).
-        replication_lag: A standby, or this one.
-        slot_bytes: So much log a slot holds back.
-        running: A migration that runs for longer.
-        dead_pct, dead_rows: Dead rows in per cent of all, and at least so many of them.
-        disk_free_pct, disk_free_critical_pct: So much of a server's disk is still free.
-        backup_age: The newest backup; one a day, and two hours for it.
-        restore_age: The newest restore of a backup that was compared; one a month, and some days for it.
-    """
-
-    connections_pct: float = 85.0
-    connections_critical_pct: float = 95.0
-    long_transaction: timedelta = timedelta(hours=1)
-    idle_in_transaction: timedelta = timedelta(minutes=15)
-    lock_waits: int = 10
-    prepared: timedelta = timedelta(hours=1)
-    xid_age: int = 1_500_000_000
-    xid_age_critical: int = 2_000_000_000
-    replication_lag: timedelta = timedelta(minutes=5)
-    slot_bytes: int = 10 * 2**30
-    running: timedelta = timedelta(minutes=30)
-    dead_pct: float = 30.0
-    dead_rows: int = 1_000_000
-    disk_free_pct: float = 10.0
-    disk_free_critical_pct: float = 5.0
-    backup_age: timedelta = timedelta(hours=26)
-    restore_age: timedelta = timedelta(days=35)
-
-
-LIMITS = HealthLimits()
 
 
 def _rule(name: str, severity: Severity, *, hold: timedelta = timedelta()) -> AlertRule:
@@ -84,7 +42,7 @@ _DISK_FULL = _rule("disk full", Severity.CRITICAL)
 _BLIND = _rule("sessions of others cannot be seen", Severity.LOW)
 
 
-def own_results(metrics: Metrics, failed: Sequence[str], limits: HealthLimits = LIMITS) -> Iterator[AlertResult]:
+def own_results(metrics: Metrics, failed: Sequence[str], limits: HealthLimits) -> Iterator[AlertResult]:
     """What every rule says about a target that answered.
 
     Args:

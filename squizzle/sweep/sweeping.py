@@ -17,6 +17,7 @@ from squizzle.alerts.evaluation import evaluate_rules
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, SquizzleError
 from squizzle.fleet_settings import FleetSettings
+from squizzle.health_settings import HealthLimits
 from squizzle.migrations.history import history_table, read_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
@@ -33,7 +34,7 @@ from squizzle.rollout.records import Fleet, FleetTarget
 from squizzle.severity import Severity
 from squizzle.sweep.backup_rules import OpensStore, with_backups
 from squizzle.sweep.disks import look_at_disks, no_cloud, with_disks
-from squizzle.sweep.own_rules import LIMITS, REACH_RULE, HealthLimits, own_results
+from squizzle.sweep.own_rules import REACH_RULE, own_results
 from squizzle.sweep.records import Sweep, TargetHealth, badness
 from squizzle.sweep.slower_queries import slower_queries
 
@@ -51,11 +52,10 @@ class SweepOrder:
     Attributes:
         fleet: The targets, as they were found.
         expected: Who every target should be.
-        settings: How many at the same time, and how long each may take.
+        settings: How many at the same time, how long each may take, and from where on something is wrong.
         rules: Rules of the user's, besides Squizzle's own.
         migrations: What is on disk, to count what a target lacks; empty where that is not asked.
         drift: Whether schemas are compared with what the last run left; costs each target a digest.
-        limits: From where on something is wrong.
         store: Opens the store of their backups; None where backups are not looked at.
         ask_cloud: Asks a cloud how much is free at one of its hosts.
     """
@@ -66,7 +66,6 @@ class SweepOrder:
     rules: tuple[AlertRule, ...] = ()
     migrations: tuple[Migration, ...] = ()
     drift: bool = False
-    limits: HealthLimits = LIMITS
     store: OpensStore | None = None
     ask_cloud: AskCloud = no_cloud
 
@@ -101,9 +100,9 @@ def sweep_fleet(order: SweepOrder, reach: Reach) -> Sweep:
         disks = look_at_disks(order.fleet, settings, reach, deadlines, order.ask_cloud, tuple(look.clusters))
     # A server is asked once; what it said holds for all that are on it.
     found = with_disks([_with_server(one, look) for one in found], disks)
-    found = [_judged(one, order.limits) for one in found]
+    found = [_judged(one, settings.health) for one in found]
     if order.store is not None:
-        found = with_backups(found, order.store, now=at, limits=order.limits)
+        found = with_backups(found, order.store, now=at, limits=settings.health)
     return Sweep(
         fleet=order.fleet.name,
         at=at,

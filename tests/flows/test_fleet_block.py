@@ -39,6 +39,7 @@ schemas = { server = "eu1", database = "app", regex = "^tenant_[0-9]+$" }
 query = { server = "eu1", sql = "SELECT server, database FROM tenants" }
 exclude = [{ target = "eu1/shop_9*", reason = "moves" }]
 watch = { alerts = ["guide"], slower = 3 }
+health = { lock_waits = 3, backup_age = "2h" }
 freezes = [{ from = 2026-12-20T00:00:00Z, reason = "Christmas sales" }]
 """
 
@@ -67,6 +68,7 @@ def in_a_block(**changes: Any) -> Fleet:
         "exclude": [{"target": "eu1/shop_9*", "reason": "moves"}],
         "freezes": [{"begins": datetime(2026, 12, 20, tzinfo=UTC), "reason": "Christmas sales"}],
         "watch": {"alerts": ["guide"], "slower": 3},
+        "health": {"lock_waits": 3, "backup_age": "2h"},
         "concurrency": 32,
         "per_server": 8,
         "deadline": "20s",

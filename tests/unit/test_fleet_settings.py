@@ -21,6 +21,8 @@ from squizzle.fleet_settings import (
     SchemasByName,
     resolve_server,
 )
+from squizzle.health_settings import HealthLimits
+from squizzle.sweep.own_rules import own_results
 from squizzle.watch_settings import SoakLimits, WatchSettings
 
 FULL = r"""
@@ -163,6 +165,24 @@ LIKE = '[fleets.shops.databases]\nlike = "x"\n'
         (LIKE + "[fleets.shops.watch]\nbudget_floor = 1", "fleets.shops.watch.budget_floor must be a text"),
         (LIKE + "[fleets.shops.watch]\nalerts = 'a.yml'", "fleets.shops.watch.alerts must be a list of texts"),
         (LIKE + "[fleets.shops.watch]\nfaster = 2", "fleets.shops.watch has unknown settings: faster"),
+        (
+            LIKE + "[fleets.shops.health]\nconnections_pct = 101",
+            "fleets.shops.health.connections_pct must be a number from 0",
+        ),
+        (
+            LIKE + "[fleets.shops.health]\nlock_waits = 0",
+            "fleets.shops.health.lock_waits must be a whole number from 1",
+        ),
+        (LIKE + "[fleets.shops.health]\nbackup_age = 26", "fleets.shops.health.backup_age must be a text"),
+        (LIKE + "[fleets.shops.health]\nspeed = 2", "fleets.shops.health has unknown settings: speed"),
+        (
+            LIKE + "[fleets.shops.health]\nconnections_pct = 96",
+            "fleets.shops.health.connections_pct must not be more than connections_critical_pct (95)",
+        ),
+        (
+            LIKE + "[fleets.shops.health]\ndisk_free_critical_pct = 20",
+            "fleets.shops.health.disk_free_pct must not be less than disk_free_critical_pct (20)",
+        ),
         (LIKE + "[[fleets.shops.exclude]]\ntarget = 'a'", "fleets.shops.exclude (1).reason is missing"),
         (LIKE + "[[fleets.shops.exclude]]\nreason = 'a'", "fleets.shops.exclude (1) give target or labels"),
         (
@@ -196,6 +216,33 @@ require_queries = true
     limits = SoakLimits(slower=2.0, least_calls=0, lock_wait=timedelta(minutes=1), require_queries=True)
     # A file is seen from the one that names it.
     assert watch == WatchSettings(limits=limits, alerts=("guide", str(tmp_path / "alerts.yml")))
+
+
+def test_from_where_on_something_is_wrong_is_said_for_the_fleet(tmp_path: Path) -> None:
+    text = """
+[fleets.shops.health]
+connections_pct = 50
+long_transaction = "5m"
+xid_age = 200_000_000
+disk_free_pct = 25.5
+backup_age = "2h"
+"""
+    health = load(tmp_path, LIKE + text).health
+
+    assert health == HealthLimits(
+        connections_pct=50,
+        long_transaction=timedelta(minutes=5),
+        xid_age=200_000_000,
+        disk_free_pct=25.5,
+        backup_age=timedelta(hours=2),
+    )
+    found = {"connections": 5, "connections_most": 10, "longest_transaction_s": 301.0, "disk_free_pct": 25.0}
+    assert not any(one.is_true for one in own_results(found, (), HealthLimits()))
+    assert [one.rule.name for one in own_results(found, (), health) if one.is_true] == [
+        "connections nearly used up",
+        "a transaction is open for long",
+        "disk nearly full",
+    ]
 
 
 def test_a_server_is_reached_by_variables_and_a_password_in_the_file_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from squizzle.health_settings import HealthLimits
 from squizzle.rollout.disk import FreeSpace
 from squizzle.rollout.records import FleetTarget
 from squizzle.sweep.disks import with_disks
@@ -32,7 +33,7 @@ def of(number: int) -> TargetHealth:
 def test_a_disk_is_nearly_full_by_its_share(free: int, total: int | None, firing: list[str]) -> None:
     space = FreeSpace(free_bytes=free * GB, told_by="test", total_bytes=total * GB if total else None)
     for health in with_disks([of(1), of(2)], {"one": space}):
-        results = [one for one in own_results(health.metrics, ()) if one.rule.name.startswith("disk")]
+        results = [one for one in own_results(health.metrics, (), HealthLimits()) if one.rule.name.startswith("disk")]
         assert [one.rule.name for one in results if one.is_true] == firing
         assert len(results) == 2
 
