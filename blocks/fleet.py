@@ -224,7 +224,7 @@ class Fleet(Block):
             told = f"postgres-database/{one.block} is of {block.environment}, the fleet of {self.environment}"
             raise self._wrong(one, told, "choose the block of the right server")
         url = make_conninfo(
-            host=block.host, port=block.port, user=block.user, dbname=block.database, sslmode=block.sslmode
+            host=block.host, port=block.port, user=block.user, dbname=block.database, **dict(block.protection())
         )
         return url, block.password.get_secret_value()
 

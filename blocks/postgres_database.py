@@ -34,6 +34,11 @@ class PostgresDatabase(Block):
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
         default="prefer", title="TLS", description="verify-full for anything that leaves this machine."
     )
+    root_certificate: str = Field(
+        default="",
+        title="Root certificate",
+        description="File of the authority that verify-ca and verify-full trust, or `system`. Empty: libpq's default.",
+    )
     environment: str = Field(
         title="Environment",
         min_length=1,
@@ -57,8 +62,13 @@ class PostgresDatabase(Block):
             port=self.port,
             user=self.user,
             password=Secret(password) if password else None,
-            parameters=(("sslmode", self.sslmode),),
+            parameters=self.protection(),
         )
+
+    def protection(self) -> tuple[tuple[str, str], ...]:
+        """What makes the connection safe, as parameters of libpq."""
+        mode = (("sslmode", self.sslmode),)
+        return (*mode, ("sslrootcert", self.root_certificate)) if self.root_certificate else mode
 
     def target(self) -> Target:
         """The database, and who it must be."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -113,6 +114,7 @@ def access_of(connection: Connection) -> ServerAccess:
     """How a session was reached, so that another one can be opened the same way."""
     info = connection.info
     known = {"host", "port", "user", "dbname", "password", "application_name", "connect_timeout", "options"}
+    known |= {"service", "servicefile"}  # what was in it is among the others
     return ServerAccess(
         host=info.host,
         port=info.port,
@@ -155,10 +157,36 @@ def parse_url(url: str) -> tuple[ServerAccess, str]:
             hint="write postgresql://user@host:port/database; percent-encode special characters (@ is %40), "
             "and give the password by PGPASSWORD or a password file",
         ) from None
+    if "service" in given or "PGSERVICE" in os.environ:
+        given = _service(url)
     database = given.pop("dbname", "") or os.environ.get("PGDATABASE", "")
     if not database:
         raise InvalidInputError("the connection URL names no database", hint="end it with /DATABASE")
     return _access_from_parameters(given), database
+
+
+def _service(url: str) -> dict[str, str]:
+    """What libpq makes of a connection string that leaves things to a service file; nothing is connected.
+
+    A client program cannot be handed both: for libpq a service wins over the variables that say the rest, so the
+    program would work on another database than our session, or less protected.
+    """
+    # libpq reads the service first, and refuses such a way to choose a host before it opens anything.
+    unconnected = pq.PGconn.connect_start(make_conninfo(url, load_balance_hosts="refused").encode())
+    try:
+        options = {one.keyword.decode(): (one.val, one.compiled) for one in unconnected.info}
+    finally:
+        unconnected.finish()
+    if options["load_balance_hosts"][0] is None:
+        raise InvalidInputError(
+            "the connection URL or PGSERVICE names a service that no service file has",
+            hint="add it to ~/.pg_service.conf or the file that PGSERVICEFILE names, or give host, port and database",
+        )
+    ours = {"service", "servicefile", "load_balance_hosts"}
+    # What libpq would take anyway is left out, but for what the environment could still change.
+    said = {name: value.decode() for name, (value, usual) in options.items() if value and value != usual}
+    said |= {name: value.decode() for name in ("port", "sslmode") if (value := options[name][0])}
+    return {name: value for name, value in said.items() if name not in ours}
 
 
 def _access_from_parameters(given: dict[str, str]) -> ServerAccess:
@@ -230,26 +258,39 @@ def _remove_abandoned_password_files() -> None:
             continue  # somebody else's
 
 
-# libpq's own names for what has an environment variable (manual, "Environment Variables").
-_VARIABLES = {
+# What makes a connection safe, and libpq's own names of the variables for it (manual, "Environment Variables").
+_PROTECTION = {
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
     "sslcert": "PGSSLCERT",
     "sslkey": "PGSSLKEY",
     "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
+    "sslsni": "PGSSLSNI",
+    "sslcertmode": "PGSSLCERTMODE",
     "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
     "channel_binding": "PGCHANNELBINDING",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
     "gssencmode": "PGGSSENCMODE",
+    "gssdelegation": "PGGSSDELEGATION",
+    "gsslib": "PGGSSLIB",
+    "krbsrvname": "PGKRBSRVNAME",
+}
+
+_VARIABLES = _PROTECTION | {
     "hostaddr": "PGHOSTADDR",
     "options": "PGOPTIONS",
     "passfile": "PGPASSFILE",
-    "service": "PGSERVICE",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 
 # What our own session takes from the environment where access says nothing, so the program takes it, too: it must not
-# end up at another server. Not PGSERVICE: a service wins over the variables that say where to connect.
-_DEFAULTS = frozenset({"PGHOST", "PGPORT", "PGUSER", *(one for one in _VARIABLES.values() if one.startswith("PGSSL"))})
+# end up at another server, nor at the same one less protected. Not PGSERVICE: a service wins over all these variables,
+# so whoever names one gets what is in it (`_service`).
+_DEFAULTS = frozenset({"PGHOST", "PGPORT", "PGUSER", *_PROTECTION.values()})
 
 
 def _libpq_variables(access: ServerAccess, database: str) -> dict[str, str]:

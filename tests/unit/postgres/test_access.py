@@ -276,6 +276,52 @@ def test_what_the_url_leaves_to_the_environment_is_the_same_for_our_session_and_
         assert environment["PGDATABASE"] == "shop"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PGSSLROOTCERT", "/etc/root.pem"),
+        ("PGSSLMINPROTOCOLVERSION", "TLSv1.3"),
+        ("PGSSLCRLDIR", "/etc/revoked"),
+        ("PGCHANNELBINDING", "require"),
+        ("PGREQUIREAUTH", "scram-sha-256"),
+        ("PGREQUIREPEER", "postgres"),
+        ("PGGSSENCMODE", "require"),
+    ],
+)
+def test_what_the_environment_asks_of_a_connection_is_asked_of_a_client_program_too(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with client_environment(ServerAccess(host="db"), "shop") as environment:
+        assert environment[name] == value
+
+
+SERVICE = "[production]\nhost=db.example\nport=5432\ndbname=shop\nsslmode=verify-full\nsslrootcert=/etc/root.pem\n"
+
+
+def test_a_client_program_is_told_what_is_in_a_service_and_what_the_url_says_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services").write_text(SERVICE)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGPORT", "6432")
+    safe = {"PGHOST": "db.example", "PGPORT": "5432", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/etc/root.pem"}
+
+    by_url = parse_url("postgresql:///?service=production")
+    elsewhere = parse_url("postgresql://other/billing?service=production")
+    monkeypatch.setenv("PGSERVICE", "production")
+    by_variable = parse_url("postgresql:///")
+
+    for (access, database), host in ((by_url, "db.example"), (by_variable, "db.example"), (elsewhere, "other")):
+        with client_environment(access, database) as environment:
+            assert {name: environment.get(name) for name in safe} == safe | {"PGHOST": host}
+            assert environment["PGDATABASE"] == ("shop" if host == "db.example" else "billing")
+            assert "PGSERVICE" not in environment
+    with pytest.raises(InvalidInputError, match="service"):
+        parse_url("postgresql:///?service=staging")
+
+
 def test_the_rest_of_the_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/somewhere/bin")
 
