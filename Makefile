@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests start hundreds of Python processes: what is compiled once is kept, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup drill test test-slowest test-quick chaos detection check format docs lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos detection check format docs site lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,10 @@ format: $(STAMP)  ## Format the code.
 
 docs: $(STAMP)  ## Render the pages that come from the code: rules, command line, blocks, deployments.
 	@$(BIN)/python -m handbook
+
+site: $(STAMP)  ## Build docs/ as a site in build/site; a link between pages that leads nowhere is an error.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt sphinx myst-parser furo
+	@$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/site && echo "build/site/index.html"
 
 lockmap: $(STAMP)  ## Measure which locks PostgreSQL takes, on every server at hand (docs/lock-map.md).
 	@$(BIN)/python -m lockmap

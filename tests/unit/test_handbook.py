@@ -41,6 +41,12 @@ def test_every_link_between_pages_leads_somewhere(project_root: Path) -> None:
     assert sum(map(len, anchors.values())) > len(pages)
 
 
+def test_every_page_is_in_the_index_of_the_site(project_root: Path) -> None:
+    index = (project_root / "docs" / "index.md").read_text(encoding="utf-8").splitlines()
+    pages = {page.stem for page in (project_root / "docs").glob("*.md")} - {"index"}
+    assert pages - set(index) == set()
+
+
 def _links(text: str) -> Iterator[str]:
     """The targets of Markdown's links that are not on the web."""
     for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(text)):
