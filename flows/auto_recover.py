@@ -27,6 +27,7 @@ from squizzle.rollout.records import Fleet as FoundFleet
 from squizzle.rollout.records import FleetTarget
 from tasks.auto_recovery import (
     claim,
+    close_where_well,
     compare_schema,
     examine,
     has_down_script,
@@ -47,7 +48,7 @@ from tasks.steps import about, keep_journal, log_line, now, steps_so_far
 from tasks.sweep_case import sweep_case
 from tasks.sweeping import Looked, look
 
-STEPS = 8
+STEPS = 9
 # Nothing that loses anything: what else there is asks a person (the deployment `recover`).
 _POLICY = RecoveryPolicy(ways=frozenset({Way.ROLL_BACK}), max_rpo=timedelta())
 
@@ -163,10 +164,12 @@ def _recover_one(case: AutoRecoveryCase, fleet: FoundFleet, target: FleetTarget,
         attempt = _tried(case, fleet, target, incident, database)
         if attempt.needs_a_person and case.fence_otherwise:
             attempt = _fenced(attempt, case, fleet, database)
-        events = write_down(case, fleet, attempt)
+        write_down(case, fleet, attempt)
         if attempt.is_told:
             is_heard = tell_of_attempt(case, fleet, attempt, now(), flow_run.ui_url or "")
-            attempt = replace(attempt, is_heard=is_heard, steps=steps_so_far()[before:])
+            attempt = replace(attempt, is_heard=is_heard)
+            events = close_where_well(case, fleet, attempt)
+            attempt = replace(attempt, steps=steps_so_far()[before:])
             publish_attempt(attempt, events)
     return attempt
 

@@ -16,13 +16,14 @@ from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.auto_recover import recover_what_failed
 from flows.forms import shown
+from squizzle.incidents.attempts import Attempt
 from squizzle.notify.records import Link
 from squizzle.sweep.records import Sweep
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
-from tasks.sweeping import look, tell_people
+from tasks.sweeping import look, tell_held, tell_people
 from tasks.watched import Sign, give_sign
 
 STEPS = 4
@@ -121,11 +122,18 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
     with keep_journal(progress):
         looked = look(case)
         url = flow_run.ui_url
-        told = tell_people(case, looked, links=(Link(name="run", url=url),) if url else ())
+        links = (Link(name="run", url=url),) if url else ()
+        held = [one.target.name for one in looked.sweep.targets if one.failed] if recovers else []
+        told = tell_people(case, looked, links=links, held=held)
         publish_health(looked.sweep, told.advance, told.deliveries, told.problem)
-        # Behind it: what goes wrong there costs nobody the table.
-        attempts = recover_what_failed(recovers, looked) if recovers else ()
-    unheard = [one.notification.title for one in told.deliveries if not one.is_heard]
+        attempts: tuple[Attempt, ...] = ()
+        try:
+            # Behind it: what goes wrong there costs nobody the table.
+            attempts = recover_what_failed(recovers, looked) if recovers else ()
+        finally:
+            said = {one.incident.target for one in attempts if one.is_told and one.is_heard}
+            late = tell_held(case, looked, set() if told.problem else set(held) - said, links=links)
+    unheard = [one.notification.title for one in (*told.deliveries, *late) if not one.is_heard]
     unheard += [f"{one.incident.target}: {one.why}" for one in attempts if not one.is_heard]
     if not unheard and not told.problem:
         give_sign(Sign.SWEPT, case.settings.name)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from squizzle.alerts.ledger import note_told, prepare, read_silences, read_states, write_states
 from squizzle.alerts.records import AlertResult
-from squizzle.alerts.states import Advance, AlertState, advance
+from squizzle.alerts.states import Advance, AlertState, advance, due
 from squizzle.alerts.telling import notification_of
 from squizzle.errors import ConnectionFailedError, SquizzleError
 from squizzle.incidents.changes import changes_of
@@ -26,6 +26,7 @@ from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet
 from squizzle.severity import Severity
 from squizzle.sweep.ledger import note_of, write_note
+from squizzle.sweep.own_rules import FAILED_RULE
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
 from tasks.folders import read_folders
@@ -93,18 +94,24 @@ def _on_disk(case: SweepCase) -> tuple[Migration, ...]:
         return ()
 
 
-def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = ()) -> Told:
+def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = (), held: Collection[str] = ()) -> Told:
     """Keep what is not well, and tell people what is new, or over.
 
     Where alerts cannot be kept, nobody knows what was told before: everything that fires is told again, in one message.
+
+    Args:
+        case: How people are told.
+        looked: What was found.
+        links: Where to go.
+        held: Targets with a failed migration that is about to be taken back: of that people are told behind it.
     """
     try:
         with _kept(case, looked) as (connection, at):
-            before, done = _advance(connection, looked, at)
+            before, done = _advance(connection, looked, at, held)
             deliveries = _deliver(connection, case, looked, done, at, links) if case.tell else ()
             closed = _note_incidents(connection, looked, before, done)
             if case.tell:
-                over = (incident_is_over(one, now()) for one in closed if one.is_told)
+                over = (incident_is_over(one, now()) for one in closed if one.is_told or one.attempted_at)
                 threads = {one.id: one.threads for one in closed}
                 deliveries += tuple(notify(one, case.notify, case.environ, threads=threads[one.key]) for one in over)
             # For those who watch from outside whether sweeps go on: one that nobody hears of counts for none.
@@ -134,14 +141,46 @@ def _news(both: tuple[tuple[AlertState, ...], Advance]) -> str:
 
 
 @step("Compare with what was known", timeout=timedelta(minutes=5), detail=_news)
-def _advance(connection: Connection, looked: Looked, at: datetime) -> tuple[tuple[AlertState, ...], Advance]:
+def _advance(
+    connection: Connection, looked: Looked, at: datetime, held: Collection[str]
+) -> tuple[tuple[AlertState, ...], Advance]:
     """The alerts before, and what begins, what goes on, what is over; kept before anybody is told."""
     fleet = looked.fleet.name
     before = read_states(connection, fleet)
     looks: dict[str, tuple[AlertResult, ...]] = {one.target.name: one.results for one in looked.sweep.targets}
-    done = advance(before, looks, at, silences=read_silences(connection, fleet))
+    withheld = _told_otherwise(connection, fleet, held)
+    done = advance(before, looks, at, silences=read_silences(connection, fleet), withheld=withheld)
     write_states(connection, fleet, before, done.states)
     return before, done
+
+
+def _told_otherwise(connection: Connection, fleet: str, held: Collection[str]) -> set[tuple[str, str]]:
+    """Failed migrations of which a recovery on its own tells people, or has told that a person has to look."""
+    told = [one.target for one in read_open(connection, fleet) if one.is_told]
+    return {(target, FAILED_RULE.name) for target in (*told, *held)}
+
+
+def tell_held(
+    case: SweepCase, looked: Looked, held: Collection[str], *, links: Sequence[Link] = ()
+) -> tuple[Deliveries, ...]:
+    """Tell of failed migrations that were held back, and of which the recovery on its own told nobody.
+
+    Args:
+        case: How people are told.
+        looked: What was found.
+        held: The targets.
+        links: Where to go.
+    """
+    if not held:
+        return ()
+    names = {(target, FAILED_RULE.name) for target in held}
+    with _kept(case, looked) as (connection, at):
+        fleet = looked.fleet.name
+        mine = [one for one in read_states(connection, fleet) if one.name in names and not one.is_told]
+        told = _told_otherwise(connection, fleet, ())
+        done = due(mine, at, silences=read_silences(connection, fleet), withheld=told)
+        write_states(connection, fleet, mine, done.states)
+        return _deliver(connection, case, looked, done, at, links)
 
 
 def _note_incidents(

@@ -8,7 +8,7 @@ is told itself when it stays so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -31,11 +31,13 @@ class AlertLimits:
         cool_down: So long a rule must not have been true before it is over.
         unknown_looks: So many looks in a row that found nothing out are told.
         grouped_from: So many targets for which one rule begins to fire at once are told in one message.
+        most_messages: Where more than so many messages of one severity would begin at once, there is one for all.
     """
 
     cool_down: timedelta = timedelta(minutes=10)
     unknown_looks: int = 3
     grouped_from: int = 4
+    most_messages: int = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,15 +108,15 @@ class Silence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertMessage:
-    """What people are to be told about one rule.
+    """What people are to be told about one rule, or about many that began at once.
 
     Attributes:
         key: The same from its beginning to its end.
         moment: Whether it begins or ends.
-        rule: The rule's name.
+        rule: The rule's name; where there are many, how many alerts there are.
         severity: Of the rule.
         notify: Channels that the rule names.
-        states: The targets that it is about, by name.
+        states: What it is about, by target and rule.
         threads: Where its beginning is, by channel.
     """
 
@@ -150,6 +152,7 @@ def advance(
     now: datetime,
     *,
     silences: Sequence[Silence] = (),
+    withheld: Collection[tuple[str, str]] = (),
     limits: AlertLimits = AlertLimits(),
 ) -> Advance:
     """The states after one look, and what people are to be told.
@@ -159,6 +162,7 @@ def advance(
         looks: What was found, by target; a target that does not answer has a result of the rule `UNREACHABLE`.
         now: By the clock that the states' times are from; one that went back leaves everything as it is.
         silences: When people are not told.
+        withheld: Targets and rules of which somebody else tells people; they are kept, and not told by this look.
         limits: How patient alerts are.
     """
     known = {one.name: one for one in before}
@@ -180,7 +184,29 @@ def advance(
             states[name] = state
         else:
             over.append(state)
-    return _told(list(states.values()), over, now, silences, limits)
+    # What was not told while it was true is not told behind that.
+    missed = [one.name for one in states.values() if one.last_not_false < now and not _was_not_looked_at(one, looks)]
+    return _told(list(states.values()), over, now, silences, {*withheld, *missed}, limits)
+
+
+def due(
+    states: Iterable[AlertState],
+    now: datetime,
+    *,
+    silences: Sequence[Silence] = (),
+    withheld: Collection[tuple[str, str]] = (),
+    limits: AlertLimits = AlertLimits(),
+) -> Advance:
+    """What people are still to be told about states that a look has left, with no other look.
+
+    Args:
+        states: Those of which nobody else has told people meanwhile.
+        now: By the clock that their times are from.
+        silences: When people are not told.
+        withheld: As for `advance`.
+        limits: How patient alerts are.
+    """
+    return _told(list(states), [], now, silences, set(withheld), limits)
 
 
 def _looked_at(
@@ -241,20 +267,13 @@ def _told(
     over: list[AlertState],
     now: datetime,
     silences: Sequence[Silence],
+    withheld: Collection[tuple[str, str]],
     limits: AlertLimits,
 ) -> Advance:
     quiet = {one.name for one in states if any(silence.covers(one, now) for silence in silences)}
-    fresh: dict[tuple[str, Severity, tuple[str, ...]], list[AlertState]] = {}
-    for state in states:
-        if state.fires_since is not None and not state.key and state.name not in quiet:
-            fresh.setdefault((state.rule, state.severity, state.notify), []).append(state)
-    keyed: dict[tuple[str, str], str] = {}
-    for (rule, _, _), together in fresh.items():
-        is_group = len(together) >= limits.grouped_from
-        for state in together:
-            about = "" if is_group else state.target
-            keyed[state.name] = _key(rule, about, now)
-    states = [replace(one, key=keyed.get(one.name, one.key)) for one in states]
+    silent = {*quiet, *withheld}
+    keys = _keys([one for one in states if one.fires_since and not one.key and one.name not in silent], now, limits)
+    states = [replace(one, key=keys.get(one.name, one.key)) for one in states]
     # Also what was to be told by a run that was killed before it did.
     begins = _messages(Moment.BEGINS, [one for one in states if one.key and not one.is_told and one.name not in quiet])
     open_keys = {one.key for one in states}
@@ -268,6 +287,24 @@ def _told(
     )
 
 
+def _keys(fresh: Iterable[AlertState], now: datetime, limits: AlertLimits) -> dict[tuple[str, str], str]:
+    """Of what nobody was told of yet, by target and rule: one key for each message, which tells of one or of many."""
+    told_alike: dict[tuple[Severity, tuple[str, ...]], dict[str, list[AlertState]]] = {}
+    for state in fresh:
+        told_alike.setdefault((state.severity, state.notify), {}).setdefault(state.rule, []).append(state)
+    keys: dict[tuple[str, str], str] = {}
+    for (severity, notify), by_rule in told_alike.items():
+        way = (severity.value, *notify)
+        mine: dict[tuple[str, str], str] = {}
+        for rule, together in by_rule.items():
+            is_group = len(together) >= limits.grouped_from
+            mine |= {one.name: _key(now, *way, rule, "" if is_group else one.target) for one in together}
+        if len(set(mine.values())) > limits.most_messages:
+            mine = dict.fromkeys(mine, _key(now, *way))
+        keys |= mine
+    return keys
+
+
 def _messages(moment: Moment, states: Iterable[AlertState]) -> list[AlertMessage]:
     together: dict[str, list[AlertState]] = {}
     for state in states:
@@ -276,16 +313,16 @@ def _messages(moment: Moment, states: Iterable[AlertState]) -> list[AlertMessage
         AlertMessage(
             key=key,
             moment=moment,
-            rule=group[0].rule,
+            rule=group[0].rule if len({one.rule for one in group}) == 1 else f"{len(group)} alerts",
             severity=max((one.severity for one in group), key=lambda one: one.rank),
             notify=group[0].notify,
-            states=tuple(sorted(group, key=lambda one: one.target)),
+            states=tuple(sorted(group, key=lambda one: one.name)),
             threads=group[0].threads,
         )
         for key, group in together.items()
     ]
 
 
-def _key(rule: str, target: str, now: datetime) -> str:
-    told = hashlib.sha256(f"{rule}\0{target}".encode()).hexdigest()[:12]
+def _key(now: datetime, *about: str) -> str:
+    told = hashlib.sha256("\0".join(about).encode()).hexdigest()[:12]
     return f"alert-{told}-{now:%Y%m%dT%H%M%SZ}"

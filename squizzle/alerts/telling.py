@@ -21,14 +21,14 @@ def notification_of(message: AlertMessage, *, fleet: str, now: datetime, links: 
         now: When it was seen.
         links: Where to go.
     """
-    names = [one.target for one in message.states]
+    names = list(dict.fromkeys(one.target for one in message.states))
+    rules = list(dict.fromkeys(one.rule for one in message.states))
     where = names[0] if len(names) == 1 else f"{len(names)} targets"
     is_over = message.moment is Moment.ENDS
     since = min(one.since for one in message.states)
-    facts = [("fleet", fleet), ("alert", message.rule), ("severity", message.severity.value)]
+    facts = [("fleet", fleet), ("alert", _listed(rules)), ("severity", message.severity.value)]
     if len(names) > 1:
-        more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-        facts.append(("targets", ", ".join([*names[:_NAMED], *more])))
+        facts.append(("targets", _listed(names)))
     else:
         facts.append(("target", names[0]))
     lasted = f"; lasted {words(now - since)}" if is_over else ""
@@ -46,3 +46,8 @@ def notification_of(message: AlertMessage, *, fleet: str, now: datetime, links: 
         facts=tuple(facts),
         links=tuple(links),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])

@@ -41,11 +41,11 @@ def attempt_notification(attempt: Attempt, now: datetime, *, links: Sequence[Lin
 
 
 def incident_is_over(incident: Incident, now: datetime) -> Notification:
-    """That an incident is over of which people were told that a person has to look."""
+    """That an incident is over: of which people were told that a person has to look, or a recovery told nobody."""
     return Notification(
         key=incident.id,
-        moment=Moment.ENDS,
-        severity=Severity.CRITICAL,
+        moment=Moment.ENDS if incident.is_told else Moment.SAID,
+        severity=Severity.CRITICAL if incident.is_told else Severity.LOW,
         title=f"{incident.target} is well again",
         at=now,
         source=f"fleet {incident.fleet}",
@@ -53,6 +53,7 @@ def incident_is_over(incident: Incident, now: datetime) -> Notification:
             ("fleet", incident.fleet),
             ("target", incident.target),
             ("incident", incident.id),
+            ("cause", incident.cause),
             ("lasted", words(now - incident.opened_at)),
         ),
     )

@@ -20,7 +20,7 @@ def _rule(name: str, severity: Severity, *, hold: timedelta = timedelta()) -> Al
 
 
 REACH_RULE = _rule(UNREACHABLE, Severity.CRITICAL)
-_FAILED = _rule("a migration failed", Severity.CRITICAL)
+FAILED_RULE = _rule("a migration failed", Severity.CRITICAL)
 _RUNNING = _rule("a migration runs for long", Severity.MEDIUM)
 _CHECKSUMS = _rule("damaged pages", Severity.CRITICAL)
 _ARCHIVER = _rule("the log is not archived", Severity.HIGH)
@@ -51,7 +51,7 @@ def own_results(metrics: Metrics, failed: Sequence[str], limits: HealthLimits) -
         limits: From where on something is wrong.
     """
     yield AlertResult(rule=REACH_RULE, is_true=False)
-    yield _found(_FAILED, is_true=bool(failed), why=f"failed: {', '.join(failed[:5])}" if failed else "")
+    yield _found(FAILED_RULE, is_true=bool(failed), why=f"failed: {', '.join(failed[:5])}" if failed else "")
     yield _seconds(_RUNNING, metrics, "running_s", limits.running)
     yield _most(_CHECKSUMS, metrics, "checksum_failures", 0)
     yield _found(_ARCHIVER, is_true=metrics.get("archiver_fails") is True)

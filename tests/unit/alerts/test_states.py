@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from squizzle.alerts.records import AlertResult, AlertRule
-from squizzle.alerts.states import UNKNOWN, UNREACHABLE, Advance, AlertLimits, AlertState, Silence, advance
+from squizzle.alerts.states import UNKNOWN, UNREACHABLE, Advance, AlertLimits, AlertState, Silence, advance, due
 from squizzle.alerts.telling import notification_of
 from squizzle.notify.records import Moment
 from squizzle.severity import Severity
@@ -123,6 +123,44 @@ def test_many_targets_at_once_are_one_message_that_ends_with_the_last_of_them() 
     sweeps.look({one: {FAILED: False} for one in many})
     (end,) = sweeps.look({one: {FAILED: False} for one in many}).messages
     assert (end.moment, end.key) == (Moment.ENDS, begin.key)
+
+
+def test_a_storm_of_many_rules_is_one_message_for_each_severity_that_ends_with_the_last_of_them() -> None:
+    rules = [
+        AlertRule(name=f"r{number:02}", condition="", severity=Severity.HIGH if number % 2 else Severity.LOW)
+        for number in range(66)
+    ]
+    sweeps = Sweeps()
+    storm: dict[str, dict[AlertRule, bool | None]] = {one: dict.fromkeys(rules, True) for one in ("a", "b", "c")}
+    high, low = sweeps.look(storm).messages
+    assert [(one.severity, one.rule, len(one.states)) for one in (high, low)] == [
+        (Severity.HIGH, "99 alerts", 99),
+        (Severity.LOW, "99 alerts", 99),
+    ]
+    text = notification_of(high, fleet="shops", now=NOON)
+    assert text.title == "99 alerts: 3 targets"
+    assert dict(text.facts)["targets"] == "a, b, c"
+    assert dict(text.facts)["alert"].endswith("r39, and 13 more")
+    # One more is a message of its own, and does not end with them.
+    storm["d"] = {FAILED: True}
+    assert said(sweeps.look(storm)) == ["begins migration_failed d"]
+    storm |= {one: dict.fromkeys(rules, False) for one in ("a", "b")}
+    assert [said(sweeps.look(storm)) for _ in range(3)] == [[], [], []]
+    storm["c"] = dict.fromkeys(rules, False)
+    ends = [one for _ in range(2) for one in sweeps.look(storm).messages]
+    assert {one.key for one in ends} == {high.key, low.key}
+
+
+def test_what_somebody_else_tells_is_kept_and_told_only_where_nobody_did() -> None:
+    held = [("a", FAILED.name)]
+    before = advance((), {"a": [AlertResult(rule=FAILED, is_true=True)]}, NOON, withheld=held)
+    assert (said(before), [one.target for one in before.states]) == ([], ["a"])
+    assert said(due(before.states, NOON + EVERY)) == ["begins migration_failed a"]
+    # It was told otherwise, and is over: nobody hears that it begins.
+    after = advance(before.states, {"a": [AlertResult(rule=FAILED, is_true=False)]}, NOON + EVERY)
+    assert (said(after), [one.target for one in after.states]) == ([], ["a"])
+    again = advance(after.states, {"a": [AlertResult(rule=FAILED, is_true=True)]}, NOON + 2 * EVERY)
+    assert said(again) == ["begins migration_failed a"]
 
 
 def test_a_silence_is_for_what_it_names_and_until_it_ends() -> None:
