@@ -33,6 +33,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "recover",
         "restore",
         "undo",
+        "rebuild",
         "salvage",
         "corruption",
         "fence",

@@ -21,7 +21,9 @@ from squizzle.postgres.translation import translate_error
 SURROUNDINGS_FILE = "database.json"
 GLOBALS_FILE = "globals.sql"
 DATABASES_FILE = "databases.json"
-WITHOUT_PASSWORDS = "passwords of roles: this account may not read them, so restored roles have none"
+PASSWORDS = "passwords of roles"
+"""Begins what a backup says of itself that does not hold them."""
+WITHOUT_PASSWORDS = f"{PASSWORDS}: this account may not read them, so restored roles have none"
 
 # Roles that come with every server need not be made anywhere.
 _ROLES = """
@@ -180,7 +182,7 @@ def dump_globals(
     )
     if with_passwords:
         return ()
-    return (WITHOUT_PASSWORDS if role_passwords else "passwords of roles: left out on request",)
+    return (WITHOUT_PASSWORDS if role_passwords else f"{PASSWORDS}: left out on request",)
 
 
 def commands_for(roles: tuple[str, ...], globals_sql: str) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ _VERBS = {
     "new": "squizzle.cli.scaffold",
     "plan": "squizzle.cli.plan",
     "queries": "squizzle.cli.queries",
+    "rebuild": "squizzle.cli.rebuild",
     "receive-wal": "squizzle.cli.receive_wal",
     "restore": "squizzle.cli.restore",
     "restore-point": "squizzle.cli.restore_point",

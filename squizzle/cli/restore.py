@@ -18,6 +18,7 @@ from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.settings import KeySettings
 from squizzle.backups.store import BackupStore
+from squizzle.backups.surroundings import PASSWORDS
 from squizzle.backups.wal.open_archive import open_archive
 from squizzle.cli.backups import store_address, store_of
 from squizzle.cli.options import Invocation, common_options
@@ -236,7 +237,7 @@ def _roles(invocation: Invocation, store: BackupStore, backup: Backup) -> Restor
 
 
 def _roles_text(found: RestoredRoles, backup: Backup) -> str:
-    without = [clause for clause in backup.not_covered if clause.startswith("passwords")]
+    without = [clause for clause in backup.not_covered if clause.startswith(PASSWORDS)]
     lines = [f"made: {', '.join(found.made) or 'none'}"]
     if found.kept:
         lines.append(f"  there already, not touched: {', '.join(found.kept)}")

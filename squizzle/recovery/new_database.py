@@ -85,7 +85,13 @@ def _mark(control: Connection, into: str, backup: Backup) -> None:
         raise translate_error(exc, doing=f"mark {into}") from exc
 
 
-def _drop_leftover(control: Connection, name: str) -> None:
+def is_taken(control: Connection, name: str) -> bool:
+    """Whether there is a database of this name that is no leftover of a restore. Nothing is changed."""
+    return _is_marked(control, name) is False
+
+
+def _is_marked(control: Connection, name: str) -> bool | None:
+    """Whether a database is a leftover of a restore; None where there is none of this name."""
     try:
         row = control.execute(
             f"SELECT {_IS_MARKED} FROM pg_database WHERE datname = %s".encode(),  # noqa: S608
@@ -93,9 +99,14 @@ def _drop_leftover(control: Connection, name: str) -> None:
         ).fetchone()
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"see whether {name} exists") from exc
-    if row is None:
+    return None if row is None else bool(row[0])
+
+
+def _drop_leftover(control: Connection, name: str) -> None:
+    is_marked = _is_marked(control, name)
+    if is_marked is None:
         return
-    if row != (True,):
+    if not is_marked:
         raise RecoveryError(
             f"a database {name!r} exists already and was not made by a restore", hint="restore under another name"
         )

@@ -102,6 +102,11 @@ def sweep_dead_runs(control: Connection) -> tuple[str, ...]:
     return tuple(name for name in names if name not in left)
 
 
+def is_of_a_drill(name: str) -> bool:
+    """Whether a database or role of this name is one of a drill or a rehearsal, and so nobody's. Pure."""
+    return _run_of(name) is not None
+
+
 def _run_of(name: str) -> str | None:
     """The run that made it; None for somebody else's, whose name only looks alike."""
     match = _NAME.fullmatch(name)
