@@ -29,6 +29,7 @@ def test_every_verb_is_told_once() -> None:
 
 def test_every_link_between_pages_leads_somewhere(project_root: Path) -> None:
     pages = [project_root / "README.md", project_root / "CHANGELOG.md", *sorted((project_root / "docs").rglob("*.md"))]
+    pages += sorted((project_root / "examples").rglob("*.md"))
     anchors = {page: set(_anchors(page.read_text(encoding="utf-8"))) for page in pages}
     dead = []
     for page in pages:

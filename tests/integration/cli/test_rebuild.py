@@ -76,7 +76,9 @@ def test_a_lost_server_comes_back_from_its_store_and_the_same_again_finishes_wha
     assert done.document["roles"]["made"] == [OWNER]
     assert [(one["verified"], one["was_there"]) for one in done.document["databases"]] == [(True, False)] * 2
     assert databases(control, NAME) == {SHOP, LEDGER}
-    owner = "SELECT rolname, rolconnlimit, rolpassword LIKE 'SCRAM%%' FROM pg_database JOIN pg_authid a ON datdba = a.oid"
+    owner = (
+        "SELECT rolname, rolconnlimit, rolpassword LIKE 'SCRAM%%' FROM pg_database JOIN pg_authid a ON datdba = a.oid"
+    )
     assert control.execute(f"{owner} WHERE datname = %s".encode(), (SHOP,)).fetchone() == (OWNER, 7, True)
 
     drop_databases(control, LEDGER)

@@ -1,0 +1,1 @@
+SELECT to_regclass('invoices') IS NOT NULL;
