@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests start hundreds of Python processes: what is compiled once is kept, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup drill test test-slowest test-quick chaos detection check format docs site lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos detection check audit format docs site lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,12 +47,16 @@ chaos: $(STAMP)  ## Kill at every single step, and whatever else is exhaustive: 
 detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.
 	@$(BIN)/python -m pytest -m chaos tests/integration/rehearsal/test_planted_defects.py
 
-check: $(STAMP)  ## ruff, mypy, import-linter, codespell.
+check: $(STAMP)  ## ruff, mypy, import-linter, codespell, licences.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/codespell
+	@$(BIN)/python -m dependencies
+
+audit: $(STAMP)  ## Ask whether anybody has warned of what is installed; says so where no service is reached.
+	@$(BIN)/python -m dependencies.advisories $(VENV)/audit
 
 format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff check --fix .
