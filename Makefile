@@ -42,7 +42,7 @@ test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit
 
 chaos: $(STAMP)  ## Kill at every single step, and whatever else is exhaustive: minutes (tests/README.md).
-	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration tests/flows/test_two_workers.py
+	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration tests/flows
 
 detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.
 	@$(BIN)/python -m pytest -m chaos tests/integration/rehearsal/test_planted_defects.py

@@ -45,7 +45,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "triggers",
     ),
     "Know how it is": ("health", "silence", "silences", "incidents", "hands-off", "queries", "metrics"),
-    "Have people told": ("notify", "watchdogs"),
+    "Run the flows and tell people": ("serve", "notify", "watchdogs"),
 }
 
 # What `common_options` adds, and what every verb has.

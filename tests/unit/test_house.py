@@ -83,6 +83,7 @@ NO_FLOWS = {
     "rehearse_verb.py",
     "roll_out_fields.py",
     "roll_out_verb.py",
+    "serve_verb.py",
     "take_back.py",
     "verbs.py",
     "watchdogs_verb.py",
