@@ -23,10 +23,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-SCENARIO ?= data_loss
+SCENARIO ?= all
 SCALE    ?= 1
 
-drill: $(STAMP)  ## Play a disaster on an embedded PostgreSQL and recover from it (SCENARIO=..., SCALE=...).
+drill: $(STAMP)  ## Play every disaster on an embedded PostgreSQL and recover from it (SCENARIO=..., SCALE=...).
 	@$(BIN)/squizzle drill --scenario $(SCENARIO) --scale $(SCALE)
 
 # Three processes, a file each at a time: servers and files are theirs alone. Two processors have time for the third one while

@@ -222,7 +222,7 @@ def recover_database(case: RecoveryCase, started_at: datetime) -> RecoveryReport
     book, before = EvidenceBook(), len(steps_so_far())
     # A dry run changes nothing, and need not wait for anybody.
     with nullcontext() if case.dry_run else one_recovery(case.database):
-        is_open = _recover(case, book)
+        is_open = recover_noting(case, book)
         if case.keep_lost_rows and book.evidence.kept_as and is_open:
             _salvage(case, book, started_at)
     report = make_report(case, book.evidence, started_at, steps_so_far()[before:])
@@ -230,8 +230,16 @@ def recover_database(case: RecoveryCase, started_at: datetime) -> RecoveryReport
     return report
 
 
-def _recover(case: RecoveryCase, book: EvidenceBook) -> bool:
-    """Everything up to letting clients in again; returns whether that was reached."""
+def recover_noting(case: RecoveryCase, book: EvidenceBook) -> bool:
+    """Everything up to letting clients in again; the book has what was found, also when that was not reached.
+
+    Args:
+        case: What is recovered, with what; the caller holds `one_recovery` of it where others may recover it, too.
+        book: Where everything is noted.
+
+    Returns:
+        Whether clients are in again; else what was shut stays so, and the book says why.
+    """
     try:
         if case.rds is not None and not case.dry_run:
             finish_earlier_swap(case.store, case.rds)

@@ -18,15 +18,16 @@ from squizzle.cli.fence import fence_settings, which_fences
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.cli.rds import instance_of
+from squizzle.drills.records import DrillRun, DrillScenario, DrillVerdict
+from squizzle.drills.scenarios import TITLES
 from squizzle.errors import CouldNotVerifyError, RecoveryError, RefusedError
 from squizzle.fence_settings import FenceSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.postgres.identity import check_identity, read_identity
-from squizzle.recovery.drill import ALL_SCENARIOS, SCENARIO_TITLES, DrillReport, DrillScenario, DrillVerdict
 from squizzle.recovery.fence import session_through_fence
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
-from squizzle.reports.drill import drill_json, drill_markdown
+from squizzle.reports.drill import drill_json, drill_markdown, drills_markdown
 from squizzle.reports.recovery import recovery_json, recovery_markdown
 from squizzle.reports.terminal import StepView, print_markdown
 from tasks.folders import MigrationsFolder
@@ -45,7 +46,7 @@ _EXIT_CODES = {
 @click.command()
 @click.option(
     "--scenario",
-    type=click.Choice([*(one.value for one in DrillScenario), "all"]),
+    type=click.Choice([one.value for one in DrillScenario]),
     default=DrillScenario.DATA_LOSS.value,
     show_default=True,
     help="The disaster to play; `all` plays every one that a recovery can answer.",
@@ -64,37 +65,30 @@ def drill(scenario: str, scale: float, *, as_json: bool) -> int:
     Nothing of yours is touched: the server, its data and its backup go with the drill. Exit codes: 0 pass, 7 fail,
     10 could not verify.
     """
-    chosen = ALL_SCENARIOS if scenario == "all" else (DrillScenario(scenario),)
-    reports = [_run(one, scale, quiet=as_json) for one in chosen]
-    verdict = worst_verdict(reports)
-    document = {"scenarios": [drill_json(report) for report in reports], "verdict": verdict.value}
+    run = _run(DrillScenario(scenario), scale, quiet=as_json)
+    document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
     print_result(document, "", as_json=as_json)
-    return _EXIT_CODES[verdict]
+    return _EXIT_CODES[run.verdict]
 
 
-def worst_verdict(reports: list[DrillReport]) -> DrillVerdict:
-    """Fail when one failed, else could not verify when one could not, else pass."""
-    verdicts = {report.verdict for report in reports}
-    order = (DrillVerdict.FAIL, DrillVerdict.COULD_NOT_VERIFY, DrillVerdict.PASS)
-    return next(verdict for verdict in order if verdict in verdicts)
-
-
-def _run(scenario: DrillScenario, scale: float, *, quiet: bool) -> DrillReport:
-    with StepView(f"Disaster drill: {SCENARIO_TITLES[scenario]}") as view, temporary_api() as wait_for_api:
+def _run(scenario: DrillScenario, scale: float, *, quiet: bool) -> DrillRun:
+    with StepView(f"Disaster drill: {TITLES[scenario]}") as view, temporary_api() as wait_for_api:
         from flows.run_drill import run_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
-        from tasks.reporting import path_of  # noqa: PLC0415 - same
+        from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
         from tasks.steps import watched_by  # noqa: PLC0415 - same
 
         wait_for_api()
         with watched_by(view):
             state = run_drill(scenario=scenario, scale=scale, return_state=True)
-    report: DrillReport | BaseException = state.result(raise_on_failure=False)
-    if isinstance(report, BaseException):
-        raise report
+    run: DrillRun | BaseException = state.result(raise_on_failure=False)
+    if isinstance(run, BaseException):
+        raise run
+    is_one = len(run.reports) == 1
     if not quiet:
-        print_markdown(drill_markdown(report))
-    view.console.print(f"report: {path_of(report)}", highlight=False, soft_wrap=True)
-    return report
+        print_markdown(drill_markdown(run.reports[0]) if is_one else drills_markdown(run))
+    path = path_of(run.reports[0]) if is_one else drills_path(run)
+    view.console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    return run
 
 
 _RECOVERY_CODES = {

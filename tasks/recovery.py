@@ -50,12 +50,12 @@ def note_activity(database: DatabaseSource) -> Activity:
 @step("Find the backup to compare with", timeout=timedelta(minutes=10), detail=lambda backup: backup.id)
 def find_backup(database: DatabaseSource, store: StoreSource, *, backup_id: str, before: datetime | None) -> Backup:
     """The one that was named, else the newest whole one from before the disaster."""
-    opened = store.open()
+    place = store.open()
     if backup_id:
-        return opened.read(backup_id)
+        return place.read(backup_id)
     with control_session(database.access(), purpose="assess") as control:
         identifier = system_identifier(control)
-    return newest_comparable(find_backups(opened, database.database, system_identifier=identifier), before=before)
+    return newest_comparable(place, find_backups(place, database.database, system_identifier=identifier), before=before)
 
 
 @step("Fence the database", timeout=timedelta(minutes=5), detail=lambda ended: f"{ended} sessions ended")

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from squizzle.backups.notes import write_hold
 from squizzle.backups.proofs import Hold
 from squizzle.backups.records import Backup
-from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.durations import words
-from squizzle.errors import BackupDamagedError, InvalidInputError, KeyNotUsableError
+from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import CONTROL_DATABASE, connect
 from squizzle.proof.records import DatabaseDigest
-from squizzle.recovery.means import find_backups, system_identifier
+from squizzle.recovery.means import find_backups, opened, system_identifier
 from squizzle.recovery.scratch_copy import ScratchPlace
-from squizzle.recovery.ways import BackupMeans
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.choosing import Choice, choose_backup
 from squizzle.rehearsal.lock_forecast import forecast_certificates, relations_of
@@ -67,18 +64,8 @@ def choose(case: RehearsalCase, plan: RehearsalPlan) -> Choice:
     with connect(case.database.access(), CONTROL_DATABASE, purpose="rehearsal", read_only=True) as control:
         identifier = system_identifier(control)
     backups = find_backups(store, plan.target.database, system_identifier=identifier)
-    opened = (_opened(store, one) for one in backups)
-    return choose_backup(opened, schema_digest=plan.database_digest, max_age=case.max_backup_age, now=now())
-
-
-def _opened(store: BackupStore, means: BackupMeans) -> BackupMeans:
-    """The whole manifest of an encrypted backup: the catalogue shows only what everybody may read of it."""
-    if means.backup is None or not means.backup.is_sealed:
-        return means
-    try:
-        return replace(means, backup=store.read(means.backup.id))
-    except (KeyNotUsableError, BackupDamagedError) as exc:
-        return replace(means, problems=(*means.problems, exc.message))
+    whole = (opened(store, one) for one in backups)
+    return choose_backup(whole, schema_digest=plan.database_digest, max_age=case.max_backup_age, now=now())
 
 
 def _restored(place: RehearsalPlace) -> str:

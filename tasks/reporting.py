@@ -20,6 +20,7 @@ from prefect.artifacts import (
 from squizzle.alerts.states import Advance
 from squizzle.backups.proofs import StoreCheck
 from squizzle.backups.records import Backup
+from squizzle.drills.records import DrillReport, DrillRun
 from squizzle.errors import ToolError
 from squizzle.health.release import Release
 from squizzle.health.relief import Relief
@@ -29,7 +30,6 @@ from squizzle.incidents.records import IncidentEvent
 from squizzle.notify.records import Deliveries, Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
-from squizzle.recovery.drill import DrillReport
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.recovery.restore_run import RestoreReport
@@ -37,7 +37,7 @@ from squizzle.recovery.undo.records import UndoReport
 from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.backup import BackupReport, backup_markdown, check_markdown, trend_frame, trend_picture
 from squizzle.reports.corruption import corruption_markdown, corruption_summary
-from squizzle.reports.drill import drill_markdown, table_artifact
+from squizzle.reports.drill import drill_markdown, drills_markdown, table_artifact
 from squizzle.reports.health import health_markdown, health_rows, health_summary
 from squizzle.reports.incident import attempt_markdown
 from squizzle.reports.locks import release_markdown, summary
@@ -105,6 +105,19 @@ def publish_report(report: DrillReport) -> Path:
     rows = table_artifact(report)
     if rows:
         create_table_artifact(rows, key=f"drill-{slug}-tables", description="Rows saved and rows found, per table")
+    return path
+
+
+@step("Write the report of all disasters", timeout=timedelta(minutes=5), detail=str)
+def publish_drills(run: DrillRun) -> Path:
+    """Write the combined report as a file, and publish it as an artifact; returns the file's path.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
+    text, path = drills_markdown(run), drills_path(run)
+    _write(text, path)
+    create_markdown_artifact(text, key="drill-all", description=f"All disasters: {run.verdict.value}")
     return path
 
 
@@ -316,6 +329,11 @@ def path_of(report: DrillReport) -> Path:
     """Where a report is written: `.squizzle/reports` where we are, or the folder that SQUIZZLE_REPORTS names."""
     slug = report.scenario.value.replace("_", "-")
     return _folder() / f"drill-{slug}-{report.started_at:%Y%m%dT%H%M%SZ}-{report.run_id}.md"
+
+
+def drills_path(run: DrillRun) -> Path:
+    """Where the combined report of several disasters is written; see `path_of`."""
+    return _folder() / f"drill-all-{run.started_at:%Y%m%dT%H%M%SZ}-{run.run_id}.md"
 
 
 def recovery_path(report: RecoveryReport) -> Path:

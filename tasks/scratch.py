@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.config import PRODUCTION
 from squizzle.errors import RefusedError
-from squizzle.postgres.access import connect
+from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import check_identity, read_identity
@@ -33,12 +33,31 @@ from squizzle.recovery.scratch import (
 from tasks.steps import step
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "shop"
+MIGRATIONS = EXAMPLE / "migrations"
+DISASTER = EXAMPLE / "disasters" / "data_loss"
 ENVIRONMENT = "drill"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DrillServer:
+    """What the drills of one run share.
+
+    Attributes:
+        server: A database of the server, to get in.
+        store: Where backups go.
+        control: A session in the maintenance database; what drills make is theirs as long as it lives.
+        version: Such as 18.6.
+    """
+
+    server: PostgresDatabase
+    store: BackupFolder | BackupBucket
+    control: Connection
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DrillPlace:
-    """Where one drill happens.
+    """Where the drill of one disaster happens.
 
     Attributes:
         run_id: Of the drill.
@@ -56,15 +75,14 @@ class DrillPlace:
 
 
 @contextmanager
-def drill_place(
-    run_id: str, *, server: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
-) -> Iterator[DrillPlace]:
-    """A server to drill on, with the leftovers of dead drills removed first and our own removed last.
+def drill_server(
+    *, server: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
+) -> Iterator[DrillServer]:
+    """A server to drill on, with the leftovers of dead drills removed first.
 
-    No task: it must clean up even when the orchestrator is gone.
+    No task: it must end even when the orchestrator is gone.
 
     Args:
-        run_id: Eight hexadecimal digits.
         server: A saved block; None starts an embedded PostgreSQL that ends with us, even when we are killed.
         store: A saved block; None uses a folder that goes with the drill.
 
@@ -84,16 +102,34 @@ def drill_place(
         _refuse_production(server)
         control = stack.enter_context(control_session(server.access(), purpose="drill"))
         sweep_dead_runs(control)
-        stack.enter_context(living_run(control, run_id))
-        stack.callback(remove_run, control, run_id)
-        names = drill_names(run_id)
-        yield DrillPlace(
-            run_id=run_id,
-            names=names,
-            database=server.model_copy(update={"database": names.database, "environment": ENVIRONMENT, **_NO_IDENTITY}),
-            store=store,
-            server_version=control.info.parameter_status("server_version") or "unknown",
-        )
+        version = control.info.parameter_status("server_version") or "unknown"
+        yield DrillServer(server=server, store=store, control=control, version=version)
+
+
+@contextmanager
+def drill_place(on: DrillServer, run_id: str) -> Iterator[DrillPlace]:
+    """A place for one disaster, whose databases and roles are removed last.
+
+    No task, as `drill_server`.
+
+    Args:
+        on: The server.
+        run_id: Eight hexadecimal digits; everything that the drill makes has them in its name.
+    """
+    with living_run(on.control, run_id):
+        try:
+            names = drill_names(run_id)
+            here = {"database": names.database, "environment": ENVIRONMENT, **_NO_IDENTITY}
+            yield DrillPlace(
+                run_id=run_id,
+                names=names,
+                database=on.server.model_copy(update=here),
+                store=on.store,
+                server_version=on.version,
+            )
+        finally:
+            if not on.control.closed:
+                remove_run(on.control, run_id)
 
 
 # The drill's database is a new one: the identity that the block names belongs to another database of the server.
@@ -149,10 +185,13 @@ def load_shop_data(place: DrillPlace, *, scale: float) -> DatabaseDigest:
     detail=lambda found: f"{found.rows:,} rows right before the disaster",
 )
 def write_more_orders(place: DrillPlace, *, orders: int) -> DatabaseDigest:
-    """Write orders after the backup, which a restore cannot have, and fingerprint the steady state."""
+    """Write orders after the backup, which a restore cannot have, and fingerprint the steady state.
+
+    Without the rows of Squizzle's own tables, which go on changing while it works.
+    """
     _generate(place, "--more-orders", str(orders))
     with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
-        return digest_database(connection, bookkeeping=True)
+        return digest_database(connection)
 
 
 def _generate(place: DrillPlace, *arguments: str) -> None:

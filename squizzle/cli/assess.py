@@ -185,7 +185,7 @@ def look_for_damage(
                 backup = store.read(options.backup_id)
             else:
                 known = find_backups(store, target.database, system_identifier=system_identifier(control))
-                backup = newest_comparable(known, before=options.since)
+                backup = newest_comparable(store, known, before=options.since)
             assessment = assess_damage(
                 connection,
                 backup,

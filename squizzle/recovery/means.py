@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import psycopg
@@ -13,7 +14,7 @@ from squizzle.backups.change_log.reading import coverage
 from squizzle.backups.proofs import ProofKind
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.store import BackupStore, safe_name
-from squizzle.errors import InvalidInputError
+from squizzle.errors import BackupDamagedError, InvalidInputError, KeyNotUsableError
 from squizzle.migrations.history import history_table
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
@@ -88,17 +89,31 @@ def _other_cluster(backup: Backup | None, system_identifier: str) -> tuple[str, 
     return (f"it is of a database of that name in another cluster ({backup.system_identifier})",)
 
 
-def newest_comparable(backups: Iterable[BackupMeans], *, before: datetime | None = None) -> Backup:
+def opened(store: BackupStore, means: BackupMeans) -> BackupMeans:
+    """The whole manifest of an encrypted backup: the catalogue shows only what everybody may read of it.
+
+    Of one that cannot be opened, the problem is added.
+    """
+    if means.backup is None or not means.backup.is_sealed:
+        return means
+    try:
+        return replace(means, backup=store.read(means.backup.id))
+    except (KeyNotUsableError, BackupDamagedError) as exc:
+        return replace(means, problems=(*means.problems, exc.message))
+
+
+def newest_comparable(store: BackupStore, backups: Iterable[BackupMeans], *, before: datetime | None = None) -> Backup:
     """The newest whole backup with fingerprints, to see what is damaged.
 
     Args:
+        store: Where they are: those that are encrypted are opened, one after the other.
         backups: Newest first.
         before: Only those from before this moment; None for any.
 
     Raises:
         InvalidInputError: There is none.
     """
-    for one in backups:
+    for one in (opened(store, each) for each in backups):
         backup = one.backup
         if backup is None or backup.digest is None or backup.kind is not BackupKind.FULL or one.problems:
             continue

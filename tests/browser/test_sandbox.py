@@ -67,7 +67,7 @@ def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(
     server = {"$ref": cockpit.block("postgres-database")}
     store = {"$ref": cockpit.block("backup-folder")}
 
-    run = cockpit.run("drill", {"scale": 0.02, "server": server, "store": store})
+    run = cockpit.run("drill", {"scenario": "data_loss", "scale": 0.02, "server": server, "store": store})
 
     assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
     assert run["name"] == "drill data_loss at scale 0.02"

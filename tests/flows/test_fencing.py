@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from blocks import CommandFence, KubernetesApplication, PgBouncer, PostgresDatabase
 from squizzle.postgres.access import ServerAccess
-from squizzle.recovery.drill import Step
+from squizzle.recovery.evidence import Step
 from squizzle.recovery.fence import control_session, is_fenced
 from tasks.fencing import put_up_fences, take_down_fences
 from tasks.steps import keep_journal

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.run_drill import run_drill
 from squizzle.backups.catalogue import verify_files
+from squizzle.drills.records import Detector, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.errors import IdentityMismatchError, RefusedError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof.digests import digest_database
-from squizzle.recovery.drill import DrillReport, DrillVerdict
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup
@@ -31,9 +31,11 @@ from tests.support.ready_drill import ready_drill
 SMALL = 0.02
 
 
-def play(**parameters: Any) -> tuple[State[Any], Any]:
-    state = run_drill(scale=SMALL, return_state=True, **parameters)
-    return state, state.result(raise_on_failure=False)
+def play(scenario: DrillScenario = DrillScenario.DATA_LOSS, **parameters: Any) -> tuple[State[Any], Any]:
+    """The state of the run, and the report of its one disaster, or why there is none."""
+    state = run_drill(scenario=scenario, scale=SMALL, return_state=True, **parameters)
+    result = state.result(raise_on_failure=False)
+    return state, result.reports[0] if isinstance(result, DrillRun) else result
 
 
 def artifacts(key: str) -> list[str]:
@@ -63,8 +65,11 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
     assert state.is_completed()
     wait_for_sign(Sign.DRILLED, "data_loss")
     assert report.recovered_by == "restore_beside"
-    assert report.evidence.rto is not None
-    assert report.evidence.rpo is not None
+    assert report.findings.notice is not None
+    assert report.findings.notice.by is Detector.FINGERPRINTS
+    assert report.findings.detected_in is not None
+    assert report.findings.rto is not None
+    assert report.findings.rpo is not None
     assert report.evidence.rows_lost is not None
     assert report.evidence.rows_lost > 0  # the application went on writing after the backup
     assert report.evidence.rollback is not None
@@ -82,7 +87,7 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
 def test_nothing_runs_after_kill_9_at_any_step() -> None:
     """What runs differs from step to step; that Prefect's API ends, too, is shown with the command (tests/drills)."""
     with new_machine() as machine, ready_drill(SMALL) as drill:
-        for step in ("Make the shop's database", "Take a backup", "Fence the database"):
+        for step in ("Make the shop's database", "Take a backup", "Fence applications and database"):
             drill.kill_after(step, folder=machine.folder)
             assert machine.wait_until_nothing_runs() == [], step
             # Each start removes what the one before left; the last one's is there for whoever wants to look.

@@ -61,6 +61,7 @@ def ready_drill(scale: float) -> Iterator[ReadyDrill]:
 def main() -> None:
     """Load the flow; then fork for each line."""
     from flows.run_drill import run_drill  # noqa: PLC0415 - only the process itself loads it
+    from squizzle.drills.records import DrillScenario  # noqa: PLC0415 - same
     from tasks.steps import watched_by  # noqa: PLC0415 - same
 
     for line in sys.stdin:
@@ -74,7 +75,7 @@ def main() -> None:
         tempfile.tempdir = None  # asked for anew
         _say(str(os.getpid()))
         with watched_by(_tell):
-            run_drill(scale=float(sys.argv[1]), return_state=True)
+            run_drill(scenario=DrillScenario.DATA_LOSS, scale=float(sys.argv[1]), return_state=True)
         return
 
 

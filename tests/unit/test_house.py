@@ -73,7 +73,7 @@ def test_no_class_is_defined_in_a_flow_file(project_root: Path) -> None:
 
 
 # Not flows themselves: the verbs of the command that run one, the fields of their forms, and the parts that others go
-# through.
+# through; and how each disaster is played (`flows/disasters`).
 NO_FLOWS = {
     "approval_verbs.py",
     "doctor_verb.py",
@@ -95,7 +95,7 @@ def test_every_flow_file_defines_one_flow(project_root: Path) -> None:
     flows = {
         path.name: sum(is_flow(node) for node in ast.parse(path.read_text(encoding="utf-8")).body)
         for path in flow_files(project_root)
-        if path.name not in NO_FLOWS
+        if path.name not in NO_FLOWS and path.parent.name != "disasters"
     }
 
     assert set(flows.values()) == {1}, flows

@@ -71,7 +71,7 @@ def _restored(
         backup = (
             store.read(backup_id)
             if backup_id
-            else newest_comparable(find_backups(store, database, system_identifier=system_identifier(control)))
+            else newest_comparable(store, find_backups(store, database, system_identifier=system_identifier(control)))
         )
         with store.fetch(backup) as files:
             restore_beside(

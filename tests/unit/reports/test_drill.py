@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from squizzle.backups.records import Backup
+from squizzle.drills.records import DrillReport, DrillScenario, DrillVerdict, Findings
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import NOT_COVERED, Comparison, DatabaseDigest, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.drill import DrillReport, DrillScenario, DrillVerdict
 from squizzle.recovery.evidence import Evidence, Step, StepState
 from squizzle.recovery.ways import Way, WayBack
 from squizzle.reports.drill import drill_json, drill_markdown, table_artifact
@@ -59,7 +59,7 @@ def report(backup: Backup, equal_comparison: Comparison) -> DrillReport:
                 detail="2 MB",
             ),
         ),
-        evidence=evidence,
+        findings=Findings(evidence=evidence),
     )
 
 
@@ -91,7 +91,9 @@ def test_what_did_not_pass_was_recovered_by_nothing(report: DrillReport, verdict
 
 
 def test_what_was_not_measured_is_null_and_not_zero(report: DrillReport) -> None:
-    document = drill_json(replace(report, evidence=Evidence(), verdict=DrillVerdict.COULD_NOT_VERIFY))
+    document = drill_json(
+        replace(report, findings=Findings(evidence=Evidence()), verdict=DrillVerdict.COULD_NOT_VERIFY)
+    )
 
     assert {document[key] for key in ("rto_ms", "rpo_ms", "rows_lost", "recovered_by")} == {None}
     assert document["differences"] == []
@@ -101,8 +103,8 @@ def test_the_last_comparison_gives_the_differences(report: DrillReport, equal_co
     copy = replace(equal_comparison, sequences=("s is not there",))
     final = replace(equal_comparison, changed=("view public.v",), schema=SchemaMatch.DIFFERENT)
 
-    both = replace(report, evidence=replace(report.evidence, copy=copy, final=final))
-    only_copy = replace(report, evidence=replace(report.evidence, copy=copy, final=None))
+    both = replace(report, findings=Findings(evidence=replace(report.evidence, copy=copy, final=final)))
+    only_copy = replace(report, findings=Findings(evidence=replace(report.evidence, copy=copy, final=None)))
 
     assert drill_json(both)["differences"] == ["changed: view public.v"]
     assert drill_json(only_copy)["differences"] == ["sequence behind: s is not there"]
@@ -142,14 +144,18 @@ def test_a_table_that_is_not_equal_stands_out(report: DrillReport, shop_digest: 
     found = replace(shop_digest, tables=(TableDigest(table="public.orders", rows=3, digest="1"),))
     final = compare_digests(shop_digest, found)
 
-    text = drill_markdown(replace(report, evidence=replace(report.evidence, final=final), verdict=DrillVerdict.FAIL))
+    text = drill_markdown(
+        replace(report, findings=Findings(evidence=replace(report.evidence, final=final)), verdict=DrillVerdict.FAIL)
+    )
 
     assert "| `public.orders` | 0 | 3 | `0` | **NO** |" in text
     assert "| `public.users` | 1,500 | not there | `-81985529216486896` | **NO** |" in text
 
 
 def test_a_report_without_evidence_says_that_nothing_was_measured(report: DrillReport) -> None:
-    text = drill_markdown(replace(report, evidence=Evidence(), verdict=DrillVerdict.COULD_NOT_VERIFY, steps=()))
+    text = drill_markdown(
+        replace(report, findings=Findings(evidence=Evidence()), verdict=DrillVerdict.COULD_NOT_VERIFY, steps=())
+    )
 
     assert "| Time to recover (RTO) | not measured," in text
     assert "not measured of writes, rows lost unknown" in text
@@ -184,7 +190,7 @@ def test_a_tables_name_with_a_pipe_stays_in_its_cell(report: DrillReport) -> Non
     assert report.evidence.final is not None
     final = replace(report.evidence.final, tables=(odd,))
 
-    text = drill_markdown(replace(report, evidence=replace(report.evidence, final=final)))
+    text = drill_markdown(replace(report, findings=Findings(evidence=replace(report.evidence, final=final))))
 
     (row,) = [line for line in text.splitlines() if "a\\|b" in line]
     assert cells(row)[:3] == ['`public."a|b"`', "1", "1"]
@@ -203,4 +209,4 @@ def test_the_rows_of_the_artifact_are_the_rows_of_the_comparison(report: DrillRe
         {"table": "public.orders", "rows saved": "0", "rows found": "0", "equal": "yes"},
         {"table": "public.users", "rows saved": "1,500", "rows found": "1,500", "equal": "yes"},
     ]
-    assert table_artifact(replace(report, evidence=Evidence())) == []
+    assert table_artifact(replace(report, findings=Findings(evidence=Evidence()))) == []

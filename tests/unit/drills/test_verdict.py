@@ -9,19 +9,24 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.records import Backup
+from squizzle.drills.records import (
+    Check,
+    Detector,
+    DrillBook,
+    DrillReport,
+    DrillRun,
+    DrillScenario,
+    DrillVerdict,
+    Findings,
+    Notice,
+)
+from squizzle.drills.scenarios import SCENARIOS, TITLES, scenarios_of
+from squizzle.drills.verdict import judge_drill
 from squizzle.errors import InvalidInputError
 from squizzle.proof.records import Comparison, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import RollbackAttempt
 from squizzle.recovery.disasters import flip_byte
-from squizzle.recovery.drill import (
-    ALL_SCENARIOS,
-    SCENARIO_TITLES,
-    DrillReport,
-    DrillScenario,
-    DrillVerdict,
-    judge_drill,
-)
 from squizzle.recovery.evidence import Evidence, EvidenceBook
 from squizzle.recovery.ways import Way, WayBack
 
@@ -63,8 +68,19 @@ def evidence(backup: Backup, equal_comparison: Comparison, assessment: Assessmen
     )
 
 
+def found(evidence: Evidence) -> Findings:
+    """What a drill with this evidence found."""
+    notice = Notice(by=Detector.FINGERPRINTS, what="public.users: gone", at=NOON + timedelta(seconds=91))
+    return Findings(evidence=evidence, broke="users was dropped", notice=notice)
+
+
+def judged(evidence: Evidence) -> tuple[DrillVerdict, tuple[str, ...]]:
+    """The verdict on a drill that restores."""
+    return judge_drill(SCENARIOS[DrillScenario.DATA_LOSS], found(evidence))
+
+
 def test_a_drill_that_found_everything_equal_passes_and_says_what_was_proven(evidence: Evidence) -> None:
-    verdict, reasons = judge_drill(evidence)
+    verdict, reasons = judged(evidence)
 
     assert verdict is DrillVerdict.PASS
     assert reasons == (
@@ -83,7 +99,7 @@ NEEDED = [field.name for field in fields(Evidence) if field.name not in NOT_NEED
 
 @pytest.mark.parametrize("missing", NEEDED)
 def test_without_any_one_piece_of_evidence_nothing_is_verified(evidence: Evidence, missing: str) -> None:
-    verdict, reasons = judge_drill(replace(evidence, **{missing: None}))
+    verdict, reasons = judged(replace(evidence, **{missing: None}))
 
     assert verdict is DrillVerdict.COULD_NOT_VERIFY
     assert reasons
@@ -91,17 +107,17 @@ def test_without_any_one_piece_of_evidence_nothing_is_verified(evidence: Evidenc
 
 
 def test_without_any_evidence_everything_that_is_missing_is_named() -> None:
-    verdict, reasons = judge_drill(Evidence())
+    verdict, reasons = judge_drill(SCENARIOS[DrillScenario.DATA_LOSS], Findings())
 
     assert verdict is DrillVerdict.COULD_NOT_VERIFY
-    assert len(reasons) == len(set(reasons)) == 9
+    assert len(reasons) == len(set(reasons)) == 12
 
 
 @pytest.mark.parametrize("optional", ["decisions", "rollback"])
 def test_how_it_was_decided_is_no_evidence_of_the_result(evidence: Evidence, optional: str) -> None:
     nothing: object = () if optional == "decisions" else None
 
-    assert judge_drill(replace(evidence, **{optional: nothing}))[0] is DrillVerdict.PASS
+    assert judged(replace(evidence, **{optional: nothing}))[0] is DrillVerdict.PASS
 
 
 LOST = TableComparison(table="public.users", expected_rows=1500, found_rows=1499, equal=False)
@@ -126,7 +142,7 @@ def test_any_difference_from_the_backup_fails(
 ) -> None:
     comparison = replace(getattr(evidence, which), **difference)
 
-    verdict, reasons = judge_drill(replace(evidence, **{which: comparison}))
+    verdict, reasons = judged(replace(evidence, **{which: comparison}))
 
     assert verdict is DrillVerdict.FAIL
     assert reasons[0].startswith(f"{called} is not what was saved: ")
@@ -135,7 +151,7 @@ def test_any_difference_from_the_backup_fails(
 def test_another_order_of_columns_does_not_fail(evidence: Evidence, equal_comparison: Comparison) -> None:
     logical = replace(equal_comparison, schema=SchemaMatch.LOGICAL)
 
-    assert judge_drill(replace(evidence, copy=logical, final=logical))[0] is DrillVerdict.PASS
+    assert judged(replace(evidence, copy=logical, final=logical))[0] is DrillVerdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -146,7 +162,7 @@ def test_another_order_of_columns_does_not_fail(evidence: Evidence, equal_compar
     ],
 )
 def test_an_error_or_a_lost_property_fails(evidence: Evidence, change: dict[str, object], reason: str) -> None:
-    assert judge_drill(replace(evidence, **change)) == (DrillVerdict.FAIL, (reason,))
+    assert judged(replace(evidence, **change)) == (DrillVerdict.FAIL, (reason,))
 
 
 def test_a_disaster_that_did_no_harm_proves_nothing(
@@ -154,7 +170,7 @@ def test_a_disaster_that_did_no_harm_proves_nothing(
 ) -> None:
     harmless = replace(evidence, assessment=replace(assessment, comparison=equal_comparison))
 
-    verdict, reasons = judge_drill(harmless)
+    verdict, reasons = judged(harmless)
 
     assert verdict is DrillVerdict.FAIL
     assert reasons == ("the disaster left no damage that the assessment could see",)
@@ -169,7 +185,7 @@ def test_every_failure_is_named_and_a_failure_outweighs_what_was_not_checked(evi
         changed_properties=("a", "b"),
     )
 
-    verdict, reasons = judge_drill(broken)
+    verdict, reasons = judged(broken)
 
     assert verdict is DrillVerdict.FAIL
     assert len(reasons) == 5
@@ -229,27 +245,94 @@ def test_a_book_keeps_what_was_noted_and_replaces_what_is_noted_again(backup: Ba
     assert book.evidence == Evidence(backup=backup, error="second")
 
 
-def test_the_last_decision_is_the_way_that_was_taken(evidence: Evidence) -> None:
-    def report(found: Evidence) -> DrillReport:
-        return DrillReport(
-            run_id="01234567",
-            scenario=DrillScenario.DATA_LOSS,
-            verdict=DrillVerdict.PASS,
-            reasons=(),
-            started_at=NOON,
-            server_version="18.6",
-            steps=(),
-            evidence=found,
-        )
+def report(evidence: Evidence, verdict: DrillVerdict = DrillVerdict.PASS) -> DrillReport:
+    """Of one disaster."""
+    return DrillReport(
+        run_id="01234567",
+        scenario=DrillScenario.DATA_LOSS,
+        verdict=verdict,
+        reasons=("why",),
+        started_at=NOON,
+        server_version="18.6",
+        steps=(),
+        findings=found(evidence),
+    )
 
+
+def test_the_last_decision_is_the_way_that_was_taken(evidence: Evidence) -> None:
     assert report(evidence).recovered_by == "restore_beside"
     assert report(Evidence()).recovered_by is None
 
 
+def test_what_is_kept_of_a_drill_is_measured(evidence: Evidence) -> None:
+    kept = report(evidence)
+
+    assert kept.findings.detected_in == timedelta(seconds=1)
+    assert (kept.findings.rto, kept.findings.rpo) == (evidence.rto, evidence.rpo)
+    assert kept.rows == 1500
+
+
 def test_every_scenario_has_a_title_and_all_plays_only_those_that_can_be_answered() -> None:
-    assert set(SCENARIO_TITLES) == set(DrillScenario)
-    assert DrillScenario.BROKEN_BACKUP not in ALL_SCENARIOS
-    assert set(ALL_SCENARIOS) < set(DrillScenario)
+    assert set(TITLES) == set(DrillScenario)
+    assert set(SCENARIOS) == set(DrillScenario) - {DrillScenario.ALL}
+    played = {one.name for one in scenarios_of(DrillScenario.ALL)}
+    assert played == set(SCENARIOS) - {DrillScenario.BROKEN_BACKUP}
+
+
+@pytest.mark.parametrize("worst", [DrillVerdict.FAIL, DrillVerdict.COULD_NOT_VERIFY, DrillVerdict.PASS])
+def test_several_disasters_are_as_good_as_the_worst(evidence: Evidence, worst: DrillVerdict) -> None:
+    order = (DrillVerdict.PASS, DrillVerdict.COULD_NOT_VERIFY, DrillVerdict.FAIL)
+    ends = order[: order.index(worst) + 1]
+
+    run = DrillRun(run_id="01234567", started_at=NOON, reports=tuple(report(evidence, one) for one in ends))
+
+    assert run.verdict is worst
+    assert run.reasons == ("data_loss: why",)
+
+
+# --- disasters in which nothing may be lost ------------------------------------------------------------------------
+
+KEEPS = replace(SCENARIOS[DrillScenario.DATA_LOSS], restores=False, checks=("nobody waits any more",))
+
+
+@pytest.fixture
+def kept(evidence: Evidence, equal_comparison: Comparison) -> Findings:
+    """What a drill found out after which every row is there."""
+    times = replace(Evidence(), steady=evidence.steady, disaster_at=NOON, noticed_at=NOON, recovered_at=NOON)
+    book = DrillBook()
+    book.check("nobody waits any more", is_so=True, detail="0 wait")
+    checks = book.findings.checks
+    return replace(found(times), unharmed=equal_comparison, remedy="release_locks", checks=checks)
+
+
+def test_a_drill_that_lost_nothing_passes_and_says_so(kept: Findings) -> None:
+    verdict, reasons = judge_drill(KEEPS, kept)
+
+    assert verdict is DrillVerdict.PASS
+    assert reasons == (
+        "1,500 rows in 2 tables are as right before the disaster",
+        "nobody waits any more: 0 wait",
+    )
+    assert (kept.rpo, kept.rows_lost, kept.way) == (timedelta(), 0, "release_locks")
+
+
+@pytest.mark.parametrize("missing", ["broke", "notice", "remedy", "unharmed", "checks"])
+def test_without_any_one_finding_nothing_is_verified(kept: Findings, missing: str) -> None:
+    nothing: dict[str, object] = {"broke": "", "notice": None, "remedy": "", "unharmed": None, "checks": ()}
+
+    assert judge_drill(KEEPS, replace(kept, **{missing: nothing[missing]}))[0] is DrillVerdict.COULD_NOT_VERIFY
+
+
+def test_a_check_that_is_not_so_or_a_row_that_is_another_fails(kept: Findings, equal_comparison: Comparison) -> None:
+    waits = replace(kept, checks=(Check(name="nobody waits any more", is_so=False, detail="2 wait"),))
+    spoiled = replace(kept, unharmed=replace(equal_comparison, tables=(OTHER_ROWS,)))
+
+    assert judge_drill(KEEPS, waits) == (
+        DrillVerdict.FAIL,
+        ("it is not so that nobody waits any more: 2 wait",),
+    )
+    assert judge_drill(KEEPS, spoiled)[0] is DrillVerdict.FAIL
+    assert spoiled.rpo is None
 
 
 # --- breaking things -----------------------------------------------------------------------------------------------
