@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS squizzle.alert (
     detail text NOT NULL,
     PRIMARY KEY (fleet, target, rule)
 );
-COMMENT ON TABLE squizzle.alert IS 'Alert rules that are not simply false at a target. What is over has no row any more.';
+COMMENT ON TABLE squizzle.alert IS 'Alert rules that are not simply false at a target. What is over has no row any more. (table version 1, usable from version 1)';
 CREATE TABLE IF NOT EXISTS squizzle.silence (
     id text PRIMARY KEY,
     fleet text NOT NULL,
@@ -29,4 +29,4 @@ CREATE TABLE IF NOT EXISTS squizzle.silence (
     ended_at timestamptz,
     ended_by text
 );
-COMMENT ON TABLE squizzle.silence IS 'Times in which nobody is told of some alerts, and why.';
+COMMENT ON TABLE squizzle.silence IS 'Times in which nobody is told of some alerts, and why. (table version 1, usable from version 1)';

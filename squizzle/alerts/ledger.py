@@ -13,13 +13,14 @@ from psycopg.types.json import Jsonb
 from squizzle.alerts.states import AlertState, Silence
 from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.severity import Severity
 
 # The advisory lock "this fleet is being looked at": "SQZH" in ASCII, and a hash of the fleet's name.
 _LOCK = 0x53515A48
+ALERT_TABLES = OwnTables(package="squizzle.alerts", script="alert_table")
 _NEEDS = "CREATE on the database; or where squizzle.alert is there already, SELECT, INSERT, UPDATE, DELETE on it"
 
 
@@ -46,17 +47,13 @@ def prepare(connection: Connection, fleet: str) -> datetime:
 
 
 def make_tables(connection: Connection) -> None:
-    """Make the tables where they are missing.
+    """Make the tables where they are missing, or bring them up to date.
 
     Raises:
-        DatabaseError: They cannot be made.
+        RefusedError: A newer Squizzle made them, and this one knows too little.
+        LockTimeoutError, DatabaseError: They cannot be made.
     """
-    try:
-        if not is_there(connection, "squizzle.silence"):
-            with connection.transaction():
-                connection.execute(load_sql("squizzle.alerts", "alert_table"))
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing="make the tables of alerts", needs=_NEEDS) from exc
+    ensure_tables(connection, ALERT_TABLES)
 
 
 def read_states(connection: Connection, fleet: str) -> tuple[AlertState, ...]:
@@ -66,7 +63,7 @@ def read_states(connection: Connection, fleet: str) -> tuple[AlertState, ...]:
         DatabaseError: No right to read them, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.alert"):
+        if find_tables(connection, ALERT_TABLES) is None:
             return ()
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
@@ -157,7 +154,7 @@ def read_silences(connection: Connection, fleet: str) -> tuple[Silence, ...]:
         DatabaseError: No right to read them, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.silence"):
+        if find_tables(connection, ALERT_TABLES) is None:
             return ()
         rows = connection.execute(
             "SELECT id, rule, target, until, reason, by FROM squizzle.silence"

@@ -15,4 +15,4 @@ CREATE TABLE IF NOT EXISTS squizzle.paused_trigger (
     until timestamptz NOT NULL,
     UNIQUE (schema_name, table_name, trigger_name, function_name)
 );
-COMMENT ON TABLE squizzle.paused_trigger IS 'Triggers that were switched off for a while, with the mode to put back. `squizzle triggers resume` does.';
+COMMENT ON TABLE squizzle.paused_trigger IS 'Triggers that were switched off for a while, with the mode to put back. `squizzle triggers resume` does. (table version 1, usable from version 1)';

@@ -13,10 +13,12 @@ from psycopg.types.json import Jsonb
 from squizzle.errors import CouldNotVerifyError
 from squizzle.health.records import query_words
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import server_words, translate_error
 
+BASELINE_TABLES = OwnTables(package="squizzle.health", script="query_baseline")
 _KEPT = 10
 _NEEDS = "CREATE on the database; or where squizzle.query_baseline is there already, SELECT, INSERT and DELETE on it"
 
@@ -202,8 +204,7 @@ def save_baseline(connection: Connection, stats: QueryStats, *, label: str) -> N
     }
     try:
         with connection.transaction():
-            if _has_no_baselines(connection):
-                connection.execute(load_sql("squizzle.health", "query_baseline"))
+            ensure_tables(connection, BASELINE_TABLES)
             connection.execute(
                 "INSERT INTO squizzle.query_baseline (taken_at, label, counted_since, server_version, queries)"
                 " VALUES (%s, %s, %s, %s, %s)",
@@ -250,4 +251,4 @@ def read_baseline(connection: Connection) -> QueryStats:
 
 
 def _has_no_baselines(connection: Connection) -> bool:
-    return not is_there(connection, "squizzle.query_baseline")
+    return find_tables(connection, BASELINE_TABLES) is None

@@ -9,4 +9,4 @@ CREATE TABLE IF NOT EXISTS squizzle.query_baseline (
     server_version integer NOT NULL,
     queries jsonb NOT NULL
 );
-COMMENT ON TABLE squizzle.query_baseline IS 'What queries cost when all was well, from pg_stat_statements. Squizzle compares with the newest row.';
+COMMENT ON TABLE squizzle.query_baseline IS 'What queries cost when all was well, from pg_stat_statements. Squizzle compares with the newest row. (table version 1, usable from version 1)';

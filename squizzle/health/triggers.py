@@ -23,11 +23,13 @@ from squizzle.migrations.tries import LockTries
 from squizzle.migrations.watch import watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, read_identity
-from squizzle.postgres.own_tables import is_there
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 _PACKAGE = "squizzle.health"
+_TABLES = OwnTables(package=_PACKAGE, script="paused_trigger")
 _NEEDS = (
     "ownership of the table, for foreign keys a superuser, and CREATE on the database or, where"
     " squizzle.paused_trigger is there already, every right on it"
@@ -135,7 +137,7 @@ def read_paused(connection: Connection) -> tuple[Paused, ...]:
         DatabaseError: The notes may not be read, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.paused_trigger"):
+        if find_tables(connection, _TABLES) is None:
             return ()
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(load_sql(_PACKAGE, "paused")).fetchall()
@@ -324,8 +326,7 @@ def _next_step(_state: DatabaseState) -> str:
 
 def _take_notes(connection: Connection) -> None:
     """Make the table of the notes where it is missing, and let nobody else write to it until the transaction ends."""
-    if not is_there(connection, "squizzle.paused_trigger"):
-        connection.execute(load_sql(_PACKAGE, "paused_trigger"))
+    ensure_tables(connection, _TABLES)
     connection.execute("LOCK TABLE squizzle.paused_trigger IN SHARE ROW EXCLUSIVE MODE")
 
 

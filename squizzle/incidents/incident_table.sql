@@ -9,10 +9,12 @@ CREATE TABLE IF NOT EXISTS squizzle.incident (
     attempted_at timestamptz,
     closed_at timestamptz,
     closed_by text NOT NULL DEFAULT '',
-    is_told boolean NOT NULL DEFAULT false,
     threads jsonb NOT NULL DEFAULT '{}'
 );
-COMMENT ON TABLE squizzle.incident IS 'From the first critical alert of a target until it was seen to be well again.';
+-- Version 2: whether somebody was told that a person has to look.
+ALTER TABLE squizzle.incident
+    ADD COLUMN IF NOT EXISTS is_told boolean NOT NULL DEFAULT false;
+COMMENT ON TABLE squizzle.incident IS 'From the first critical alert of a target until it was seen to be well again. (table version 2, usable from version 1)';
 COMMENT ON COLUMN squizzle.incident.attempted_at IS 'When a recovery on its own was begun; there is one for an incident.';
 CREATE UNIQUE INDEX IF NOT EXISTS incident_open ON squizzle.incident (fleet, target) WHERE closed_at IS NULL;
 CREATE TABLE IF NOT EXISTS squizzle.incident_event (
@@ -24,4 +26,4 @@ CREATE TABLE IF NOT EXISTS squizzle.incident_event (
     by text NOT NULL
 );
 CREATE INDEX IF NOT EXISTS incident_event_of ON squizzle.incident_event (incident);
-COMMENT ON TABLE squizzle.incident_event IS 'What happened in an incident, in order: alerts, actions, verdicts.';
+COMMENT ON TABLE squizzle.incident_event IS 'What happened in an incident, in order: alerts, actions, verdicts. (table version 1, usable from version 1)';

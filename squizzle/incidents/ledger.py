@@ -6,19 +6,21 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from squizzle.errors import InvalidInputError
 from squizzle.incidents.records import EventKind, Incident, IncidentChange, IncidentEvent
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 
+_TABLES = OwnTables(package="squizzle.incidents", script="incident_table")
 _NEEDS = "CREATE on the database; or where squizzle.incident is there already, SELECT, INSERT and UPDATE on it"
 _COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, is_told, threads"
 _EVENT = "INSERT INTO squizzle.incident_event (incident, kind, text, by) VALUES (%s, %s, %s, %s)"
@@ -34,19 +36,13 @@ def _doing(what: str) -> Iterator[None]:
 
 
 def make_tables(connection: Connection) -> None:
-    """Make the tables where they are missing.
+    """Make the tables where they are missing, or bring them up to date.
 
     Raises:
-        DatabaseError: They cannot be made.
+        RefusedError: A newer Squizzle made them, and this one knows too little.
+        LockTimeoutError, DatabaseError: They cannot be made.
     """
-    with _doing("make the tables of incidents"):
-        if not _are_there(connection):
-            with connection.transaction():
-                connection.execute(load_sql("squizzle.incidents", "incident_table"))
-
-
-def _are_there(connection: Connection) -> bool:
-    return is_there(connection, "squizzle.incident_event")
+    ensure_tables(connection, _TABLES)
 
 
 def read_open(connection: Connection, fleet: str) -> tuple[Incident, ...]:
@@ -64,7 +60,7 @@ def read_incidents(connection: Connection, fleet: str) -> tuple[Incident, ...]:
     Raises:
         DatabaseError: No right to read them, or the session was lost.
     """
-    return _read(connection, f"fleet = %s ORDER BY opened_at DESC, id LIMIT {MOST_LISTED}", fleet)
+    return _read(connection, "fleet = %s ORDER BY opened_at DESC, id LIMIT %s", fleet, MOST_LISTED)
 
 
 def read_incident(connection: Connection, fleet: str, incident_id: str) -> tuple[Incident, tuple[IncidentEvent, ...]]:
@@ -89,13 +85,16 @@ def read_incident(connection: Connection, fleet: str, incident_id: str) -> tuple
     return found[0], tuple(events)
 
 
-def _read(connection: Connection, condition: str, *values: str) -> tuple[Incident, ...]:
+def _read(connection: Connection, condition: LiteralString, *values: str | int) -> tuple[Incident, ...]:
     with _doing("read incidents"):
-        if not _are_there(connection):
+        found = find_tables(connection, _TABLES)
+        if found is None:
             return ()
+        query = sql.SQL("SELECT {} FROM {} WHERE {}").format(
+            sql.SQL(_COLUMNS), found.source("squizzle.incident", "i"), sql.SQL(condition)
+        )
         with connection.cursor(row_factory=dict_row) as cursor:
-            query = f"SELECT {_COLUMNS} FROM squizzle.incident WHERE {condition}"  # noqa: S608 - our own text
-            return tuple(_incident(row) for row in cursor.execute(query.encode(), values))
+            return tuple(_incident(row) for row in cursor.execute(query, values))
 
 
 def _incident(row: Mapping[str, Any]) -> Incident:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -20,7 +19,8 @@ from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedM
 from squizzle.migrations.saved_rows import SavedRows
 from squizzle.migrations.versions import is_repeatable, version_key
 from squizzle.postgres.access import Connection
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 
 HISTORY_TABLE = "squizzle_history"
@@ -113,14 +113,13 @@ def history_table(schema: str) -> sql.Identifier:
     return sql.Identifier(schema, HISTORY_TABLE)
 
 
-# Columns that a history table of an earlier version lacks, with their types; as in history_table.sql.
-_LATER_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
-    ("predicted_locks", "jsonb"),
-    ("observed_locks", "jsonb"),
-    ("batch_progress", "jsonb"),
-    ("saved_rows", "jsonb"),
-)
-_PAUSE_S = 0.05
+def history_tables(schema: str) -> OwnTables:
+    """The history of a schema, as its script describes it."""
+    return OwnTables(
+        package="squizzle.migrations",
+        script="history_table",
+        names=(("history", history_table(schema).as_string(None)),),
+    )
 
 
 def ensure_history(connection: Connection, schema: str, timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008 - frozen
@@ -132,65 +131,26 @@ def ensure_history(connection: Connection, schema: str, timeouts: Timeouts = Tim
         timeouts: For the lock on a table that monitoring reads; it is tried again until `budget` is used up.
 
     Raises:
+        RefusedError: A newer Squizzle made it, and this one knows too little.
         LockTimeoutError: A column is missing and the lock was not granted; nothing was changed.
         DatabaseError: No right to create or change it, no such schema, or the session was lost.
     """
-    columns = _columns(connection, schema)
-    missing = [(name, kind) for name, kind in _LATER_COLUMNS if name not in columns]
-    if not columns:
-        statement = sql.SQL(load_sql("squizzle.migrations", "history_table"))
-        try:
-            connection.execute(statement.format(history=history_table(schema)))
-        except psycopg.Error as exc:
-            needs = f"USAGE and CREATE on the schema {schema}"
-            raise translate_error(exc, doing=f"create {schema}.{HISTORY_TABLE}", needs=needs) from exc
-    elif missing:
-        _add_columns(connection, schema, missing, timeouts)
+    ensure_tables(connection, history_tables(schema), lock_timeout=timeouts.lock, patience=timeouts.budget)
 
 
-def _columns(connection: Connection, schema: str) -> frozenset[str]:
-    """The columns of the history table; none when there is no table."""
-    query = (
-        "SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute"
-        " WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND attnum > 0 AND NOT attisdropped"
-    )
-    names = _one(connection, query, (schema, HISTORY_TABLE))[0]
-    return frozenset(names) if isinstance(names, list) else frozenset()
+def find_history(connection: Connection, schema: str) -> sql.Composable | None:
+    """What to read the history of a schema from, as `h`; None where it has none. Nothing is changed.
 
-
-def _add_columns(
-    connection: Connection, schema: str, missing: list[tuple[LiteralString, LiteralString]], timeouts: Timeouts
-) -> None:
-    """ACCESS EXCLUSIVE for an instant; nullable columns without a default rewrite nothing."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("ADD COLUMN IF NOT EXISTS {} ").format(sql.Identifier(name)) + sql.SQL(kind) for name, kind in missing
-    )
-    statement = sql.SQL("ALTER TABLE {} {}").format(history_table(schema), columns)
-    deadline = time.monotonic() + timeouts.budget.total_seconds()
+    Raises:
+        RefusedError: A newer Squizzle made it, and this one knows too little.
+        DatabaseError: No right to look, or the session was lost.
+    """
+    own = history_tables(schema)
     try:
-        while not _is_granted(connection, statement, timeouts.lock, is_last=time.monotonic() > deadline):
-            time.sleep(_PAUSE_S)
+        found = find_tables(connection, own)
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"add a column to {schema}.{HISTORY_TABLE}", needs="ownership of it") from exc
-
-
-def _is_granted(connection: Connection, statement: sql.Composed, lock_timeout: timedelta, *, is_last: bool) -> bool:
-    """One short try: whoever reads the history must not queue behind us for long."""
-    try:
-        with connection.transaction():
-            connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_ms(lock_timeout)}ms",))
-            connection.execute(statement)
-    except psycopg.errors.LockNotAvailable:
-        if is_last:
-            raise
-        return False
-    return True
-
-
-def has_history(connection: Connection, schema: str) -> bool:
-    """Whether the schema has a history table."""
-    query = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
-    return bool(_one(connection, query, (schema, HISTORY_TABLE))[0])
+        raise translate_error(exc, doing=f"read {schema}.{HISTORY_TABLE}", needs=_rights(schema, "SELECT")) from exc
+    return found.source(own.tables[0], "h") if found else None
 
 
 def read_history(connection: Connection, schema: str) -> History:
@@ -199,15 +159,13 @@ def read_history(connection: Connection, schema: str) -> History:
     Raises:
         DatabaseError: No right to read it, or the session was lost.
     """
-    if not has_history(connection, schema):
+    history = find_history(connection, schema)
+    if history is None:
         return History()
     query = sql.SQL(
         "SELECT id, version, name, direction, success, applied_at, applied_by, error, checksum,"
-        # Not by its name: a table of an earlier version has no such column.
-        " statements_done, schema_digest, certificate, rollout_id, to_jsonb(h) -> 'batch_progress' AS batch_progress,"
-        " to_jsonb(h) -> 'saved_rows' AS saved_rows"
-        " FROM {history} h ORDER BY id"
-    ).format(history=history_table(schema))
+        " statements_done, schema_digest, certificate, rollout_id, batch_progress, saved_rows FROM {} ORDER BY id"
+    ).format(history)
     try:
         with connection.cursor(row_factory=kwargs_row(_from_row)) as cursor:
             return History(rows=tuple(cursor.execute(query)))

@@ -17,10 +17,16 @@ CREATE TABLE IF NOT EXISTS {history} (
     lock_wait_ms bigint,
     attempts integer,
     statements_done integer NOT NULL DEFAULT 0,
-    schema_digest text,
-    predicted_locks jsonb,
-    observed_locks jsonb,
-    batch_progress jsonb,
-    saved_rows jsonb
+    schema_digest text
 );
-COMMENT ON TABLE {history} IS 'What Squizzle applied and rolled back here. success is null while a script runs.'
+-- Version 2: which locks were forecast, and which were taken.
+ALTER TABLE {history}
+    ADD COLUMN IF NOT EXISTS predicted_locks jsonb,
+    ADD COLUMN IF NOT EXISTS observed_locks jsonb;
+-- Version 3: how far a script in batches is.
+ALTER TABLE {history}
+    ADD COLUMN IF NOT EXISTS batch_progress jsonb;
+-- Version 4: where the rows are kept that the script touched.
+ALTER TABLE {history}
+    ADD COLUMN IF NOT EXISTS saved_rows jsonb;
+COMMENT ON TABLE {history} IS 'What Squizzle applied and rolled back here. success is null while a script runs. (table version 4, usable from version 1)';

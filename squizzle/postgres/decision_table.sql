@@ -13,4 +13,4 @@ CREATE TABLE IF NOT EXISTS squizzle.decision (
     recorded_by text NOT NULL DEFAULT session_user
 );
 CREATE INDEX IF NOT EXISTS decision_plan ON squizzle.decision (gate, plan_digest, decided_at);
-COMMENT ON TABLE squizzle.decision IS 'What people approved or rejected, for which plan. Squizzle writes a row before it acts on it.';
+COMMENT ON TABLE squizzle.decision IS 'What people approved or rejected, for which plan. Squizzle writes a row before it acts on it. (table version 1, usable from version 1)';

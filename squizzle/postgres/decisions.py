@@ -19,12 +19,13 @@ from psycopg.rows import class_row
 
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 
 # Decisions of one database are written one after the other: the first answer to a question stands.
 _WRITING = (0x53515A47, 0)  # "SQZG"
+_TABLES = OwnTables(package="squizzle.postgres", script="decision_table")
 _TO_READ = "USAGE on the schema squizzle and SELECT on squizzle.decision"
 _TO_WRITE = "CREATE on the database; or where squizzle.decision is there already, SELECT and INSERT on it"
 _LOCK_TIMEOUT_MS = 5000
@@ -208,7 +209,7 @@ def find_answers(connection: Connection, question: Question) -> tuple[DecisionRo
         DatabaseError: No right to read the decisions, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.decision"):
+        if find_tables(connection, _TABLES) is None:
             return ()
         with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
             rows = cursor.execute(
@@ -229,7 +230,7 @@ def decisions_between(connection: Connection, begin: datetime, end: datetime) ->
         DatabaseError: No right to read the decisions, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.decision"):
+        if find_tables(connection, _TABLES) is None:
             return ()
         with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
             rows = cursor.execute(
@@ -276,8 +277,7 @@ def record_decision(
         with connection.transaction():
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{_LOCK_TIMEOUT_MS}ms",))
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _WRITING)
-            if not is_there(connection, "squizzle.decision"):
-                connection.execute(load_sql("squizzle.postgres", "decision_table"))
+            ensure_tables(connection, _TABLES)
             rows = find_answers(connection, question)
             found = rules.standing(rows)
             if found is None and answer is Answer.APPROVE:

@@ -10,8 +10,8 @@ from psycopg.rows import class_row
 
 from squizzle.errors import IdentityMismatchError
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 
 
@@ -69,6 +69,7 @@ class Target:
         return self.expected.environment
 
 
+_TABLES = OwnTables(package="squizzle.postgres", script="identity_table")
 # Rights, for messages.
 _TO_READ = "USAGE on the schema squizzle and SELECT on squizzle.identity"
 _TO_WRITE = f"{_TO_READ}, and INSERT and UPDATE on it"
@@ -81,7 +82,7 @@ def read_identity(connection: Connection) -> Identity | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.identity"):
+        if find_tables(connection, _TABLES) is None:
             return None
         with connection.cursor(row_factory=class_row(Identity)) as cursor:
             return cursor.execute("SELECT id, environment, fleet, name FROM squizzle.identity").fetchone()
@@ -143,8 +144,7 @@ def ensure_identity(connection: Connection, expected: ExpectedIdentity, *, datab
         return found
     try:
         with connection.transaction():
-            if read_identity(connection) is None:
-                connection.execute(load_sql("squizzle.postgres", "identity_table"))
+            ensure_tables(connection, _TABLES)
             _write_identity(connection, expected, database)
         identity = read_identity(connection)
     except psycopg.Error as exc:

@@ -8,4 +8,4 @@ CREATE TABLE IF NOT EXISTS squizzle.identity (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
 );
-COMMENT ON TABLE squizzle.identity IS 'Who this database is. Squizzle compares it with what a caller meant before it changes anything.'
+COMMENT ON TABLE squizzle.identity IS 'Who this database is. Squizzle compares it with what a caller meant before it changes anything. (table version 1, usable from version 1)';

@@ -15,7 +15,7 @@ from squizzle.backups.proofs import ProofKind
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.store import BackupStore, safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError, KeyNotUsableError
-from squizzle.migrations.history import history_table
+from squizzle.migrations.history import find_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import translate_error
@@ -135,12 +135,11 @@ _TIMES = """
 
 
 def _scripts(connection: Connection, schema: str, migrations: Iterable[Migration]) -> tuple[ScriptMeans, ...]:
-    table = history_table(schema)
+    history = find_history(connection, schema)
+    if history is None:
+        return ()
     try:
-        name = table.as_string(connection)
-        if connection.execute("SELECT to_regclass(%s) IS NULL", (name,)).fetchone() == (True,):
-            return ()
-        rows = connection.execute(sql.SQL(_TIMES).format(table)).fetchall()
+        rows = connection.execute(sql.SQL(_TIMES).format(history)).fetchall()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="read how long the versions took") from exc
     with_down = {one.version for one in migrations if one.down_sql is not None}

@@ -9,4 +9,4 @@ CREATE TABLE IF NOT EXISTS squizzle.rollout_baseline (
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (rollout_id, target, stage)
 );
-COMMENT ON TABLE squizzle.rollout_baseline IS 'What targets counted before and after their migration, to tell whether it did harm. Rows go when the rollout ends.';
+COMMENT ON TABLE squizzle.rollout_baseline IS 'What targets counted before and after their migration, to tell whether it did harm. Rows go when the rollout ends. (table version 1, usable from version 1)';

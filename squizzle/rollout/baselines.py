@@ -16,11 +16,12 @@ from psycopg import sql
 from psycopg.types.json import Json
 
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.counters import Counters, counted_between
 
+_TABLES = OwnTables(package="squizzle.rollout", script="baseline_table")
 _NEEDS = "CREATE on the database; or where squizzle.rollout_baseline is there already, all rights on its rows"
 
 
@@ -134,8 +135,7 @@ def save_baselines(
     ).format(column=sql.Identifier(_COLUMNS[moment])) + sql.SQL(_SAVE[moment, renew])
     try:
         with connection.transaction(), connection.cursor() as cursor:
-            if _is_missing(connection):
-                connection.execute(load_sql("squizzle.rollout", "baseline_table"))
+            ensure_tables(connection, _TABLES)
             rows = [(rollout_id, stage, target, Json(one.to_json())) for target, one in noted.items()]
             cursor.executemany(query, rows)
     except psycopg.Error as exc:
@@ -214,4 +214,4 @@ def forget_baselines(connection: Connection) -> None:
 
 
 def _is_missing(connection: Connection) -> bool:
-    return not is_there(connection, "squizzle.rollout_baseline")
+    return find_tables(connection, _TABLES) is None

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import RelationName
-from squizzle.migrations.history import has_history, history_table
+from squizzle.migrations.history import find_history
 from squizzle.postgres.access import Connection
 from squizzle.rehearsal.records import ScriptTrace, TracedStatement
 from squizzle.rollout.soak import BudgetUse
@@ -79,9 +79,10 @@ def read_budget(
     Raises:
         psycopg.Error: No right to read the history, or the session was lost.
     """
-    if not rehearsed or not has_history(connection, schema):
+    history = find_history(connection, schema) if rehearsed else None
+    if history is None:
         return ()
-    applied = _read_applied(connection, schema, rollout_id, tuple(rehearsed))
+    applied = _read_applied(connection, history, rollout_id, tuple(rehearsed))
     names = {name for one in applied for name in one.locks or ()}
     for one in applied:
         names |= {_here(relation, rehearsed[one.version], schema) for relation in rehearsed[one.version].rows}
@@ -90,15 +91,14 @@ def read_budget(
 
 
 def _read_applied(
-    connection: Connection, schema: str, rollout_id: str, versions: Sequence[str]
+    connection: Connection, history: sql.Composable, rollout_id: str, versions: Sequence[str]
 ) -> tuple[AppliedVersion, ...]:
     query = sql.SQL(
         "SELECT DISTINCT ON (version) version, duration_ms, coalesce(lock_wait_ms, 0),"
-        # Not by its name: a table of an earlier version has no such column.
-        " to_jsonb(h) -> 'observed_locks' -> 'locks' FROM {history} h"
+        " observed_locks -> 'locks' FROM {}"
         " WHERE rollout_id = %s AND version = ANY(%s) AND direction = 'apply' AND success AND duration_ms IS NOT NULL"
         " ORDER BY version, id DESC"
-    ).format(history=history_table(schema))
+    ).format(history)
     return tuple(
         AppliedVersion(
             version=version,

@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from squizzle.errors import LockTimeoutError, RefusedError
 from squizzle.fleet_labels import Labels, label_words
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.records import PlannedVersion
 
 # The advisory lock "a rollout of this fleet works": "SQZF" in ASCII, and a hash of the fleet's name.
 _LOCK = 0x53515A46
+_TABLES = OwnTables(package="squizzle.rollout", script="rollout_table")
 _NEEDS = "CREATE on the database; or where squizzle.rollout is there already, SELECT, INSERT and UPDATE on it"
 
 
@@ -63,13 +65,14 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.rollout"):
+        found = find_tables(connection, _TABLES)
+        if found is None:
             return None
-        row = connection.execute(
+        query = sql.SQL(
             "SELECT id, fleet, versions, stage_of, started_at, started_by, failed_stage, failure, takes_all, labels"
-            " FROM squizzle.rollout WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1",
-            (fleet,),
-        ).fetchone()
+            " FROM {} WHERE fleet = %s AND ended_at IS NULL ORDER BY started_at DESC LIMIT 1"
+        ).format(found.source("squizzle.rollout", "r"))
+        row = connection.execute(query, (fleet,)).fetchone()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="look for a rollout that has begun", needs=_NEEDS) from exc
     if row is None:
@@ -101,8 +104,7 @@ def begin_rollout(connection: Connection, row: RolloutRow) -> RolloutRow:
     """
     try:
         with connection.transaction():
-            if not is_there(connection, "squizzle.rollout"):
-                connection.execute(load_sql("squizzle.rollout", "rollout_table"))
+            ensure_tables(connection, _TABLES)
             connection.execute(
                 "UPDATE squizzle.rollout SET ended_at = clock_timestamp(), outcome = %s"
                 " WHERE fleet = %s AND ended_at IS NULL",
@@ -159,6 +161,7 @@ def note_taking_back(connection: Connection, rollout_id: str, *, stage: str, why
     Raises:
         DatabaseError: It cannot be written.
     """
+    ensure_tables(connection, _TABLES)
     try:
         connection.execute(
             "UPDATE squizzle.rollout SET failed_stage = %s, failure = %s, takes_all = %s WHERE id = %s",

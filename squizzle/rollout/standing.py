@@ -15,7 +15,7 @@ from psycopg import sql
 
 from squizzle.errors import SquizzleError
 from squizzle.fleet_settings import resolve_server
-from squizzle.migrations.history import History, has_history, history_table, read_history
+from squizzle.migrations.history import History, find_history, read_history
 from squizzle.migrations.records import Direction, RowState
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import check_identity, read_identity
@@ -135,9 +135,10 @@ def _look(
 
 def _times(connection: Connection, schema: str, rollout_id: str) -> tuple[timedelta | None, timedelta | None]:
     """What the rollout's scripts took, forwards and backwards."""
-    if not rollout_id or not has_history(connection, schema):
+    history = find_history(connection, schema) if rollout_id else None
+    if history is None:
         return None, None
-    rows = connection.execute(sql.SQL(_TIMES).format(history_table(schema)), (rollout_id,)).fetchall()
+    rows = connection.execute(sql.SQL(_TIMES).format(history), (rollout_id,)).fetchall()
     took = {direction: timedelta(milliseconds=total) for direction, total in rows if total is not None}
     return took.get(Direction.APPLY.value), took.get(Direction.ROLLBACK.value)
 

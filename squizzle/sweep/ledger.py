@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg.rows import dict_row
 
+from squizzle.alerts.ledger import ALERT_TABLES
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.severity import Severity
 from squizzle.sweep.records import Sweep
 
+_TABLES = OwnTables(package="squizzle.sweep", script="sweep_table")
 _NEEDS = "CREATE on the database; or where squizzle.sweep is there already, SELECT, INSERT, UPDATE on it"
 
 
@@ -69,8 +71,7 @@ def write_note(connection: Connection, fleet: str, note: SweepNote) -> None:
     """
     try:
         with connection.transaction():
-            if not is_there(connection, "squizzle.sweep"):
-                connection.execute(load_sql("squizzle.sweep", "sweep_table"))
+            ensure_tables(connection, _TABLES)
             connection.execute(
                 "INSERT INTO squizzle.sweep (fleet, at, duration, healthy, unhealthy, unreachable, servers_unreachable,"
                 " pending, failed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -101,7 +102,7 @@ def read_note(connection: Connection, fleet: str) -> SweepNote | None:
         DatabaseError: No right to read it, or the session was lost.
     """
     try:
-        if not is_there(connection, "squizzle.sweep"):
+        if find_tables(connection, _TABLES) is None:
             return None
         with connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(
@@ -122,7 +123,7 @@ def count_firing(connection: Connection, fleet: str) -> Mapping[Severity, int]:
     """
     counts = dict.fromkeys(Severity, 0)
     try:
-        if not is_there(connection, "squizzle.alert"):
+        if find_tables(connection, ALERT_TABLES) is None:
             return counts
         rows = connection.execute(
             "SELECT severity, count(*) FROM squizzle.alert WHERE fleet = %s AND fires_since IS NOT NULL"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.errors import CouldNotVerifyError, DatabaseError
-from squizzle.health.queries import Regression, find_regressions, read_baseline, read_query_stats
+from squizzle.health.queries import BASELINE_TABLES, Regression, find_regressions, read_baseline, read_query_stats
 from squizzle.postgres.access import Connection
-from squizzle.postgres.own_tables import is_there
+from squizzle.postgres.own_tables import find_tables
 from squizzle.severity import Severity
 
 SLOWER_RULE = AlertRule(name="queries became slower", condition="", severity=Severity.MEDIUM, place="squizzle")
@@ -18,7 +18,7 @@ def slower_queries(connection: Connection) -> tuple[AlertResult, ...]:
     Raises:
         DatabaseError: The session was lost.
     """
-    if not is_there(connection, "squizzle.query_baseline"):
+    if find_tables(connection, BASELINE_TABLES) is None:
         return ()
     try:
         found = find_regressions(read_baseline(connection), read_query_stats(connection))

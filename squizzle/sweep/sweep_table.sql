@@ -11,4 +11,4 @@ CREATE TABLE IF NOT EXISTS squizzle.sweep (
     pending int,
     failed int NOT NULL
 );
-COMMENT ON TABLE squizzle.sweep IS 'The last health sweep of each fleet. pending is null where it was not asked.';
+COMMENT ON TABLE squizzle.sweep IS 'The last health sweep of each fleet. pending is null where it was not asked. (table version 1, usable from version 1)';

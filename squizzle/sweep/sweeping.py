@@ -18,11 +18,10 @@ from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, SquizzleError
 from squizzle.fleet_settings import FleetSettings
 from squizzle.health_settings import HealthLimits
-from squizzle.migrations.history import history_table, read_history
+from squizzle.migrations.history import find_history, read_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import ExpectedIdentity, check_identity, read_identity
-from squizzle.postgres.own_tables import is_there
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import digest_schema
@@ -203,10 +202,10 @@ class _Look:
         return is_first
 
     def _history(self, connection: Connection, schema: str) -> dict[str, Any]:
-        table = history_table(schema)
-        if not is_there(connection, table.as_string(connection)):
+        history = find_history(connection, schema)
+        if history is None:
             return {}
-        query = sql.SQL(load_sql("squizzle.sweep", "history_probe")).format(history=table)
+        query = sql.SQL(load_sql("squizzle.sweep", "history_probe")).format(history=history)
         return _row(connection, query)
 
     def _drift(self, connection: Connection, target: FleetTarget) -> AlertResult:

@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
-from squizzle.backups.change_log.reading import NEEDS, coverage
+from squizzle.backups.change_log.reading import LOG_TABLES, NEEDS, coverage
 from squizzle.backups.change_log.records import LoggedTable
 from squizzle.errors import CouldNotVerifyError, InvalidInputError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import find_tables
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -213,12 +215,17 @@ def refuse_gap(connection: Connection, entries: list[LoggedTable], since: Change
 def _refuse_pruned(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
     """By a mark, no pruned transaction may have been open then; by time, none can have changed anything since."""
     name, logged = entries[0].name, [one.id for one in entries]
-    pruned = "SELECT max(before) FROM squizzle_log.pruned WHERE (logged IS NULL OR logged && %s::integer[]) AND"
+    found = find_tables(connection, LOG_TABLES)
+    if found is None or not found.has("squizzle_log.pruned"):
+        return  # a log of the first version, of which nothing was ever pruned
+    query = sql.SQL("SELECT max(before) FROM {} WHERE (logged IS NULL OR logged && %s::integer[]) AND ").format(
+        found.source("squizzle_log.pruned", "p")
+    )
     if isinstance(since, ChangeLogMark):
-        query = f"{pruned} xid >= pg_snapshot_xmin(%s::pg_snapshot)"
+        query += sql.SQL("xid >= pg_snapshot_xmin(%s::pg_snapshot)")
         row = connection.execute(query, (logged, since.snapshot)).fetchone()
     else:
-        row = connection.execute(f"{pruned} before > %s", (logged, since)).fetchone()
+        row = connection.execute(query + sql.SQL("before > %s"), (logged, since)).fetchone()
     if row is not None and row[0] is not None:
         raise CouldNotVerifyError(
             f"changes of {name} before {row[0]:%Y-%m-%d %H:%M:%S %Z} were pruned",

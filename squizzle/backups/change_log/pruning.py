@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from squizzle.backups.change_log.reading import NEEDS, is_installed
+from squizzle.backups.change_log.reading import LOG_TABLES, NEEDS, is_installed
 from squizzle.errors import DatabaseState, InvalidInputError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_tables import ensure_tables
 from squizzle.postgres.translation import translate_error
 
 # A batch is one transaction of well under a second; nobody waits for it, and autovacuum can follow.
@@ -85,6 +86,7 @@ def prune(connection: Connection, before: datetime, *, tables: tuple[tuple[str, 
     try:
         given = {"before": before, "logged": _entries(connection, tables), "batch": _BATCH}
         newest = f"SELECT max(xid) FROM ({_OLD}) o"  # noqa: S608
+        ensure_tables(connection, LOG_TABLES)
         values = f"SELECT %(before)s, ({newest}), %(logged)s::integer[]"
         connection.execute(f"INSERT INTO squizzle_log.pruned (before, xid, logged) {values}", given)
         while True:

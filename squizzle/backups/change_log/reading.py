@@ -11,10 +11,12 @@ from squizzle.backups.change_log.judging import gaps_of
 from squizzle.backups.change_log.records import LoggedTable, LogStatus, TableState, Trigger
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 _PACKAGE = "squizzle.backups.change_log"
+LOG_TABLES = OwnTables(package=_PACKAGE, script="log_tables")
 NEEDS = "the rights of the owner of squizzle_log: nobody else may read the log"
 
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from squizzle.backups.change_log.judging import why_not
-from squizzle.backups.change_log.reading import is_installed, read_table, read_triggers, require_table
+from squizzle.backups.change_log.reading import LOG_TABLES, is_installed, read_table, read_triggers, require_table
 from squizzle.backups.change_log.records import TableState, Trigger
 from squizzle.backups.change_log.trust import is_as_installed, refuse_stranger
 from squizzle.errors import DatabaseState, InvalidInputError, RefusedError
@@ -18,6 +18,7 @@ from squizzle.migrations.tries import LockTries
 from squizzle.migrations.watch import watching
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
+from squizzle.postgres.own_tables import ensure_tables
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
@@ -107,6 +108,7 @@ def install(connection: Connection) -> None:
         psycopg.Error: No right to.
     """
     refuse_stranger(connection)
+    ensure_tables(connection, LOG_TABLES)
     if not is_as_installed(connection):
         connection.execute(load_sql("squizzle.backups.change_log", "install"))
         refuse_stranger(connection)

@@ -17,10 +17,12 @@ from psycopg.rows import TupleRow
 
 from squizzle.errors import DatabaseError, DatabaseState, LockTimeoutError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.recovery.fences.records import Hold, holds_text, read_holds
 
+_TABLES = OwnTables(package="squizzle.recovery.fences", script="fence_table")
 _NEEDS = f"CREATE on the database {CONTROL_DATABASE}, or SELECT, INSERT, UPDATE and DELETE on its table squizzle.fence"
 # Shutting takes as long as its own deadline allows; who comes meanwhile is told soon, and tries again.
 _PATIENCE_MS = 10_000
@@ -121,8 +123,7 @@ class FenceBook:
         Raises:
             DatabaseError: No right to do so, or the session was lost; nothing was noted.
         """
-        if not self._has_table():
-            self._make_table()
+        ensure_tables(self.control, _TABLES)
         self._run(
             "INSERT INTO squizzle.fence (thing, found, step, holds) VALUES (%s, %s, %s, %s::jsonb)"
             " ON CONFLICT (thing) DO UPDATE SET found = EXCLUDED.found, step = EXCLUDED.step, holds = EXCLUDED.holds",
@@ -141,17 +142,10 @@ class FenceBook:
             self._run(query, (thing,), doing=f"note that {thing} is not fenced any more")
 
     def _has_table(self) -> bool:
-        rows = self._run("SELECT to_regclass('squizzle.fence') IS NOT NULL", (), doing="look for squizzle.fence")
-        return bool(rows[0][0])
-
-    def _make_table(self) -> None:
         try:
-            with self.control.transaction():
-                # Two who make it at the same time would collide in the catalogue in spite of IF NOT EXISTS.
-                self.control.execute("SELECT pg_advisory_xact_lock(hashtextextended('squizzle.fence', 0))")
-                self.control.execute(load_sql("squizzle.recovery.fences", "fence_table"))
+            return find_tables(self.control, _TABLES) is not None
         except psycopg.Error as exc:
-            raise translate_error(exc, doing="make the table squizzle.fence", needs=_NEEDS) from exc
+            raise translate_error(exc, doing="look for squizzle.fence", needs=_NEEDS) from exc
 
     def _run(self, query: str, values: Sequence[object], *, doing: str) -> list[TupleRow]:
         try:

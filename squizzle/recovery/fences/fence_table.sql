@@ -6,4 +6,4 @@ CREATE TABLE IF NOT EXISTS squizzle.fence (
     step text NOT NULL,
     holds jsonb NOT NULL
 );
-COMMENT ON TABLE squizzle.fence IS 'What Squizzle has fenced, what it found there, and who holds it. See `squizzle unfence`.';
+COMMENT ON TABLE squizzle.fence IS 'What Squizzle has fenced, what it found there, and who holds it. See `squizzle unfence`. (table version 1, usable from version 1)';

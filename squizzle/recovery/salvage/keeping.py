@@ -14,8 +14,8 @@ import psycopg
 
 from squizzle.errors import DatabaseState, InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess
-from squizzle.postgres.own_tables import is_there
-from squizzle.postgres.sql_files import load_sql
+from squizzle.postgres.own_scripts import OwnTables
+from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import read_snapshot
 from squizzle.recovery.fence import session_through_fence
@@ -24,6 +24,7 @@ from squizzle.recovery.salvage.records import Salvage, TableSalvage
 
 # So many rows of one table a person or a script can still look through; all are counted.
 DEFAULT_LIMIT = 100_000
+_TABLES = OwnTables(package="squizzle.recovery.salvage", script="salvage_tables")
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 
@@ -122,7 +123,7 @@ def _write(connection: Connection, salvage: Salvage, spool: IO[str]) -> None:
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '5s'")
-            connection.execute(load_sql("squizzle.recovery.salvage", "salvage_tables"))
+            ensure_tables(connection, _TABLES)
             connection.execute(
                 "INSERT INTO squizzle_salvage.salvage VALUES (%s, %s, %s, %s, %s)",
                 (salvage.id, salvage.taken_at, salvage.damaged, salvage.backup_id, summary),
@@ -142,7 +143,7 @@ def _write(connection: Connection, salvage: Salvage, spool: IO[str]) -> None:
 def read_salvages(connection: Connection) -> tuple[Salvage, ...]:
     """Every salvage whose rows are kept in this database, newest first. Nothing is changed."""
     try:
-        if not is_there(connection, "squizzle_salvage.salvage"):
+        if find_tables(connection, _TABLES) is None:
             return ()
         rows = connection.execute(
             "SELECT id, taken_at, damaged, backup_id, tables FROM squizzle_salvage.salvage ORDER BY taken_at DESC, id"

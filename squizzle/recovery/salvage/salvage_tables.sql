@@ -20,5 +20,6 @@ CREATE TABLE IF NOT EXISTS squizzle_salvage.row (
     why text,
     PRIMARY KEY (salvage, number)
 );
+COMMENT ON TABLE squizzle_salvage.salvage IS 'What was salvaged of which damaged database. (table version 1, usable from version 1)';
 COMMENT ON TABLE squizzle_salvage.row IS
-    'Rows that a damaged database had. The values of damaged and recovered are the texts of the columns, by name.'
+    'Rows that a damaged database had. The values of damaged and recovered are the texts of the columns, by name. (table version 1, usable from version 1)';

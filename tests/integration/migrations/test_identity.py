@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from squizzle.errors import DatabaseState, IdentityMismatchError
-from squizzle.migrations.history import has_history, read_history
+from squizzle.migrations.history import find_history, read_history
 from squizzle.migrations.operations import apply_versions, preview_apply, roll_back_versions, verify_versions
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection
@@ -76,7 +76,7 @@ def test_a_refused_plan_claims_nothing(connection: Connection, target: Target, f
         apply_versions(connection, meaning(target, "staging"), folder.read())
 
     assert read_identity(connection) is None
-    assert not has_history(connection, "public")
+    assert not find_history(connection, "public")
 
 
 WRONG = {

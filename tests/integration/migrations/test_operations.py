@@ -18,7 +18,7 @@ from squizzle.errors import (
     VersionConflictError,
 )
 from squizzle.migrations import read_scripts
-from squizzle.migrations.history import ensure_history, has_history, read_history
+from squizzle.migrations.history import ensure_history, find_history, read_history
 from squizzle.migrations.operations import Check, apply_versions, preview_apply, roll_back_versions, verify_versions
 from squizzle.migrations.records import HistoryRow, Policy
 from squizzle.migrations.status import read_status
@@ -137,7 +137,7 @@ def test_what_is_refused_in_a_database_that_was_never_touched_leaves_no_trace(
         act(connection, target, folder.read(), only="7")
 
     assert contents(connection) == before
-    assert not has_history(connection, "public")
+    assert not find_history(connection, "public")
 
 
 def test_a_preview_shows_what_would_run_and_changes_nothing(
@@ -205,13 +205,13 @@ def test_the_history_has_the_columns_that_monitoring_reads(
 
 
 def test_the_history_is_made_once(connection: Connection) -> None:
-    assert not has_history(connection, "public")
+    assert not find_history(connection, "public")
     assert read_history(connection, "public").rows == ()
 
     ensure_history(connection, "public")
     ensure_history(connection, "public")
 
-    assert has_history(connection, "public")
+    assert find_history(connection, "public")
     assert read_history(connection, "public").rows == ()
 
 
@@ -370,7 +370,7 @@ def test_history_and_objects_go_into_the_schema_that_was_asked_for(
 
     assert look(connection, schema) == {"t"}
     assert [row.version for row in rows_of(connection, schema)] == ["1", "2", "3"]
-    assert not has_history(connection, "public")
+    assert not find_history(connection, "public")
     assert digest_database(connection, schema="public", bookkeeping=True) == before
     with connect(access, target.database, purpose="test", read_only=True) as fresh:
         assert failing(verify_versions(fresh, there, folder.read())) == {}

@@ -1,0 +1,13 @@
+-- Rollouts that began here: what they bring, and who is migrated when. A row is written before the first target is touched.
+CREATE SCHEMA IF NOT EXISTS squizzle;
+CREATE TABLE IF NOT EXISTS squizzle.rollout (
+    id text PRIMARY KEY,
+    fleet text NOT NULL,
+    versions jsonb NOT NULL,
+    stage_of jsonb NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_by text NOT NULL,
+    ended_at timestamptz,
+    outcome text
+);
+COMMENT ON TABLE squizzle.rollout IS 'Rollouts that began here. ended_at is null while one can be gone on with.';
