@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("prefect", "pandas", "matplotlib", "boto3", "botocore", "alembic", "sqlalchemy", "kubernetes", "yaml")
+HEAVY = (
+    "prefect",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "boto3",
+    "botocore",
+    "alembic",
+    "sqlalchemy",
+    "kubernetes",
+    "yaml",
+)
 
 
 def modules_after(program: str, folder: Path) -> set[str]:
