@@ -1,4 +1,4 @@
-"""Three databases of a fleet, `squizzle.toml` beside them, and somebody who is told: what sweeps are tried on."""
+"""A few databases of a fleet, `squizzle.toml` beside them, and somebody who is told: what sweeps are tried on."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ Kind = TypeVar("Kind", bound=Town)
 
 
 @contextmanager
-def a_town(kind: type[Kind], access: ServerAccess, folder: Path, settings: str, *, fleet: str = "") -> Iterator[Kind]:
+def a_town(
+    kind: type[Kind], access: ServerAccess, folder: Path, settings: str, *, fleet: str = "", databases: int = 3
+) -> Iterator[Kind]:
     """A new one, gone behind the block.
 
     Args:
@@ -76,6 +78,7 @@ def a_town(kind: type[Kind], access: ServerAccess, folder: Path, settings: str, 
         folder: Where squizzle.toml will be.
         settings: What else stands in there; PREFIX stands for the databases' prefix.
         fleet: What else stands in the fleet's section.
+        databases: How many.
     """
     prefix = f"town_{secrets.token_hex(3)}"
     host = quote(access.host, safe="")
@@ -95,7 +98,7 @@ like = "{prefix}%"
 """
     (folder / "squizzle.toml").write_text(text.replace("PREFIX", prefix), encoding="utf-8")
     with connect(access, "postgres", purpose="test") as control, http_ear() as ear:
-        for number in range(3):
+        for number in range(databases):
             control.execute(f"CREATE DATABASE {prefix}_{number} TEMPLATE template0 STRATEGY file_copy".encode())
         try:
             yield kind(access=access, prefix=prefix, folder=folder, ear=ear)
