@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from squizzle.backups.notes import Notes, read_notes
+from squizzle.backups.memory import Memory
+from squizzle.backups.notes import Notes, notes_in
 from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
-from squizzle.backups.store import BackupStore
+from squizzle.backups.store import BackupStore, notes_of
 from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 # So many manifests at the same time: a bucket answers each in some 20 ms.
 _THREADS = 16
 _BATCH = 4 * _THREADS
+# A restore that was compared is news for weeks; each look at the notes of one backup is a request or two.
+_NOTES_HOLD = timedelta(hours=1)
 # Clocks differ; a backup from further ahead would count as fresh for as long as its clock is wrong.
 _AHEAD = timedelta(hours=1)
 _WHOLE = frozenset({BackupKind.FULL, BackupKind.PHYSICAL, BackupKind.INCREMENTAL, BackupKind.RDS})
@@ -45,12 +48,14 @@ class Freshness:
 
     Attributes:
         newest: When its newest whole backup began; None when there is none as young as was asked for.
+        newest_id: Which that is; empty when there is none.
         proven: When one of its backups was last restored and compared, and was the same; None as above.
         failed: What the restores said that failed and after which none passed; empty when there is none.
         why_unknown: Why the rest is not known; empty when it is.
     """
 
     newest: datetime | None = None
+    newest_id: str = ""
     proven: datetime | None = None
     failed: str = ""
     why_unknown: str = ""
@@ -62,7 +67,13 @@ class Freshness:
 
 
 def find_freshness(
-    store: BackupStore, whose: Collection[Whose], *, now: datetime, oldest: datetime, patience: timedelta
+    store: BackupStore,
+    whose: Collection[Whose],
+    *,
+    now: datetime,
+    oldest: datetime,
+    patience: timedelta,
+    memory: Memory | None = None,
 ) -> Mapping[Whose, Freshness]:
     """Look through a store once for many databases, the newest backups first, until all is known. Nothing is changed.
 
@@ -75,6 +86,8 @@ def find_freshness(
         now: The time.
         oldest: What is older is not looked at.
         patience: Whoever is not settled by then is not known.
+        memory: What was read before. The manifests that count are read again, and the notes of a database's newest
+            backup; other notes when they were read more than an hour ago.
 
     Returns:
         What was found, for each of them.
@@ -83,29 +96,90 @@ def find_freshness(
         SquizzleError: The store cannot be read.
     """
     ends = time.monotonic() + patience.total_seconds()
-    found = {one: Freshness(why_unknown=_untellable(one)) for one in whose}
     _refuse_unreadable(store)
-    ids = store.list_ids()
-    known = frozenset(ids)
+    names = store.list_names()
+    known = memory or Memory(None, store.address)
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        for batch in _batches([one for one in ids if not _is_before(one, oldest)]):
+        look = _Look(store, known, pool, names, now)
+        while True:
+            found = look.through(whose, oldest, ends)
+            if not look.has_lost({one.newest_id for one in found.values() if one.newest_id}):
+                break
+    known.save(frozenset(names))
+    if look.is_late:
+        why = f"{store.address} could not be read through within {patience.total_seconds():g} s"
+        found = {
+            one: is_now if is_now.is_settled else replace(is_now, why_unknown=why) for one, is_now in found.items()
+        }
+    return found
+
+
+class _Look:
+    """One look at a store: each manifest is read once at the most, those that are remembered only where they count."""
+
+    def __init__(
+        self, store: BackupStore, memory: Memory, pool: ThreadPoolExecutor, names: Sequence[str], now: datetime
+    ) -> None:
+        self._store, self._memory, self._pool, self._now = store, memory, pool, now
+        self._names = names
+        # Read now, and not remembered: None for what is no backup.
+        self._read: dict[str, Backup | None] = {}
+        self._noted: dict[str, Notes] = {}
+        self.is_late = False
+
+    def through(self, whose: Collection[Whose], oldest: datetime, ends: float) -> dict[Whose, Freshness]:
+        """What is known of each until the time is over."""
+        found = {one: Freshness(why_unknown=_untellable(one)) for one in whose}
+        for batch in _batches([one for one in self._names if not _is_before(one, oldest)]):
             open_ones = [one for one, is_now in found.items() if not is_now.is_settled]
             if not open_ones:
                 break
             if time.monotonic() > ends:
-                why = f"{store.address} could not be read through within {patience.total_seconds():g} s"
-                found |= {one: replace(found[one], why_unknown=why) for one in open_ones}
+                self.is_late = True
                 break
-            headers = [one for one in pool.map(lambda each: _header(store, each), batch) if one is not None]
-            usable = [
-                one for one in headers if one.kind in _WHOLE and known.issuperset(one.chain) and _is_in_time(one, now)
-            ]
+            headers = [one for one in self._headers(batch) if one is not None and one.kind in _WHOLE]
+            usable = [one for one in headers if _is_in_time(one, self._now) and all(self._headers(one.chain))]
             needed = [one for one in usable if any(is_of(one, each) for each in open_ones)]
-            for backup, notes in zip(needed, pool.map(lambda each: _notes(store, each.id), needed), strict=True):
+            unmet = [one for one in open_ones if found[one].newest is None]
+            first = {next((one.id for one in needed if is_of(one, each)), "") for each in unmet}
+            for backup, notes in zip(needed, self._notes(needed, first), strict=True):
                 for one in open_ones:
                     if is_of(backup, one):
                         found[one] = _with(found[one], backup, notes, oldest)
-    return found
+        return found
+
+    def has_lost(self, ids: Collection[str]) -> bool:
+        """Read again what counts and was only remembered; whether one of them is there no more."""
+        unsure = [one for one in ids if one not in self._read]
+        self._read_headers(unsure)
+        lost = [one for one in unsure if self._read[one] is None]
+        return bool(lost)
+
+    def _headers(self, ids: Sequence[str]) -> list[Backup | None]:
+        self._read_headers([one for one in ids if one not in self._read and self._memory.header(one) is None])
+        return [self._read[one] if one in self._read else self._memory.header(one) for one in ids]
+
+    def _read_headers(self, ids: Sequence[str]) -> None:
+        for name, header in zip(ids, self._pool.map(lambda each: _header(self._store, each), ids), strict=True):
+            self._read[name] = header
+            if header is None:
+                self._memory.forget(name)
+            else:
+                self._memory.keep_header(header)
+
+    def _notes(self, backups: Sequence[Backup], anew: Collection[str]) -> list[Notes]:
+        """Of each: as they were remembered, where that was not long ago and it is not one that has to be read anew."""
+
+        def remembered(name: str) -> Mapping[str, str] | None:
+            return self._memory.notes(name, since=self._now - _NOTES_HOLD, until=self._now)
+
+        missing = [
+            one.id for one in backups if one.id not in self._noted and (one.id in anew or remembered(one.id) is None)
+        ]
+        for name, texts in zip(missing, self._pool.map(lambda each: _texts(self._store, each), missing), strict=True):
+            self._noted[name] = notes_in(texts, name)
+            self._memory.keep_notes(name, texts, self._now)
+        return [self._noted.get(one.id) or notes_in(remembered(one.id) or {}, one.id) for one in backups]
 
 
 def is_of(backup: Backup, whose: Whose) -> bool:
@@ -135,7 +209,7 @@ def _with(found: Freshness, backup: Backup, notes: Notes, oldest: datetime) -> F
     passed = next((one for one in notes.proofs if one.kind is ProofKind.RESTORE and one.verdict is Verdict.PASS), None)
     is_broken = any(one is not None and one.verdict is Verdict.FAIL for one in (files, restore))
     if found.newest is None and not is_broken:
-        found = replace(found, newest=backup.started_at)
+        found = replace(found, newest=backup.started_at, newest_id=backup.id)
     if found.proven is None and passed is not None and passed is restore and passed.at >= oldest:
         return replace(found, proven=passed.at)
     if found.proven is None and not found.failed and restore is not None and restore.verdict is Verdict.FAIL:
@@ -151,12 +225,12 @@ def _header(store: BackupStore, backup_id: str) -> Backup | None:
         return None
 
 
-def _notes(store: BackupStore, backup_id: str) -> Notes:
+def _texts(store: BackupStore, backup_id: str) -> Mapping[str, str]:
     """A note that cannot be read makes the backup no worse, and no better."""
     try:
-        return read_notes(store, backup_id)
+        return store.texts(notes_of(backup_id))
     except BackupDamagedError:
-        return Notes()
+        return {}
 
 
 def _refuse_unreadable(store: BackupStore) -> None:

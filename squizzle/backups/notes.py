@@ -6,7 +6,7 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,10 +43,15 @@ class Notes:
 
 def read_notes(store: BackupStore, backup_id: str) -> Notes:
     """What is known of a backup. A damaged note is named in the result; it makes the backup no worse."""
+    return notes_in(store.texts(notes_of(backup_id)), backup_id)
+
+
+def notes_in(texts: Mapping[str, str], backup_id: str) -> Notes:
+    """The same of texts that were read, by name."""
     proofs: list[Proof] = []
     holds: list[Hold] = []
     damaged: list[str] = []
-    for name, text in store.texts(notes_of(backup_id)).items():
+    for name, text in texts.items():
         source = f"{notes_of(backup_id)}/{name}"
         try:
             document = open_sealed(text, source)

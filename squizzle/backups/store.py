@@ -70,6 +70,9 @@ class BackupStore(Protocol):
     def list_ids(self) -> tuple[str, ...]:
         """Every published backup, newest first."""
 
+    def list_names(self) -> tuple[str, ...]:
+        """The same by one listing, with whatever else looks like one: `read_header` says whether it is published."""
+
     def read_header(self, backup_id: str) -> Backup:
         """The manifest of one backup as everybody can read it; of one that is not encrypted that is all of it.
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.backups.freshness import Freshness, Whose, find_freshness
+from squizzle.backups.memory import memory_of
 from squizzle.backups.store import BackupStore
 from squizzle.durations import words
 from squizzle.errors import SquizzleError
@@ -43,7 +44,9 @@ def with_backups(
     whose = {_whose(one) for one in found if one.is_reached}
     oldest = now - max(limits.backup_age, limits.restore_age)
     try:
-        known = find_freshness(opens(), whose, now=now, oldest=oldest, patience=patience)
+        store = opens()
+        memory = memory_of(store.address)
+        known = find_freshness(store, whose, now=now, oldest=oldest, patience=patience, memory=memory)
     except SquizzleError as exc:
         known = {one: Freshness(why_unknown=f"the store of backups cannot be read: {exc.message}") for one in whose}
     return [_judged(one, known[_whose(one)], now, limits) if one.is_reached else one for one in found]

@@ -155,6 +155,10 @@ class EncryptedStore:
         """Every published backup, newest first."""
         return self.inner.list_ids()
 
+    def list_names(self) -> tuple[str, ...]:
+        """As the store's."""
+        return self.inner.list_names()
+
     def read_header(self, backup_id: str) -> Backup:
         """What everybody can read of a manifest; see `BackupStore.read_header`."""
         return self.inner.read_header(backup_id)

@@ -177,6 +177,12 @@ class S3Store:
             found = list(threads.map(lambda name: self.bucket.look(manifest_of(name)), names))
         return tuple(sorted((name for name, held in zip(names, found, strict=True) if held), reverse=True))
 
+    def list_names(self) -> tuple[str, ...]:
+        """The same without a request for each: what is being written, or is no backup at all, is in there, too."""
+        gone = {held.path.removeprefix(REMOVED) for held in self.bucket.list(REMOVED)}
+        names = (name for name in self.bucket.folders() if _ID.fullmatch(name) and name not in gone)
+        return tuple(sorted(names, reverse=True))
+
     def remove(self, backup_id: str) -> None:
         """Remove a backup, its manifest first. Nothing happens when there is none.
 

@@ -252,6 +252,10 @@ def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(raw: Raw, b
     assert raw.store.texts(notes_of(backup.id)) == {"a.json": "ü"}
     assert raw.store.texts("removed") == {"x.json": "3"}
     assert raw.store.list_ids() == (backup.id,)
+    assert backup.id in raw.store.list_names()
+    if isinstance(raw, RawBucket):
+        raw.store.put_text(f".removed-{backup.id}", "")
+        assert backup.id not in raw.store.list_names(), "it is being removed"
     raw.store.remove_text("removed/x.json")
     raw.store.remove_text("removed/x.json")
     assert raw.store.texts("removed") == {} == raw.store.texts("nowhere")

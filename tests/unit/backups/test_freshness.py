@@ -10,6 +10,7 @@ import pytest
 
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.freshness import Freshness, Whose, find_freshness
+from squizzle.backups.memory import Memory
 from squizzle.backups.notes import write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
@@ -95,9 +96,9 @@ def test_a_store_is_listed_once_and_old_backups_are_not_read(shelf: Shelf, monke
     shelf.put(34 * DAY)
     read: list[str] = []
     lists: list[int] = []
-    header, listing = shelf.store.read_header, shelf.store.list_ids
+    header, listing = shelf.store.read_header, shelf.store.list_names
     monkeypatch.setattr(shelf.store, "read_header", lambda one: read.append(one) or header(one))
-    monkeypatch.setattr(shelf.store, "list_ids", lambda: lists.append(1) or listing())
+    monkeypatch.setattr(shelf.store, "list_names", lambda: lists.append(1) or listing())
     many = [replace(SHOP, database=f"shop{number}") for number in range(100)]
 
     find_freshness(shelf.store, [SHOP, *many], now=NOW, oldest=NOW - 35 * DAY, patience=MINUTE)
@@ -112,3 +113,43 @@ def test_a_store_that_is_not_there_or_not_read_in_time_is_not_an_empty_one(shelf
     shelf.put(DAY)
     late = find_freshness(shelf.store, [SHOP], now=NOW, oldest=NOW - 9 * DAY, patience=-MINUTE)[SHOP]
     assert "could not be read through" in late.why_unknown
+
+
+def test_what_was_read_before_is_read_again_only_where_it_counts(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [shelf.put(number * DAY) for number in range(1, 30)]
+    asked: list[str] = []
+    header, texts = shelf.store.read_header, shelf.store.texts
+    monkeypatch.setattr(shelf.store, "read_header", lambda one: asked.append(one) or header(one))
+    monkeypatch.setattr(shelf.store, "texts", lambda one: asked.append(one) or texts(one))
+    # As a bucket lists them: also what is no backup any more.
+    monkeypatch.setattr(shelf.store, "list_names", lambda: tuple(one.id for one in made))
+    file = tmp_path / "kept" / "memory.json"
+
+    def look(at: datetime = NOW) -> tuple[Freshness, int]:
+        asked.clear()
+        memory = Memory(file, shelf.store.address)
+        found = find_freshness(shelf.store, [SHOP], now=at, oldest=NOW - 35 * DAY, patience=MINUTE, memory=memory)
+        return found[SHOP], len(asked)
+
+    cold, requests = look()
+    assert (cold.newest, cold.proven, requests) == (made[0].started_at, None, 2 * 29)
+    assert look() == (cold, 2), "the newest manifest and its notes"
+
+    passed = Proof(
+        backup_id=made[9].id, kind=ProofKind.RESTORE, verdict=Verdict.PASS, at=NOW, duration=MINUTE, by="test"
+    )
+    write_proof(shelf.store, passed)
+    assert look() == (cold, 2)
+    proven, requests = look(NOW + 61 * MINUTE)
+    assert (proven.proven, requests) == (NOW, 1 + 29)
+
+    # Somebody removed a manifest behind our back: it is not taken for one that is there.
+    (shelf.store.folder / made[0].id / "manifest.json").unlink()
+    assert look(NOW + 61 * MINUTE)[0].newest == made[1].started_at
+    file.write_text(file.read_text(encoding="utf-8").replace("shop", "till"), encoding="utf-8")
+    assert look(NOW + 61 * MINUTE)[0].newest == made[1].started_at
+    file.write_text("{", encoding="utf-8")
+    assert look(NOW + 61 * MINUTE)[0].newest == made[1].started_at
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
