@@ -20,13 +20,14 @@ from squizzle.incidents.attempts import Attempt
 from squizzle.notify.records import Link
 from squizzle.sweep.records import Sweep
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
+from tasks.kept_sweeps import keep_what_was_found, publish_moves
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
 from tasks.sweeping import look, tell_held, tell_people
 from tasks.watched import Sign, give_sign
 
-STEPS = 4
+STEPS = 5
 
 DESCRIPTION = """\
 Looks how every database of a fleet is, and tells people what is new.
@@ -34,7 +35,8 @@ Looks how every database of a fleet is, and tells people what is new.
 1. one session for each target, many at the same time, each with a deadline: connections, locks, replication, the log's
    archive, slots, transaction ids, damaged pages, failed migrations, the age of backups, and your own alert rules
 2. compares with what was known: people are told once when something begins, and once when it is over
-3. writes a table of all targets, the worst first
+3. keeps what was found in the store of backups, where there is one, and shows what moved once an hour
+4. writes a table of all targets, the worst first
 
 Nothing in the targets is changed; what is known is kept in the control database. It ends *Completed* when the look was
 taken, whatever was found; *Failed* when people should have been told and nobody was, or what is known cannot be kept.
@@ -125,7 +127,10 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
         links = (Link(name="run", url=url),) if url else ()
         held = [one.target.name for one in looked.sweep.targets if one.failed] if recovers else []
         told = tell_people(case, looked, links=links, held=held)
-        publish_health(looked.sweep, told.advance, told.deliveries, told.problem)
+        kept = keep_what_was_found(case, looked.sweep, has_news=bool(told.advance and told.advance.messages))
+        publish_health(looked.sweep, told.advance, told.deliveries, tuple(filter(None, (told.problem, *kept.problems))))
+        if kept.moves is not None:
+            publish_moves(looked.sweep.fleet, kept)
         attempts: tuple[Attempt, ...] = ()
         try:
             # Behind it: what goes wrong there costs nobody the table.

@@ -21,7 +21,7 @@ _MOST_XIDS = 2**31 - 3_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthLimits:
-    """From where on something is wrong.
+    """From where on something is wrong, and how long what was found is kept.
 
     Attributes:
         connections_pct, connections_critical_pct: Of the connections that the server allows.
@@ -37,6 +37,7 @@ class HealthLimits:
         disk_free_pct, disk_free_critical_pct: Less than so much of a server's disk is still free.
         backup_age: The newest backup; one a day, and two hours for it.
         restore_age: The newest restore of a backup that was compared; one a month, and some days for it.
+        keep_sweeps: How long what sweeps found is kept in the store.
     """
 
     connections_pct: float = 85.0
@@ -56,6 +57,7 @@ class HealthLimits:
     disk_free_critical_pct: float = 5.0
     backup_age: timedelta = timedelta(hours=26)
     restore_age: timedelta = timedelta(days=35)
+    keep_sweeps: timedelta = timedelta(days=90)
 
 
 _PERCENTAGES = ("connections_pct", "connections_critical_pct", "dead_pct", "disk_free_pct", "disk_free_critical_pct")
@@ -74,7 +76,10 @@ _TIMES = (
     "running",
     "backup_age",
     "restore_age",
+    "keep_sweeps",
 )
+# What moved is told by the sweeps of some hours.
+_LEAST_KEPT = timedelta(days=1)
 # The milder limit is reached first, or nobody is warned: of what grows, and of what is left.
 _GROWS = (("connections_pct", "connections_critical_pct"), ("xid_age", "xid_age_critical"))
 _SHRINKS = (("disk_free_pct", "disk_free_critical_pct"),)
@@ -103,6 +108,8 @@ def read_health(reader: Reader, where: str, value: object) -> HealthLimits:
         found[name] = reader.duration(section, where, name, getattr(default, name))
     reader.nothing_left(section, where)
     limits = replace(default, **{name: one for name, one in found.items() if one is not None})
+    if limits.keep_sweeps < _LEAST_KEPT:
+        reader.complain(f"{where}.keep_sweeps", "must be 1d or longer")
     for mild, critical in _GROWS:
         if getattr(limits, mild) > getattr(limits, critical):
             reader.complain(f"{where}.{mild}", f"must not be more than {critical} ({getattr(limits, critical):g})")

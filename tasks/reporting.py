@@ -136,7 +136,7 @@ def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
     summary = f"Backup {backup.id}: files {verdict}"
     create_markdown_artifact(backup_markdown(report, trend), key=key, description=summary)
     picture = trend_picture(trend, f"{backup.kind} backups of {backup.database}")
-    create_image_artifact(image_url=_as_url(picture), key=f"{key}-trend", description="Size and time of the last ones")
+    create_image_artifact(image_url=as_url(picture), key=f"{key}-trend", description="Size and time of the last ones")
 
 
 @step("Write the report of the recovery", timeout=timedelta(minutes=5), detail=str)
@@ -163,7 +163,9 @@ def publish_store_check(check: StoreCheck) -> None:
 
 
 @step("Write the table of targets", timeout=timedelta(minutes=5))
-def publish_health(sweep: Sweep, done: Advance | None, told: tuple[Deliveries, ...], problem: str) -> None:
+def publish_health(
+    sweep: Sweep, done: Advance | None, told: tuple[Deliveries, ...], remarks: tuple[str, ...] = ()
+) -> None:
     """Publish what a sweep found: a table, the worst first, and a report of what is not well."""
     key = f"health-{artifact_key(sweep.fleet)}"
     create_table_artifact(health_rows(sweep), key=f"{key}-targets", description=health_summary(sweep))
@@ -171,7 +173,7 @@ def publish_health(sweep: Sweep, done: Advance | None, told: tuple[Deliveries, .
         sweep,
         silenced=done.silenced if done else (),
         told=told,
-        remarks=(problem,) if problem else (),
+        remarks=remarks,
     )
     create_markdown_artifact(text, key=key, description=health_summary(sweep))
 
@@ -304,7 +306,7 @@ def publish_rollout(report: RolloutReport) -> Path:
     picture = rollout_picture(report)
     if picture:
         _write(picture, path.with_suffix(".png"))
-        publish(create_image_artifact, image_url=_as_url(picture), key=f"{key}-timeline", description=title)
+        publish(create_image_artifact, image_url=as_url(picture), key=f"{key}-timeline", description=title)
     return path
 
 
@@ -355,7 +357,8 @@ def _folder() -> Path:
     return Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
 
 
-def _as_url(picture: bytes) -> str:
+def as_url(picture: bytes) -> str:
+    """A picture as the address that an artifact has of it."""
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 

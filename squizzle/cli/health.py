@@ -9,6 +9,7 @@ import click
 
 from squizzle.backups.open_store import configured_store
 from squizzle.cli.fleet import settings_of
+from squizzle.cli.health_trend import DEFAULT_SINCE, show_trend
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import InvalidInputError
@@ -31,8 +32,30 @@ _ONE = "database"
 @click.option("--alerts", "files", multiple=True, metavar="FILE", help="Alert rules; `guide` for those that ship.")
 @click.option("--drift", is_flag=True, help="Compare schemas with what the last run left, too.")
 @click.option("--install", is_flag=True, help="Make the view squizzle.health_check, or bring it up to date, instead.")
+@click.option(
+    "--trend",
+    "metric",
+    is_flag=False,
+    flag_value="",
+    metavar="[METRIC]",
+    help="What moved in the sweeps that were kept, or one metric over time, instead.",
+)
+@click.option(
+    "--since", default=DEFAULT_SINCE, show_default=True, help="With --trend: an age (12h, 7d) or an ISO time."
+)
+@click.option("--store", "address", metavar="URL", help="With --trend: where sweeps are; else [backups] store.")
 @common_options
-def health(invocation: Invocation, fleet: str | None, *, files: tuple[str, ...], drift: bool, install: bool) -> int:
+def health(
+    invocation: Invocation,
+    fleet: str | None,
+    *,
+    files: tuple[str, ...],
+    drift: bool,
+    install: bool,
+    metric: str | None,
+    since: str,
+    address: str | None,
+) -> int:
     """Look how a FLEET is, or one database (--env, --url): one sweep. Nothing is changed, and nobody is told.
 
     Exit code 1 when something is not well or could not be found out; with --install, where there is no view.
@@ -42,9 +65,14 @@ def health(invocation: Invocation, fleet: str | None, *, files: tuple[str, ...],
       squizzle health shops
       squizzle health --env production --alerts alerts.yml --json
       squizzle health shops --install
+      squizzle health shops --trend connections --since 12h
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if install and (files or drift):
         raise InvalidInputError("--install looks at nothing", hint="leave out --alerts and --drift")
+    if metric is not None:
+        if fleet is None or install:
+            raise InvalidInputError("--trend is about a FLEET, and shows only", hint="squizzle health FLEET --trend")
+        return show_trend(invocation, fleet, metric, since, address)
     from squizzle.alerts.rules import read_alert_rules  # noqa: PLC0415 - YAML, for which no --help need wait
 
     order, accesses = _one(invocation) if fleet is None else _fleet(invocation, fleet)

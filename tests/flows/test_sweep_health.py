@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from blocks import BackupFolder
 from flows.write_postmortem import write_postmortem
 from squizzle.cli.main import run
 from squizzle.errors import InvalidInputError, LockTimeoutError
+from squizzle.frames.sweeps import keep_sweep
 from squizzle.migrations.history import ensure_history
 from squizzle.postgres.access import Connection, ServerAccess
-from squizzle.sweep.records import Sweep
+from squizzle.rollout.records import FleetTarget
+from squizzle.sweep.records import Sweep, TargetHealth
 from tasks.watched import Sign
 from tests.flows.conftest import artifacts_of, wait_for_sign
 from tests.support.town import HOOK, Town, a_town
@@ -195,3 +198,54 @@ database = "lost"
     assert by_name[town.name(1)]["metrics"]["connections_most"] > 0
     assert by_name[town.name(1)]["metrics"]["disk_free_bytes"] == 10**12
     assert by_name[town.name(1)]["metrics"]["checkpoints_timed"] >= 0
+
+
+def test_what_was_found_is_kept_in_the_store_and_what_moved_is_shown(
+    town: Boxes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = BackupFolder(path=town.folder / "store")
+    place.save("sweep-kept")
+    opened = place.open()
+    for minutes in range(240, 170, -10):  # hours ago, when they were larger
+        at = datetime.now(UTC) - timedelta(minutes=minutes)
+        targets = tuple(
+            TargetHealth(
+                target=FleetTarget(name=town.name(number), server="one", database=town.name(number), schema="public"),
+                is_reached=True,
+                metrics={"size_bytes": 10**12 + minutes},
+            )
+            for number in range(3)
+        )
+        keep_sweep(
+            opened, Sweep(fleet="town", at=at, duration=timedelta(), targets=targets), at, keep=timedelta(days=1)
+        )
+
+    first = town.sweep(store=place)
+    again = town.sweep(store=place)
+    with town.session(2) as other:
+        other.execute("INSERT INTO box SELECT generate_series(1, 3)")
+    news = town.sweep(store=place)
+    shown = [artifacts_of(one.state_details.flow_run_id) for one in (first, again, news)]
+    assert "| size_bytes | " in str(shown[0]["health-town-moved"].data)
+    assert str(shown[0]["health-town-moved-picture"].data).startswith("data:image/png;base64,")
+    is_next_hour = first.result().at.hour != again.result().at.hour
+    assert ("health-town-moved" in shown[1]) == is_next_hour, "once an hour is enough"
+    assert "health-town-moved" in shown[2], "or when an alert begins"
+
+    verb = ["health", "town", *town.config, "--store", str(town.folder / "store"), "--since", "5h", "--json", "--trend"]
+    assert run(verb) == 0
+    moved = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (moved["sweeps"], moved["problems"]) == (10, [])
+    assert (moved["moved"][0]["metric"], moved["moved"][0]["targets"]) == ("size_bytes", 3)
+    assert run([*verb, "size_bytes"]) == 0
+    course = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {one["name"]: one["sweeps"] for one in course["targets"]} == {town.name(number): 10 for number in range(3)}
+    assert course["hours"][0]["most"] == 10**12 + 240
+    assert run([*verb, "nonsense"]) == 2
+    assert run([*verb, "--since", "1s"]) == 2
+
+    (town.folder / "store" / "sweeps" / "town").rename(town.folder / "elsewhere")
+    (town.folder / "store" / "sweeps" / "town").write_text("no folder", encoding="utf-8")
+    broken = town.sweep(store=place)
+    assert broken.is_completed(), "a look that is not kept was taken all the same"
+    assert "this sweep is not kept" in str(artifacts_of(broken.state_details.flow_run_id)["health-town"].data)

@@ -183,6 +183,7 @@ LIKE = '[fleets.shops.databases]\nlike = "x"\n'
             LIKE + "[fleets.shops.health]\ndisk_free_critical_pct = 20",
             "fleets.shops.health.disk_free_pct must not be less than disk_free_critical_pct (20)",
         ),
+        (LIKE + "[fleets.shops.health]\nkeep_sweeps = '23h'", "fleets.shops.health.keep_sweeps must be 1d or longer"),
         (LIKE + "[[fleets.shops.exclude]]\ntarget = 'a'", "fleets.shops.exclude (1).reason is missing"),
         (LIKE + "[[fleets.shops.exclude]]\nreason = 'a'", "fleets.shops.exclude (1) give target or labels"),
         (
