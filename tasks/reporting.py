@@ -31,6 +31,7 @@ from squizzle.notify.records import Deliveries, Delivery
 from squizzle.recovery.corruption.examine import REPORT_FILE
 from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.recovery.evidence import Step, StepState
+from squizzle.recovery.rebuild.records import RebuildReport
 from squizzle.recovery.recovery import RecoveryReport
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.recovery.undo.records import UndoReport
@@ -43,6 +44,7 @@ from squizzle.reports.incident import attempt_markdown
 from squizzle.reports.locks import release_markdown, summary
 from squizzle.reports.notifications import trial_markdown
 from squizzle.reports.postmortem import postmortem_markdown
+from squizzle.reports.rebuild import rebuild_markdown, rebuild_summary
 from squizzle.reports.recovery import recovery_markdown
 from squizzle.reports.rehearsal import rehearsal_markdown, rehearsal_summary
 from squizzle.reports.relief import relief_markdown, relief_question
@@ -315,6 +317,13 @@ def publish_restore(report: RestoreReport) -> None:
     """Publish what was restored, from what, and how it compares, as an artifact."""
     key = f"restore-{artifact_key(report.plan.database)}"
     create_markdown_artifact(restore_markdown(report), key=key, description=restore_summary(report))
+
+
+@step("Write the report of the rebuild", timeout=timedelta(minutes=5))
+def publish_rebuild(report: RebuildReport) -> None:
+    """Publish what is there again, from what, and what is lost, as an artifact."""
+    key = f"rebuild-{artifact_key(report.saved.system_identifier)}"
+    publish(create_markdown_artifact, rebuild_markdown(report), key=key, description=rebuild_summary(report))
 
 
 def rollout_key(fleet: str, part: str) -> str:

@@ -107,6 +107,11 @@ def is_of_a_drill(name: str) -> bool:
     return _run_of(name) is not None
 
 
+def is_of_run(name: str, run_id: str) -> bool:
+    """Whether a database or role of this name was made by this very run. Pure."""
+    return _run_of(name) == run_id
+
+
 def _run_of(name: str) -> str | None:
     """The run that made it; None for somebody else's, whose name only looks alike."""
     match = _NAME.fullmatch(name)

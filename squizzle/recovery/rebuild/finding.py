@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from squizzle.backups.catalogue import Entry, read_catalogue
 from squizzle.backups.files import check_files
@@ -18,18 +18,29 @@ from squizzle.recovery.scratch import is_of_a_drill
 _ON_EVERY_SERVER = "postgres"
 
 
-def find_saved_server(store: BackupStore, *, cluster: str | None = None) -> SavedServer:
+def is_of_a_server(database: str) -> bool:
+    """Whether a database of this name belongs to a server; those of drills and rehearsals are nobody's. Pure."""
+    return not is_of_a_drill(database)
+
+
+def find_saved_server(
+    store: BackupStore, *, cluster: str | None = None, wanted: Callable[[str], bool] = is_of_a_server
+) -> SavedServer:
     """What a server can be rebuilt from: the newest usable whole backup of each database, and the roles.
 
     Args:
         store: All that is left.
         cluster: The system identifier of the lost server; None where the store has backups of one server alone.
+        wanted: Whether a database of this name is one of the server's; by default all but those of drills are.
 
     Raises:
         InvalidInputError: There is no whole backup, or the store has backups of several servers.
         BackupDamagedError, ToolError: The store cannot be read.
     """
-    entries = [one for one in read_catalogue(store) if _is_wanted(one)]
+    found = read_catalogue(store)
+    entries = [one for one in found if one.backup is not None and wanted(one.backup.database)]
+    # Only their names say whose they are.
+    unreadable = [f"{one.id} is not used: {one.problems[0]}" for one in found if one.backup is None]
     identifier = cluster or _only_server(entries)
     ours = [one for one in entries if one.backup is not None and one.backup.system_identifier == identifier]
     newest, notes = _newest(ours)
@@ -43,14 +54,9 @@ def find_saved_server(store: BackupStore, *, cluster: str | None = None) -> Save
         system_identifier=identifier,
         roles=_roles(store, ours),
         databases=tuple(store.read(newest[name].id) for name in sorted(newest)),
-        not_saved=_not_saved(store, ours, newest),
-        notes=(*notes, *_better_way(ours, newest)),
+        not_saved=_not_saved(store, ours, newest, wanted),
+        notes=(*unreadable, *notes, *_better_way(ours, newest)),
     )
-
-
-def _is_wanted(entry: Entry) -> bool:
-    """Of a damaged manifest only the name says whose it is, and what it holds nobody knows."""
-    return entry.backup is not None and not is_of_a_drill(entry.backup.database)
 
 
 def _only_server(entries: Sequence[Entry]) -> str:
@@ -117,7 +123,9 @@ def _lacks_passwords(backup: Backup) -> bool:
     return any(clause.startswith(PASSWORDS) for clause in backup.not_covered)
 
 
-def _not_saved(store: BackupStore, entries: Sequence[Entry], newest: dict[str, Backup]) -> tuple[str, ...]:
+def _not_saved(
+    store: BackupStore, entries: Sequence[Entry], newest: dict[str, Backup], wanted: Callable[[str], bool]
+) -> tuple[str, ...]:
     """Databases that the newest backup of the globals knows, and nothing else does."""
     known = next(
         (
@@ -134,7 +142,7 @@ def _not_saved(store: BackupStore, entries: Sequence[Entry], newest: dict[str, B
         check_files(backup, folder)
         there = saved_properties(folder)
     usual = {_ON_EVERY_SERVER, "template1"}
-    return tuple(sorted(name for name in there if name not in newest and name not in usual and not is_of_a_drill(name)))
+    return tuple(sorted(name for name in there if name not in newest and name not in usual and wanted(name)))
 
 
 def _better_way(entries: Iterable[Entry], newest: dict[str, Backup]) -> tuple[str, ...]:

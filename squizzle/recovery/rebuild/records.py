@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from squizzle.backups.records import Backup
 from squizzle.proof.records import Comparison
 from squizzle.recovery.cluster_roles import RestoredRoles
+from squizzle.recovery.evidence import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,3 +91,24 @@ class RebuiltServer:
             elif one.comparison is not None:
                 found += [f"{one.backup.database}: {sentence}" for sentence in one.comparison.sentences()]
         return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RebuildReport:
+    """What a run did.
+
+    Attributes:
+        where: The new server.
+        saved: What it is rebuilt from.
+        started_at: When the run began.
+        done: What became of it; None for a dry run.
+        duration: How long it took.
+        steps: What was done, in order.
+    """
+
+    where: str
+    saved: SavedServer
+    started_at: datetime
+    done: RebuiltServer | None = None
+    duration: timedelta = timedelta()
+    steps: tuple[Step, ...] = ()
