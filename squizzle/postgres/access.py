@@ -81,6 +81,17 @@ def connect(access: ServerAccess, database: str, *, purpose: str, read_only: boo
     return connection
 
 
+def is_restarting(access: ServerAccess, database: str) -> bool:
+    """Whether a server is there and lets nobody in for a moment, as it does while it starts, stops or recovers.
+
+    It is asked without logging in (`PQping`, PostgreSQL manual, 34.1): what it says to a login is in any language.
+    """
+    arguments = _connect_arguments(access, database, "ping", read_only=False)
+    del arguments["prepare_threshold"]
+    arguments.pop("password", None)
+    return pq.PGconn.ping(make_conninfo(**arguments).encode()) == pq.Ping.REJECT
+
+
 def _connect_arguments(access: ServerAccess, database: str, purpose: str, *, read_only: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = dict(access.parameters)
     if read_only:

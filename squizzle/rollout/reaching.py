@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from squizzle.errors import ConnectionFailedError
 from squizzle.fleet_settings import resolve_server
-from squizzle.postgres.access import Connection, ServerAccess, connect
+from squizzle.postgres.access import Connection, ServerAccess, connect, is_restarting
 from squizzle.rollout.records import Fleet, FleetTarget
+
+# A restart takes a second or a few.
+_PAUSE_S = 0.25
 
 
 class Reach:
@@ -21,6 +25,7 @@ class Reach:
         deadline: How long it may take to connect.
         purpose: What sessions are for.
         read_only: Whether sessions change nothing.
+        sleep: Waits for so many seconds.
     """
 
     def __init__(
@@ -30,7 +35,10 @@ class Reach:
         deadline: timedelta,
         purpose: str,
         read_only: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._deadline_s = deadline.total_seconds()
+        self._sleep = sleep
         self._accesses = {
             name: (replace(access, connect_timeout=min(access.connect_timeout, deadline)), database)
             for name, (access, database) in accesses.items()
@@ -48,17 +56,32 @@ class Reach:
         """How a server is reached, and a database that is there."""
         return self._accesses[server]
 
-    def connect(self, server: str, database: str) -> Connection:
-        """A session in autocommit, read-only unless it was said otherwise.
+    def connect(
+        self, server: str, database: str, *, was_there: bool = False, within_s: float | None = None
+    ) -> Connection:
+        """A session in autocommit, read-only unless it was said otherwise. A server that restarts is waited for.
+
+        Args:
+            server: Its name.
+            database: The database's name.
+            was_there: Whether it answered a moment ago, so that one that does not answer now may be restarting, too.
+            within_s: For how long one that restarts is waited for, in seconds; None for the deadline.
 
         Raises:
             ConnectionFailedError: No answer, or not let in; if that is so of the whole server, it is remembered.
         """
-        try:
-            return connect(self._accesses[server][0], database, purpose=self._purpose, read_only=self._read_only)
-        except ConnectionFailedError as exc:
-            self._notice(server, exc)
-            raise
+        access = self._accesses[server][0]
+        ends = time.monotonic() + (self._deadline_s if within_s is None else within_s)
+        while True:
+            try:
+                return connect(access, database, purpose=self._purpose, read_only=self._read_only)
+            except ConnectionFailedError as exc:
+                is_late = not exc.retryable or time.monotonic() + _PAUSE_S > ends
+                was_there = not is_late and (was_there or is_restarting(access, database))
+                if not was_there:
+                    self._notice(server, exc)
+                    raise
+            self._sleep(_PAUSE_S)
 
     def _notice(self, server: str, exc: ConnectionFailedError) -> None:
         """Whether it is the server that does not answer: then its other targets need not wait for that, one by one."""

@@ -1,7 +1,8 @@
 -- How a whole server is; one row. Times in seconds. A primary is asked how far its standbys are behind, a standby how far it
 -- is itself: behind nothing while it is fed and has replayed all that it got, however long ago the last change was.
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS connections,
-       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS connections_most,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true)::int, 0) AS connections_most,
        pg_is_in_recovery() AS is_standby,
        (SELECT count(*) FROM pg_stat_replication)::int AS standbys,
        CASE WHEN NOT pg_is_in_recovery() THEN (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication)

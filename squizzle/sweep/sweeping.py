@@ -145,22 +145,31 @@ class _Look:
         began = time.monotonic()
         if why := self._reach.why_down(target.server):
             return _not_reached(target, f"not tried: {why}", began)
+        health, was_lost = self._try(target, began)
+        # Its server may have been restarted: that is no reason to wake anybody.
+        return self._try(target, began, was_there=True)[0] if was_lost else health
+
+    def _try(self, target: FleetTarget, began: float, *, was_there: bool = False) -> tuple[TargetHealth, bool]:
+        """A look, and whether its session was lost by nothing of ours."""
+
+        def left_s() -> float:
+            return self._deadline_s - (time.monotonic() - began)
+
         try:
-            connection = self._reach.connect(target.server, target.database)
+            connection = self._reach.connect(target.server, target.database, was_there=was_there, within_s=left_s())
         except ConnectionFailedError as exc:
-            return _not_reached(target, exc.message, began)
-        left_s = self._deadline_s - (time.monotonic() - began)
+            return _not_reached(target, exc.message, began), False
         try:
-            with self._deadlines.limit(connection, left_s) as limit:
+            with self._deadlines.limit(connection, left_s()) as limit:
                 try:
-                    return self._in_session(connection, target, began)
+                    return self._in_session(connection, target, began), False
                 except IdentityMismatchError as exc:
-                    return _not_reached(target, exc.message, began)
+                    return _not_reached(target, exc.message, began), False
                 except (SquizzleError, psycopg.Error) as exc:
                     if limit.passed:
-                        return _not_reached(target, f"no answer within {self._deadline_s:g} s", began)
+                        return _not_reached(target, f"no answer within {self._deadline_s:g} s", began), False
                     error = exc if isinstance(exc, SquizzleError) else translate_error(exc, doing="look at it")
-                    return _not_reached(target, error.message, began)
+                    return _not_reached(target, error.message, began), connection.broken
         finally:
             connection.close()
 
@@ -172,8 +181,7 @@ class _Look:
         identity = read_identity(connection)
         check_identity(identity, self._expected, database=target.database)
         if self._is_first(target.server):
-            self.servers[target.server] = _server_row(connection)
-            self.clusters[target.server] = system_identifier(connection)
+            self._look_at_server(connection, target.server)
         metrics = _row(connection, load_sql("squizzle.sweep", "database_probe"))
         history = self._history(connection, target.schema)
         metrics |= {name: value for name, value in history.items() if name not in _WORDS}
@@ -200,6 +208,16 @@ class _Look:
             is_first = server not in self.servers
             self.servers.setdefault(server, {})
         return is_first
+
+    def _look_at_server(self, connection: Connection, server: str) -> None:
+        """Asked by one target for all; where that fails, the next one asks."""
+        try:
+            row, cluster = _server_row(connection), system_identifier(connection)
+        except BaseException:
+            with self._lock:
+                del self.servers[server]
+            raise
+        self.servers[server], self.clusters[server] = row, cluster
 
     def _history(self, connection: Connection, schema: str) -> dict[str, Any]:
         history = find_history(connection, schema)

@@ -8,16 +8,21 @@ import shutil
 import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from psycopg import sql
 
 from squizzle.errors import DatabaseError, RefusedError
+from squizzle.fleet_settings import FleetSettings
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from squizzle.postgres.embedded.settings import render_settings
-from squizzle.postgres.identity import Target
+from squizzle.postgres.identity import ExpectedIdentity, Target
+from squizzle.rollout.reaching import Reach
+from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 from squizzle.sweep.view import VIEW_VERSION, ViewState, install_view
 from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
 from tests.integration.conftest import access_to
@@ -169,6 +174,19 @@ def test_lag_is_nothing_on_an_idle_standby_and_grows_when_it_is_fed_no_more() ->
         primary.execute("SET ROLE plain")
         assert lag(primary) is None, "who may not see how far standbys are behind does not know"
         primary.execute("RESET ROLE")
+
+        # A sweep finds nothing wrong with it, and does not ask it what only a primary knows.
+        alone = FleetTarget(name="standby", server="one", database="postgres", schema="public")
+        swept = sweep_fleet(
+            SweepOrder(
+                fleet=Fleet(name="town", environment=None, servers={}, targets=(alone,)),
+                expected=ExpectedIdentity(),
+                settings=FleetSettings(name="town", deadline=timedelta(seconds=60)),
+            ),
+            Reach({"one": (access_to(second.address()), "postgres")}, deadline=timedelta(seconds=60), purpose="health"),
+        )
+        assert swept.is_ok, swept.targets
+        assert (swept.targets[0].metrics["is_standby"], swept.targets[0].metrics["replication_lag_s"]) == (True, 0)
 
         standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
         standby.execute("SELECT pg_reload_conf()")
