@@ -43,6 +43,22 @@ exit "$code"
 _STOP_PATIENCE_S = 10.0
 
 
+# Where programs, libraries and files are, the language, the time zone, whom to trust: what any program may need.
+_KEPT = frozenset(
+    {"PATH", "LD_LIBRARY_PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "LANGUAGE", "TZ"}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF", "KRB5CCNAME", "KRB5_CONFIG", "KRB5_KTNAME"}
+)
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment of a program that has nothing to do with what else ours says.
+
+    Ours may hold passwords and keys (`password_env`, `AWS_SECRET_ACCESS_KEY` …). Whoever was handed them may write
+    them into a log or a core file, and whoever is its account reads them in `/proc`.
+    """
+    return {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
+
+
 # The exit code of a process that an interrupted look has reaped: the kernel told it once, to nobody.
 _NOBODY_KNOWS = 255
 _LONGEST_PAUSE_S = 0.05

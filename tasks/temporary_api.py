@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from squizzle.errors import InvalidInputError, ToolError
-from squizzle.processes import GuardedProcess
+from squizzle.processes import GuardedProcess, bare_environment
 
 # The first start makes Prefect's tables: 15 s here, longer on a slow laptop.
 _PATIENCE_S = 120.0
@@ -58,7 +58,8 @@ def temporary_api() -> Iterator[Callable[[], None]]:
     os.environ.update(_SETTINGS | {"PREFECT_HOME": str(_home()), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"})
     with tempfile.TemporaryFile() as log:
         # The server itself must not be a client of the API that the environment names.
-        environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        its_own = [name for name in os.environ if name.startswith(("PREFECT_", "PYTHON")) and name != "PREFECT_API_URL"]
+        environment = bare_environment() | {name: os.environ[name] for name in its_own}
         environment |= {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         command = [sys.executable, "-m", "tasks.api_process", str(port)]
         with GuardedProcess(command, environment=environment, output=log, errors=log) as process:

@@ -17,6 +17,7 @@ from typing import Any
 from squizzle.analysis.findings import Finding, Severity
 from squizzle.analysis.lint import Script
 from squizzle.errors import ToolError
+from squizzle.processes import bare_environment
 
 # Its time grows with the square of a statement's length: 7 s of the processor for 860 KB (measured with 2.70.0).
 _PATIENCE_S = 20.0
@@ -69,7 +70,13 @@ def _ask(program: Path, script: Script, major: int, patience_s: float) -> list[F
     try:
         # In a folder without a configuration of its own.
         done = subprocess.run(
-            command, input=script.text.encode(), capture_output=True, check=False, timeout=patience_s, cwd="/"
+            command,
+            input=script.text.encode(),
+            capture_output=True,
+            check=False,
+            timeout=patience_s,
+            cwd="/",
+            env=bare_environment(),
         )
         return [_finding(script, one) for one in json.loads(done.stdout)]
     except subprocess.TimeoutExpired:

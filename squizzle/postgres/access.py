@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from squizzle.errors import ConnectionFailedError, InvalidInputError
 from squizzle.postgres.secret import Secret
 from squizzle.postgres.translation import translate_connect_error
+from squizzle.processes import bare_environment
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -234,9 +235,9 @@ def client_environment(access: ServerAccess, database: str) -> Iterator[dict[str
         database: The database to work on; it reaches the program as PGDATABASE.
 
     Yields:
-        The whole environment for the child process.
+        The whole environment for the child process; of ours only what every program may need.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name in _DEFAULTS}
+    environment = bare_environment() | {name: os.environ[name] for name in _DEFAULTS if name in os.environ}
     environment |= _libpq_variables(access, database)
     if access.password is None:
         if "PGPASSFILE" in os.environ:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from squizzle.errors import InvalidInputError, ProgramNotUsableError
+from squizzle.processes import bare_environment
 
 SYSTEM_PATTERNS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 """Where Debian's and the PGDG RPM packages put the programs, one folder a major version."""
@@ -334,8 +335,7 @@ def _ask(program: Path, arguments: tuple[str, ...], _stamp: tuple[int, int]) -> 
 
 def _neutral_environment() -> dict[str, str]:
     # PGHOST, PGSERVICE and the like would take part in the answer; the message is compared in English.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return kept | {"LC_ALL": "C"}
+    return bare_environment() | {"LC_ALL": "C"}
 
 
 def _nothing_fits(looked_at: Sequence[_Candidate], server_major: int) -> ProgramNotUsableError:

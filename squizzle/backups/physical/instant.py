@@ -24,6 +24,7 @@ from squizzle.errors import ProgramNotUsableError, ToolError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.translation import translate_error
+from squizzle.processes import bare_environment
 from squizzle.proof.digests import read_sequences, read_snapshot
 
 _PARTIAL = ".partial"
@@ -165,6 +166,7 @@ class LogTail:
             capture_output=True,
             text=True,
             errors="replace",
+            env=bare_environment(),
             timeout=_WALDUMP_TIMEOUT_S,
         )
         if done.returncode != 0:

@@ -322,11 +322,22 @@ def test_a_client_program_is_told_what_is_in_a_service_and_what_the_url_says_win
         parse_url("postgresql:///?service=staging")
 
 
-def test_the_rest_of_the_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_program_finds_its_files_and_is_told_no_secret_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/somewhere/bin")
+    monkeypatch.setenv("LC_NUMERIC", "C")
+    for name in (
+        "SHOP_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "SLACK_BOT_TOKEN",
+        "PREFECT_API_KEY",
+        "PREFECT_API_AUTH_STRING",
+    ):
+        monkeypatch.setenv(name, PASSWORD)
 
     with client_environment(ServerAccess(host="db"), "shop") as environment:
         assert environment["PATH"] == "/somewhere/bin"
+        assert environment["LC_NUMERIC"] == "C"
+        assert PASSWORD not in environment.values()
 
 
 def test_a_parameter_that_client_programs_have_no_variable_for_is_refused() -> None:
