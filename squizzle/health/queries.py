@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from squizzle.errors import CouldNotVerifyError
 from squizzle.health.records import query_words
+from squizzle.later_keys import known_keys
 from squizzle.postgres.access import Connection
 from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.own_tables import ensure_tables, find_tables
@@ -246,7 +247,7 @@ def read_baseline(connection: Connection) -> QueryStats:
         label=label,
         counted_since=counted_since,
         server_version=version,
-        queries={int(number): QueryCost(**one) for number, one in queries.items()},
+        queries={int(number): QueryCost(**known_keys(one, QueryCost)) for number, one in queries.items()},
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from squizzle.analysis.records import BatchOptions, Statement
+from squizzle.later_keys import known_keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +165,7 @@ class BatchProgress:
         """From the database; None for a script without batches."""
         if document is None:
             return None
-        statements = tuple(_from_columns(**one) for one in document["statements"])
+        statements = tuple(_from_columns(**known_keys(one, BatchedStatement)) for one in document["statements"])
         # One of an earlier version knows nothing of shares.
         return cls(script=tuple(document["script"]), statements=statements, stopped=document.get("stopped", False))
 

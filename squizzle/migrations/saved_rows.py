@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from squizzle.later_keys import known_keys
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowsOfTable:
@@ -61,4 +63,5 @@ class SavedRows:
         """From the database; None for a version that saved none."""
         if document is None:
             return None
-        return cls(save_as=document["save_as"], tables=tuple(RowsOfTable(**one) for one in document["tables"]))
+        tables = tuple(RowsOfTable(**known_keys(one, RowsOfTable)) for one in document["tables"])
+        return cls(save_as=document["save_as"], tables=tables)

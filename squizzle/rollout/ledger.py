@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from squizzle.errors import LockTimeoutError, RefusedError
 from squizzle.fleet_labels import Labels, label_words
+from squizzle.later_keys import known_keys
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
 from squizzle.postgres.own_scripts import OwnTables
@@ -81,7 +82,7 @@ def find_rollout(connection: Connection, fleet: str) -> RolloutRow | None:
     return RolloutRow(
         id=rollout_id,
         fleet=name,
-        versions=tuple(PlannedVersion(**one) for one in versions),
+        versions=tuple(PlannedVersion(**known_keys(one, PlannedVersion)) for one in versions),
         stage_of=stage_of,
         started_at=started_at,
         started_by=started_by,

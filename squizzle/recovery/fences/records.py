@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from squizzle.errors import FencingFailedError
+from squizzle.later_keys import known_keys
 
 
 class FenceKind(StrEnum):
@@ -151,8 +152,9 @@ def read_holds(text: str, *, where: str) -> tuple[Hold, ...]:
         FencingFailedError: Somebody has changed it by hand; nothing was changed.
     """
     try:
-        return tuple(Hold(**one | {"at": datetime.fromisoformat(one["at"])}) for one in json.loads(text))
-    except (ValueError, TypeError, KeyError) as exc:
+        found = [known_keys(one, Hold) for one in json.loads(text)]
+        return tuple(Hold(**one | {"at": datetime.fromisoformat(one["at"])}) for one in found)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise FencingFailedError(
             f"who holds {where} cannot be read: {type(exc).__name__}",
             hint="it was changed by hand; write [] in its place, then run the same again",

@@ -13,6 +13,7 @@ from typing import IO, Any
 import psycopg
 
 from squizzle.errors import DatabaseState, InvalidInputError
+from squizzle.later_keys import known_keys
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.own_tables import ensure_tables, find_tables
@@ -161,7 +162,7 @@ def _salvage(
         taken_at=taken_at,
         damaged=damaged,
         backup_id=backup_id,
-        tables=tuple(TableSalvage(**table) for table in tables),
+        tables=tuple(TableSalvage(**known_keys(table, TableSalvage)) for table in tables),
     )
 
 

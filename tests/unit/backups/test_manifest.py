@@ -213,7 +213,7 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
 
 
 def test_a_manifest_of_the_first_format_is_still_read(backup: Backup, project_root: Path) -> None:
-    text = (project_root / "tests" / "unit" / "backups" / "manifest_format_1.json").read_text(encoding="utf-8")
+    text = (project_root / "tests" / "data" / "formats" / "manifest.1.json").read_text(encoding="utf-8")
 
     assert from_json(text, source="manifest.json") == backup
 
