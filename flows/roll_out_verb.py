@@ -20,7 +20,7 @@ from squizzle.reports.rollout import rollout_json, rollout_markdown
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
 from squizzle.rollout.unwinding import Recovers
 from tasks.in_this_process import Procedure, Words, run_here
-from tasks.rollout_case import RolloutCase, Secured, TakenBack, Unapproved, case_of
+from tasks.rollout_case import RolloutCase, Secured, Spread, TakenBack, Unapproved, case_of
 from tasks.sources import NamedDatabase, NamedStore
 
 
@@ -63,6 +63,13 @@ from tasks.sources import NamedDatabase, NamedStore
     help="What becomes of what is migrated when a stage is not approved.",
 )
 @click.option(
+    "--spread",
+    type=click.Choice([one.value for one in Spread]),
+    default=Spread.HERE.value,
+    show_default=True,
+    help="Who works on the targets: this process, or a Dask cluster.",
+)
+@click.option(
     "--checks", type=click.Path(path_type=Path), metavar="FILE", help="SQL that must hold while it is watched."
 )
 @click.option(
@@ -89,6 +96,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
     takes_back: str,
     recovers: str,
     on_rejection: str,
+    spread: str,
     checks: Path | None,
     alerts: tuple[str, ...],
     without_certificates: str,
@@ -130,6 +138,7 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         takes_back=TakenBack(takes_back),
         recovers=Recovers(recovers),
         on_rejection=Unapproved(on_rejection),
+        spread=Spread(spread),
         checks=checks,
         alerts=(*case.alerts, *alerts),
         dry_run=dry_run,

@@ -1,6 +1,14 @@
 -- One row for each table with rows: whether the planner lacks statistics of a column of it, whether other things in it have
 -- statistics (see statistics_of_others.sql), and how many rows were changed since it was analysed last. A partitioned table
--- has statistics of its own, of all its partitions together.
+-- has statistics of its own, of all its partitions together. Nothing here locks a table, as pg_relation_size and pg_partition_tree
+-- would: somebody may hold one for hours. Whether one has rows is what the planner and the counters of writes say.
+WITH RECURSIVE filled (oid) AS (
+    SELECT oid FROM pg_class
+    WHERE relkind IN ('r', 'm') AND (relpages > 0 OR pg_stat_get_live_tuples(oid) > 0)
+    UNION
+    SELECT p.oid FROM filled f JOIN pg_inherits i ON i.inhrelid = f.oid
+    JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
+)
 SELECT c.oid::bigint, n.nspname, c.relname,
        EXISTS (
            SELECT FROM pg_attribute a
@@ -19,7 +27,5 @@ SELECT c.oid::bigint, n.nspname, c.relname,
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
   AND n.nspname !~ '^(pg_|information_schema$|squizzle$)' AND c.relname <> 'squizzle_history'
-  AND CASE WHEN c.relkind = 'p'
-           THEN EXISTS (SELECT FROM pg_partition_tree(c.oid) t WHERE t.isleaf AND pg_relation_size(t.relid) > 0)
-           ELSE pg_relation_size(c.oid) > 0 END
+  AND c.oid IN (SELECT oid FROM filled)
 ORDER BY n.nspname, c.relname

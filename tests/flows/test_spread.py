@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.context import serialize_context
 
 from blocks import PostgresDatabase
+from squizzle.cli.main import run
 from squizzle.rollout.orders import ApplyVerdict
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.report import RolloutReport, StageOutcome
@@ -42,6 +43,20 @@ def test_two_processes_share_a_stage(shops: Shops, monkeypatch: pytest.MonkeyPat
     assert sum(shops.ask("SELECT to_regclass('new') IS NOT NULL")) == MANY - 2
     (applied,) = (one.detail for one in report.steps if one.title.startswith("Apply to targets, side by side"))
     assert applied.startswith("in 2 processes: 6 applied, 2 failed")
+
+
+def test_the_command_spreads_too(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(PROCESSES, "many")
+    (shops.folder / "stages.yaml").write_text(ONE_STAGE, encoding="utf-8")
+    shops.migration("0001_new", "CREATE TABLE new ()", "DROP TABLE new")
+    verb = ["roll-out", "shops", "--stages", str(shops.folder / "stages.yaml"), "--spread", "dask"]
+
+    assert run([*verb, "--config", str(shops.folder / "squizzle.toml")]) == 7
+
+    assert f"{PROCESSES} is 'many'" in capsys.readouterr().err
+    assert not any(shops.ask("SELECT to_regclass('new') IS NOT NULL"))
 
 
 def test_secrets_of_the_runs_parameters_stay_here(server_block: PostgresDatabase) -> None:

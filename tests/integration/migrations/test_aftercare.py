@@ -100,6 +100,18 @@ def test_a_table_that_somebody_else_locks_is_named_and_the_run_succeeds(
     assert problem.endswith("run ANALYZE public.busy later")
 
 
+@pytest.mark.one_server
+def test_a_table_that_somebody_rebuilds_for_hours_does_not_hold_up_a_run_about_others(
+    connection: Connection, other: Connection, target: Target, prepared: Folder
+) -> None:
+    prepared.write("2", "UPDATE busy SET a = a + 1")
+    with other.transaction():
+        other.execute("LOCK TABLE quiet IN ACCESS EXCLUSIVE MODE")
+        report = apply_versions(connection, target, prepared.read())
+
+    assert (report.aftercare.analyzed, report.aftercare.problems) == (("public.busy",), ())
+
+
 def test_a_table_of_somebody_else_is_named_when_analyze_passes_it_over(
     access: ServerAccess, connection: Connection, target: Target, prepared: Folder, role: str
 ) -> None:
