@@ -82,6 +82,7 @@ class _FleetSection:
             concurrency=reader.number(section, where, "concurrency", most=_MOST_SESSIONS) or default.concurrency,
             per_server=reader.number(section, where, "per_server", most=_MOST_SESSIONS) or default.per_server,
             deadline=reader.duration(section, where, "deadline", default.deadline),
+            backups_good_for=reader.duration(section, where, "backups_good_for", default.backups_good_for),
             exclude_unreachable=self.excludes_unreachable(),
             watch=read_watch(reader, f"{where}.watch", section.pop("watch", {})),
             health=read_health(reader, f"{where}.health", section.pop("health", {})),

@@ -169,6 +169,7 @@ class FleetSettings:
         concurrency: So many targets at the same time.
         per_server: So many sessions on one server at the same time.
         deadline: How long one target may take to be reached and to answer.
+        backups_good_for: How old a backup of a rollout may be that goes on, before it is taken again.
         exclude_unreachable: Whether a rollout leaves out what cannot be reached, instead of not beginning.
         watch: How migrated targets are watched.
         health: From where on sweeps find something wrong.
@@ -190,6 +191,7 @@ class FleetSettings:
     concurrency: int = 16
     per_server: int = 4
     deadline: timedelta = timedelta(seconds=10)
+    backups_good_for: timedelta = timedelta(hours=24)
     exclude_unreachable: bool = False
     watch: WatchSettings = field(default_factory=WatchSettings)
     health: HealthLimits = field(default_factory=HealthLimits)

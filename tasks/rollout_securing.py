@@ -18,15 +18,16 @@ from squizzle.postgres.programs import find_programs
 from squizzle.recovery.means import find_backups, system_identifier
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.records import FleetTarget, Stage
+from squizzle.rollout.securing import still_good
 from tasks.rollout_case import RolloutCase, Secured, Started
-from tasks.steps import step
+from tasks.steps import now, step
 
 _BACKUPS_AT_ONCE = 2
 
 
 @step("Secure what will be changed", timeout=timedelta(hours=24), detail="; ".join)
 def secure(case: RolloutCase, started: Started, stage: Stage, targets: tuple[FleetTarget, ...]) -> tuple[str, ...]:
-    """A restore point on every server, and backups; those that this rollout made before are not made again.
+    """A restore point on every server, and backups; those that this rollout made lately are not made again.
 
     Raises:
         InvalidInputError: Backups are wanted, and no store is named.
@@ -70,11 +71,11 @@ def _back_up(case: RolloutCase, started: Started, target: FleetTarget) -> Backup
     with connect(access, CONTROL_DATABASE, purpose="version check", read_only=True) as connection:
         programs = find_programs(explicit=None, server_major=connection.info.server_version // 10000)
         identifier = system_identifier(connection)
-    for found in find_backups(store, target.database, system_identifier=identifier):
-        backup = found.backup
-        made_for_this = backup is not None and backup.started_at >= started.row.started_at
-        if backup is not None and made_for_this and not found.problems and backup.kind is BackupKind.FULL:
-            return backup
+    backups = find_backups(store, target.database, system_identifier=identifier)
+    good_for = case.fleet.backups_good_for
+    backup = still_good(backups, since=started.row.started_at, now=now(), good_for=good_for)
+    if backup is not None:
+        return backup
     meant = started.order.target(target)
     order = Order(
         access=access,
