@@ -100,15 +100,32 @@ def release_locks(
         spare=spare,
     )
     with keep_journal(progress_artifact("release-progress", total=STEPS, what="Progress of releasing locks")):
-        picture = see_locks(database)
-        plan = plan_release(picture, policy)
-        done = Release(before=picture, plan=plan)
-        if plan.endings and not dry_run:
-            question = release_question(done)
-            gate(question, database=database, timeout=timedelta(minutes=approval_minutes))
-            done = end_blockers(database, done)
+        done = carry_out_release(database, policy, dry_run=dry_run, patience=timedelta(minutes=approval_minutes))
         publish_release(done)
     if not done.failures:
         return done
     # A flow that returns a state ends in that state; what was done travels as its data.
     return cast("Release", Failed(message=done.failures[0].sentence(), data=done))
+
+
+def carry_out_release(
+    database: PostgresDatabase, policy: ReleasePolicy, *, dry_run: bool, patience: timedelta
+) -> Release:
+    """Look, decide, ask, and end those who hold up others; inside a flow.
+
+    Args:
+        database: Which database.
+        policy: What may be ended.
+        dry_run: Whether only the plan is made.
+        patience: How long to wait for a person.
+
+    Raises:
+        RefusedError: Somebody said no, or nobody said yes; nobody was ended.
+    """
+    picture = see_locks(database)
+    plan = plan_release(picture, policy)
+    done = Release(before=picture, plan=plan)
+    if plan.endings and not dry_run:
+        gate(release_question(done), database=database, timeout=patience)
+        done = end_blockers(database, done)
+    return done

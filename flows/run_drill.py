@@ -17,7 +17,7 @@ from flows.forms import shown
 from squizzle.drills.records import DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
-from squizzle.errors import SquizzleError
+from squizzle.errors import CouldNotVerifyError, SquizzleError
 from tasks.drilling import Stage
 from tasks.reporting import progress_artifact, publish_drills, publish_report
 from tasks.scratch import DrillServer, clean_up, drill_place, drill_server
@@ -102,6 +102,8 @@ def _play(on: DrillServer, scenario: Scenario, run_id: str, scale: float) -> Dri
     with drill_place(on, run_id) as place:
         try:
             PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale))
+        except CouldNotVerifyError as exc:
+            book.gaps = (*book.gaps, f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
         except SquizzleError as exc:
             if not book.evidence.error:
                 book.note(error=exc.message)

@@ -92,21 +92,53 @@ def undo_wrong_environment(
     timeout = timedelta(minutes=approval_minutes)
     folder = Path(project)
     with keep_journal(progress_artifact("undo-progress", total=STEPS, what="Progress of taking it back")):
-        mishap = document_mishap(wrong, right, folder, versions)
-        report = MishapReport(mishap=mishap)
-        if mishap.versions:
-            report = replace(report, ways=generate_ways_back(wrong, folder, mishap.versions, accept_loss=accept_loss))
+        report = plan_mishap(wrong, right, folder, versions, accept_loss=accept_loss)
         if report.ways and not dry_run:
-            gate(way_back_question(mishap, report.ways), database=wrong, timeout=timeout)
-            report = replace(report, taken_back=run_ways_back(wrong, folder, report.ways))
-            if then_apply:
-                report = _apply_to_the_right_one(report, right, folder, timeout)
+            report = take_back_mishap(report, wrong, right, folder, then_apply=then_apply, patience=timeout)
         publish_mishap(report)
     if report.taken_back is None or report.taken_back.schema_is_as_before is not False:
         return report
     message = f"{wrong.database}: the schema is not as it was before; squizzle verify tells more"
     # A flow that returns a state ends in that state; what was done travels as its data.
     return cast("MishapReport", Failed(message=message, data=report))
+
+
+def plan_mishap(
+    wrong: PostgresDatabase, right: PostgresDatabase, folder: Path, versions: tuple[str, ...], *, accept_loss: bool
+) -> MishapReport:
+    """Document what was applied where, and find the ways back; nothing is changed."""
+    mishap = document_mishap(wrong, right, folder, versions)
+    report = MishapReport(mishap=mishap)
+    if not mishap.versions:
+        return report
+    return replace(report, ways=generate_ways_back(wrong, folder, mishap.versions, accept_loss=accept_loss))
+
+
+def take_back_mishap(
+    report: MishapReport,
+    wrong: PostgresDatabase,
+    right: PostgresDatabase,
+    folder: Path,
+    *,
+    then_apply: bool,
+    patience: timedelta,
+) -> MishapReport:
+    """Ask, take the versions back, ask again, and apply them where they belong; inside a flow.
+
+    Args:
+        report: What was planned, with ways back.
+        wrong: Where they should not have been applied.
+        right: Where they were meant to be.
+        folder: The project.
+        then_apply: Whether to offer to apply to the right database.
+        patience: How long to wait for a person, each time.
+
+    Raises:
+        RefusedError: The first answer was no; nothing was changed.
+    """
+    gate(way_back_question(report.mishap, report.ways), database=wrong, timeout=patience)
+    report = replace(report, taken_back=run_ways_back(wrong, folder, report.ways))
+    return _apply_to_the_right_one(report, right, folder, patience) if then_apply else report
 
 
 def _apply_to_the_right_one(

@@ -38,10 +38,18 @@ def apply_migrations(database: PostgresDatabase, *folders: Path) -> Report:
     return _apply(database, *folders)
 
 
-@step("Disaster: a migration drops the users table", timeout=timedelta(minutes=30), detail=_applied)
-def play_data_loss(database: PostgresDatabase, *folders: Path) -> Report:
+@step("Disaster: apply the migration", timeout=timedelta(minutes=30), detail=_applied)
+def play_migration(database: PostgresDatabase, *folders: Path) -> Report:
     """Apply the migration that should never have been written."""
     return _apply(database, *folders)
+
+
+@step("Run the down script", timeout=timedelta(hours=2), detail=lambda done: f"{len(done.outcomes)} taken back")
+def roll_back_migration(database: PostgresDatabase, *folders: Path, version: str) -> Report:
+    """Take one version back, with clients in; as `squizzle rollback`."""
+    target = database.target()
+    with connect(database.access(), target.database, purpose="rollback") as connection:
+        return roll_back_versions(connection, target, read_folders(*folders), only=version, listener=_LISTENER)
 
 
 def _apply(database: PostgresDatabase, *folders: Path) -> Report:

@@ -305,10 +305,10 @@ def unfence_database(database: DatabaseSource) -> None:
 
 
 @step("Read as the application", timeout=timedelta(minutes=5), detail=str)
-def read_as_application(database: DatabaseSource, *, role: str, table: str) -> str:
+def read_as_application(database: DatabaseSource, *, role: str, table: tuple[str, str]) -> str:
     """Read a table with the application's own rights; returns what it saw, as the end of a sentence."""
     with connect(database.access(), database.database, purpose="application check", read_only=True) as connection:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table))
         row = connection.execute(query).fetchone()
-    return f"reads {row[0] if row else 0:,} rows of {table}"
+    return f"reads {row[0] if row else 0:,} rows of {table[1]}"

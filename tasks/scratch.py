@@ -9,25 +9,31 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from psycopg import sql
 from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from squizzle.backups.work_folder import sweep_work_folders, work_folder
 from squizzle.config import PRODUCTION
 from squizzle.errors import RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
-from squizzle.postgres.identity import check_identity, read_identity
+from squizzle.postgres.identity import Identity, check_identity, read_identity, renew_identity
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session
+from squizzle.recovery.new_database import drop_database
+from squizzle.recovery.prepared_copy import copy_files
 from squizzle.recovery.scratch import (
     DrillNames,
     drill_names,
     let_application_in,
     living_run,
+    make_client,
     make_database,
     remove_run,
+    run_database,
     sweep_dead_runs,
 )
 from tasks.steps import step
@@ -65,6 +71,7 @@ class DrillPlace:
         database: The database that disaster strikes.
         store: Where its backup goes.
         server_version: Such as 18.6.
+        folder: For what the drill writes on this machine; gone with it.
     """
 
     run_id: str
@@ -72,6 +79,11 @@ class DrillPlace:
     database: PostgresDatabase
     store: BackupFolder | BackupBucket
     server_version: str
+    folder: Path
+
+    def beside(self, tag: str) -> PostgresDatabase:
+        """Another database of this drill on the same server; it goes with it."""
+        return self.database.model_copy(update={"database": run_database(self.run_id, tag)})
 
 
 @contextmanager
@@ -102,6 +114,7 @@ def drill_server(
         _refuse_production(server)
         control = stack.enter_context(control_session(server.access(), purpose="drill"))
         sweep_dead_runs(control)
+        sweep_work_folders()
         version = control.info.parameter_status("server_version") or "unknown"
         yield DrillServer(server=server, store=store, control=control, version=version)
 
@@ -116,7 +129,7 @@ def drill_place(on: DrillServer, run_id: str) -> Iterator[DrillPlace]:
         on: The server.
         run_id: Eight hexadecimal digits; everything that the drill makes has them in its name.
     """
-    with living_run(on.control, run_id):
+    with living_run(on.control, run_id), work_folder() as folder:
         try:
             names = drill_names(run_id)
             here = {"database": names.database, "environment": ENVIRONMENT, **_NO_IDENTITY}
@@ -126,6 +139,7 @@ def drill_place(on: DrillServer, run_id: str) -> Iterator[DrillPlace]:
                 database=on.server.model_copy(update=here),
                 store=on.store,
                 server_version=on.version,
+                folder=folder,
             )
         finally:
             if not on.control.closed:
@@ -139,7 +153,8 @@ _NO_IDENTITY = {"database_id": "", "fleet": ""}
 @contextmanager
 def _embedded_server() -> Iterator[tuple[PostgresDatabase, Path]]:
     runtime = find_runtime()
-    settings = drill_settings(runtime.major, throwaway=True)
+    # Queries are counted, so that it is noticed when they become slower.
+    settings = drill_settings(runtime.major, throwaway=True) | {"shared_preload_libraries": "pg_stat_statements"}
     with throwaway_cluster("drill", settings=settings, runtime=runtime) as address:
         block = PostgresDatabase(
             host=str(address.socket_folder),
@@ -165,17 +180,18 @@ def _refuse_production(server: PostgresDatabase) -> None:
 
 @step("Make the shop's database", timeout=timedelta(minutes=5))
 def make_shop_database(place: DrillPlace) -> None:
-    """Make the database with owner, roles, privileges, settings and comment."""
+    """Make the database with owner, roles, privileges, settings and comment, and let the application's role in."""
     with control_session(place.database.access(), purpose="drill") as control:
         make_database(control, place.names)
+    with connect(place.database.access(), place.names.database, purpose="drill") as connection:
+        let_application_in(connection, place.names)
 
 
 @step("Load the shop's data", timeout=timedelta(hours=2), detail=lambda found: f"{found.rows:,} rows")
 def load_shop_data(place: DrillPlace, *, scale: float) -> DatabaseDigest:
-    """Generate the example's rows, let the application's role in, and fingerprint what is there."""
+    """Generate the example's rows, and fingerprint what is there."""
     _generate(place, "--scale", str(scale))
-    with connect(place.database.access(), place.names.database, purpose="drill") as connection:
-        let_application_in(connection, place.names)
+    with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
         return digest_database(connection)
 
 
@@ -192,6 +208,39 @@ def write_more_orders(place: DrillPlace, *, orders: int) -> DatabaseDigest:
     _generate(place, "--more-orders", str(orders))
     with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
         return digest_database(connection)
+
+
+@step("Make an account for the application", timeout=timedelta(minutes=1))
+def make_application(place: DrillPlace) -> PostgresDatabase:
+    """An account that logs in and has the application's rights, no more: its sessions are kept out and ended."""
+    with control_session(place.database.access(), purpose="drill") as control:
+        user, password = make_client(control, place.names)
+    return place.database.model_copy(update={"user": user, "password": SecretStr(password)})
+
+
+@step("Make another database like it", timeout=timedelta(hours=2), detail=lambda made: made.database)
+def make_another(place: DrillPlace, tag: str) -> PostgresDatabase:
+    """Copy the drill's database beside it, as a database with an identity of its own."""
+    made = place.beside(tag)
+    with control_session(place.database.access(), purpose="drill") as control:
+        drop_database(control, made.database)  # of a try before
+        copy_files(place.database.access(), control, place.database.database, made.database)
+        control.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(made.database)))
+    with connect(made.access(), made.database, purpose="drill") as connection:
+        return _named(made, renew_identity(connection, made.target().expected, database=made.database))
+
+
+@step(
+    "See who it says it is", timeout=timedelta(minutes=1), detail=lambda known: known.database_id or "it does not say"
+)
+def known_by_id(database: PostgresDatabase) -> PostgresDatabase:
+    """The same, to be taken by its id from now on; nothing is changed."""
+    with connect(database.access(), database.database, purpose="drill", read_only=True) as connection:
+        return _named(database, read_identity(connection))
+
+
+def _named(database: PostgresDatabase, identity: Identity | None) -> PostgresDatabase:
+    return database.model_copy(update={"database_id": str(identity.id) if identity else ""})
 
 
 def _generate(place: DrillPlace, *arguments: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.recover import recover_noting
 from squizzle.backups.records import Backup
+from squizzle.drills.victims import Victim
 from squizzle.errors import RecoveryError
+from squizzle.postgres.decisions import Question
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.recovery import RecoveryNames
 from squizzle.recovery.ways import RecoveryPolicy
+from tasks.approval import Approval, ApprovalByName, answered_by
 from tasks.backups import take_backup
 from tasks.drilling import Stage, database_size
 from tasks.migrations import apply_migrations
@@ -22,16 +26,45 @@ LATE_ORDERS = 25
 
 
 def set_the_stage(stage: Stage) -> tuple[Backup, DatabaseDigest]:
-    """A database that works, with a backup, and with rows that came after it: its steady state is noted."""
-    place, book = stage.place, stage.book
+    """A database that works, with a backup, and with rows that came after it; returns its state then, too."""
+    make_it_work(stage)
+    return save(stage), go_on_writing(stage)
+
+
+def make_it_work(stage: Stage) -> None:
+    """A database with data, as a careful team would have it."""
+    place = stage.place
     make_shop_database(place)
     apply_migrations(place.database, MIGRATIONS)
     load_shop_data(place, scale=stage.scale)
-    backup = take_backup(place.database, place.store)
-    steady = write_more_orders(place, orders=LATE_ORDERS)
-    book.size_bytes = database_size(place.database)
-    book.note(backup=backup, steady=steady)
-    return backup, steady
+
+
+def save(stage: Stage) -> Backup:
+    """Take a backup, as every night."""
+    backup = take_backup(stage.place.database, stage.place.store)
+    stage.book.note(backup=backup)
+    return backup
+
+
+def go_on_writing(stage: Stage) -> DatabaseDigest:
+    """Rows that no backup has; returns, and notes, the state from when all was well."""
+    book = stage.book
+    steady = write_more_orders(stage.place, orders=LATE_ORDERS)
+    book.size_bytes = database_size(stage.place.database)
+    book.note(steady=steady)
+    return steady
+
+
+@contextmanager
+def agreed() -> Iterator[None]:
+    """A yes to what is asked inside, as a person gives it in an emergency; it is recorded as the drill's."""
+    with answered_by(_agree):
+        yield
+
+
+def _agree(question: Question) -> Approval:
+    name = question.name_to_type
+    return ApprovalByName(decision="approve", approver="disaster drill", comment="a drill", typed_name=name)
 
 
 def recover(stage: Stage, *, folders: Sequence[Path], insist: bool = False) -> None:
@@ -63,7 +96,7 @@ def recover(stage: Stage, *, folders: Sequence[Path], insist: bool = False) -> N
         raise RecoveryError(book.evidence.error)
 
 
-def read_again(stage: Stage, table: str) -> None:
-    """The application's role reads a table; the book has what it saw."""
-    role = stage.place.names.application
+def read_again(stage: Stage, victim: Victim) -> None:
+    """The application's role reads the table that was damaged; the book has what it saw."""
+    role, table = stage.place.names.application, (victim.schema, victim.table)
     stage.book.note(application_reads=read_as_application(stage.place.database, role=role, table=table))

@@ -13,6 +13,11 @@ from squizzle.recovery.evidence import Evidence, EvidenceBook, Step
 class DrillScenario(StrEnum):
     """The disaster to play."""
 
+    CORRUPTED_MIGRATION = "corrupted_migration"
+    LOCKED_DATABASE = "locked_database"
+    PERFORMANCE_DEGRADATION = "performance_degradation"
+    WRONG_ENVIRONMENT = "wrong_environment"
+    CASCADING_FAILURE = "cascading_failure"
     DATA_LOSS = "data_loss"
     BROKEN_BACKUP = "broken_backup"
     # No disaster: every one of the table that a recovery can answer, in turn.
@@ -93,6 +98,7 @@ class Findings:
         unharmed: The database at the end against its state right before the disaster, where nothing may be lost.
         checks: What the scenario promised to look at, as far as it did.
         size_bytes: Of the database right before the disaster; None when it did not get that far.
+        gaps: What could not be tried here, a sentence each.
     """
 
     evidence: Evidence = field(default_factory=Evidence)
@@ -102,6 +108,7 @@ class Findings:
     unharmed: Comparison | None = None
     checks: tuple[Check, ...] = ()
     size_bytes: int | None = None
+    gaps: tuple[str, ...] = ()
 
     @property
     def lost_nothing(self) -> bool:
@@ -151,6 +158,7 @@ class DrillBook(EvidenceBook):
         self.remedy = ""
         self.unharmed: Comparison | None = None
         self.size_bytes: int | None = None
+        self.gaps: tuple[str, ...] = ()
         self._checks: list[Check] = []
 
     def strike(self, what: str, at: datetime) -> None:
@@ -178,6 +186,7 @@ class DrillBook(EvidenceBook):
             unharmed=self.unharmed,
             checks=tuple(self._checks),
             size_bytes=self.size_bytes,
+            gaps=self.gaps,
         )
 
 

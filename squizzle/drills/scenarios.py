@@ -29,7 +29,55 @@ class Scenario:
     in_all: bool = True
 
 
+# What the modules that play them look at.
+WENT_THROUGH = "the migration that hung went through"
+NOBODY_WAITS = "nobody waits any more"
+ONLY_THE_BLOCKER = "the forgotten transaction was ended, and nobody else"
+ANSWERED_AGAIN = "clients are answered again"
+INDEX_IS_BACK = "every index and every other definition is as it was"
+QUICK_AGAIN = "queries are quick again"
+SCHEMA_AS_BEFORE = "the schema of the wrong database is as it was before"
+IN_THE_RIGHT_ONE = "the migration is applied where it belongs"
+REFUSED_BY_NAME = "the same is refused where somebody says which database is meant"
+SCRIPT_FAILED = "the down script failed and was given up"
+BROKEN_ONE_GIVEN_UP = "the broken backup was found out and given up"
+OLDER_ONE_USED = "the backup before it was used"
+KEPT_OUT = "clients were kept out while it was recovered"
+BACK_BY_THEMSELVES = "clients come back by themselves"
+
 _TABLE = (
+    Scenario(
+        name=DrillScenario.CORRUPTED_MIGRATION,
+        title="a migration spoils every row of a table, and none is missing",
+        detector=Detector.FINGERPRINTS,
+    ),
+    Scenario(
+        name=DrillScenario.LOCKED_DATABASE,
+        title="a migration hangs behind a forgotten transaction, and everybody behind it",
+        detector=Detector.LOCKS,
+        restores=False,
+        checks=(ONLY_THE_BLOCKER, WENT_THROUGH, NOBODY_WAITS, ANSWERED_AGAIN),
+    ),
+    Scenario(
+        name=DrillScenario.PERFORMANCE_DEGRADATION,
+        title="a migration loses the index that the application asks by",
+        detector=Detector.QUERIES,
+        restores=False,
+        checks=(QUICK_AGAIN, INDEX_IS_BACK),
+    ),
+    Scenario(
+        name=DrillScenario.WRONG_ENVIRONMENT,
+        title="a migration lands on another database than was meant",
+        detector=Detector.IDENTITY,
+        restores=False,
+        checks=(SCHEMA_AS_BEFORE, IN_THE_RIGHT_ONE, REFUSED_BY_NAME),
+    ),
+    Scenario(
+        name=DrillScenario.CASCADING_FAILURE,
+        title="a migration fails, its way back fails, the newest backup is broken, and clients keep coming back",
+        detector=Detector.HISTORY,
+        checks=(SCRIPT_FAILED, BROKEN_ONE_GIVEN_UP, OLDER_ONE_USED, KEPT_OUT, BACK_BY_THEMSELVES),
+    ),
     Scenario(
         name=DrillScenario.DATA_LOSS,
         title="a migration drops the users table with CASCADE",

@@ -66,6 +66,7 @@ def _gaps(scenario: Scenario, findings: Findings) -> Iterator[str]:
             "the rows were not compared with those from right before the disaster": findings.unharmed,
             "nothing was done about it": findings.way,
         }
+    yield from findings.gaps
     made = {check.name for check in findings.checks}
     yield from (text for text, found in needed.items() if found is None)
     yield from (f"it was not looked at whether {name}" for name in scenario.checks if name not in made)

@@ -155,6 +155,22 @@ def ensure_identity(connection: Connection, expected: ExpectedIdentity, *, datab
     return identity
 
 
+def renew_identity(connection: Connection, expected: ExpectedIdentity, *, database: str) -> Identity:
+    """Make a copy a database of its own: it forgets whose copy it is, and gets an id that no other has.
+
+    Only for databases that we have made.
+
+    Raises:
+        DatabaseError: No right to, or the session was lost; it says who it said before.
+    """
+    try:
+        if find_tables(connection, _TABLES) is not None:
+            connection.execute("DELETE FROM squizzle.identity")
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="forget whose copy it is", needs=_TO_WRITE) from exc
+    return ensure_identity(connection, expected, database=database)
+
+
 def _lacks(found: Identity, expected: ExpectedIdentity) -> bool:
     """Whether the caller names something that is still empty."""
     pairs = ((found.environment, expected.environment), (found.fleet, expected.fleet))

@@ -7,6 +7,7 @@ it lives. A name whose lock is free was left by a run that died, and may go.
 from __future__ import annotations
 
 import re
+import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ class DrillNames:
         kept: The damaged one after the switch-over.
         owner: Role that owns the database.
         application: Role that the application would use.
+        client: Account that the application would log in with.
     """
 
     database: str
@@ -43,6 +45,7 @@ class DrillNames:
     kept: str
     owner: str
     application: str
+    client: str
 
 
 def drill_names(run_id: str) -> DrillNames:
@@ -54,6 +57,7 @@ def drill_names(run_id: str) -> DrillNames:
         kept=f"{base}__old",
         owner=f"{base}_owner",
         application=f"{base}_application",
+        client=f"{base}_client",
     )
 
 
@@ -157,14 +161,40 @@ def make_database(control: Connection, names: DrillNames) -> None:
 
 
 def let_application_in(connection: Connection, names: DrillNames) -> None:
-    """Give the application's role what an application has; runs in the drill's database."""
+    """Give the application's role what an application has, of whatever is there and is made later.
+
+    Args:
+        connection: A session in the drill's database.
+        names: Of the drill.
+    """
     role = sql.Identifier(names.application)
     for command in (
         "GRANT USAGE ON SCHEMA public TO {}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
         "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {}",
     ):
         connection.execute(sql.SQL(command).format(role))
+
+
+def make_client(control: Connection, names: DrillNames) -> tuple[str, str]:
+    """Make an account that logs in and has the rights of the application's role; returns its name and password.
+
+    The server gets the password as it stores it, so that no log has it.
+
+    Raises:
+        DatabaseError: The account may not create roles.
+    """
+    password = secrets.token_urlsafe(24)
+    stored = control.pgconn.encrypt_password(password.encode(), names.client.encode(), b"scram-sha-256").decode()
+    client, application = sql.Identifier(names.client), sql.Identifier(names.application)
+    try:
+        control.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(client, sql.Literal(stored)))
+        control.execute(sql.SQL("GRANT {} TO {}").format(application, client))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"make the account {names.client}") from exc
+    return names.client, password
 
 
 def remove_run(control: Connection, run_id: str) -> tuple[str, ...]:
