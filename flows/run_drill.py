@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from secrets import randbits
 from typing import Annotated, cast
 from uuid import uuid4
 
@@ -15,16 +16,17 @@ from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
 from squizzle.drills.records import DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
-from squizzle.drills.scenarios import Scenario, scenarios_of
+from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
 from squizzle.errors import CouldNotVerifyError, SquizzleError
 from tasks.drilling import Stage
 from tasks.reporting import progress_artifact, publish_drills, publish_report
 from tasks.scratch import DrillServer, clean_up, drill_place, drill_server
 from tasks.steps import about, keep_journal, log_line, now, steps_so_far
+from tasks.surroundings import Bystander, compare_with, look_at
 from tasks.watched import Sign, give_sign
 
-STEPS = 22
+STEPS = 24
 
 DESCRIPTION = """\
 Plays disasters on databases of its own and recovers from them with the procedures of a real emergency.
@@ -56,10 +58,31 @@ Store = Annotated[
     shown(title="Store", description="Where its backup goes. Empty: a folder that goes with the drill."),
 ]
 
+Seed = Annotated[
+    int | None,
+    shown(ge=0, title="Seed", description="Plays the same random moment again that a report names. Empty: a new one."),
+]
+
+Production = Annotated[
+    PostgresDatabase | None,
+    shown(title="Production", description="Read before and after, to prove that no drill touched it. Never played on."),
+]
+ProductionStore = Annotated[
+    BackupFolder | BackupBucket | None,
+    shown(title="Production's store", description="The same for its backups and the archive of its log."),
+]
+
 
 @flow(name="drill", flow_run_name="drill {scenario} at scale {scale}", description=DESCRIPTION, persist_result=False)
 def run_drill(
-    scenario: Disaster = DrillScenario.ALL, scale: Scale = 1.0, server: Server = None, store: Store = None
+    scenario: Disaster = DrillScenario.ALL,
+    scale: Scale = 1.0,
+    server: Server = None,
+    store: Store = None,
+    *,
+    seed: Seed = None,
+    production: Production = None,
+    production_store: ProductionStore = None,
 ) -> DrillRun:
     """Play disasters and recover from them; nothing but the drill's own databases is touched.
 
@@ -68,11 +91,15 @@ def run_drill(
         scale: Size of the example's data; 1 is about 200,000 rows.
         server: Where to play; None starts an embedded PostgreSQL.
         store: Where the backup goes; None uses a folder that goes with the drill.
+        seed: Draws what is random; a report names it, and with it the same is played again. None draws one.
+        production: Production's server, to prove that nothing of it was touched; it is only read. None proves that of
+            the server that the drill is played on, alone.
+        production_store: Its backups, and the archive of its log.
 
     Returns:
         The reports; inside a Failed state when the verdict is not `pass`.
     """
-    refuse_inline(server, store)
+    refuse_inline(server, store, production, production_store)
     run_id = str(flow_run.id or uuid4()).replace("-", "")[:8]
     started_at = now()
     chosen = scenarios_of(scenario)
@@ -80,11 +107,15 @@ def run_drill(
         keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))),
         drill_server(server=server, store=store) as on,
     ):
+        around: tuple[Bystander, ...] = (Bystander(server=on.server, store=on.store, books=False),)
+        if production is not None:
+            around += (Bystander(server=production, store=production_store),)
         ids = [run_id, *(uuid4().hex[:8] for _ in chosen[1:])]
         reports = []
         for one, each in zip(chosen, ids, strict=True):
             with about(one.name.value if len(chosen) > 1 else ""):
-                reports.append(_play(on, one, each, scale))
+                drawn = randbits(31) if seed is None else seed
+                reports.append(_play(on, one, each, around, scale=scale, seed=drawn))
         run = DrillRun(run_id=run_id, started_at=started_at, reports=tuple(reports))
         if len(reports) > 1:
             publish_drills(run)
@@ -96,14 +127,17 @@ def run_drill(
     return cast("DrillRun", Failed(message=f"{run.verdict.value}: {run.reasons[0]}", data=run))
 
 
-def _play(on: DrillServer, scenario: Scenario, run_id: str, scale: float) -> DrillReport:
+def _play(
+    on: DrillServer, scenario: Scenario, run_id: str, around: tuple[Bystander, ...], *, scale: float, seed: int
+) -> DrillReport:
     """One disaster, with its report; nothing that goes wrong in it ends the others."""
     started_at, before, book = now(), len(steps_so_far()), DrillBook()
     with drill_place(on, run_id) as place:
+        was = look_at(around)
         try:
-            PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale))
+            PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale, seed=seed))
         except CouldNotVerifyError as exc:
-            book.gaps = (*book.gaps, f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
+            book.could_not_verify(f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
         except SquizzleError as exc:
             if not book.evidence.error:
                 book.note(error=exc.message)
@@ -111,6 +145,7 @@ def _play(on: DrillServer, scenario: Scenario, run_id: str, scale: float) -> Dri
             log_line(f"{scenario.name.value} broke off: {exc!r}", logging.ERROR)
             book.note(error=f"it broke off: {type(exc).__name__}: {exc}")
         leftovers = clean_up(place)
+        book.check_untouched(UNTOUCHED, compare_with(around, was))
         verdict, reasons = judge_drill(scenario, book.findings)
         report = DrillReport(
             run_id=run_id,

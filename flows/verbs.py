@@ -58,20 +58,21 @@ _EXIT_CODES = {
     show_default=True,
     help="Size of the example's data; 1 is about 200,000 rows.",
 )
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Play the same random moment again as a report says.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
-def drill(scenario: str, scale: float, *, as_json: bool) -> int:
+def drill(scenario: str, scale: float, seed: int | None, *, as_json: bool) -> int:
     """Play a disaster on an embedded PostgreSQL and recover from it.
 
     Nothing of yours is touched: the server, its data and its backup go with the drill. Exit codes: 0 pass, 7 fail,
     10 could not verify.
     """
-    run = _run(DrillScenario(scenario), scale, quiet=as_json)
+    run = _run(DrillScenario(scenario), scale, seed, quiet=as_json)
     document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
     print_result(document, "", as_json=as_json)
     return _EXIT_CODES[run.verdict]
 
 
-def _run(scenario: DrillScenario, scale: float, *, quiet: bool) -> DrillRun:
+def _run(scenario: DrillScenario, scale: float, seed: int | None, *, quiet: bool) -> DrillRun:
     with StepView(f"Disaster drill: {TITLES[scenario]}") as view, temporary_api() as wait_for_api:
         from flows.run_drill import run_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
         from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
@@ -79,7 +80,7 @@ def _run(scenario: DrillScenario, scale: float, *, quiet: bool) -> DrillRun:
 
         wait_for_api()
         with watched_by(view):
-            state = run_drill(scenario=scenario, scale=scale, return_state=True)
+            state = run_drill(scenario=scenario, scale=scale, seed=seed, return_state=True)
     run: DrillRun | BaseException = state.result(raise_on_failure=False)
     if isinstance(run, BaseException):
         raise run

@@ -57,6 +57,7 @@ class Stage:
         book: What is found.
         scale: Size of the example's data.
         migrations: Folders of the migrations that the database has; none for a backup of somebody's.
+        seed: Draws whatever is random, so that the same can be played again.
     """
 
     scenario: Scenario
@@ -64,6 +65,7 @@ class Stage:
     book: DrillBook
     scale: float
     migrations: tuple[Path, ...] = (MIGRATIONS,)
+    seed: int = 0
 
 
 class Play(Protocol):

@@ -10,6 +10,8 @@ from flows.disasters import (
     data_loss,
     locked_database,
     performance_degradation,
+    point_in_time,
+    region_loss,
     wrong_environment,
 )
 from squizzle.drills.records import DrillScenario
@@ -23,4 +25,6 @@ PLAYS: Mapping[DrillScenario, Play] = {
     DrillScenario.CASCADING_FAILURE: cascading_failure.play,
     DrillScenario.DATA_LOSS: data_loss.play,
     DrillScenario.BROKEN_BACKUP: data_loss.play,
+    DrillScenario.POINT_IN_TIME: point_in_time.play,
+    DrillScenario.REGION_LOSS: region_loss.play,
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from squizzle.drills.untouched import Untouched
 from squizzle.proof.records import Comparison
 from squizzle.recovery.evidence import Evidence, EvidenceBook, Step
 
@@ -20,6 +21,8 @@ class DrillScenario(StrEnum):
     CASCADING_FAILURE = "cascading_failure"
     DATA_LOSS = "data_loss"
     BROKEN_BACKUP = "broken_backup"
+    POINT_IN_TIME = "point_in_time"
+    REGION_LOSS = "region_loss"
     # No disaster: every one of the table that a recovery can answer, in turn.
     ALL = "all"
 
@@ -40,6 +43,7 @@ class Detector(StrEnum):
     QUERIES = "queries"
     IDENTITY = "identity"
     HISTORY = "history"
+    CONNECTION = "connection"
 
     @property
     def words(self) -> str:
@@ -48,6 +52,7 @@ class Detector(StrEnum):
 
 
 _DETECTORS = {
+    Detector.CONNECTION: "a client that is not let in",
     Detector.FINGERPRINTS: "the comparison of every table with its fingerprint from when all was well",
     Detector.LOCKS: "the tree of who waits for whom",
     Detector.QUERIES: "the comparison of queries with what they cost when all was well",
@@ -97,8 +102,8 @@ class Findings:
         remedy: What was done where no way back of a recovery was taken; empty otherwise.
         unharmed: The database at the end against its state right before the disaster, where nothing may be lost.
         checks: What the scenario promised to look at, as far as it did.
+        not_verified: What could not be looked at, a sentence each: it does not count as passed.
         size_bytes: Of the database right before the disaster; None when it did not get that far.
-        gaps: What could not be tried here, a sentence each.
     """
 
     evidence: Evidence = field(default_factory=Evidence)
@@ -107,8 +112,8 @@ class Findings:
     remedy: str = ""
     unharmed: Comparison | None = None
     checks: tuple[Check, ...] = ()
+    not_verified: tuple[str, ...] = ()
     size_bytes: int | None = None
-    gaps: tuple[str, ...] = ()
 
     @property
     def lost_nothing(self) -> bool:
@@ -158,8 +163,8 @@ class DrillBook(EvidenceBook):
         self.remedy = ""
         self.unharmed: Comparison | None = None
         self.size_bytes: int | None = None
-        self.gaps: tuple[str, ...] = ()
         self._checks: list[Check] = []
+        self._not_verified: list[str] = []
 
     def strike(self, what: str, at: datetime) -> None:
         """Note the disaster: what was broken, in a sentence, and when that was done."""
@@ -175,6 +180,18 @@ class DrillBook(EvidenceBook):
         """Note what came of one of the scenario's checks."""
         self._checks.append(Check(name=name, is_so=is_so, detail=detail))
 
+    def check_untouched(self, name: str, found: Untouched) -> None:
+        """Note what came of looking at what must stay as it is."""
+        if found.is_so is None:
+            for sentence in found.not_seen:
+                self.could_not_verify(sentence)
+        else:
+            self.check(name, is_so=found.is_so, detail=found.words)
+
+    def could_not_verify(self, text: str) -> None:
+        """Note what could not be looked at; the drill does not pass."""
+        self._not_verified.append(text)
+
     @property
     def findings(self) -> Findings:
         """All of it so far."""
@@ -185,8 +202,8 @@ class DrillBook(EvidenceBook):
             remedy=self.remedy,
             unharmed=self.unharmed,
             checks=tuple(self._checks),
+            not_verified=tuple(self._not_verified),
             size_bytes=self.size_bytes,
-            gaps=self.gaps,
         )
 
 

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 
 from squizzle.drills.records import Detector, DrillScenario
 
+UP_TO_THE_MOMENT = "the database has what was written before the moment, and nothing from behind it"
+EVERY_DATABASE = "every database of the lost server is there, row by row as it was saved"
+NEXT_BACKUP = "the next backup of the new server is whole"
+NO_COPY_ARCHIVES = "the copy that was recovered wrote nothing into the archive: no timeline came that was not there"
+UNTOUCHED = "nothing was touched but what the drill made itself"
+"""Looked at in every drill."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scenario:
@@ -17,6 +24,8 @@ class Scenario:
         detector: What has to notice it.
         restores: Whether a backup has to bring everything back: then copy, result, owner and privileges are compared.
             Otherwise no row may be lost, and the database is compared with its state right before the disaster.
+        elsewhere: Whether everything comes back on another server: then it is compared with the backups, and nothing is
+            assessed, for there is nothing left to look at.
         checks: What else has to be looked at and be so, a sentence each.
         in_all: Whether `all` plays it: not where it shows a refusal, which no recovery can answer.
     """
@@ -25,6 +34,7 @@ class Scenario:
     title: str
     detector: Detector
     restores: bool = True
+    elsewhere: bool = False
     checks: tuple[str, ...] = ()
     in_all: bool = True
 
@@ -88,6 +98,21 @@ _TABLE = (
         title="a migration drops the users table, and one byte of the backup is flipped",
         detector=Detector.FINGERPRINTS,
         in_all=False,
+    ),
+    Scenario(
+        name=DrillScenario.POINT_IN_TIME,
+        title="a database has to be again as it was at a random moment",
+        detector=Detector.FINGERPRINTS,
+        restores=False,
+        checks=(UP_TO_THE_MOMENT, NO_COPY_ARCHIVES),
+    ),
+    Scenario(
+        name=DrillScenario.REGION_LOSS,
+        title="a server is gone with its data, and only its store is left",
+        detector=Detector.CONNECTION,
+        restores=False,
+        elsewhere=True,
+        checks=(EVERY_DATABASE, NEXT_BACKUP),
     ),
 )
 SCENARIOS = {one.name: one for one in _TABLE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from squizzle.drills.records import DrillVerdict, Findings
-from squizzle.drills.scenarios import Scenario
+from squizzle.drills.scenarios import UNTOUCHED, Scenario
 
 
 def judge_drill(scenario: Scenario, findings: Findings) -> tuple[DrillVerdict, tuple[str, ...]]:
@@ -61,20 +61,27 @@ def _gaps(scenario: Scenario, findings: Findings) -> Iterator[str]:
             "owner, privileges and settings were not compared": evidence.changed_properties,
             "the application's role did not read anything": evidence.application_reads,
         }
+    elif scenario.elsewhere:
+        needed |= {
+            "the backup was not taken": evidence.backup,
+            "the rebuilt database was not compared with the backup": evidence.final,
+            "the application's role did not read anything": evidence.application_reads,
+            "nothing was done about it": findings.way,
+        }
     else:
         needed |= {
             "the rows were not compared with those from right before the disaster": findings.unharmed,
             "nothing was done about it": findings.way,
         }
-    yield from findings.gaps
+    yield from findings.not_verified
     made = {check.name for check in findings.checks}
     yield from (text for text, found in needed.items() if found is None)
-    yield from (f"it was not looked at whether {name}" for name in scenario.checks if name not in made)
+    yield from (f"it was not looked at whether {name}" for name in (*scenario.checks, UNTOUCHED) if name not in made)
 
 
 def _proofs(scenario: Scenario, findings: Findings) -> Iterator[str]:
     evidence = findings.evidence
-    if scenario.restores:
+    if scenario.restores or scenario.elsewhere:
         if evidence.final is None or evidence.backup is None:
             raise AssertionError("a drill that restores passes only with a final comparison")
         tables = evidence.final.tables
@@ -82,7 +89,8 @@ def _proofs(scenario: Scenario, findings: Findings) -> Iterator[str]:
         yield f"{rows:,} rows in {len(tables)} tables are the rows of the backup, table by table"
         objects = len(evidence.backup.fingerprint.schema.objects)
         yield f"{objects} schema objects are the same ({evidence.final.schema.value})"
-        yield "owner, privileges, settings and comment of the database were carried over"
+        if scenario.restores:
+            yield "owner, privileges, settings and comment of the database were carried over"
         yield f"the application's role {evidence.application_reads}"
     else:
         if findings.unharmed is None:

@@ -21,6 +21,7 @@ def throwaway_cluster(
     *,
     settings: Mapping[str, str],
     runtime: Runtime | None = None,
+    from_template: bool = True,
 ) -> Iterator[ServerAddress]:
     """Makes and starts a cluster of its own, and stops and removes it afterwards, however the block ends.
 
@@ -30,6 +31,7 @@ def throwaway_cluster(
         prefix: What the cluster's name begins with, such as "drill"; up to 20 small letters, digits, `-` and `_`.
         settings: Server settings, such as `drill_settings(runtime.major, throwaway=True)`.
         runtime: Binaries, base folder and account; found by default.
+        from_template: As for `Cluster.create`: False where it must be told from every other cluster.
 
     Yields:
         The address of the running server.
@@ -43,7 +45,7 @@ def throwaway_cluster(
     process = os.getpid()
     cluster = Cluster(runtime, f"{prefix}-{process}-{secrets.token_hex(3)}")
     try:
-        cluster.create(settings)
+        cluster.create(settings, from_template=from_template)
         yield cluster.start(guarded=True)
     except BaseException as error:
         _destroy_after(cluster, process, error)

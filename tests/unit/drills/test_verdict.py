@@ -20,7 +20,8 @@ from squizzle.drills.records import (
     Findings,
     Notice,
 )
-from squizzle.drills.scenarios import SCENARIOS, TITLES, scenarios_of
+from squizzle.drills.scenarios import SCENARIOS, TITLES, UNTOUCHED, scenarios_of
+from squizzle.drills.untouched import Untouched
 from squizzle.drills.verdict import judge_drill
 from squizzle.errors import InvalidInputError
 from squizzle.proof.records import Comparison, SchemaMatch, TableComparison, TableDigest
@@ -68,10 +69,13 @@ def evidence(backup: Backup, equal_comparison: Comparison, assessment: Assessmen
     )
 
 
+AROUND = Check(name=UNTOUCHED, is_so=True, detail="2 databases are as before")
+
+
 def found(evidence: Evidence) -> Findings:
     """What a drill with this evidence found."""
     notice = Notice(by=Detector.FINGERPRINTS, what="public.users: gone", at=NOON + timedelta(seconds=91))
-    return Findings(evidence=evidence, broke="users was dropped", notice=notice)
+    return Findings(evidence=evidence, broke="users was dropped", notice=notice, checks=(AROUND,))
 
 
 def judged(evidence: Evidence) -> tuple[DrillVerdict, tuple[str, ...]]:
@@ -88,6 +92,7 @@ def test_a_drill_that_found_everything_equal_passes_and_says_what_was_proven(evi
         "4 schema objects are the same (exact)",
         "owner, privileges, settings and comment of the database were carried over",
         "the application's role reads 1,500 rows of users",
+        f"{UNTOUCHED}: 2 databases are as before",
     )
 
 
@@ -110,7 +115,7 @@ def test_without_any_evidence_everything_that_is_missing_is_named() -> None:
     verdict, reasons = judge_drill(SCENARIOS[DrillScenario.DATA_LOSS], Findings())
 
     assert verdict is DrillVerdict.COULD_NOT_VERIFY
-    assert len(reasons) == len(set(reasons)) == 12
+    assert len(reasons) == len(set(reasons)) == 13
 
 
 @pytest.mark.parametrize("optional", ["decisions", "rollback"])
@@ -301,7 +306,7 @@ def kept(evidence: Evidence, equal_comparison: Comparison) -> Findings:
     times = replace(Evidence(), steady=evidence.steady, disaster_at=NOON, noticed_at=NOON, recovered_at=NOON)
     book = DrillBook()
     book.check("nobody waits any more", is_so=True, detail="0 wait")
-    checks = book.findings.checks
+    checks = (*book.findings.checks, AROUND)
     return replace(found(times), unharmed=equal_comparison, remedy="release_locks", checks=checks)
 
 
@@ -312,6 +317,7 @@ def test_a_drill_that_lost_nothing_passes_and_says_so(kept: Findings) -> None:
     assert reasons == (
         "1,500 rows in 2 tables are as right before the disaster",
         "nobody waits any more: 0 wait",
+        f"{UNTOUCHED}: 2 databases are as before",
     )
     assert (kept.rpo, kept.rows_lost, kept.way) == (timedelta(), 0, "release_locks")
 
@@ -333,6 +339,46 @@ def test_a_check_that_is_not_so_or_a_row_that_is_another_fails(kept: Findings, e
     )
     assert judge_drill(KEEPS, spoiled)[0] is DrillVerdict.FAIL
     assert spoiled.rpo is None
+
+
+# --- what is around a drill, and servers that come back elsewhere -------------------------------------------------
+
+ELSEWHERE = replace(SCENARIOS[DrillScenario.REGION_LOSS], detector=Detector.FINGERPRINTS, checks=())
+
+
+@pytest.mark.parametrize(
+    ("changed", "not_seen", "verdict", "reason"),
+    [
+        (
+            ("shop: public.t: 7 rows, expected 6 rows",),
+            (),
+            DrillVerdict.FAIL,
+            f"it is not so that {UNTOUCHED}: shop: public.t",
+        ),
+        ((), ("db could not be looked at",), DrillVerdict.COULD_NOT_VERIFY, "db could not be looked at"),
+        ((), (), DrillVerdict.PASS, ""),
+    ],
+)
+def test_what_is_around_a_drill_has_to_be_seen_and_has_to_be_as_it_was(
+    evidence: Evidence, changed: tuple[str, ...], not_seen: tuple[str, ...], verdict: DrillVerdict, reason: str
+) -> None:
+    book = DrillBook()
+    book.check_untouched(UNTOUCHED, Untouched(changed=changed, not_seen=not_seen, seen="2 databases are as before"))
+    around = replace(found(evidence), checks=book.findings.checks, not_verified=book.findings.not_verified)
+
+    judged_as, reasons = judge_drill(SCENARIOS[DrillScenario.DATA_LOSS], around)
+
+    assert judged_as is verdict
+    assert reasons[0].startswith(reason)
+
+
+def test_a_server_that_came_back_elsewhere_needs_no_assessment_but_every_comparison(evidence: Evidence) -> None:
+    rebuilt = replace(found(replace(evidence, assessment=None, copy=None, changed_properties=None)), remedy="rebuild")
+
+    assert judge_drill(ELSEWHERE, rebuilt)[0] is DrillVerdict.PASS
+    for missing in ("backup", "final", "application_reads"):
+        gap = replace(rebuilt, evidence=replace(rebuilt.evidence, **{missing: None}))
+        assert judge_drill(ELSEWHERE, gap)[0] is DrillVerdict.COULD_NOT_VERIFY, missing
 
 
 # --- breaking things -----------------------------------------------------------------------------------------------

@@ -1,0 +1,87 @@
+"""Drills on servers of their own: back to a random moment, and a server that is lost; and what they are worth without it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from squizzle.drills.records import Detector, DrillScenario, DrillVerdict
+from squizzle.drills.scenarios import EVERY_DATABASE
+from squizzle.postgres.embedded import find_runtime
+from squizzle.recovery.evidence import Step, StepState
+from squizzle.recovery.scratch import PREFIX
+from tasks.steps import watched_by
+from tests.flows.test_run_drill import play
+
+
+def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], None]:
+    """Does something once, when a step of this title is done."""
+    done: list[str] = []
+
+    def watch(steps: tuple[Step, ...]) -> None:
+        if not done and any(step.title == title and step.state is StepState.DONE for step in steps):
+            done.append(title)
+            do()
+
+    return watch
+
+
+def own_clusters() -> list[Path]:
+    """The folders of the drill's servers."""
+    return sorted(find_runtime().base.glob("drill-*"))
+
+
+def test_a_database_goes_back_to_a_random_moment_by_a_log_that_our_own_program_archived(reports_folder: Path) -> None:
+    _state, report = play(DrillScenario.POINT_IN_TIME, seed=7)
+
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert (report.recovered_by, report.findings.rows_lost) == ("point_in_time", 0)
+    assert "behind round 6 (seed 7)" in report.reasons[1]
+    assert own_clusters() == []
+    (written,) = reports_folder.iterdir()
+    assert "(seed 7)" in written.read_text(encoding="utf-8")
+
+
+def test_a_lost_server_is_rebuilt_and_can_be_saved_in_its_turn() -> None:
+    _state, report = play(DrillScenario.REGION_LOSS)
+
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert report.findings.notice.by is Detector.CONNECTION
+    assert report.recovered_by == "rebuild"
+    assert report.findings.rows_lost > 0  # what came after the backup is gone with the server
+    assert own_clusters() == []
+
+
+@pytest.mark.chaos
+def test_without_a_segment_of_its_log_nobody_goes_back_to_a_moment() -> None:
+    def lose_segment() -> None:
+        (archive,) = [folder / "archive" / "wal" for folder in own_clusters() if (folder / "archive" / "wal").is_dir()]
+        newest = max(path for path in archive.glob("*/*") if len(path.name) == len("000000010000000000000003"))
+        newest.unlink()
+
+    with watched_by(behind("Wait until the log is archived", lose_segment)):
+        _state, report = play(DrillScenario.POINT_IN_TIME)
+
+    assert report.verdict is DrillVerdict.FAIL
+    assert "the log in" in report.reasons[0]
+
+
+@pytest.mark.chaos
+def test_a_database_that_nobody_saved_is_missed_on_the_rebuilt_server() -> None:
+    def lose_backup() -> None:
+        (backup,) = [
+            path
+            for folder in own_clusters()
+            for path in folder.glob(f"backups/*-{PREFIX.replace('_', '-')}*--ledger-*")
+        ]
+        shutil.rmtree(backup)
+
+    with watched_by(behind("Disaster: the server is gone, with its data", lose_backup)):
+        _state, report = play(DrillScenario.REGION_LOSS)
+
+    assert report.verdict is DrillVerdict.FAIL
+    assert report.reasons[0].startswith(f"it is not so that {EVERY_DATABASE}: ")
+    assert "__ledger is not there" in report.reasons[0]
