@@ -12,9 +12,8 @@ from squizzle.alerts.rules import read_alert_rules
 from squizzle.migrations.history import ensure_history
 from squizzle.postgres.access import Connection
 from squizzle.severity import Severity
-from tests.integration.cli.conftest import on_one_server
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 
 def look(connection: Connection, *conditions: str, schema: str = "public") -> tuple[AlertResult, ...]:

@@ -20,9 +20,8 @@ from squizzle.alerts.states import AlertState
 from squizzle.errors import InvalidInputError, LockTimeoutError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.severity import Severity
-from tests.integration.cli.conftest import on_one_server
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 
 def test_states_are_what_they_were_and_only_one_looks_at_a_fleet(

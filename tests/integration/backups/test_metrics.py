@@ -13,9 +13,8 @@ from squizzle.backups.notes import write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup
 from squizzle.cli.main import run
-from tests.integration.cli.conftest import on_one_server
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 
 def test_only_a_restore_that_passed_counts_as_proven(

@@ -16,15 +16,10 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from squizzle.postgres.access import Connection, ServerAccess
-from tests.integration.conftest import SERVERS
 from tests.integration.migrations.conftest import Folder, other, relations, role
 from tests.support.ready_command import COMMAND, PATIENCE_S, ReadyCommand
 
 __all__ = ["COMMAND", "PATIENCE_S", "other", "role"]  # also fixtures of the other folder
-
-# For what is ours alone: the form of the answer, the question before it, the memory it takes. What PostgreSQL says is
-# looked at on every server.
-on_one_server = pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,11 +28,11 @@ from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.situation import SETTINGS, files_of, read_settings
 from squizzle.rehearsal_settings import RehearsalSettings
-from tests.integration.cli.conftest import Squizzle, on_one_server
+from tests.integration.cli.conftest import Squizzle
 from tests.integration.migrations.conftest import Folder
 from tests.support.certificates import certificate_of
 
-pytestmark = [pytest.mark.usefixtures("shop_folder"), on_one_server]
+pytestmark = [pytest.mark.usefixtures("shop_folder"), pytest.mark.one_server]
 
 PRODUCTION = ("--env", "production")
 APPLY = ("apply", "0001", *PRODUCTION, "--yes")

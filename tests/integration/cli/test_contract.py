@@ -16,7 +16,7 @@ from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
 from squizzle.proof.digests import digest_database
-from tests.integration.cli.conftest import PATIENCE_S, Squizzle, on_one_server
+from tests.integration.cli.conftest import PATIENCE_S, Squizzle
 from tests.integration.migrations.conftest import Folder
 
 Tables = Callable[[], set[str]]
@@ -72,7 +72,7 @@ def test_the_plan_says_what_each_statement_locks_how_long_it_may_wait_and_what_t
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_the_status_of_a_database_that_never_saw_us_is_empty_and_changes_nothing(
     squizzle: Squizzle, connection: Connection, database: str
 ) -> None:
@@ -93,7 +93,7 @@ def test_the_status_of_a_database_that_never_saw_us_is_empty_and_changes_nothing
     assert everything(connection) == before
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_the_status_has_the_keys_of_the_contract(
     squizzle: Squizzle, shop_folder: Folder, connection: Connection
 ) -> None:
@@ -124,7 +124,7 @@ def test_the_status_has_the_keys_of_the_contract(
     assert [one["version"] for one in document["running"]] == ["0004"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_the_status_for_a_person_has_a_line_for_every_version(
     squizzle: Squizzle, shop_folder: Folder, database: str
 ) -> None:
@@ -142,7 +142,7 @@ def test_the_status_for_a_person_has_a_line_for_every_version(
     assert lines[5].split() == ["0003", "change", "pending"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_version_of_which_a_share_is_done_is_neither_failed_nor_running(
     squizzle: Squizzle, shop_folder: Folder, connection: Connection, database: str
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_version_of_which_a_share_is_done_is_neither_failed_nor_running(
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_apply_says_what_was_applied(squizzle: Squizzle, tables: Tables) -> None:
     done = squizzle("apply", "--all", "--json")
 
@@ -196,7 +196,7 @@ def test_apply_says_what_was_applied(squizzle: Squizzle, tables: Tables) -> None
     ],
 )
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_apply_goes_as_far_as_it_is_told(
     squizzle: Squizzle, tables: Tables, arguments: list[str], applied: set[str], summary: str
 ) -> None:
@@ -208,7 +208,7 @@ def test_apply_goes_as_far_as_it_is_told(
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-@on_one_server
+@pytest.mark.one_server
 def test_a_dry_run_changes_nothing(
     squizzle: Squizzle, shop_folder: Folder, connection: Connection, form: list[str]
 ) -> None:
@@ -225,7 +225,7 @@ def test_a_dry_run_changes_nothing(
     assert (everything(connection), read_history(connection, "public")) == between
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_dry_run_shows_what_would_run(squizzle: Squizzle, shop_folder: Folder) -> None:
     shop_folder.write("0002", "-- why\nCREATE INDEX CONCURRENTLY i ON t (a);")
 
@@ -246,7 +246,7 @@ def test_a_dry_run_shows_what_would_run(squizzle: Squizzle, shop_folder: Folder)
     assert "-- 0002_change/up.sql:2 (outside a transaction)\nCREATE INDEX CONCURRENTLY i ON t (a);" in human
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_what_runs_in_batches_is_said_before_and_after(squizzle: Squizzle, shop_folder: Folder) -> None:
     statement = "INSERT INTO u SELECT a FROM t"
     shop_folder.write("0001", "CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 250)")
@@ -282,7 +282,7 @@ def test_what_runs_in_batches_is_said_before_and_after(squizzle: Squizzle, shop_
     assert "  line 3: 250 rows in 2 batches of public.t by a" in done.err.splitlines()
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_dry_run_is_refused_for_what_apply_would_refuse(squizzle: Squizzle, shop_folder: Folder) -> None:
     squizzle("apply", "0001")
     shop_folder.write("0001", "CREATE TABLE t (a bigint)")
@@ -291,7 +291,7 @@ def test_a_dry_run_is_refused_for_what_apply_would_refuse(squizzle: Squizzle, sh
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_a_dry_run_of_a_rollback_shows_the_scripts_newest_first_and_changes_nothing(
     squizzle: Squizzle, connection: Connection
 ) -> None:
@@ -313,7 +313,7 @@ def test_a_dry_run_of_a_rollback_shows_the_scripts_newest_first_and_changes_noth
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_rollback_says_what_was_rolled_back(squizzle: Squizzle, tables: Tables) -> None:
     squizzle("apply", "--all")
 
@@ -337,7 +337,7 @@ def test_rollback_says_what_was_rolled_back(squizzle: Squizzle, tables: Tables) 
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_verify_has_a_check_for_every_file_every_script_and_the_drift(
     squizzle: Squizzle, connection: Connection
 ) -> None:
@@ -362,7 +362,7 @@ def test_verify_has_a_check_for_every_file_every_script_and_the_drift(
 
 
 @pytest.mark.usefixtures("shop_folder")
-@on_one_server
+@pytest.mark.one_server
 def test_verify_says_what_does_not_hold(squizzle: Squizzle, connection: Connection) -> None:
     squizzle("apply", "--all")
     connection.execute("ALTER TABLE t ADD COLUMN by_hand int")
@@ -376,7 +376,7 @@ def test_verify_says_what_does_not_hold(squizzle: Squizzle, connection: Connecti
     assert [line.split()[:2] for line in human.out.splitlines() if "FAIL" in line] == [["FAIL", "drift"]]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_digest_covers_schema_rows_and_sequences(squizzle: Squizzle, connection: Connection) -> None:
     connection.execute(
         'CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2); CREATE TABLE "o|d\'d" (a int);'
@@ -403,7 +403,7 @@ def test_a_digest_covers_schema_rows_and_sequences(squizzle: Squizzle, connectio
     assert changed["tables"]["app.x"] == document["tables"]["app.x"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_digest_of_the_schema_alone_reads_no_table(squizzle: Squizzle, connection: Connection) -> None:
     connection.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
 
@@ -417,14 +417,14 @@ def test_a_digest_of_the_schema_alone_reads_no_table(squizzle: Squizzle, connect
     assert squizzle("digest", "--schema-only", "--json").document["schema"] != document["schema"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_digest_of_one_schema_leaves_the_others_out(squizzle: Squizzle, connection: Connection) -> None:
     connection.execute("CREATE TABLE t (a int); CREATE SCHEMA app; CREATE TABLE app.x (a int)")
 
     assert set(squizzle("digest", "--schema", "app", "--json").document["tables"]) == {"app.x"}
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_digest_for_a_person_has_a_line_for_every_table(squizzle: Squizzle, connection: Connection) -> None:
     connection.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1234)")
 
@@ -479,7 +479,7 @@ def test_init_where_a_file_is_in_the_way_is_refused(offline: Squizzle, arguments
     assert "file" in done.error["message"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_new_version_has_three_scripts_and_can_be_applied(squizzle: Squizzle, folder: Folder) -> None:
     first = squizzle("new", "create_users", "--json")
     second = squizzle("new", "addIndex2")
@@ -519,7 +519,7 @@ def test_help_and_version_go_to_standard_output(offline: Squizzle) -> None:
         assert "--json" in done.out
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(squizzle: Squizzle) -> None:
     with squizzle.started("digest", "--json") as process:
         assert process.stdout is not None
@@ -532,7 +532,7 @@ def test_a_reader_that_has_seen_enough_is_no_error_to_talk_about(squizzle: Squiz
     assert err == ""
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_json_keeps_text_as_it_is(squizzle: Squizzle, connection: Connection) -> None:
     connection.execute('CREATE TABLE "größe 🎉" (a int)')
 

@@ -13,7 +13,7 @@ from squizzle.doctor.database import judge_clock
 from squizzle.doctor.examine import examine
 from squizzle.doctor.findings import Finding, State
 from squizzle.postgres.access import Connection, ServerAccess
-from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
+from tests.integration.cli.conftest import Squizzle, url_of
 
 SETTINGS = """\
 [backups]
@@ -39,7 +39,7 @@ def checks(place: Path, **environment: str) -> dict[str, Finding]:
     return {one.name: one for one in examine(file if file.exists() else None, (), {**os.environ, **environment})}
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_each_database_has_its_own_findings_and_one_that_is_down_hides_nothing(
     squizzle: Squizzle, url: str, connection: Connection, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_each_database_has_its_own_findings_and_one_that_is_down_hides_nothing(
     assert states["Prefect"] == "not looked"
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_an_account_is_told_what_it_lacks_and_what_that_is_for(
     access: ServerAccess, database: str, connection: Connection, role: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from squizzle.cli.main import app
 from squizzle.postgres.access import Connection
-from tests.integration.cli.conftest import Done, Squizzle, on_one_server
+from tests.integration.cli.conftest import Done, Squizzle
 from tests.integration.migrations.conftest import relations
 
 TENANTS = ("tenant_internal", *(f"tenant_{name}" for name in ("acme", "bolt", "cafe", "dune")))
@@ -34,7 +34,7 @@ def play(squizzle: Squizzle, example: Path, **environment: str) -> list[Done]:
     return [squizzle(*arguments, **environment) for arguments in commands]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_project_of_alembic_is_linted_applied_and_taken_back(
     squizzle: Squizzle, connection: Connection, project_root: Path
 ) -> None:
@@ -46,7 +46,7 @@ def test_a_project_of_alembic_is_linted_applied_and_taken_back(
     assert "9a3e4417c0de" not in squizzle("status", "--json").document["current"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_fleet_of_tenants_is_those_that_are_meant_and_begins_with_the_one_that_is_pinned(
     squizzle: Squizzle, connection: Connection, project_root: Path, url: str
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.postgres.access import Connection, ServerAccess, connect, server_pid
-from tests.integration.cli.conftest import Squizzle, on_one_server
+from tests.integration.cli.conftest import Squizzle
 from tests.support.processes import wait_until
 
 RELEASE = ("locks", "--release", "--idle", "0s", "--waiting", "0s")
@@ -93,7 +93,7 @@ def test_queries_that_are_not_counted_cannot_be_compared_and_the_commands_are_to
     assert "ALTER SYSTEM SET shared_preload_libraries = pg_stat_statements; restart" in done.error["hint"]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_trigger_is_paused_only_with_yes_listed_and_resumed_and_broken_keys_are_exit_code_7(
     squizzle: Squizzle, connection: Connection
 ) -> None:

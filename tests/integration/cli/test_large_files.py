@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from squizzle.postgres.access import Connection
-from tests.integration.cli.conftest import COMMAND, Squizzle, on_one_server
+from tests.integration.cli.conftest import COMMAND, Squizzle
 from tests.integration.migrations.conftest import Folder
 
 ROWS = 60_000
@@ -43,7 +43,7 @@ def peak_bytes(squizzle: Squizzle) -> Callable[..., int]:
     return run
 
 
-@on_one_server
+@pytest.mark.one_server
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_does_not_grow_beyond_a_few_times_the_file(
     kind: str, folder: Folder, connection: Connection, peak_bytes: Callable[..., int]

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from squizzle.analysis.locks.records import RelationName
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.records import Backup
@@ -13,11 +15,11 @@ from squizzle.postgres.access import Connection
 from squizzle.proof.records import TableDigest
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.situation import files_of
-from tests.integration.cli.conftest import Squizzle, on_one_server
+from tests.integration.cli.conftest import Squizzle
 from tests.integration.migrations.conftest import Folder
 from tests.support.certificates import certificate_of
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 HELD = timedelta(milliseconds=300)
 

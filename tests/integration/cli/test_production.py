@@ -11,12 +11,12 @@ import pytest
 
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import read_identity
-from tests.integration.cli.conftest import Squizzle, on_one_server
+from tests.integration.cli.conftest import Squizzle
 
 Tables = Callable[[], set[str]]
 
 
-pytestmark = [pytest.mark.usefixtures("shop_folder"), on_one_server]
+pytestmark = [pytest.mark.usefixtures("shop_folder"), pytest.mark.one_server]
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from squizzle.migrations.records import HistoryRow, RowState
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
-from tests.integration.cli.conftest import on_one_server
 from tests.integration.migrations.conftest import Folder
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 # The words of the key are in no order of the rows, and only every second row has something to change.
 GOODS = """
     CREATE TABLE goods (code text COLLATE "C" PRIMARY KEY, price int);

@@ -30,7 +30,7 @@ from squizzle.recovery.scratch_copy import ScratchPlace
 from squizzle.recovery.ways import Way
 from squizzle.rehearsal.place import PlaceOrder, RehearsalPlace, rehearsal_place
 from squizzle.rehearsal.ways import measure_ways
-from tests.integration.conftest import SERVERS, access_to
+from tests.integration.conftest import access_to
 from tests.support.damage import Cut, Damage, Flipped, damaged
 from tests.support.killed import mortal
 from tests.support.mounts import small_disk
@@ -46,9 +46,6 @@ _FILL = """
     CREATE USER MAPPING FOR PUBLIC SERVER warehouse OPTIONS (user 'x', password 'secret');
     CREATE SUBSCRIPTION feed CONNECTION 'host=/nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
 """
-
-
-on_one_server = pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def test_a_mask_runs_before_anybody_reads_and_leaves_nothing_of_what_it_hides(st
             assert seen.execute(left).fetchone() == (0,)
 
 
-@on_one_server
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
@@ -170,7 +167,7 @@ def test_a_mask_that_fails_shows_nothing(stock: Stock, control: Connection, mask
     assert len(ours_on(control)) <= 1  # that of the fixture
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_damaged_backup_is_a_result_and_nothing_to_rehearse_on(stock: Stock) -> None:
     toc = stock.store.path_of(stock.backup) / "dump" / "toc.dat"
     damages: tuple[Damage, ...] = (Flipped(100, 1), Cut(200))
@@ -182,7 +179,7 @@ def test_a_damaged_backup_is_a_result_and_nothing_to_rehearse_on(stock: Stock) -
                 pytest.fail("there is no copy")
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_copy_that_is_not_what_was_saved_is_a_result(stock: Stock) -> None:
     """The files are as the manifest says, but the rows are not: only a restore finds that."""
     users = next(one for one in stock.backup.fingerprint.tables if one.table == "public.users")
@@ -192,7 +189,7 @@ def test_a_copy_that_is_not_what_was_saved_is_a_result(stock: Stock) -> None:
         assert place.base is None
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_what_cannot_be_rehearsed_on_is_refused_before_anything_is_made(stock: Stock) -> None:
     backup = stock.backup
     huge = replace(backup, details={SIZE_DETAIL: str(10**15)})
@@ -223,7 +220,7 @@ def of_another_version(backup: Backup) -> Backup:
     return replace(backup, digest=replace(digest, schema=replace(digest.schema, strict="s", objects=objects)))
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_what_the_account_may_not_do_there_is_said_and_proves_nothing(stock: Stock, control: Connection) -> None:
     before = set(ours_on(control))
     with new_role(control, sql.SQL("LOGIN CREATEDB")) as account:
@@ -239,7 +236,7 @@ def test_what_the_account_may_not_do_there_is_said_and_proves_nothing(stock: Sto
     assert set(ours_on(control)) == before
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_rows_and_definitions_that_were_saved_apart_come_together_on_a_server_of_our_own(
     stock: Stock, access: ServerAccess, programs: ClientPrograms, tmp_path: Path
 ) -> None:
@@ -257,7 +254,7 @@ def test_rows_and_definitions_that_were_saved_apart_come_together_on_a_server_of
         connect(place.access, "postgres", purpose="test")
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_what_a_killed_rehearsal_left_goes_with_the_next(
     stock: Stock, place: RehearsalPlace, control: Connection, tmp_path: Path
 ) -> None:
@@ -282,7 +279,7 @@ def small() -> Iterator[Path]:
             yield disk
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_full_disk_proves_nothing(stock: Stock, small: Path) -> None:
     """Neither for the base, whether or not it is known how big it gets, nor for a work copy."""
     major = stock.backup.server_version // 10000
@@ -321,7 +318,7 @@ def test_every_way_back_was_gone_and_compared(place: RehearsalPlace) -> None:
         assert ours_on(control) == [place.database]
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_copy_with_other_rows_is_no_way_back(place: RehearsalPlace) -> None:
     users = next(one for one in place.base_digest.tables if one.table == "public.users")
     others = replace(place.base_digest, tables=(replace(users, digest="0"),))

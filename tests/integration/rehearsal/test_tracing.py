@@ -37,8 +37,6 @@ TABLES = """
 DEFAULT = Policy()
 PATIENT = Policy(timeouts=Timeouts(lock=timedelta(seconds=20)))
 Trace = Callable[..., ScriptTrace]
-# Where our own arithmetic is the subject and not what PostgreSQL does.
-on_one_server = pytest.mark.parametrize("address", ["embedded"], indirect=True)
 
 
 @pytest.fixture
@@ -188,7 +186,7 @@ def test_waiting_is_told_of_the_lock_that_was_waited_for(trace: Trace, other: Co
     assert held["u"] < held["t"] - waited["u"] + timedelta(milliseconds=1)
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_tries_that_were_given_up_count_as_waiting_only(trace: Trace, other: Connection) -> None:
     def end_after_a_try() -> None:
         wait_until(lambda: waiting_on(other, "u"), "the migration waits")
@@ -233,7 +231,7 @@ def test_statements_outside_transactions_are_watched_from_outside(trace: Trace) 
     assert not any(lock.waited for lock in script.locks)
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_batches_are_one_statement(trace: Trace) -> None:
     script = trace("-- squizzle: batch key=id size=500 pause=0ms target=1m\nUPDATE t SET a = a + 1; SELECT 1")
 
@@ -246,7 +244,7 @@ def test_batches_are_one_statement(trace: Trace) -> None:
     assert lock.kind is RelationKind.TABLE
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_the_way_back_is_traced_and_a_failure_leaves_what_ran(
     connection: Connection, database: str, folder: Folder, trace: Trace
 ) -> None:
@@ -271,7 +269,7 @@ def test_the_way_back_is_traced_and_a_failure_leaves_what_ran(
     assert connection.execute(asked).fetchone() == ("-1", "notice")
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_script_runs_as_without_the_tracer(trace: Trace, connection: Connection) -> None:
     trace(
         "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; PREPARE mine AS SELECT 1; DROP INDEX t_c; EXECUTE mine;"
@@ -281,7 +279,7 @@ def test_a_script_runs_as_without_the_tracer(trace: Trace, connection: Connectio
     assert connection.execute("SELECT level FROM seen").fetchone() == ("serializable",)
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_programs_are_traced_between_their_own_commits(connection: Connection, database: str, tmp_path: Path) -> None:
     connection.execute(TABLES.encode())
     project = Project(tmp_path / "alembic")
@@ -309,7 +307,7 @@ def test_programs_are_traced_between_their_own_commits(connection: Connection, d
     assert update.locks[0].since + update.locks[0].held < index.since + timedelta(milliseconds=1)
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_without_the_right_to_hear_of_temporary_files_a_transaction_has_their_sum(
     access: ServerAccess, control: Connection, connection: Connection, database: str, folder: Folder
 ) -> None:
@@ -333,7 +331,7 @@ def test_without_the_right_to_hear_of_temporary_files_a_transaction_has_their_su
     assert last.temp_bytes > 50_000
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_script_that_takes_everything_back_is_traced_all_the_same(trace: Trace) -> None:
     script = trace(
         "DISCARD ALL; SET work_mem = '64kB'; CREATE TABLE sorted AS SELECT repeat(c, 20) AS c FROM t ORDER BY md5(c)"

@@ -13,11 +13,9 @@ from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.rehearsal.records import PlanChange
 from squizzle.rehearsal.workload import Query, measure_workload, read_workload
 from squizzle.rehearsal.workload_changes import compare_workload
-from tests.integration.conftest import SERVERS
 from tests.support.scratch import new_database
 
 LONG = timedelta(minutes=2)
-on_one_server = pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 SHOP = """
     CREATE TABLE item (id bigint PRIMARY KEY, code int NOT NULL, shade int NOT NULL, note text);
     INSERT INTO item SELECT n, n * 7, n % 1000, repeat('x', 100) FROM generate_series(1, 8000) AS n;
@@ -100,14 +98,14 @@ def changes(shop: Connection, text: str, *ddl: str) -> PlanChange:
     return change
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_dropped_index_is_noticed_however_small_the_copy_is(shop: Connection) -> None:
     change = changes(shop, "SELECT id FROM item WHERE code = 700", "DROP INDEX item_code")
     assert change.regressed
     assert change.why.startswith("reads public.item as a whole, for item_code is gone: ")
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_trigger_that_takes_its_time_makes_an_insert_slower(shop: Connection) -> None:
     change = changes(
         shop,
@@ -119,7 +117,7 @@ def test_a_trigger_that_takes_its_time_makes_an_insert_slower(shop: Connection) 
     assert change.why.startswith("is slower: ")
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_one_slow_run_among_several_is_noise(shop: Connection) -> None:
     shop.execute("CREATE SEQUENCE turn")
     query = Query(sql="SELECT pg_sleep(0.3) WHERE nextval('turn') % 3 = 2", label="q")
@@ -129,7 +127,7 @@ def test_one_slow_run_among_several_is_noise(shop: Connection) -> None:
     assert shop.execute("SELECT nextval('turn')").fetchone() == (4,)  # what no rollback takes back
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_a_query_that_runs_too_long_is_ended_and_the_others_are_measured(shop: Connection) -> None:
     queries = [
         Query(sql="SELECT 1", label="quick"),

@@ -28,13 +28,13 @@ from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.checks import check_targets, stops
 from squizzle.rollout.orders import Proof, RolloutOrder, TargetResult
 from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState, UnreachableServer
-from tests.integration.cli.conftest import on_one_server, url_of
+from tests.integration.cli.conftest import url_of
 from tests.integration.migrations.conftest import Folder, folder
 from tests.support.processes import wait_until
 from tests.support.scratch import drop_databases
 
 __all__ = ["folder"]
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 SOME = 4
 
 

@@ -36,12 +36,12 @@ from squizzle.rollout.disk import FreeSpace, check_disks
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
 from squizzle.rollout.survey import stopping, survey_fleet
-from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
+from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.migrations.conftest import Folder
 from tests.support.ready_command import ReadyCommand
 from tests.support.scratch import drop_databases
 
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 APPLIED = "INSERT INTO {}.squizzle_history (version, name, success, direction) VALUES ('0001', 'a', true, 'apply')"
 
 

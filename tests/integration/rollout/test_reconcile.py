@@ -6,16 +6,18 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.ledger import RolloutRow, begin_rollout
 from squizzle.rollout.planning import planned_versions
-from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
+from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.migrations.conftest import Folder, folder
 from tests.integration.rollout.test_applying import Shops, shops
 from tests.support.ready_command import ReadyCommand
 
 __all__ = ["folder", "shops"]
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 
 def test_reconcile_says_who_is_where_and_what_it_takes_to_go_on_and_back(

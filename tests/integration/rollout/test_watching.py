@@ -25,12 +25,11 @@ from squizzle.rollout.soak import Observation, Sign, SoakReport, SoakVerdict, ju
 from squizzle.rollout.watching import Watch, note_targets, watch_targets
 from squizzle.severity import Severity
 from squizzle.watch_settings import SoakLimits
-from tests.integration.cli.conftest import on_one_server
 from tests.integration.migrations.conftest import Folder, folder
 from tests.integration.rollout.test_applying import Shops, shops
 
 __all__ = ["folder", "shops"]
-pytestmark = on_one_server
+pytestmark = pytest.mark.one_server
 
 
 def rule(name: str, condition: str, severity: Severity = Severity.CRITICAL) -> AlertRule:

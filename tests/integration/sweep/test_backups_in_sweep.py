@@ -7,16 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.notes import write_proof
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup
 from squizzle.postgres.access import Connection
 from squizzle.sweep.sweeping import system_identifier
-from tests.integration.cli.conftest import Squizzle, on_one_server
+from tests.integration.cli.conftest import Squizzle
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_backups_are_none_not_known_old_or_fresh(
     squizzle: Squizzle, connection: Connection, database: str, backup: Backup, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
 from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 from squizzle.sweep.view import VIEW_VERSION, ViewState, install_view
-from tests.integration.cli.conftest import Squizzle, on_one_server, url_of
+from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.conftest import access_to
 from tests.support.processes import wait_until
 
@@ -96,7 +96,7 @@ def test_the_view_has_the_columns_of_the_guide_and_its_numbers(connection: Conne
         install_view(connection, target, ["public"])
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_the_view_is_brought_up_to_date_and_reads_the_histories_of_all_tenants_without_a_superuser(
     access: ServerAccess, connection: Connection, database: str, role: str
 ) -> None:
@@ -120,7 +120,7 @@ def test_the_view_is_brought_up_to_date_and_reads_the_histories_of_all_tenants_w
         assert install_view(plain, target, ["acme"])[0] is ViewState.RENEWED
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_the_command_makes_the_view_and_says_where_it_could_not(
     squizzle: Squizzle, access: ServerAccess, connection: Connection, database: str
 ) -> None:
