@@ -9,6 +9,7 @@ import json
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -22,9 +23,10 @@ HANGS = -1
 
 @dataclass
 class HttpEar:
-    """What was posted, and what the next posts are answered with: a status, or `HANGS`."""
+    """What was posted, when, and what the next posts are answered with: a status, or `HANGS`."""
 
     posts: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    at: list[float] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
     answer: dict[str, Any] = field(default_factory=dict)
     retry_after: str = "0"
@@ -51,6 +53,7 @@ def http_ear() -> Iterator[HttpEar]:
                 ear.released.wait(60)
                 return
             ear.posts.append((self.path, dict(self.headers), body))
+            ear.at.append(time.monotonic())
             self.send_response(fault)
             if fault == 429:
                 self.send_header("Retry-After", ear.retry_after)
