@@ -170,7 +170,12 @@ def tell_of_attempt(case: AutoRecoveryCase, fleet: Fleet, attempt: Attempt, at: 
     """Tell people; returns whether somebody was told."""
     named = (("run", url), ("runbook", case.sweep.notify.runbook))
     links = [Link(name=name, url=one) for name, one in named if one]
-    told = notify(attempt_notification(attempt, at, links=links), case.sweep.notify, case.sweep.environ)
+    told = notify(
+        attempt_notification(attempt, at, links=links),
+        case.sweep.notify,
+        case.sweep.environ,
+        given_up=case.sweep.given_up,
+    )
     if told.is_heard:
         with _ledger(case, fleet) as connection:
             channels = ", ".join(one.channel for one in told.tried if one.is_delivered)

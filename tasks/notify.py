@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from prefect import task
@@ -17,11 +17,12 @@ from prefect.futures import PrefectFuture
 
 from squizzle.errors import CloudError, CloudUnavailableError, InvalidInputError
 from squizzle.notify.channels import open_channels
-from squizzle.notify.deliver import PATIENCE, deliver, tell_patiently
+from squizzle.notify.deliver import PATIENCE, TRIES, deliver, tell_patiently
 from squizzle.notify.records import Channel, Deliveries, Delivery, Notification, Routing
 from squizzle.notify.trial import try_channels
 from squizzle.notify.wording import plain_text
 from squizzle.notify_settings import NotifySettings, PrefectChannel, channels_meant
+from squizzle.severity import Severity
 from tasks.steps import can_be_retried, log_line
 
 # Two tries of a channel's own patience, and time to give up. Prefect's own timeout cannot end what runs in a thread.
@@ -66,6 +67,7 @@ def notify(
     *,
     only: Sequence[str] = (),
     threads: Mapping[str, str] | None = None,
+    given_up: dict[str, Delivery] | None = None,
 ) -> Deliveries:
     """Tell people, each channel by a task; see `squizzle.notify.deliver.deliver`. What failed is in the run's log.
 
@@ -75,11 +77,23 @@ def notify(
         environ: Where secrets are.
         only: Channels that an alert names; empty for those of the severity.
         threads: What the first notification of the key returned, by channel.
+        given_up: Channels that failed before in this run: one that hangs takes a minute and a half each time, so they
+            are not tried again, and once only where it is critical. Those that fail now are added.
     """
+    failed_before = {} if given_up is None else given_up
+    is_critical = notification.severity is Severity.CRITICAL
+
+    def tell(channels: Sequence[Channel], notification: Notification, threads: Mapping[str, str]) -> Sequence[Delivery]:
+        tried = [one for one in channels if is_critical or one.name not in failed_before]
+        once = frozenset(failed_before)
+        done = {one.channel: one for one in _tell_by_tasks(tried, notification, threads, once=once)}
+        failed_before.update({name: one for name, one in done.items() if not one.is_delivered})
+        return [done.get(one.name) or _not_again(failed_before[one.name]) for one in channels]
+
     channels = open_channels(settings.channels, environ, ByPrefectBlock)
     meant = channels_meant(settings.channels, only)
     routing = Routing(routes=settings.routes, threads=threads or {})
-    done = deliver(notification, channels, routing, only=meant, telling=_tell_by_tasks)
+    done = deliver(notification, channels, routing, only=meant, telling=tell)
     for one in done.failed:
         told = "; ".join(filter(None, (one.error, one.hint)))
         log_line(f"not told by {one.channel}: {told}", logging.ERROR)
@@ -99,6 +113,10 @@ def try_all(
     return try_channels(channels, notification, only=only, telling=_tell_by_tasks)
 
 
+def _not_again(failed: Delivery) -> Delivery:
+    return replace(failed, tries=0, error=f"it failed before in this run: {failed.error}")
+
+
 class _NotToldError(CloudError):
     """Makes the task of a channel that failed a failed one; what became of it is in here."""
 
@@ -116,19 +134,29 @@ class _NotToldError(CloudError):
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def _tell(channel: Channel, notification: Notification, thread: str) -> Delivery:
-    done = tell_patiently(channel, notification, thread)
+def _tell(channel: Channel, notification: Notification, thread: str, tries: int = TRIES) -> Delivery:
+    done = tell_patiently(channel, notification, thread, tries=tries)
     if not done.is_delivered:
         raise _NotToldError(done)
     return done
 
 
 def _tell_by_tasks(
-    channels: Sequence[Channel], notification: Notification, threads: Mapping[str, str]
+    channels: Sequence[Channel],
+    notification: Notification,
+    threads: Mapping[str, str],
+    *,
+    once: Collection[str] = (),
 ) -> Sequence[Delivery]:
-    begun: list[tuple[Channel, PrefectFuture[Delivery]]] = [
-        (one, _tell.submit(one, notification, threads.get(one.name, ""))) for one in channels
-    ]
+    begun: list[tuple[Channel, PrefectFuture[Delivery]]] = []
+    for one in channels:
+        thread = threads.get(one.name, "")
+        told = (
+            _tell.with_options(retries=0).submit(one, notification, thread, 1)
+            if one.name in once
+            else _tell.submit(one, notification, thread)
+        )
+        begun.append((one, told))
     return [_became(one, future) for one, future in begun]
 
 

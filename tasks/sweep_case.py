@@ -13,6 +13,7 @@ from squizzle.backups.store import BackupStore
 from squizzle.config import Config, load_config
 from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
+from squizzle.notify.records import Delivery
 from squizzle.notify_settings import NotifySettings
 from squizzle.rollout.records import Fleet
 from squizzle.sweep.control import default_control
@@ -35,6 +36,7 @@ class SweepCase:
         tell: Whether people are told.
         store: Opens the store of the targets' backups; None where backups are not looked at.
         environ: Where secrets are.
+        given_up: Channels that failed in this run.
     """
 
     settings: FleetSettings
@@ -47,6 +49,7 @@ class SweepCase:
     tell: bool = True
     store: Callable[[], BackupStore] | None = None
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    given_up: dict[str, Delivery] = field(default_factory=dict, repr=False)
 
     def control_of(self, fleet: Fleet) -> DatabaseSource:
         """Where alerts and incidents are kept: what was named, else the first canary.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -113,7 +113,7 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = (), 
             if case.tell:
                 over = (incident_is_over(one, now()) for one in closed if one.is_told or one.attempted_at)
                 threads = {one.id: one.threads for one in closed}
-                deliveries += tuple(notify(one, case.notify, case.environ, threads=threads[one.key]) for one in over)
+                deliveries += tuple(_tell(case, one, threads=threads[one.key]) for one in over)
             # For those who watch from outside whether sweeps go on: one that nobody hears of counts for none.
             if all(one.is_heard for one in deliveries):
                 write_note(connection, looked.fleet.name, note_of(looked.sweep, at))
@@ -122,7 +122,7 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = (), 
         log_line(f"alerts cannot be kept: {exc.message}", logging.ERROR)
         if not isinstance(exc, ConnectionFailedError):
             raise
-        told = (notify(_blind(case, looked, exc, links), case.notify, case.environ),) if case.tell else ()
+        told = (_tell(case, _blind(case, looked, exc, links)),) if case.tell else ()
         return Told(advance=None, deliveries=told, problem=f"alerts cannot be kept: {exc.message}")
 
 
@@ -201,11 +201,17 @@ def _deliver(
     told = []
     for message in done.messages:
         notification = notification_of(message, fleet=fleet, now=at, links=_links(case, links))
-        delivered = notify(notification, case.notify, case.environ, only=message.notify, threads=message.threads)
+        delivered = _tell(case, notification, only=message.notify, threads=message.threads)
         if delivered.is_heard and message.moment is Moment.BEGINS:
             note_told(connection, fleet, message.key, delivered.threads)
         told.append(delivered)
     return tuple(told)
+
+
+def _tell(
+    case: SweepCase, notification: Notification, *, only: Sequence[str] = (), threads: Mapping[str, str] | None = None
+) -> Deliveries:
+    return notify(notification, case.notify, case.environ, only=only, threads=threads, given_up=case.given_up)
 
 
 def _links(case: SweepCase, links: Sequence[Link]) -> tuple[Link, ...]:

@@ -15,7 +15,7 @@ from squizzle.severity import Severity
 
 # Whoever is to be woken is not woken by a channel that is asked to wait for a quarter of an hour.
 PATIENCE = timedelta(seconds=45)
-_TRIES = 3
+TRIES = 3
 _PAUSE_S = 1.0
 _LONGEST_SHOWN = 300
 
@@ -63,7 +63,8 @@ def deliver(
         tried.append(replace(one, instead_of=tuple(lost.channel for lost in failed)))
         failed = [] if one.is_delivered else [*failed, one]
     working = [channels[one.channel] for one in tried if one.is_delivered and not one.instead_of]
-    if failed and working:
+    # Of a channel that is not tried any more people were told before.
+    if working and any(one.tries for one in failed):
         threads = {**routing.threads, **{one.channel: one.thread for one in tried if one.thread}}
         again = tell(working[:1], _failures_only(notification, failed), threads)
         tried += [replace(one, instead_of=tuple(lost.channel for lost in failed)) for one in again]
@@ -104,7 +105,7 @@ def tell_in_threads(
 
 
 def tell_patiently(
-    channel: Channel, notification: Notification, thread: str, *, patience: timedelta = PATIENCE, tries: int = _TRIES
+    channel: Channel, notification: Notification, thread: str, *, patience: timedelta = PATIENCE, tries: int = TRIES
 ) -> Delivery:
     """Tell one channel, again where that may help; it waits as long as the channel asks, within `patience`.
 

@@ -14,27 +14,39 @@ from prefect.settings import PREFECT_API_URL
 
 from squizzle.postgres.access import ServerAccess
 from tests.conftest import ROOT
-from tests.support.ears import HANGS
+from tests.support.ears import HANGS, HttpEar, http_ear
 from tests.support.processes import wait_until
 from tests.support.town import HOOK, Town, a_town
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SEVERITIES = ("low", "medium", "high", "critical")
 RULES = 17
+DEAF = "TOWN_DEAF"
 FULL = "SELECT count(*) > 2 FROM box"
 SWEEP = "import sys; from flows.sweep_health import sweep_health; sweep_health('town', configuration=sys.argv[1])"
 
 
 @pytest.fixture
-def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    """Three databases at which each of 68 rules fires."""
+def deaf() -> Iterator[HttpEar]:
+    """It takes nothing."""
+    with http_ear() as ear:
+        ear.faults = [400] * 100
+        yield ear
+
+
+@pytest.fixture
+def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf: HttpEar) -> Iterator[Town]:
+    """Three databases at which each of 68 rules fires, and a channel beside the others that takes nothing."""
     rules = [
         f"  - {{name: {severity}-{number}, condition: {FULL}, severity: {severity}}}\n"
         for severity in SEVERITIES
         for number in range(RULES)
     ]
     (tmp_path / "alerts.yml").write_text("alerts:\n" + "".join(rules), encoding="utf-8")
-    with a_town(Town, access, tmp_path, "", fleet='deadline = "60s"\nwatch.alerts = ["alerts.yml"]') as made:
+    channel = f'[notify.channels.deaf]\nkind = "webhook"\nurl_env = "{DEAF}"'
+    fleet = 'deadline = "60s"\nwatch.alerts = ["alerts.yml"]'
+    with a_town(Town, access, tmp_path, channel, fleet=fleet) as made:
+        monkeypatch.setenv(DEAF, deaf.url)
         monkeypatch.setenv(HOOK, made.ear.url)
         made.migration("0001_a", "SELECT 1;")
         for number in range(3):
@@ -54,7 +66,7 @@ def kill_when_it_hangs(town: Town) -> None:
 
 @pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.chaos)])
 def test_a_storm_is_one_message_for_each_severity_with_none_lost_and_none_told_twice(
-    town: Town, *, killed: bool
+    town: Town, deaf: HttpEar, *, killed: bool
 ) -> None:
     town.ear.retry_after = "1"
     town.ear.faults = [429, 202, 202, HANGS] if killed else [429]
@@ -62,6 +74,11 @@ def test_a_storm_is_one_message_for_each_severity_with_none_lost_and_none_told_t
         kill_when_it_hangs(town)
     assert town.sweep().is_completed()
     said = town.ear.documents()
+    # A channel that takes nothing is tried once, and told of once, in each run.
+    assert len(deaf.posts) == 1 + killed
+    of_the_deaf = [one for one in said if one["title"].startswith("nobody was told by deaf")]
+    assert len(of_the_deaf) == 1 + killed
+    said = [one for one in said if one not in of_the_deaf]
     assert said[0] == said[1], "the first one was asked to wait, and was said again"
     assert town.ear.at[1] - town.ear.at[0] >= 1
     begun = said[1:]

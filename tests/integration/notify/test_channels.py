@@ -312,6 +312,21 @@ def test_a_channel_that_hangs_keeps_nobody_else_waiting(ear: HttpEar) -> None:
     assert [one.is_delivered for one in done.tried] == [True, True]
 
 
+def test_a_channel_that_answers_too_late_is_told_by_the_next_one(ear: HttpEar, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("squizzle.notify.http._TIMEOUT", 0.2)
+    with http_ear() as deaf:
+        deaf.faults = [HANGS] * 3
+        channels = by_name(hook(deaf, "deaf"), pager(ear))
+        done = deliver(told(severity=Severity.LOW), channels, routing(low=("deaf",), critical=("pager",)))
+    assert [(one.channel, one.tries, one.instead_of) for one in done.tried] == [
+        ("deaf", 3, ()),
+        ("pager", 1, ("deaf",)),
+    ]
+    assert done.tried[0].error == "the webhook deaf does not answer in time (ReadTimeout)"
+    (page,) = ear.documents()
+    assert page["payload"]["custom_details"]["could not be told by deaf"] == done.tried[0].error
+
+
 def test_a_name_that_is_no_channel_silences_nobody(ear: HttpEar) -> None:
     channels = by_name(hook(ear), pager(ear))
     done = deliver(told(), channels, routing(critical=("pager",)), only=("hook", "slak"))
