@@ -77,7 +77,9 @@ SELECT 'column', format('%%s.%%I', c.full_name, a.attname), c.full_name,
                  'identity', nullif(a.attidentity::text, ''), 'generated', nullif(a.attgenerated::text, ''),
                  'storage', a.attstorage, 'compression', nullif(a.attcompression::text, ''),
                  'statistics', nullif(a.attstattarget::text, '-1'),
-                 'options', ARRAY(SELECT o COLLATE "C" FROM unnest(a.attoptions) o ORDER BY 1)::text,
+                 -- Debian's 15.20 counts there when a column was made; its pg_dump leaves that out.
+                 'options', ARRAY(SELECT o COLLATE "C" FROM unnest(a.attoptions) o
+                                  WHERE NOT starts_with(o, 'pg_attver=') ORDER BY 1)::text,
                  'foreign options', ARRAY(SELECT o COLLATE "C" FROM unnest(a.attfdwoptions) o ORDER BY 1)::text,
                  'acl', ARRAY(SELECT i::text COLLATE "C" FROM unnest(a.attacl) i ORDER BY 1)::text,
                  'local', a.attislocal,

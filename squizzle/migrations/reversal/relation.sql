@@ -49,7 +49,7 @@ SELECT jsonb_build_object(
         'compression', a.attcompression,
         'statistics', coalesce(a.attstattarget, -1),
         'options', coalesce((SELECT jsonb_object_agg(o.option_name, o.option_value)
-                             FROM pg_options_to_table(a.attoptions) o), '{}'),
+                             FROM pg_options_to_table(a.attoptions) o WHERE o.option_name <> 'pg_attver'), '{}'),
         'foreign_options', coalesce((SELECT jsonb_object_agg(o.option_name, o.option_value)
                                      FROM pg_options_to_table(a.attfdwoptions) o), '{}'),
         'grants', coalesce((SELECT jsonb_agg(jsonb_build_array(

@@ -6,6 +6,7 @@ from psycopg import sql
 
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
+from squizzle.proof.digests import digest_schema
 from squizzle.proof.schema_query import QUESTIONS, objects_query, query_parts, sources
 
 # One thing alone for each question.
@@ -51,3 +52,14 @@ def test_each_question_is_about_something_that_a_part_takes_rows_from() -> None:
     )
     for name in QUESTIONS:
         assert any(name in sources(part) for part in parts), name
+
+
+def test_what_a_server_counts_in_its_columns_is_no_difference_and_what_somebody_set_is(connection: Connection) -> None:
+    connection.execute("CREATE TABLE t (a int)")
+    before = digest_schema(connection)
+    connection.execute("UPDATE pg_attribute SET attoptions = '{pg_attver=24460624}' WHERE attrelid = 't'::regclass")
+    counted = digest_schema(connection)
+    connection.execute("UPDATE pg_attribute SET attoptions = '{n_distinct=4}' WHERE attrelid = 't'::regclass")
+
+    assert counted == before
+    assert digest_schema(connection) != before
