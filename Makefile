@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests start hundreds of Python processes: what is compiled once is kept, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup drill test test-slowest test-quick chaos detection check audit format docs site lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos exhaustive detection check audit format docs site lockmap up down bench clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,11 +41,16 @@ test-slowest: $(STAMP)  ## Run all tests and list the slowest (tests/README.md).
 test-quick: $(STAMP)  ## Run the tests that need no server.
 	@$(BIN)/python -m pytest tests/unit
 
-chaos: $(STAMP)  ## Kill at every single step, and whatever else is exhaustive: minutes (tests/README.md).
-	@$(BIN)/python -m pytest -m chaos --durations=10 tests/integration tests/flows
+SEED ?=
+
+chaos: $(STAMP)  ## Kill, break and damage everywhere, and write docs/reliability.md: 20 minutes (SEED=... repeats a run).
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+exhaustive: $(STAMP)  ## Every change and its way back, every server, every planted defect: minutes (tests/README.md).
+	@$(BIN)/python -m pytest -m exhaustive --durations=10 tests/integration tests/flows
 
 detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.
-	@$(BIN)/python -m pytest -m chaos tests/integration/rehearsal/test_planted_defects.py
+	@$(BIN)/python -m pytest -m exhaustive tests/integration/rehearsal/test_planted_defects.py
 
 check: $(STAMP)  ## ruff, mypy, import-linter, codespell, licences.
 	@$(BIN)/ruff check .

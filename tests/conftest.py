@@ -26,7 +26,7 @@ TOGETHER = ("tests/browser/", "tests/flows/")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "one_server: on one server, and on all only in `make chaos`: what it shows is ours"
+        "markers", "one_server: on one server, and on all only in `make exhaustive`: what it shows is ours"
     )
     # The workers of pytest-xdist inherit it.
     if not hasattr(config, "workerinput") and (folder := move_temp_folder_to_memory()):

@@ -137,8 +137,10 @@ class BackupStore(Protocol):
     def texts(self, folder: str) -> Mapping[str, str]:
         """The small texts in a folder, by their names in it; none when there is no such folder.
 
+        What is no UTF-8 in one is replaced: the hash of a sealed text does not fit any more, and the others are read.
+
         Raises:
-            BackupDamagedError: One cannot be read.
+            BackupDamagedError: The disk or its rights do not let us read one.
         """
 
     def remove_text(self, path: str) -> None:

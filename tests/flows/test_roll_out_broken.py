@@ -113,6 +113,7 @@ ASK, RECORD, END = "Ask for approval", "Record the decision", "Write down how it
 YES = {"decision": "approve", "approver": "ada", "comment": "", "typed_name": "shops"}
 
 
+@pytest.mark.kills
 @pytest.mark.usefixtures("quick_gate")
 def test_killed_in_every_stage_and_step_it_goes_on_and_does_and_asks_nothing_twice(runs: Runs, shops: Shops) -> None:
     needed = ("[rehearsal]", 'required_for = ["production"]', "[backups]", f'store = "{shops.folder}/store"')
@@ -173,6 +174,7 @@ def goods(shops: Shops) -> list[int]:
     return [counts[number] for number in in_order(shops)]
 
 
+@pytest.mark.kills
 def test_killed_while_it_takes_back_it_goes_on_with_that_and_applies_nothing(runs: Runs, shops: Shops) -> None:
     shops.migration("0001_more", "INSERT INTO goods VALUES (4)", "DELETE FROM goods WHERE id = 4")
     stages = "stages: [{name: canary, percentage: 5}, {name: full, percentage: 100, rollback_on_error: true}]"

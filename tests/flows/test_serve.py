@@ -44,7 +44,7 @@ def test_a_name_that_is_not_there_and_another_file_are_refused(tmp_path: Path) -
             served_deployments(tmp_path / file)
 
 
-@pytest.mark.chaos
+@pytest.mark.exhaustive
 def test_a_run_is_started_without_a_worker_and_ctrl_c_ends_it() -> None:
     command = [COMMAND, "serve", "--only", "try-channels"]
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}

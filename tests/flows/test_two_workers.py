@@ -23,6 +23,7 @@ from flows.roll_out import roll_out
 from tests.conftest import ROOT
 from tests.flows.test_roll_out import MANY, NOBODY_ASKED, Shops, eight, end_sessions, shops
 from tests.support.processes import wait_until
+from tests.support.tally import Kind, note_strike
 
 __all__ = ["eight", "shops"]  # fixtures
 pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -91,6 +92,7 @@ def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(shops: Shops, tmp_
             wait_until(waits, "the sixth target waits for its lock in the last stage", seconds=300)
             busy = next(one for one in workers if psutil.Process(one.pid).children())
             kill(busy.pid)
+            note_strike(Kind.KILL, "roll-out", "worker", cell="a target waits for its lock")
             end_sessions(shops)
         again = client.create_flow_run_from_deployment(deployment, parameters=parameters)
         wait_until(lambda: state_of(client, again).is_final(), "the other one ends", seconds=300, every_s=0.5)

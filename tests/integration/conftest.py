@@ -23,12 +23,12 @@ SERVERS = ["embedded", *(["system"] if SYSTEM_FOLDERS else [])]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked `one_server` runs on the others only in `make chaos`; before anything is left out by its marks."""
+    """What is marked `one_server` runs on the others only in `make exhaustive`; before anything is left out by its marks."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         server = callspec.params.get("address", SERVERS[0]) if callspec else SERVERS[0]
         if item.get_closest_marker("one_server") and server != SERVERS[0]:
-            item.add_marker(pytest.mark.chaos)
+            item.add_marker(pytest.mark.exhaustive)
 
 
 def access_to(address: ServerAddress) -> ServerAccess:

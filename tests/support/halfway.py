@@ -115,7 +115,12 @@ class Halfway:
             except OSError:
                 return  # closed
             server = socket.socket(socket.AF_UNIX)
-            server.connect(str(self.server))
+            try:
+                server.connect(str(self.server))
+            except OSError:  # it has been killed, and this client tries again
+                server.close()
+                client.close()
+                continue
             self._sockets += [client, server]
             talk = _Talk(client, server, self)
             self._run(talk.pass_questions)

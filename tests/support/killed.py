@@ -27,6 +27,7 @@ from typing import IO, Any
 from squizzle.errors import SquizzleError
 from tests.conftest import ROOT
 from tests.support.processes import descendants_of
+from tests.support.tally import Kind, note_strike
 
 CHANGES = frozenset(
     ["os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.truncate", "fcntl.flock", "subprocess.Popen"]
@@ -60,7 +61,9 @@ class Mortal:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def run(self, work: str, *, at: int = 0, server: int = 0, **given: object) -> Ended:
+    def run(
+        self, work: str, *, at: int = 0, server: int = 0, cell: str = "", counts: bool = True, **given: object
+    ) -> Ended:
         """One run.
 
         Args:
@@ -68,6 +71,8 @@ class Mortal:
                 and with what is given.
             at: Before which step, from 1, somebody is killed; 0 for nobody.
             server: Kill this process with all below it instead of the run.
+            cell: Where it is killed, if it is killed by somebody else.
+            counts: Whether a kill is put down here.
             given: What the function gets; JSON.
         """
         request = {"work": work, "at": at, "server": server, "given": given}
@@ -76,7 +81,12 @@ class Mortal:
         answer = self._output.readline()
         assert answer, "the process that forks has ended"
         found = json.loads(answer)
-        return Ended(code=found["code"], steps=tuple(found["steps"]), said=found["said"])
+        ended = Ended(code=found["code"], steps=tuple(found["steps"]), said=found["said"])
+        if counts and (ended.was_killed or (server and at and len(ended.steps) >= at)):
+            what = f"{work} {given['kind']}" if "kind" in given else work
+            where = cell or (f"before change {at}" if at else given.get("dies"))
+            note_strike(Kind.KILL, what, "PostgreSQL" if server else "the run itself", cell=where)
+        return ended
 
     @property
     def _input(self) -> IO[bytes]:

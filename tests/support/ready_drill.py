@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from squizzle.recovery.evidence import Step, StepState
+from tests.support.tally import Kind, note_strike
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +39,7 @@ class ReadyDrill:
         for line in self.process.stdout:
             if line.startswith(title):
                 os.kill(pid, signal.SIGKILL)
+                note_strike(Kind.KILL, "drill", "the run itself", cell=f"after {title}")
                 break
         assert self.process.stdout.readline() == f"ended {-signal.SIGKILL}\n"
 

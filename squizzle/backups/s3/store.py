@@ -261,29 +261,15 @@ class S3Store:
         self.bucket.put_text(path, text)
 
     def texts(self, folder: str) -> Mapping[str, str]:
-        """The texts of a folder, by name.
-
-        Raises:
-            BackupDamagedError: One cannot be read.
-        """
+        """The texts of a folder, by name; what is no UTF-8 in one is replaced, so that its hash does not fit."""
         names = [held.path.removeprefix(f"{folder}/") for held in self.bucket.list(f"{folder}/")]
         return self._read_texts(folder, [name for name in names if "/" not in name and not name.startswith(".")])
 
     def _read_texts(self, folder: str, names: Sequence[str]) -> Mapping[str, str]:
         with ThreadPoolExecutor(_WORKERS) as threads:
             found = list(threads.map(lambda name: self.bucket.get(f"{folder}/{name}"), names))
-        texts = {}
-        for name, text in zip(names, found, strict=True):
-            if text is None:  # removed since it was listed
-                continue
-            try:
-                texts[name] = text[0].decode()
-            except UnicodeDecodeError as exc:
-                raise BackupDamagedError(
-                    f"{self.address}/{folder}/{name} cannot be read: {exc}",
-                    hint="move it away; the backup itself is not concerned",
-                ) from exc
-        return texts
+        # None was removed since it was listed.
+        return {name: text[0].decode(errors="replace") for name, text in zip(names, found, strict=True) if text}
 
     def remove_text(self, path: str) -> None:
         """Remove a text; nothing happens when there is none."""

@@ -34,6 +34,7 @@ from tests.support.buckets import paths_in, place_in
 from tests.support.killed import Ended, Mortal, mortal
 from tests.support.own_server import Server, own_server
 from tests.support.processes import is_alive, wait_until
+from tests.support.tally import Kind, note_strike
 
 CHAOS = pytest.param(1, marks=pytest.mark.chaos, id="every step")
 FILL = "CREATE TABLE users AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 2000) n"
@@ -274,6 +275,7 @@ kill -9 $$
 MOMENTS = {"at once": "", "half way": '{real} "$@" | head -c 100000', "at its end": '{real} "$@"'}
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize(
     ("kind", "program", "moments"),
     [
@@ -299,6 +301,7 @@ def test_a_program_that_is_killed_publishes_nothing_though_it_has_written_everyt
         with pytest.raises(ToolError) as caught:
             take_backup(order, suffix="aaaaaa")
         assert caught.value.exit_code == 137, moment  # as a shell says SIGKILL
+        note_strike(Kind.KILL, f"take {kind}", "client program", cell=f"{program} {moment}")
         assert caught.value.hint
         assert names_in(store) == set()
 

@@ -37,6 +37,7 @@ from squizzle.postgres.secret import Secret
 from squizzle.proof.digests import digest_database
 from tests.support.processes import wait_until
 from tests.support.rds_service import START, Fault, Instance, RdsFake, rds_service
+from tests.support.tally import Kind, note_strike
 
 ROOT = Path(__file__).resolve().parents[3]
 ADDRESS = "shop.c0ffee.eu-central-1.rds.amazonaws.com"
@@ -211,6 +212,7 @@ def test_a_snapshot_that_another_run_published_meanwhile_gets_no_second_manifest
     assert len(shop.store.list_ids()) == len(fake.snapshots) == 1
 
 
+@pytest.mark.kills
 def test_what_a_killed_run_began_is_taken_over_with_its_fingerprints(
     shop: Shop, fake: RdsFake, access: ServerAccess
 ) -> None:
@@ -228,6 +230,7 @@ def test_what_a_killed_run_began_is_taken_over_with_its_fingerprints(
     with subprocess.Popen([*command, "--store", shop.store.address], env=environment, cwd=ROOT / "tests") as victim:
         wait_until(lambda: bool(fake.snapshots), "the snapshot has begun")
         os.kill(victim.pid, signal.SIGKILL)
+    note_strike(Kind.KILL, "take rds", "the run itself", cell="the snapshot has begun")
     assert shop.store.list_ids() == ()
     assert len(shop.notes()) == 1
     shop.connection.execute("DELETE FROM users WHERE id > 1000")

@@ -250,7 +250,9 @@ def test_notes_lie_beside_the_manifest_and_are_no_part_of_the_backup(raw: Raw, b
     with raw.store.fetch(published) as folder:
         check_files(published, folder)
     assert raw.store.texts(notes_of(backup.id)) == {"a.json": "ü"}
-    assert raw.store.texts("removed") == {"x.json": "3"}
+    raw.write("removed/y.json", b"\xff4")
+    assert raw.store.texts("removed") == {"x.json": "3", "y.json": "\ufffd4"}  # a damaged one hides no other
+    raw.store.remove_text("removed/y.json")
     assert raw.store.list_ids() == (backup.id,)
     assert backup.id in raw.store.list_names()
     if isinstance(raw, RawBucket):

@@ -29,6 +29,7 @@ from tests.support.kubernetes_api import NAMESPACE, KubernetesApi, Workload, kub
 from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.processes import wait_until
 from tests.support.ready_command import ReadyCommand
+from tests.support.tally import Kind, note_strike
 
 pytestmark = pytest.mark.parametrize("address", ["embedded"], indirect=True)
 
@@ -248,12 +249,14 @@ def killed_everywhere(
                 is_killed = reached.is_set()
                 if is_killed:
                     ready.kill_run()
+                    note_strike(Kind.KILL, verb, "the run itself", cell=f"{kind} {step}")
                 halfway.hang_up()
                 runner.join()
                 place.api.hang_after = 0
             yield f"{kind} {step}"
 
 
+@pytest.mark.kills
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 @pytest.mark.parametrize("verb", ["fence", "unfence"])
 def test_killed_at_any_step_and_run_again_everything_is_as_promised(

@@ -15,6 +15,7 @@ from tests.integration.cli.conftest import Squizzle
 from tests.integration.conftest import access_to
 from tests.integration.migrations.conftest import Folder
 from tests.support.processes import wait_until
+from tests.support.tally import Kind, note_strike
 
 GOODS = """
     CREATE TABLE goods (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
@@ -75,6 +76,7 @@ def test_what_a_version_did_is_shown_undone_and_the_undo_undone(
         assert squizzle("undo", "--table", "goods", *wrong, "--json").error["code"] == 2
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("victim", ["client", "session"])
 def test_killed_in_the_middle_nothing_is_changed_and_it_can_be_run_again(
     squizzle: Squizzle, goods: Connection, victim: str
@@ -100,6 +102,7 @@ def test_killed_in_the_middle_nothing_is_changed_and_it_can_be_run_again(
         (pid,) = goods.execute(waiting).fetchone() or (0,)
         if victim == "client":
             process.kill()
+            note_strike(Kind.KILL, "undo", "the run itself", cell="rows are changed")
         else:
             goods.execute("SELECT pg_terminate_backend(%s)", (pid,))
         out, _ = process.communicate()

@@ -54,7 +54,10 @@ def variables(access: ServerAccess, database: str, tmp_path: Path) -> Mapping[st
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "stays",
-    [pytest.param(-20, id="twenty revisions back"), pytest.param(0, marks=pytest.mark.chaos, id="back to its first")],
+    [
+        pytest.param(-20, id="twenty revisions back"),
+        pytest.param(0, marks=pytest.mark.exhaustive, id="back to its first"),
+    ],
 )
 def test_prefects_whole_history_gives_the_schema_that_prefect_makes_and_goes_back(
     access: ServerAccess,

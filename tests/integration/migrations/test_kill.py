@@ -21,8 +21,9 @@ from squizzle.postgres.identity import Target
 from tests.integration.cli.conftest import Squizzle, ready, url_of
 from tests.support.processes import wait_until
 from tests.support.ready_command import ReadyCommand
+from tests.support.tally import Kind, note_strike
 
-pytestmark = pytest.mark.one_server
+pytestmark = [pytest.mark.one_server, pytest.mark.kills]
 
 __all__ = ["ready"]  # a fixture of the other folder
 
@@ -49,6 +50,7 @@ class Command:
             yield runner.is_alive
         finally:
             self._ready.kill_run()
+            note_strike(Kind.KILL, "apply", "the run itself", cell="at a moment of chance")
             runner.join()
 
     def finish(self) -> int:

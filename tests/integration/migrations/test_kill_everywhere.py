@@ -30,6 +30,7 @@ from tests.support.halfway import Halfway
 from tests.support.processes import wait_until
 from tests.support.scratch import new_database
 from tests.support.shop import load_shop
+from tests.support.tally import Kind, note_strike
 
 # What the example does behind this version keeps the rows that are there.
 BEFORE_ROWS = "0004"
@@ -104,6 +105,7 @@ def kill_everywhere(access: ServerAccess, database: str, migrations: Sequence[Mi
         Halfway(tmp_path, server, killer.stops_at) as halfway,
     ):
         while (code := run_until_killed(process, halfway, line)) == -signal.SIGKILL:
+            note_strike(Kind.KILL, "apply", "the run itself", cell=f"behind statement {len(killer.behind)}")
             halfway.hang_up()
             wait_until(lambda: control.execute(gone, (database,)).fetchone() == (True,), "the server let go of it")
         process.stdin.close()  # type: ignore[union-attr]
@@ -112,6 +114,7 @@ def kill_everywhere(access: ServerAccess, database: str, migrations: Sequence[Mi
     assert everywhere - killer.behind == set()
 
 
+@pytest.mark.kills
 def test_a_run_that_is_killed_behind_every_statement_ends_like_one_that_was_left_alone(
     access: ServerAccess, control: Connection, shop: Path, tmp_path: Path
 ) -> None:

@@ -33,7 +33,9 @@ from tests.support.names import databases
 from tests.support.own_server import Server, own_server
 from tests.support.processes import is_alive, wait_until
 from tests.support.scratch import drop_databases
+from tests.support.tally import Kind, note_strike
 
+WHOM = {"us": "the run itself", "program": "client program", "server": "PostgreSQL"}
 CHAOS = pytest.param(0, marks=pytest.mark.chaos, id="every statement")
 NOW = datetime(2027, 1, 31, 2, tzinfo=UTC)
 FILL = """
@@ -134,12 +136,13 @@ class Killer:
             else:
                 os.kill(asker.pid, signal.SIGKILL)
 
+        cell = f"{moment} statement {at}"
         self.way.mkdir(exist_ok=True)
         access = self.server.access
         halfway = Halfway(self.way, Path(access.host) / f".s.PGSQL.{access.port}", stops_at, moment, on_stop)
         with halfway:
             through = {**self.server.given, "host": str(self.way)}
-            ended = self.work.run(work, server_access=through, **given)
+            ended = self.work.run(work, cell=cell, server_access=through, **given)
             halfway.hang_up()
         if whom == "server" and seen:
             wait_until(lambda: not is_alive(self.server.address.pid), "the server is gone")
@@ -147,6 +150,8 @@ class Killer:
         found = Kill(at, ended, *seen)
         if seen:
             self.kills.append(found)
+            if not ended.was_killed:  # otherwise it is counted already
+                note_strike(Kind.KILL, work, WHOM[whom], cell=cell)
             wait_until(self._is_forgotten, "the server has noticed")
         return found
 

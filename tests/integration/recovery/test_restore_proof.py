@@ -28,6 +28,7 @@ from squizzle.recovery.scratch_copy import ScratchPlace
 from tests.integration.conftest import SERVERS
 from tests.support.processes import wait_until
 from tests.support.scratch import new_database, new_role
+from tests.support.tally import Kind, note_strike
 
 OURS = ScratchPlace()
 
@@ -150,6 +151,7 @@ def test_kinds_that_are_not_restored_alone_say_which_are(saved: tuple[FolderStor
         prove_by_restore(store, replace(backup, kind=BackupKind.GLOBALS), OURS, by="ann")
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("address", SERVERS[:1], indirect=True)
 def test_a_killed_test_leaves_a_database_that_the_next_one_removes(
     saved: tuple[FolderStore, Backup, str], access: ServerAccess, control: Connection
@@ -162,6 +164,7 @@ def test_a_killed_test_leaves_a_database_that_the_next_one_removes(
     )
     wait_until(lambda: bool(ours_on(control)), "the copy is being made")
     os.kill(victim.pid, signal.SIGKILL)
+    note_strike(Kind.KILL, "verify-backup", "the run itself", cell="the copy is being made")
     victim.wait()
     assert len(ours_on(control)) == 1
     wait_until(lambda: no_run_lives(control), "the server has noticed")

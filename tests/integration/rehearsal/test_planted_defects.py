@@ -122,7 +122,7 @@ def test_a_planted_defect_that_needs_a_rehearsal_of_its_own_is_told(defect: Defe
     check(certify(defect.migration, budget=timedelta(seconds=1 if never_ends else 60)), defect)
 
 
-@pytest.mark.chaos
+@pytest.mark.exhaustive
 def test_every_planted_defect_alone_is_told_and_the_page_says_how(certify: Certify, project_root: Path) -> None:
     told = []
     for defect in DEFECTS:

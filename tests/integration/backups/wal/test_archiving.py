@@ -36,6 +36,7 @@ from tests.integration.conftest import SERVERS
 from tests.support.mounts import PAGE_BYTES, small_disk
 from tests.support.names import lets_in
 from tests.support.processes import wait_until
+from tests.support.tally import Kind, note_strike
 from tests.support.wal import SEGMENT_BYTES, SYSTEM, write_segment
 
 Copy = Callable[[], Path]
@@ -244,6 +245,7 @@ def test_what_is_wrong_between_a_server_and_its_archive_is_said(lab: Lab, tmp_pa
         session.execute("SELECT pg_reload_conf()")
 
 
+@pytest.mark.kills
 def test_killed_at_any_instant_it_recovers_by_itself(tmp_path: Path, project_root: Path) -> None:
     store = tmp_path / "store"
     place = store / "wal" / SYSTEM
@@ -258,6 +260,7 @@ def test_killed_at_any_instant_it_recovers_by_itself(tmp_path: Path, project_roo
         time.sleep((number - 1) * 0.001)  # each a little later, from the first byte to the last rename
         process.kill()
         process.wait()
+        note_strike(Kind.KILL, "archive-wal", "the run itself", cell=number)
         left_behind += len(list((place / ".incoming").glob("*")))
         for found in place.glob("0*"):
             if re.fullmatch(r"[0-9A-F]{24}", found.name):

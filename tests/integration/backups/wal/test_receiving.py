@@ -33,6 +33,7 @@ from tests.support.mounts import PAGE_BYTES, small_disk, small_real_disk
 from tests.support.processes import wait_until
 from tests.support.ready_command import COMMAND
 from tests.support.receiving import receive_to_its_end, receiving
+from tests.support.tally import Kind, note_strike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +194,7 @@ def killed_at_last(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Pope
             process.kill()
 
 
+@pytest.mark.kills
 @pytest.mark.parametrize("upstream", SERVERS[:1], indirect=True)
 def test_killed_at_any_instant_it_goes_on_without_a_gap(
     upstream: Upstream, session: Connection, archive: FolderArchive, order: Receiving
@@ -211,6 +213,7 @@ def test_killed_at_any_instant_it_goes_on_without_a_gap(
             upstream.write(session)
             time.sleep(kill_after)  # so that not always the same instant is hit
             session.execute("INSERT INTO t SELECT n FROM generate_series(1, 1000) n")
+        note_strike(Kind.KILL, "receive-wal", "the run itself", cell=kill_after)
         wait_until(lambda: slot_is_free(session, order.slot), "its program is gone, too")
     assert begun is not None
     shutil.rmtree(order.folder)  # even this: the server still has what was not archived

@@ -97,7 +97,7 @@ def is_script(change: Change) -> bool:
 def wanted(connection: Connection, position: int, change: Change, every: int) -> bool:
     """Every n-th change on each server, others on others, and all that only newer ones know.
 
-    A proof costs a tenth of a second, and there are 300 changes: `make chaos` proves them all.
+    A proof costs a tenth of a second, and there are 300 changes: `make exhaustive` proves them all.
     """
     major = connection.info.server_version // 10000
     if major < change.since:
@@ -109,7 +109,7 @@ def wanted(connection: Connection, position: int, change: Change, every: int) ->
 
 @pytest.mark.parametrize(
     ("every", "at_least"),
-    [pytest.param(12, 24, id="some"), pytest.param(1, 200, marks=pytest.mark.chaos, id="every one")],
+    [pytest.param(12, 24, id="some"), pytest.param(1, 200, marks=pytest.mark.exhaustive, id="every one")],
 )
 def test_every_change_comes_back_or_is_said_not_to(place: Place, every: int, at_least: int) -> None:
     changes = [change for change in ALL if is_script(change)]

@@ -1,0 +1,1 @@
+"""Everything that kills, breaks and damages, counted: `make chaos`."""
