@@ -2,6 +2,7 @@
 
 from blocks.backup_bucket import BackupBucket
 from blocks.backup_folder import BackupFolder
+from blocks.chaos import Chaos
 from blocks.command_fence import CommandFence
 from blocks.fleet import Fleet
 from blocks.kubernetes_application import KubernetesApplication
@@ -22,6 +23,7 @@ from blocks.slack_approvals import SlackApprovals
 __all__ = [
     "BackupBucket",
     "BackupFolder",
+    "Chaos",
     "CommandFence",
     "Fleet",
     "KubernetesApplication",

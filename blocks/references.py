@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from prefect.blocks.core import Block
 
+from blocks.postgres_database import PostgresDatabase
+from squizzle.chaos.settings import VARIABLE
+from squizzle.config import PRODUCTION
 from squizzle.errors import RefusedError
 
 
@@ -14,9 +19,14 @@ def refuse_inline(*blocks: Block | None) -> None:
     the run; a reference puts only its id there.
 
     Raises:
-        RefusedError: A block has no saved document behind it.
+        RefusedError: A block has no saved document behind it; or it is of a production database, and chaos is on.
     """
     for block in blocks:
+        if isinstance(block, PostgresDatabase) and block.environment == PRODUCTION and os.environ.get(VARIABLE):
+            raise RefusedError(
+                f"{VARIABLE} is set, and {block.database} is production; nothing was done",
+                hint=f"unset {VARIABLE} for runs that reach production; no setting allows chaos there",
+            )
         if block is not None and block._block_document_id is None:  # noqa: SLF001 - Prefect has no public name for it
             raise RefusedError(
                 f"{type(block).__name__} was given inline, so its secrets are stored in this run's parameters",

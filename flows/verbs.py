@@ -7,11 +7,14 @@ called. A Prefect server that the environment names is not used: at 3 a.m. it ma
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
 import click
 
+from squizzle.chaos.settings import VARIABLE
 from squizzle.cli.assess import DamageOptions, damage_options, has_migrations
 from squizzle.cli.backups import store_of
 from squizzle.cli.fence import fence_settings, which_fences
@@ -58,18 +61,45 @@ _EXIT_CODES = {
     show_default=True,
     help="Size of the example's data; 1 is about 200,000 rows.",
 )
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Play the same random moment again as a report says.")
+@click.option(
+    "--chaos",
+    "rate",
+    type=click.FloatRange(0, 1),
+    help="Let steps, sessions and files of the drill fail on purpose, so often: 0.1 is one time in ten.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Play the same random moment again, and with --chaos strike at the same places, as a report says.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
-def drill(scenario: str, scale: float, seed: int | None, *, as_json: bool) -> int:
+def drill(scenario: str, scale: float, rate: float | None, seed: int | None, *, as_json: bool) -> int:
     """Play a disaster on an embedded PostgreSQL and recover from it.
 
     Nothing of yours is touched: the server, its data and its backup go with the drill. Exit codes: 0 pass, 7 fail,
     10 could not verify.
     """
-    run = _run(DrillScenario(scenario), scale, seed, quiet=as_json)
+    chaos = f"rate={rate}{'' if seed is None else f' seed={seed}'}" if rate else ""
+    with _environment(VARIABLE, chaos):
+        run = _run(DrillScenario(scenario), scale, seed, quiet=as_json)
     document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
     print_result(document, "", as_json=as_json)
     return _EXIT_CODES[run.verdict]
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set a variable in the block; an empty value leaves it as it is."""
+    before = os.environ.get(name)
+    if value:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value:
+            del os.environ[name]
+            os.environ.update({} if before is None else {name: before})
 
 
 def _run(scenario: DrillScenario, scale: float, seed: int | None, *, quiet: bool) -> DrillRun:

@@ -12,6 +12,7 @@ The tree::
     │   ├── UndecidedError              9  a person was asked, and nobody answered in time
     │   └── IdentityMismatchError       9  this is not the database that was meant
     ├── CouldNotVerifyError            10  a check did not run, so nothing may be concluded from it
+    ├── ChaosError                      1  a failure that was asked for
     ├── DatabaseError(sqlstate)         1  the server said no
     │   ├── ConnectionFailedError       3  not reachable, or no such database
     │   │   └── AuthenticationFailedError  4
@@ -122,6 +123,10 @@ class CouldNotVerifyError(SquizzleError):
     """A check could not be carried out, so neither success nor failure may be claimed."""
 
     code = 10
+
+
+class ChaosError(SquizzleError):
+    """A step was made to fail on purpose (`SQUIZZLE_CHAOS`); nothing of it was done."""
 
 
 class DatabaseError(SquizzleError):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -24,6 +24,7 @@ from prefect.utilities.annotations import quote
 from squizzle.errors import SquizzleError
 from squizzle.interrupts import heed_interrupt
 from squizzle.recovery.evidence import Step, StepState
+from tasks.chaos import chaos_of_environment, disturbed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,7 +129,8 @@ def keep_journal(*watchers: Watcher) -> Iterator[Journal]:
     journal = Journal((*_watchers.get(), *watchers))
     token = _journal.set(journal)
     try:
-        yield journal
+        with chaos_of_environment(partial(log_line, level=logging.WARNING)):
+            yield journal
     finally:
         _journal.reset(token)
 
@@ -183,7 +185,7 @@ def step(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        made = as_task(title, timeout=timeout)(function)
+        made = as_task(title, timeout=timeout)(disturbed(title, function))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

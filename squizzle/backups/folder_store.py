@@ -17,6 +17,7 @@ from squizzle.backups.locked_folder import make_locked, remove_abandoned
 from squizzle.backups.manifest import from_json, to_json
 from squizzle.backups.records import Backup, BackupFile
 from squizzle.backups.store import refuse_sealed
+from squizzle.disturbance import disturb_write
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 
 _UNFINISHED = ".unfinished-"
@@ -69,6 +70,7 @@ class FolderIncoming:
     def publish(self, backup: Backup) -> Backup:
         """Write the manifest last, make everything durable, and give the backup its name; see `Incoming.publish`."""
         try:
+            disturb_write(self._folder / MANIFEST_NAME)
             (self._folder / MANIFEST_NAME).write_text(to_json(backup), encoding="utf-8")
             for path in sorted(self._folder.rglob("*"), reverse=True):
                 _sync(path)
@@ -117,6 +119,7 @@ class FolderStore:
         """
         unfinished = self.folder / f"{_UNFINISHED}{backup_id}"
         try:
+            disturb_write(unfinished)
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = make_locked(unfinished)
         except OSError as exc:
@@ -242,6 +245,7 @@ class FolderStore:
         # A name of its own: of two who write the same file at once, none renames what the other has half written.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_NEW}")
         try:
+            disturb_write(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
             _sync(temporary)
@@ -255,10 +259,10 @@ class FolderStore:
             ) from exc
 
     def texts(self, folder: str) -> Mapping[str, str]:
-        """The texts of a folder, by name.
+        """The texts of a folder, by name; what is no UTF-8 in one is replaced, so that its hash does not fit.
 
         Raises:
-            BackupDamagedError: One cannot be read.
+            BackupDamagedError: The disk or its rights do not let us read one.
         """
         place = self.folder / folder
         if not place.is_dir():
@@ -266,8 +270,8 @@ class FolderStore:
         found = {}
         for path in sorted(path for path in place.iterdir() if not path.name.startswith(".")):
             try:
-                found[path.name] = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as exc:
+                found[path.name] = path.read_text(encoding="utf-8", errors="replace")
+            except OSError as exc:
                 raise BackupDamagedError(
                     f"{path} cannot be read: {exc}", hint="move the file away; the backup itself is not concerned"
                 ) from exc

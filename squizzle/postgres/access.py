@@ -16,6 +16,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from squizzle.disturbance import present
 from squizzle.errors import ConnectionFailedError, InvalidInputError
 from squizzle.postgres.secret import Secret
 from squizzle.postgres.translation import translate_connect_error
@@ -79,6 +80,8 @@ def connect(access: ServerAccess, database: str, *, purpose: str, read_only: boo
         # "from None": psycopg repeats parts of malformed parameters, passwords among them.
         raise translate_connect_error(exc, where=access.where, database=database, user=access.user) from None
     connection.autocommit = True
+    if (disturber := present()) is not None and not any(name == "replication" for name, _ in access.parameters):
+        disturber.session(connection, database)
     return connection
 
 

@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 from prefect import flow
 
-from squizzle.errors import LockTimeoutError, RefusedError
+from blocks import PostgresDatabase
+from blocks.references import refuse_inline
+from squizzle.errors import ChaosError, LockTimeoutError, RefusedError
+from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
 from tasks.steps import keep_journal, step
 
@@ -96,3 +99,29 @@ def test_failed_step_is_recorded_with_its_message_and_told_to_watchers() -> None
         once()
     assert [steps[-1].state for steps in seen] == [StepState.RUNNING, StepState.FAILED]
     assert seen[-1][-1].detail == "policy says no"
+
+
+def test_chaos_fails_a_step_and_says_how_to_play_it_again(
+    server_block: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @step("Look", timeout=timedelta(minutes=1))
+    def look(block: PostgresDatabase) -> None:
+        connect(block.access(), block.database, purpose="look").close()
+
+    @flow
+    def looks(block: PostgresDatabase) -> None:
+        refuse_inline(block)
+        with keep_journal():
+            look(block)
+            look(block)
+
+    monkeypatch.setenv("SQUIZZLE_CHAOS", "rate=1 seed=5 kinds=raise")
+    state = looks(server_block, return_state=True)
+    production = server_block.model_copy(update={"environment": "production"})
+    refused = looks(production, return_state=True)
+
+    error = state.result(raise_on_failure=False)
+    assert isinstance(error, ChaosError)
+    assert "SQUIZZLE_CHAOS='rate=1 seed=5 kinds=raise' plays it again" in error.hint
+    assert "chaos: raise at step Look (rate=1 seed=5 kinds=raise)" in capfd.readouterr().err
+    assert "production; nothing was done" in str(refused.message)

@@ -37,6 +37,7 @@ CONTRACT = {
     "IdentityMismatchError": 9,
     "UndecidedError": 9,
     "CouldNotVerifyError": 10,
+    "ChaosError": 1,
     "DatabaseError": 1,
     "MigrationFailedError": 1,
     "ToolError": 1,

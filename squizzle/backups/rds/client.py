@@ -17,6 +17,7 @@ from botocore.credentials import (
 
 from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.rds.failures import CLOUD_ERRORS, translated
+from squizzle.disturbance import disturb_client
 from squizzle.errors import CloudError
 
 _CONNECT_S = 10
@@ -58,11 +59,13 @@ def open_client(access: RdsAccess, service: str) -> Any:
     """
     try:
         make: Any = _session(access).client  # its stubs know one signature for each service
-        return make(service, endpoint_url=access.endpoint, config=_CONFIG)
+        client = make(service, endpoint_url=access.endpoint, config=_CONFIG)
     except CLOUD_ERRORS as exc:
         raise translated(exc, "open the clients of AWS") from exc
     except ValueError as exc:  # boto3 says so of an endpoint that is no address
         raise CloudError("the endpoint or the Region cannot be used", hint="write https://host:port") from exc
+    disturb_client(client, service)
+    return client
 
 
 def _session(access: RdsAccess) -> Session:

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, FlexibleChecksumError, HTTPClientEr
 from squizzle.backups.s3.failures import clear_failures, code_of, is_absent, is_held_back
 from squizzle.backups.s3.parts import Part, checksum_of_parts, checksum_text
 from squizzle.backups.s3.settings import S3Settings
+from squizzle.disturbance import disturb_client
 from squizzle.errors import ToolError
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ class Bucket:
 
 
 def _connect(settings: S3Settings) -> S3Client:
-    return boto3.session.Session().client(
+    client: S3Client = boto3.session.Session().client(
         "s3",
         region_name=settings.region,
         endpoint_url=settings.endpoint,
@@ -366,6 +367,8 @@ def _connect(settings: S3Settings) -> S3Client:
             user_agent_extra="squizzle",
         ),
     )
+    disturb_client(client, "s3")
+    return client
 
 
 def _ended(held: Held, address: str, done: int) -> ToolError:

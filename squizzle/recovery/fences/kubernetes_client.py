@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from squizzle.disturbance import disturb_cluster
 from squizzle.errors import FencingFailedError, FencingUnavailableError, InvalidInputError
 from squizzle.fence_settings import KubernetesSettings
 
@@ -130,6 +131,7 @@ class Cluster:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - same
 
         try:
+            disturb_cluster(doing)
             # Undecoded: the client's own models refuse documents of servers that are newer or older than it is.
             answer = call(*names, self._settings.namespace, _request_timeout=_ANSWER_S, _preload_content=False, **given)
             return json.loads(answer.data)

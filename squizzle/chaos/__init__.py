@@ -1,0 +1,1 @@
+"""Failures on purpose, at random and again: what the guide calls chaos engineering. Never in production."""
