@@ -15,13 +15,23 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
-from squizzle.drills.records import DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
+from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
 from squizzle.errors import CouldNotVerifyError, SquizzleError
-from tasks.drilling import Stage
+from tasks.drilling import Base, Stage
+from tasks.migrations import apply_migrations
 from tasks.reporting import progress_artifact, publish_drills, publish_report
-from tasks.scratch import DrillServer, clean_up, drill_place, drill_server
+from tasks.scratch import (
+    MIGRATIONS,
+    DrillPlace,
+    DrillServer,
+    clean_up,
+    drill_place,
+    drill_server,
+    load_shop_data,
+    make_shop_database,
+)
 from tasks.steps import about, keep_journal, log_line, now, steps_so_far
 from tasks.surroundings import Bystander, compare_with, look_at
 from tasks.watched import Sign, give_sign
@@ -112,10 +122,12 @@ def run_drill(
             around += (Bystander(server=production, store=production_store),)
         ids = [run_id, *(uuid4().hex[:8] for _ in chosen[1:])]
         reports = []
-        for one, each in zip(chosen, ids, strict=True):
-            with about(one.name.value if len(chosen) > 1 else ""):
-                drawn = randbits(31) if seed is None else seed
-                reports.append(_play(on, one, each, around, scale=scale, seed=drawn))
+        with drill_place(on, uuid4().hex[:8]) as shared:
+            base = make_base(shared, scale) if any(one.shares for one in chosen) else None
+            for one, each in zip(chosen, ids, strict=True):
+                with about(one.name.value if len(chosen) > 1 else ""):
+                    drawn = randbits(31) if seed is None else seed
+                    reports.append(play_disaster(on, base, one, each, around, scale=scale, seed=drawn))
         run = DrillRun(run_id=run_id, started_at=started_at, reports=tuple(reports))
         if len(reports) > 1:
             publish_drills(run)
@@ -127,15 +139,40 @@ def run_drill(
     return cast("DrillRun", Failed(message=f"{run.verdict.value}: {run.reasons[0]}", data=run))
 
 
-def _play(
-    on: DrillServer, scenario: Scenario, run_id: str, around: tuple[Bystander, ...], *, scale: float, seed: int
+def make_base(place: DrillPlace, scale: float) -> Base:
+    """The example company, in a database of which each disaster gets a copy."""
+    make_shop_database(place)
+    apply_migrations(place.database, MIGRATIONS)
+    load_shop_data(place, scale=scale)
+    return Base(database=place.names.database)
+
+
+def play_disaster(
+    on: DrillServer,
+    base: Base | None,
+    scenario: Scenario,
+    run_id: str,
+    around: tuple[Bystander, ...],
+    *,
+    scale: float,
+    seed: int,
 ) -> DrillReport:
-    """One disaster, with its report; nothing that goes wrong in it ends the others."""
+    """One disaster, with its report; nothing that goes wrong in it is raised, so that it does not end the others.
+
+    Args:
+        on: The server.
+        base: The data; None for a disaster that makes its own.
+        scenario: The disaster.
+        run_id: Eight hexadecimal digits.
+        around: What must not be touched.
+        scale: Size of the example's data, where a disaster makes its own.
+        seed: Draws what is random.
+    """
     started_at, before, book = now(), len(steps_so_far()), DrillBook()
     with drill_place(on, run_id) as place:
         was = look_at(around)
         try:
-            PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale, seed=seed))
+            PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale, base=base, seed=seed))
         except CouldNotVerifyError as exc:
             book.could_not_verify(f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
         except SquizzleError as exc:
@@ -157,6 +194,7 @@ def _play(
             steps=steps_so_far()[before:],
             findings=book.findings,
             leftovers=leftovers,
+            source=base.source if base and scenario.shares else EXAMPLE_COMPANY,
         )
         publish_report(report)
     return report

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Event, Lock, Thread
@@ -75,15 +75,14 @@ class Hanging:
 @contextmanager
 def hanging_statement(database: DatabaseSource, statement: str) -> Iterator[Hanging]:
     """Run a statement as another tool does that knows no lock_timeout; it is cancelled at the end if it still hangs."""
-    session = connect(database.access(), database.database, purpose="application")
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        try:
-            session.execute("SET application_name = 'deploy'; SET lock_timeout = 0; SET statement_timeout = 0")
-            yield Hanging(pid=server_pid(session), ends=pool.submit(_run, session, statement))
-        finally:
-            with suppress(psycopg.Error):
-                session.cancel()
-    session.close()
+    with closing(connect(database.access(), database.database, purpose="application")) as session:
+        session.execute("SET application_name = 'deploy'; SET lock_timeout = 0; SET statement_timeout = 0")
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            try:
+                yield Hanging(pid=server_pid(session), ends=pool.submit(_run, session, statement))
+            finally:
+                with suppress(psycopg.Error):
+                    session.cancel()
 
 
 def _run(session: Connection, statement: str) -> None:

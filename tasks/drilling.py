@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import psycopg
 
 from blocks import PostgresDatabase
-from squizzle.drills.records import Detector, DrillBook, Notice
+from squizzle.drills.records import EXAMPLE_COMPANY, Detector, DrillBook, Notice
 from squizzle.drills.scenarios import Scenario
 from squizzle.drills.victims import LostIndex, Victim, find_index, find_victim
 from squizzle.errors import IdentityMismatchError, MigrationFailedError, RecoveryError
@@ -48,6 +48,23 @@ _QUESTIONS = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """The data that disasters are played with: a database in which nobody is, and of which each gets a copy.
+
+    Attributes:
+        database: Its name.
+        source: Whose data it is, in words.
+        migrations: Folders of the migrations that it has; none where only its backup is known.
+        is_example: Whether it is the example company, whose application goes on writing.
+    """
+
+    database: str
+    source: str = EXAMPLE_COMPANY
+    migrations: tuple[Path, ...] = (MIGRATIONS,)
+    is_example: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """Where one disaster is played, and what is written down of it.
 
@@ -55,8 +72,8 @@ class Stage:
         scenario: The disaster.
         place: The server and the database that it strikes.
         book: What is found.
-        scale: Size of the example's data.
-        migrations: Folders of the migrations that the database has; none for a backup of somebody's.
+        scale: Size of the example's data, for those that make it on servers of their own.
+        base: The data that the others are played with; None where all of a run make their own.
         seed: Draws whatever is random, so that the same can be played again.
     """
 
@@ -64,8 +81,20 @@ class Stage:
     place: DrillPlace
     book: DrillBook
     scale: float
-    migrations: tuple[Path, ...] = (MIGRATIONS,)
+    base: Base | None = None
     seed: int = 0
+
+    @property
+    def data(self) -> Base:
+        """The data that it is played with."""
+        if self.base is None:
+            raise AssertionError(f"{self.scenario.name} is played with data that nobody made")
+        return self.base
+
+    @property
+    def migrations(self) -> tuple[Path, ...]:
+        """Folders of the migrations that the database has; none where only its backup is known."""
+        return self.data.migrations
 
 
 class Play(Protocol):
@@ -82,18 +111,18 @@ class Play(Protocol):
         """
 
 
-def watch_for(look: Callable[[], R | None], *, by: Detector, patience: timedelta = PATIENCE) -> R:
+def watch_for(look: Callable[[], R | None], *, by: Detector, patience: timedelta | None = None) -> R:
     """Look again and again until something is noticed.
 
     Args:
         look: One look; None for nothing.
         by: What looks, for the message.
-        patience: After so long it counts as not noticed.
+        patience: After so long it counts as not noticed; None for `PATIENCE`.
 
     Raises:
         RecoveryError: Nothing was noticed; the database is as the disaster left it.
     """
-    ends = monotonic() + patience.total_seconds()
+    ends = monotonic() + (PATIENCE if patience is None else patience).total_seconds()
     while (found := look()) is None:
         if monotonic() >= ends:
             raise not_noticed(by)

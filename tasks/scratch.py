@@ -187,6 +187,27 @@ def make_shop_database(place: DrillPlace) -> None:
         let_application_in(connection, place.names)
 
 
+@step("Make a database of it", timeout=timedelta(hours=12), detail=lambda digest: f"{digest.rows:,} rows")
+def make_copy(place: DrillPlace, base: str) -> DatabaseDigest:
+    """Copy a database into a new one with owner, privileges, settings and comment, and an identity of its own.
+
+    Args:
+        place: Of the disaster.
+        base: The database with the data, in which nobody is.
+
+    Returns:
+        The copy's fingerprint.
+    """
+    block = place.database
+    with control_session(block.access(), purpose="drill") as control:
+        remove_run(control, place.run_id)  # of a try before
+        make_database(control, place.names, like=base)
+    with connect(block.access(), block.database, purpose="drill") as connection:
+        renew_identity(connection, block.target().expected, database=block.database)
+        let_application_in(connection, place.names, schema=block.schema_name)
+        return digest_database(connection)
+
+
 @step("Load the shop's data", timeout=timedelta(hours=2), detail=lambda found: f"{found.rows:,} rows")
 def load_shop_data(place: DrillPlace, *, scale: float) -> DatabaseDigest:
     """Generate the example's rows, and fingerprint what is there."""

@@ -17,10 +17,9 @@ from squizzle.recovery.ways import RecoveryPolicy
 from tasks.approval import Approval, ApprovalByName, answered_by
 from tasks.backups import take_backup
 from tasks.drilling import Stage, database_size
-from tasks.migrations import apply_migrations
 from tasks.recovery import one_recovery, read_as_application
 from tasks.recovery_case import WAYS, RecoveryCase
-from tasks.scratch import MIGRATIONS, load_shop_data, make_shop_database, write_more_orders
+from tasks.scratch import make_copy, write_more_orders
 
 LATE_ORDERS = 25
 
@@ -33,10 +32,9 @@ def set_the_stage(stage: Stage) -> tuple[Backup, DatabaseDigest]:
 
 def make_it_work(stage: Stage) -> None:
     """A database with data, as a careful team would have it."""
-    place = stage.place
-    make_shop_database(place)
-    apply_migrations(place.database, MIGRATIONS)
-    load_shop_data(place, scale=stage.scale)
+    digest = make_copy(stage.place, stage.data.database)
+    stage.book.size_bytes = database_size(stage.place.database)
+    stage.book.note(steady=digest)
 
 
 def save(stage: Stage) -> Backup:
@@ -47,12 +45,13 @@ def save(stage: Stage) -> Backup:
 
 
 def go_on_writing(stage: Stage) -> DatabaseDigest:
-    """Rows that no backup has; returns, and notes, the state from when all was well."""
+    """Rows that no backup has, where the application is known; returns the state from when all was well."""
     book = stage.book
-    steady = write_more_orders(stage.place, orders=LATE_ORDERS)
-    book.size_bytes = database_size(stage.place.database)
-    book.note(steady=steady)
-    return steady
+    if stage.data.is_example:
+        book.note(steady=write_more_orders(stage.place, orders=LATE_ORDERS))
+    if book.evidence.steady is None:
+        raise AssertionError("the stage has to be made first")
+    return book.evidence.steady
 
 
 @contextmanager

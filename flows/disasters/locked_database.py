@@ -29,8 +29,8 @@ def play(stage: Stage) -> None:
     change = f"ALTER TABLE {victim.quoted} ADD CONSTRAINT squizzle_drill CHECK (true) NOT VALID"
     with (
         forgotten_transaction(application, victim) as forgotten,
-        hanging_statement(place.database, change) as hanging,
         reconnecting_clients(application, victim) as clients,
+        hanging_statement(place.database, change) as hanging,
     ):
         book.strike(f"a migration of another tool waits behind a transaction that has read {victim.name}", now())
         book.noticed(notice_locks(place.database, blocker=forgotten, waiter=hanging.pid))

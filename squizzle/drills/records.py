@@ -10,6 +10,9 @@ from squizzle.drills.untouched import Untouched
 from squizzle.proof.records import Comparison
 from squizzle.recovery.evidence import Evidence, EvidenceBook, Step
 
+EXAMPLE_COMPANY = "the example company"
+"""Whose data drills are played on that name no source."""
+
 
 class DrillScenario(StrEnum):
     """The disaster to play."""
@@ -233,7 +236,7 @@ class DrillReport:
     steps: tuple[Step, ...]
     findings: Findings
     leftovers: tuple[str, ...] = ()
-    source: str = "the example company"
+    source: str = EXAMPLE_COMPANY
 
     @property
     def evidence(self) -> Evidence:

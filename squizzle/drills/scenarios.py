@@ -27,6 +27,7 @@ class Scenario:
         elsewhere: Whether everything comes back on another server: then it is compared with the backups, and nothing is
             assessed, for there is nothing left to look at.
         checks: What else has to be looked at and be so, a sentence each.
+        shares: Whether it is played with the data that all of a run share, and not on servers of its own.
         in_all: Whether `all` plays it: not where it shows a refusal, which no recovery can answer.
     """
 
@@ -36,6 +37,7 @@ class Scenario:
     restores: bool = True
     elsewhere: bool = False
     checks: tuple[str, ...] = ()
+    shares: bool = True
     in_all: bool = True
 
 
@@ -104,6 +106,7 @@ _TABLE = (
         title="a database has to be again as it was at a random moment",
         detector=Detector.FINGERPRINTS,
         restores=False,
+        shares=False,
         checks=(UP_TO_THE_MOMENT, NO_COPY_ARCHIVES),
     ),
     Scenario(
@@ -112,6 +115,7 @@ _TABLE = (
         detector=Detector.CONNECTION,
         restores=False,
         elsewhere=True,
+        shares=False,
         checks=(EVERY_DATABASE, NEXT_BACKUP),
     ),
 )

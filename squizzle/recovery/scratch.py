@@ -132,26 +132,34 @@ def _roles(control: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def make_database(control: Connection, names: DrillNames) -> None:
+def make_database(control: Connection, names: DrillNames, *, like: str = "") -> None:
     """Make a database as a careful team would have it: an owner, privileges, settings, a comment.
 
     They are what a swap of names loses when nobody carries them over, so the drill has some to lose.
+
+    Args:
+        control: A session in the maintenance database.
+        names: Of the drill.
+        like: A database in which nobody is, whose contents it gets; empty for an empty one.
 
     Raises:
         DatabaseError: The account may not create databases or roles; what was made is swept by the next drill.
     """
     database, owner, application = (sql.Identifier(one) for one in (names.database, names.owner, names.application))
+    template = sql.SQL("TEMPLATE {}" if like else "TEMPLATE {} ENCODING 'UTF8'").format(
+        sql.Identifier(like or "template0")
+    )
     commands = (
         sql.SQL("CREATE ROLE {} NOLOGIN").format(owner),
         sql.SQL("CREATE ROLE {} NOLOGIN").format(application),
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(database, owner),
+        sql.SQL("CREATE DATABASE {} OWNER {} {}").format(database, owner, template),
         sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(database),
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, application),
         sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 90").format(database),
         sql.SQL("ALTER DATABASE {} SET work_mem = '8MB'").format(database),
         sql.SQL('ALTER DATABASE {} SET search_path = "$user", public').format(database),
         sql.SQL("ALTER ROLE {} IN DATABASE {} SET statement_timeout = '30s'").format(application, database),
-        sql.SQL("COMMENT ON DATABASE {} IS 'The shop, for a disaster drill. Not production.'").format(database),
+        sql.SQL("COMMENT ON DATABASE {} IS 'For a disaster drill. Not production.'").format(database),
     )
     try:
         for command in commands:
@@ -160,22 +168,23 @@ def make_database(control: Connection, names: DrillNames) -> None:
         raise translate_error(exc, doing=f"make the drill's database {names.database}") from exc
 
 
-def let_application_in(connection: Connection, names: DrillNames) -> None:
+def let_application_in(connection: Connection, names: DrillNames, *, schema: str = "public") -> None:
     """Give the application's role what an application has, of whatever is there and is made later.
 
     Args:
         connection: A session in the drill's database.
         names: Of the drill.
+        schema: Where the application works.
     """
-    role = sql.Identifier(names.application)
+    role, where = sql.Identifier(names.application), sql.Identifier(schema)
     for command in (
-        "GRANT USAGE ON SCHEMA public TO {}",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
-        "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}",
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {}",
+        "GRANT USAGE ON SCHEMA {} TO {}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {} TO {}",
+        "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {} TO {}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA {} GRANT USAGE, SELECT ON SEQUENCES TO {}",
     ):
-        connection.execute(sql.SQL(command).format(role))
+        connection.execute(sql.SQL(command).format(where, role))
 
 
 def make_client(control: Connection, names: DrillNames) -> tuple[str, str]:
