@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -149,8 +150,13 @@ def auto_recover(  # noqa: PLR0913 - each is a field of the form
 
 def recover_what_failed(case: AutoRecoveryCase, looked: Looked) -> tuple[Attempt, ...]:
     """Each target at which a look found a failed migration, one after the other, inside a flow."""
+    return tuple(recover_each(case, looked))
+
+
+def recover_each(case: AutoRecoveryCase, looked: Looked) -> Iterator[Attempt]:
+    """The same, told of one after the other."""
     failed = [one for one in looked.sweep.targets if one.failed]
-    return tuple(_recover_one(case, looked.fleet, one.target, one.failed) for one in failed)
+    return (_recover_one(case, looked.fleet, one.target, one.failed) for one in failed)
 
 
 def _recover_one(case: AutoRecoveryCase, fleet: FoundFleet, target: FleetTarget, versions: tuple[str, ...]) -> Attempt:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -14,20 +17,24 @@ from prefect.states import Failed
 from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
-from flows.auto_recover import recover_what_failed
+from flows.auto_recover import recover_each
 from flows.forms import shown
 from squizzle.incidents.attempts import Attempt
-from squizzle.notify.records import Link
+from squizzle.notify.records import Deliveries, Link
 from squizzle.sweep.records import Sweep
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.kept_sweeps import keep_what_was_found, publish_moves
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
-from tasks.sweeping import look, tell_held, tell_people
+from tasks.sweeping import Looked, look, tell_held, tell_people
 from tasks.watched import Sign, give_sign
 
 STEPS = 5
+# A failed migration that is taken back a moment later wakes nobody; but nobody waits for longer to hear of one, whether
+# for the recovery of other targets, or for that of one whose rows all have to be read: 5 GiB take a minute.
+_HELD_FOR = timedelta(minutes=2)
+_HELD_BYTES = 5 * 2**30
 
 DESCRIPTION = """\
 Looks how every database of a fleet is, and tells people what is new.
@@ -125,19 +132,14 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
         looked = look(case)
         url = flow_run.ui_url
         links = (Link(name="run", url=url),) if url else ()
-        held = [one.target.name for one in looked.sweep.targets if one.failed] if recovers else []
+        held = held_back(looked.sweep) if recovers else frozenset()
         told = tell_people(case, looked, links=links, held=held)
         kept = keep_what_was_found(case, looked.sweep, has_news=bool(told.advance and told.advance.messages))
         publish_health(looked.sweep, told.advance, told.deliveries, tuple(filter(None, (told.problem, *kept.problems))))
         if kept.moves is not None:
             publish_moves(looked.sweep.fleet, kept)
-        attempts: tuple[Attempt, ...] = ()
-        try:
-            # Behind it: what goes wrong there costs nobody the table.
-            attempts = recover_what_failed(recovers, looked) if recovers else ()
-        finally:
-            said = {one.incident.target for one in attempts if one.is_told and one.is_heard}
-            late = tell_held(case, looked, set() if told.problem else set(held) - said, links=links)
+        # Behind it: what goes wrong there costs nobody the table.
+        attempts, late = _recover(case, recovers, looked, frozenset() if told.problem else held, links)
     unheard = [one.notification.title for one in (*told.deliveries, *late) if not one.is_heard]
     unheard += [f"{one.incident.target}: {one.why}" for one in attempts if not one.is_heard]
     if not unheard and not told.problem:
@@ -146,3 +148,34 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
     why = told.problem or f"NOBODY was told: {unheard[0]}"
     # A flow that returns a state ends in that state; what was found travels as its data.
     return cast("Sweep", Failed(message=why, data=looked.sweep))
+
+
+def held_back(sweep: Sweep) -> frozenset[str]:
+    """The targets of whose failed migration people hear from the recovery alone: those where it will not take long."""
+    sizes = {one.target.name: one.metrics.get("size_bytes") or 0 for one in sweep.targets if one.failed}
+    return frozenset(name for name, size in sizes.items() if size <= _HELD_BYTES)
+
+
+def _recover(
+    case: SweepCase,
+    recovers: AutoRecoveryCase | None,
+    looked: Looked,
+    held: Collection[str],
+    links: Sequence[Link],
+) -> tuple[tuple[Attempt, ...], tuple[Deliveries, ...]]:
+    """Take back what failed; whoever was held back and is not told of by that, or not soon, is told of as an alert."""
+    attempts: list[Attempt] = []
+    late: list[Deliveries] = []
+    untold = set(held)
+    ends = time.monotonic() + _HELD_FOR.total_seconds()
+    try:
+        for attempt in recover_each(recovers, looked) if recovers else ():
+            attempts.append(attempt)
+            if attempt.is_told and attempt.is_heard:
+                untold.discard(attempt.incident.target)
+            if time.monotonic() > ends:
+                late += tell_held(case, looked, untold, links=links)
+                untold.clear()
+    finally:
+        late += tell_held(case, looked, untold, links=links)
+    return tuple(attempts), tuple(late)
