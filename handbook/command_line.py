@@ -11,7 +11,7 @@ from squizzle.cli.main import app
 
 # Each verb once; a test says which is forgotten.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Begin": ("init", "new", "adopt", "doctor"),
+    "Begin": ("init", "new", "adopt", "doctor", "grants"),
     "Write a migration": ("lint", "plan", "generate-rollback"),
     "Prove it": ("rehearse", "certificates", "drill"),
     "Bring it out": ("status", "apply", "rollback", "verify", "digest"),

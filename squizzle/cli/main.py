@@ -37,6 +37,7 @@ _VERBS = {
     "fetch-wal": "squizzle.cli.fetch_wal",
     "fleet": "squizzle.cli.fleet",
     "generate-rollback": "squizzle.cli.reverse",
+    "grants": "squizzle.cli.grants",
     "hands-off": "squizzle.cli.silence",
     "health": "squizzle.cli.health",
     "incidents": "squizzle.cli.incidents",

@@ -29,7 +29,8 @@ _NO_SUCH_SCHEMA = "3F000"
 UNDEFINED_FILE = "58P01"
 
 _HINTS = {
-    _INSUFFICIENT_PRIVILEGE: "connect as the owner of the database, or have the missing right granted",
+    _INSUFFICIENT_PRIVILEGE: "connect as the owner of the database, or have the missing right granted"
+    " (`squizzle grants` prints what each job takes)",
     _DISK_FULL: "free space on the server's disk, then run the same command again",
     _TOO_MANY_CONNECTIONS: "end sessions that are not needed, or raise max_connections",
     _READ_ONLY: "this is a standby or a read-only session; connect to the primary",
