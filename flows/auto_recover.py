@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,12 +17,13 @@ from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
+from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.failure import Failure
 from squizzle.incidents.records import Incident
 from squizzle.recovery.assess import Assessment
-from squizzle.recovery.decide import decide_recovery
+from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
 from squizzle.recovery.ways import Means, RecoveryPolicy, ScriptMeans, Way
 from squizzle.rollout.records import Fleet as FoundFleet
 from squizzle.rollout.records import FleetTarget
@@ -42,16 +43,17 @@ from tasks.auto_recovery import (
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.fencing import put_up_fences
 from tasks.migrations import try_down_scripts
-from tasks.recovery import assess_damage, find_backup
+from tasks.recovery import assess_damage, find_backup, look_for_means
 from tasks.reporting import progress_artifact, publish_attempt
 from tasks.sources import DatabaseSource
 from tasks.steps import about, keep_journal, log_line, now, steps_so_far
 from tasks.sweep_case import sweep_case
 from tasks.sweeping import Looked, look
+from tasks.undo import plan_undo_behind_fence, undo_behind_fence
 
-STEPS = 9
+STEPS = 15
 # Nothing that loses anything: what else there is asks a person (the deployment `recover`).
-_POLICY = RecoveryPolicy(ways=frozenset({Way.ROLL_BACK}), max_rpo=timedelta())
+_POLICY = RecoveryPolicy(ways=frozenset({Way.ROLL_BACK, Way.UNDO}), max_rpo=timedelta())
 
 DESCRIPTION = """\
 Takes back a migration that failed a moment ago, where that is safe; else tells people, and leaves everything as it is.
@@ -59,7 +61,7 @@ Takes back a migration that failed a moment ago, where that is safe; else tells 
 1. looks which targets of the fleet have a failed migration, and opens an incident for each
 2. stays away in a freeze, after a *hands off*, and from a rollout, a migration, a recovery or a person at work
 3. where the server took back the whole script: compares the schema, and the history says so
-4. else runs the down script, and compares schema and rows with what was before
+4. else runs the down script, or undoes by the change log what it did to rows; compares both with what was before
 5. tells people: in passing when it helped; as *critical* when it did not, or when nothing could be done
 
 One try for an incident. Nothing that loses data. Off unless `auto_recover` of the fleet, or *Policy*, is `safe`.
@@ -209,46 +211,92 @@ def _taken_back(case: AutoRecoveryCase, database: DatabaseSource, failure: Failu
     """By what the recovery itself decides, with its own steps; nothing else is tried when that does not help."""
     try:
         if failure.is_begun:
-            return _by_script(case, database, failure)
+            return _by_recovery(case, database, failure)
         shown_by = settle(database, failure.version)
     except SquizzleError as exc:
         return AttemptOutcome.FAILED, f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message
     return AttemptOutcome.TAKEN_BACK, f"the server took back all of {failure.version}, and {shown_by}"
 
 
-def _by_script(case: AutoRecoveryCase, database: DatabaseSource, failure: Failure) -> tuple[AttemptOutcome, str]:
-    """The down script of what a failed script left behind; everything that speaks against it is found out first."""
+def _by_recovery(case: AutoRecoveryCase, database: DatabaseSource, failure: Failure) -> tuple[AttemptOutcome, str]:
+    """What a failed script left behind goes by its down script, or by the change log: whatever loses nothing."""
     version = failure.version
     if case.store is None:
         return AttemptOutcome.LEFT, "no store is named, so nothing could be compared with what was before"
     if not failure.digest_before:
         return AttemptOutcome.LEFT, "no run before it has ended well, so nothing says how the schema was"
     backup = find_backup(database, case.store, backup_id="", before=failure.began_at)
-    assessment = assess_damage(database, backup, case.folder, since=failure.began_at, by_migration=True)
-    why = _why_not_by_script(case, failure, assessment)
-    if why:
-        return AttemptOutcome.LEFT, why
+    found = assess_damage(database, backup, case.folder, since=failure.began_at, by_migration=True)
+    others = [one for one in found.applied_since if one != version]
+    if others:
+        return (
+            AttemptOutcome.LEFT,
+            f"{', '.join(others)} came after backup {found.since}, so rows could not be compared",
+        )
+    # What failed is not among what is applied, and is what has to go.
+    assessment = replace(found, applied_since=(version,))
+    means = look_for_means(database, case.store, case.folder)
+    means = replace(means, scripts=(ScriptMeans(version=version, has_down=has_down_script(case, version)),))
+    unproven = why_unproven(case, failure)
+    policy = replace(_POLICY, ruled_out={Way.ROLL_BACK: unproven} if unproven else {})
+    plan = decide_recovery(assessment, means, now=now(), policy=policy, insist=True)
+    if plan.chosen is None:
+        return AttemptOutcome.LEFT, plan.reason
+    if plan.chosen.way is Way.UNDO:
+        return _by_log(case, database, failure, backup, assessment, means)
+    return _by_script(case, database, failure, backup)
+
+
+def _by_script(
+    case: AutoRecoveryCase, database: DatabaseSource, failure: Failure, backup: Backup
+) -> tuple[AttemptOutcome, str]:
+    version = failure.version
     attempt = try_down_scripts(database, backup, (version,), case.folder)
-    why = attempt.why_not or compare_schema(database, failure.digest_before)
-    if not why and attempt.doubtful:
-        tables = ", ".join(attempt.doubtful[:5])
-        why = f"nothing shows that rows are back: those of {tables} are others than in backup {backup.id}"
+    why = attempt.why_not or compare_schema(database, failure.digest_before) or _doubt(attempt.doubtful, backup)
     if why:
         return AttemptOutcome.FAILED, f"the down script of {version} was run: {why}"
     return AttemptOutcome.TAKEN_BACK, f"by the down script of {version}; schema and rows are as in backup {backup.id}"
 
 
-def _why_not_by_script(case: AutoRecoveryCase, failure: Failure, assessment: Assessment) -> str:
-    """Why the down script is no way; empty where it is one, by the recovery's own decision and what was proven."""
-    version = failure.version
-    others = [one for one in assessment.applied_since if one != version]
-    if others:
-        return f"{', '.join(others)} came after backup {assessment.since}, so rows could not be compared"
-    means = Means(scripts=(ScriptMeans(version=version, has_down=has_down_script(case, version)),))
-    # What failed is not among what is applied, and is what has to go.
-    meant = replace(assessment, applied_since=(version,))
-    plan = decide_recovery(meant, means, now=now(), policy=_POLICY, insist=True)
-    return plan.reason if plan.chosen is None else why_unproven(case, failure)
+def _by_log(
+    case: AutoRecoveryCase,
+    database: DatabaseSource,
+    failure: Failure,
+    backup: Backup,
+    assessment: Assessment,
+    means: Means,
+) -> tuple[AttemptOutcome, str]:
+    """Rows only: what speaks against it is found out first, and then nothing is done."""
+    version, covered = failure.version, undone_tables(assessment, means)
+    why = compare_schema(database, failure.digest_before)
+    why = f"the change log brings back rows, no definitions: {why}" if why else ""
+    why = why or _doubt(sorted(set(assessment.changed_tables) - covered), backup)
+    if why:
+        return AttemptOutcome.LEFT, why
+    request = undo_request(assessment, means)
+    planned = plan_undo_behind_fence(database, request)
+    if planned.conflict_count:
+        return (
+            AttemptOutcome.LEFT,
+            f"others changed {planned.conflict_count:,} of the rows since that {version} changed",
+        )
+    if not planned.changes:
+        return AttemptOutcome.LEFT, f"the change log has nothing of {version}"
+    done = undo_behind_fence(database, request, plan=planned.digest)
+    found = assess_damage(database, backup, case.folder)
+    why = "; ".join(found.damage[:1]) or _doubt(sorted(set(found.changed_tables) - covered), backup)
+    if why:
+        return AttemptOutcome.FAILED, f"what {version} did to rows was undone by the change log: {why}"
+    shown_by = settle(database, version, is_undone=True)
+    rows = f"{done.changes:,} rows in {len(done.tables)} tables are as they were before {version}"
+    return AttemptOutcome.TAKEN_BACK, f"by the change log: {rows}; {shown_by}"
+
+
+def _doubt(tables: Sequence[str], backup: Backup) -> str:
+    """Why nothing shows that rows are back; empty where no table has others."""
+    if not tables:
+        return ""
+    return f"nothing shows that rows are back: those of {', '.join(tables[:5])} are others than in backup {backup.id}"
 
 
 def _fenced(attempt: Attempt, case: AutoRecoveryCase, fleet: FoundFleet, database: DatabaseSource) -> Attempt:

@@ -115,11 +115,11 @@ def claim(case: AutoRecoveryCase, fleet: Fleet, incident: Incident) -> bool:
         return claim_attempt(connection, incident, by=run_name())
 
 
-@step("Write down that the server took it back", timeout=timedelta(minutes=30), detail=str)
-def settle(database: DatabaseSource, version: str) -> str:
+@step("Write down that it is not there any more", timeout=timedelta(minutes=30), detail=str)
+def settle(database: DatabaseSource, version: str, *, is_undone: bool = False) -> str:
     """The schema is compared, then the history says that the version is not there; returns what was compared."""
     with connect(database.access(), database.database, purpose="auto recovery") as connection:
-        return settle_failed(connection, database.target(), version)
+        return settle_failed(connection, database.target(), version, is_undone=is_undone)
 
 
 @step("See whether the way back is proven", timeout=timedelta(minutes=10), detail=lambda why: why or "nothing against")

@@ -1,4 +1,4 @@
-"""Saying in the history that a script which failed as a whole is not there: the server took it back."""
+"""Saying in the history that a script which failed is not there: the server took it back, or what it did was undone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROW = """
 """
 
 
-def settle_failed(connection: Connection, target: Target, version: str) -> str:
+def settle_failed(connection: Connection, target: Target, version: str, *, is_undone: bool = False) -> str:
     """Write the row that a version is taken back which failed and left nothing, after the schema was compared.
 
     Nothing else is changed. It is pending again afterwards, and no longer failed.
@@ -29,13 +29,14 @@ def settle_failed(connection: Connection, target: Target, version: str) -> str:
         connection: A session in the target's database.
         target: The database, and who the caller means by it.
         version: Which.
+        is_undone: It left something, and the caller has brought every row back and compared them.
 
     Returns:
         What was compared, in a clause.
 
     Raises:
         IdentityMismatchError, BeingMigratedError: See `exclusive`; nothing was changed.
-        VersionConflictError: Its last run did not fail, or left something behind; nothing was changed.
+        VersionConflictError: Its last run did not fail, or what it left was not undone; nothing was changed.
         RefusedError: The schema is not as the last run that succeeded left it, or none did; nothing was changed.
         DatabaseError: No right to write the history; nothing was changed.
     """
@@ -43,7 +44,8 @@ def settle_failed(connection: Connection, target: Target, version: str) -> str:
         history = read_history(connection, target.schema)
         failed = {row.version: row for row in history.in_state(RowState.FAILED)}
         row = failed.get(version)
-        if row is None or row.direction is not Direction.APPLY or version in history.half_done():
+        left_something = version in history.half_done() and not is_undone
+        if row is None or row.direction is not Direction.APPLY or left_something:
             raise VersionConflictError(
                 f"{version} has not failed as a whole, so the server has not taken all of it back",
                 hint=f"`squizzle status` shows what is there; `squizzle rollback {version}` takes it back",

@@ -141,8 +141,12 @@ class Assessment:
         return tuple(_disasters(self))
 
 
+# What Squizzle writes beside the user's tables: it grows with whatever they do.
+_OURS = ("squizzle.", "squizzle_log.", "squizzle_undo.", "squizzle_salvage.")
+
+
 def _is_bookkeeping(table: str) -> bool:
-    return table.startswith("squizzle.") or table.endswith(".squizzle_history")
+    return table.startswith(_OURS) or table.endswith(".squizzle_history")
 
 
 # So many things wrong at once have one cause that is none of them.

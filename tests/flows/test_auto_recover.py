@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flows.auto_recover import auto_recover
+from squizzle.backups.change_log.switching import enable
 from squizzle.cli.main import run
 from squizzle.errors import ConnectionFailedError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.ledger import read_incident, read_incidents
 from squizzle.incidents.records import EventKind
+from squizzle.migrations.history import read_history
+from squizzle.migrations.records import RowState
 from squizzle.postgres.access import ServerAccess
-from squizzle.rollout.ledger import fleet_lock
+from squizzle.postgres.identity import Target
+from squizzle.rollout.ledger import RolloutRow, begin_rollout, end_rollout, fleet_lock
 from tests.flows.conftest import artifacts_of
 from tests.support.town import HOOK, Town, a_town
 
@@ -76,6 +80,67 @@ def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 assert run(["backup", "full", *where]) == 0
             assert run(["apply", "0002", *where]) != 0
         yield made
+
+
+@pytest.fixture
+def logged(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Failed]:
+    """A script that has no way back failed behind an UPDATE: of a table that is logged, and of one that is not."""
+    store = f'[backups]\nstore = "{tmp_path}/backups"'
+    with a_town(Failed, access, tmp_path, store, fleet='pinned = ["one/PREFIX_2"]') as made:
+        monkeypatch.setenv(HOOK, made.ear.url)
+        made.migration("0001_a", "CREATE TABLE a (i int)", "DROP TABLE a")
+        made.migration("0002_dear", "UPDATE goods SET cents = cents * 2;\nVACUUM goods;\nSELECT 1 / 0;\n")
+        for number, name in enumerate(("goods", "others")):
+            with made.session(number) as session:
+                session.execute(
+                    "CREATE TABLE goods (id int PRIMARY KEY, cents int); CREATE TABLE others (id int PRIMARY KEY);"
+                    " INSERT INTO goods SELECT n, n FROM generate_series(1, 3) n"
+                )
+                enable(session, Target(database=session.info.dbname), (("public", name),), on_wait=print)
+            where = [*made.config, *made.url(number)]
+            assert run(["apply", "0001", *where]) == 0
+            assert run(["backup", "full", *where]) == 0
+            assert run(["apply", "0002", *where]) != 0
+        yield made
+
+
+GOODS = b"SELECT string_agg(id || ':' || cents, ' ' ORDER BY id) FROM goods"
+
+
+def test_what_a_script_did_to_rows_is_undone_by_the_change_log_and_nothing_else(logged: Failed) -> None:
+    with logged.session(2) as control:
+        row = RolloutRow(
+            id="r1",
+            fleet="town",
+            versions=(),
+            stage_of={logged.name(0): "all"},
+            started_at=datetime.now(UTC),
+            started_by="ann",
+        )
+        begin_rollout(control, row)
+        rolled_out, left = logged.by_target(logged.recover())
+        end_rollout(control, "r1", "done")
+    assert (rolled_out.outcome, "the rollout r1 has not ended" in rolled_out.why) == (AttemptOutcome.NOT_NOW, True)
+    assert left.outcome is AttemptOutcome.LEFT
+    assert "undo: no table that the change log covers is damaged" in left.why
+    open_again = logged.settings.read_text(encoding="utf-8")
+    freeze = '\n[[fleets.town.freezes]]\nfrom = 2020-01-01T00:00:00Z\nreason = "sales"\n'
+    logged.settings.write_text(open_again + freeze, encoding="utf-8")
+    frozen, _ = logged.by_target(logged.recover())
+    assert (frozen.outcome, "sales" in frozen.why) == (AttemptOutcome.NOT_NOW, True)
+    logged.settings.write_text(open_again, encoding="utf-8")
+    with logged.session(0) as client:
+        client.execute("INSERT INTO goods VALUES (4, 44)")
+
+    done, _ = logged.by_target(logged.recover())
+
+    assert done.outcome is AttemptOutcome.TAKEN_BACK, done.why
+    assert done.why.startswith("by the change log: 3 rows in 1 tables are as they were before 0002")
+    with logged.session(0) as session:
+        assert session.execute(GOODS).fetchone() == ("1:1 2:2 3:3 4:44",)
+        assert read_history(session, "public").in_state(RowState.FAILED) == ()
+    with logged.session(1) as session:
+        assert session.execute(GOODS).fetchone() == ("1:2 2:4 3:6",)
 
 
 def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(
