@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from secrets import randbits
 from typing import Annotated, cast
 from uuid import uuid4
@@ -19,6 +20,7 @@ from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, Dri
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
 from squizzle.errors import CouldNotVerifyError, SquizzleError
+from tasks.drill_costs import DrillCosts, drill_costs, weigh_costs
 from tasks.drilling import Base, Stage
 from tasks.migrations import apply_migrations
 from tasks.reporting import progress_artifact, publish_drills, publish_report
@@ -46,7 +48,7 @@ For each disaster it
 1. makes a database with data, and takes a backup with fingerprints
 2. breaks it, and waits until what should notice that does: the **time to detect**
 3. recovers as in an emergency, compares every row, lets clients in
-4. reports what it cost: **RTO** and **RPO**, measured
+4. reports what it cost: **RTO** and **RPO**, measured, beside the budget and the drills before
 
 It never touches a database that it did not make, and refuses a production server. Each ends with **pass**, **fail** or
 **could not verify**; a check that did not run never counts as passed. One that fails does not end the others.
@@ -65,7 +67,13 @@ Server = Annotated[
 ]
 Store = Annotated[
     BackupFolder | BackupBucket | None,
-    shown(title="Store", description="Where its backup goes. Empty: a folder that goes with the drill."),
+    shown(
+        title="Store",
+        description="Where its backup goes, and what it cost is kept. Empty: a folder that goes with the drill.",
+    ),
+]
+Configuration = Annotated[
+    Path, shown(title="Configuration", description="squizzle.toml, on the worker: [drills], and [backups] store.")
 ]
 
 Seed = Annotated[
@@ -93,6 +101,7 @@ def run_drill(
     seed: Seed = None,
     production: Production = None,
     production_store: ProductionStore = None,
+    configuration: Configuration = Path("squizzle.toml"),
 ) -> DrillRun:
     """Play disasters and recover from them; nothing but the drill's own databases is touched.
 
@@ -100,11 +109,13 @@ def run_drill(
         scenario: The disaster; all for every one that a recovery can answer, in turn.
         scale: Size of the example's data; 1 is about 200,000 rows.
         server: Where to play; None starts an embedded PostgreSQL.
-        store: Where the backup goes; None uses a folder that goes with the drill.
+        store: Where the backup goes, and what the drill cost; None uses a folder that goes with the drill, and
+            `[backups] store` of squizzle.toml, if any, for what it cost.
         seed: Draws what is random; a report names it, and with it the same is played again. None draws one.
         production: Production's server, to prove that nothing of it was touched; it is only read. None proves that of
             the server that the drill is played on, alone.
         production_store: Its backups, and the archive of its log.
+        configuration: squizzle.toml, on the worker; need not be there.
 
     Returns:
         The reports; inside a Failed state when the verdict is not `pass`.
@@ -112,7 +123,7 @@ def run_drill(
     refuse_inline(server, store, production, production_store)
     run_id = str(flow_run.id or uuid4()).replace("-", "")[:8]
     started_at = now()
-    chosen = scenarios_of(scenario)
+    chosen, costs = scenarios_of(scenario), drill_costs(store, configuration)
     with (
         keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))),
         drill_server(server=server, store=store) as on,
@@ -127,7 +138,7 @@ def run_drill(
             for one, each in zip(chosen, ids, strict=True):
                 with about(one.name.value if len(chosen) > 1 else ""):
                     drawn = randbits(31) if seed is None else seed
-                    reports.append(play_disaster(on, base, one, each, around, scale=scale, seed=drawn))
+                    reports.append(play_disaster(on, base, one, each, around, costs, scale=scale, seed=drawn))
         run = DrillRun(run_id=run_id, started_at=started_at, reports=tuple(reports))
         if len(reports) > 1:
             publish_drills(run)
@@ -153,6 +164,7 @@ def play_disaster(
     scenario: Scenario,
     run_id: str,
     around: tuple[Bystander, ...],
+    costs: DrillCosts,
     *,
     scale: float,
     seed: int,
@@ -165,6 +177,7 @@ def play_disaster(
         scenario: The disaster.
         run_id: Eight hexadecimal digits.
         around: What must not be touched.
+        costs: What drills cost before, and may cost.
         scale: Size of the example's data, where a disaster makes its own.
         seed: Draws what is random.
     """
@@ -196,5 +209,6 @@ def play_disaster(
             leftovers=leftovers,
             source=base.source if base and scenario.shares else EXAMPLE_COMPANY,
         )
+        report = weigh_costs(report, costs)
         publish_report(report)
     return report

@@ -11,19 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import click
 
+from squizzle.backups.open_store import open_store
+from squizzle.backups.store import BackupStore
 from squizzle.chaos.settings import VARIABLE
 from squizzle.cli.assess import DamageOptions, damage_options, has_migrations
-from squizzle.cli.backups import store_of
+from squizzle.cli.backups import store_address, store_of, store_options
 from squizzle.cli.fence import fence_settings, which_fences
 from squizzle.cli.options import Invocation, common_options
-from squizzle.cli.output import print_result
+from squizzle.cli.output import print_result, say
 from squizzle.cli.rds import instance_of
+from squizzle.config import CONFIG_NAME, load_config
 from squizzle.drills.records import DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import TITLES
-from squizzle.errors import CouldNotVerifyError, RecoveryError, RefusedError
+from squizzle.errors import CouldNotVerifyError, InvalidInputError, RecoveryError, RefusedError
 from squizzle.fence_settings import FenceSettings
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.postgres.identity import check_identity, read_identity
@@ -31,6 +35,7 @@ from squizzle.recovery.fence import session_through_fence
 from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport, recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
 from squizzle.reports.drill import drill_json, drill_markdown, drills_markdown
+from squizzle.reports.drill_trend import trend_document, trend_markdown
 from squizzle.reports.recovery import recovery_json, recovery_markdown
 from squizzle.reports.terminal import StepView, print_markdown
 from tasks.folders import MigrationsFolder
@@ -73,19 +78,53 @@ _EXIT_CODES = {
     metavar="N",
     help="Play the same random moment again, and with --chaos strike at the same places, as a report says.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
-def drill(scenario: str, scale: float, rate: float | None, seed: int | None, *, as_json: bool) -> int:
+@click.option("--trend", is_flag=True, help="Show what drills cost so far instead; nothing is played.")
+@store_options
+def drill(
+    scenario: str,
+    scale: float,
+    rate: float | None,
+    seed: int | None,
+    *,
+    trend: bool,
+    address: str | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> int:
     """Play a disaster on an embedded PostgreSQL and recover from it.
 
-    Nothing of yours is touched: the server, its data and its backup go with the drill. Exit codes: 0 pass, 7 fail,
-    10 could not verify.
+    Nothing of yours is touched: the server, its data and its backup go with the drill. What it cost is kept in the
+    store that squizzle.toml names ([backups] store), and compared with the drills before and with [drills]. --store is
+    for --trend. Exit codes: 0 pass, 7 fail, 10 could not verify.
     """
+    if trend:
+        return show_drills(open_store(store_address(address, load_config(config_file))), as_json=as_json)
+    if address is not None:
+        raise InvalidInputError("--store is for --trend", hint="name the store in squizzle.toml: [backups] store")
     chaos = f"rate={rate}{'' if seed is None else f' seed={seed}'}" if rate else ""
     with _environment(VARIABLE, chaos):
-        run = _run(DrillScenario(scenario), scale, seed, quiet=as_json)
+        run = _run(DrillScenario(scenario), scale, seed, config_file, quiet=as_json)
     document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
     print_result(document, "", as_json=as_json)
     return _EXIT_CODES[run.verdict]
+
+
+def show_drills(store: BackupStore, *, as_json: bool) -> int:
+    """Print what the drills that are kept in a store cost; nothing is played."""
+    from squizzle.frames.drills import read_drills, trend_of  # noqa: PLC0415 - pandas costs 0.7 s
+
+    found = read_drills(store)
+    for problem in found.problems:
+        say(f"warning: {problem}")
+    trend = trend_of(found.figures)
+    document = {"drills": trend_document(trend), "problems": list(found.problems)}
+    if as_json:
+        print_result(document, "", as_json=True)
+    elif found.figures:
+        print_markdown(trend_markdown(trend))
+    else:
+        say(f"no drill is kept in {store.address}")
+    return 0
 
 
 @contextmanager
@@ -102,7 +141,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ.update({} if before is None else {name: before})
 
 
-def _run(scenario: DrillScenario, scale: float, seed: int | None, *, quiet: bool) -> DrillRun:
+def _run(scenario: DrillScenario, scale: float, seed: int | None, config_file: Path | None, *, quiet: bool) -> DrillRun:
     with StepView(f"Disaster drill: {TITLES[scenario]}") as view, temporary_api() as wait_for_api:
         from flows.run_drill import run_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
         from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
@@ -110,7 +149,8 @@ def _run(scenario: DrillScenario, scale: float, seed: int | None, *, quiet: bool
 
         wait_for_api()
         with watched_by(view):
-            state = run_drill(scenario=scenario, scale=scale, seed=seed, return_state=True)
+            configuration = config_file or Path(CONFIG_NAME)
+            state = run_drill(scenario=scenario, scale=scale, seed=seed, configuration=configuration, return_state=True)
     run: DrillRun | BaseException = state.result(raise_on_failure=False)
     if isinstance(run, BaseException):
         raise run

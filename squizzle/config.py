@@ -17,6 +17,7 @@ from uuid import UUID
 from squizzle.analysis.batch_mark import LARGEST_SIZE
 from squizzle.approval_settings import ApprovalSettings, read_approvals
 from squizzle.backups.settings import BackupSettings, read_backups
+from squizzle.drill_settings import DrillBudget, read_drills
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.fence_settings import NamedFence, read_fence, variable_of
@@ -114,6 +115,7 @@ class Config:
         lint: What the linter looks for (`[lint]`).
         backups: Where backups lie (`[backups]`).
         rehearsal: What must be proven before it is applied, and where that is done (`[rehearsal]`).
+        drills: What a recovery may cost in a drill (`[drills]`).
         contacts: Whom to reach, in the order in which it is tried: what they do, and how (`[contacts]`).
         approvals: Where people are asked besides Prefect's page (`[approvals]`).
         notify: Who is told what, and by which channel (`[notify]`).
@@ -132,6 +134,7 @@ class Config:
     lint: LintSettings = field(default_factory=LintSettings)
     backups: BackupSettings = field(default_factory=BackupSettings)
     rehearsal: RehearsalSettings = field(default_factory=RehearsalSettings)
+    drills: DrillBudget = field(default_factory=DrillBudget)
     contacts: Mapping[str, str] = field(default_factory=dict)
     approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
@@ -209,6 +212,7 @@ class _Reader:
             lint=self.lint(top.pop("lint", {}), folder),
             backups=read_backups(self, top.pop("backups", {}), folder),
             rehearsal=read_rehearsal(self, top.pop("rehearsal", {}), folder),
+            drills=read_drills(self, top.pop("drills", {})),
             contacts=self.contacts(top.pop("contacts", {})),
             approvals=read_approvals(self, top.pop("approvals", {})),
             notify=read_notify(self, top.pop("notify", {})),

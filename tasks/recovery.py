@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from psycopg import sql
 
 from squizzle.backups.records import Backup
-from squizzle.errors import RecoveryError
+from squizzle.backups.store import BackupStore
+from squizzle.errors import RecoveryError, SquizzleError
+from squizzle.frames.forecast import drilled_in
 from squizzle.postgres.access import connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.postgres.identity import check_identity, read_identity
@@ -27,7 +31,7 @@ from squizzle.recovery.salvage.records import Salvage, TableSalvage
 from squizzle.recovery.sequences import SequenceMove, carry_sequences
 from squizzle.recovery.single_flight import recovering_alone
 from squizzle.recovery.switch_over import KeptDatabase, SwitchOver, changed_properties, list_kept, switch_over
-from squizzle.recovery.ways import Means
+from squizzle.recovery.ways import DrilledWay, Means
 from tasks.folders import Folder, read_folders
 from tasks.sources import DatabaseSource, StoreSource
 from tasks.steps import log_line, now, step
@@ -108,7 +112,18 @@ def look_for_means(database: DatabaseSource, store: StoreSource, *folders: Folde
         control_session(access, purpose="assess") as control,
         session_through_fence(access, target.database, purpose="assess") as connection,
     ):
-        return find_means(control, connection, store.open(), schema=target.schema, migrations=migrations)
+        place = store.open()
+        means = find_means(control, connection, place, schema=target.schema, migrations=migrations)
+    return replace(means, drilled=_drilled(place))
+
+
+def _drilled(store: BackupStore) -> tuple[DrilledWay, ...]:
+    """What ways back took in drills; where that cannot be read, a recovery goes on without."""
+    try:
+        return drilled_in(store)
+    except SquizzleError as exc:
+        log_line(f"what drills took is not known: {exc.message}", logging.WARNING)
+        return ()
 
 
 @step("Note owner, privileges and settings", timeout=timedelta(minutes=1))

@@ -102,7 +102,7 @@ def publish_report(report: DrillReport) -> Path:
     slug = report.scenario.value.replace("_", "-")
     text = drill_markdown(report)
     path = path_of(report)
-    _write(text, path)
+    write_file(text, path)
     create_markdown_artifact(text, key=f"drill-{slug}", description=f"Drill {slug}: {report.verdict.value}")
     rows = table_artifact(report)
     if rows:
@@ -118,7 +118,7 @@ def publish_drills(run: DrillRun) -> Path:
         ToolError: The file cannot be written.
     """
     text, path = drills_markdown(run), drills_path(run)
-    _write(text, path)
+    write_file(text, path)
     create_markdown_artifact(text, key="drill-all", description=f"All disasters: {run.verdict.value}")
     return path
 
@@ -151,7 +151,7 @@ def publish_recovery(report: RecoveryReport) -> Path:
     text = recovery_markdown(report)
     slug = artifact_key(report.database)
     path = recovery_path(report)
-    _write(text, path)
+    write_file(text, path)
     outcome = report.outcome.value.replace("_", " ")
     create_markdown_artifact(text, key=f"recovery-{slug}", description=f"Recovery of {report.database}: {outcome}")
     return path
@@ -184,7 +184,7 @@ def publish_health(
 def publish_postmortem(found: Postmortem) -> None:
     """Publish the draft of a post-mortem as an artifact and as a file."""
     text = postmortem_markdown(found)
-    _write(text, _folder() / f"postmortem-{found.incident.id}.md")
+    write_file(text, _folder() / f"postmortem-{found.incident.id}.md")
     title = f"{found.incident.target}: {found.incident.cause}"
     publish(create_markdown_artifact, text, key=f"postmortem-{artifact_key(found.incident.id)}", description=title)
 
@@ -244,7 +244,7 @@ def publish_corruption(found: Examination, loaded: Loaded | None = None) -> Path
         ToolError: The file cannot be written.
     """
     text, path = corruption_markdown(found, loaded), found.folder / REPORT_FILE
-    _write(text, path)
+    write_file(text, path)
     # Two keys: a run that asks for a yes shows what it found before, and what it made afterwards.
     key = f"{'corruption' if loaded is None else 'salvaged'}-{artifact_key(found.database)}"
     create_markdown_artifact(text, key=key, description=corruption_summary(found, loaded))
@@ -266,7 +266,7 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
         ToolError: The file cannot be written.
     """
     text, path = rehearsal_markdown(report), rehearsal_path(report)
-    _write(text, path)
+    write_file(text, path)
     key = f"rehearsal-{artifact_key(report.database)}"
     create_markdown_artifact(text, key=key, description=rehearsal_summary(report))
     return path
@@ -302,12 +302,12 @@ def publish_rollout(report: RolloutReport) -> Path:
         ToolError: The file cannot be written.
     """
     text, path = rollout_markdown(report), rollout_path(report)
-    _write(text, path)
+    write_file(text, path)
     key, title = f"rollout-{artifact_key(report.fleet)}", rollout_summary(report)
     publish(create_markdown_artifact, text, key=key, description=title)
     picture = rollout_picture(report)
     if picture:
-        _write(picture, path.with_suffix(".png"))
+        write_file(picture, path.with_suffix(".png"))
         publish(create_image_artifact, image_url=as_url(picture), key=f"{key}-timeline", description=title)
     return path
 
@@ -371,7 +371,12 @@ def as_url(picture: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def _write(content: str | bytes, path: Path) -> None:
+def write_file(content: str | bytes, path: Path) -> None:
+    """Write a report, or a picture of one.
+
+    Raises:
+        ToolError: The file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)

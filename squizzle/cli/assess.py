@@ -19,7 +19,8 @@ from squizzle.cli.output import print_result, say
 from squizzle.cli.points import point_in_time
 from squizzle.cli.rds import instance_of
 from squizzle.durations import parse_duration
-from squizzle.errors import CloudError, InvalidInputError
+from squizzle.errors import CloudError, InvalidInputError, ToolError
+from squizzle.frames.forecast import drilled_in
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target, check_identity, read_identity
@@ -32,7 +33,7 @@ from squizzle.recovery.fences.records import are_shut
 from squizzle.recovery.means import find_backups, find_means, newest_comparable, system_identifier
 from squizzle.recovery.point_in_time.means import find_point
 from squizzle.recovery.recovery import RecoveryReport, judge_recovery
-from squizzle.recovery.ways import CloudMeans, Means, RecoveryPolicy
+from squizzle.recovery.ways import CloudMeans, DrilledWay, Means, RecoveryPolicy
 from squizzle.reports.recovery import recovery_json, recovery_markdown
 
 
@@ -163,6 +164,14 @@ def _cloud(instance: tuple[str, RdsAccess] | None, means: Means, struck: datetim
         return ()
 
 
+def _drilled(store: BackupStore) -> tuple[DrilledWay, ...]:
+    try:
+        return drilled_in(store)
+    except ToolError as exc:
+        say(f"note: what drills took is not known: {exc.message}; {exc.hint}")
+        return ()
+
+
 def look_for_damage(
     access: ServerAccess,
     target: Target,
@@ -197,7 +206,7 @@ def look_for_damage(
             means = find_means(control, connection, store, schema=target.schema, migrations=migrations or ())
         struck, identifier = assessment.disaster_at, system_identifier(control)
         point = find_point(store, archive_of(store), struck=struck, system_identifier=identifier)
-        means = replace(means, point=point, cloud=_cloud(instance, means, struck))
+        means = replace(means, point=point, cloud=_cloud(instance, means, struck), drilled=_drilled(store))
     policy = RecoveryPolicy(max_rpo=options.max_rpo, max_rto=options.max_rto)
     plan = decide_recovery(assessment, means, now=datetime.now(UTC), policy=policy, insist=options.insist)
     return Evidence(backup=backup, assessment=assessment, plan=plan, fences=fences)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from squizzle.cli.backups import store_of
+from squizzle.backups.open_store import open_store
+from squizzle.cli.backups import store_address
 from squizzle.cli.options import Invocation
 from squizzle.cli.output import print_result
 from squizzle.cli.points import point_in_time
@@ -39,7 +40,7 @@ def show_trend(invocation: Invocation, fleet: str, metric: str, since: str, addr
     )
 
     begin = point_in_time(since, datetime.now(UTC))
-    store = store_of(address, invocation.config)
+    store = open_store(store_address(address, invocation.config))
     found = read_sweeps(store, fleet, begin, metric=metric or None)
     sweeps = sweeps_in(found.frame)
     if not sweeps:

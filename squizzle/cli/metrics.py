@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from squizzle.backups.catalogue import read_catalogue
+from squizzle.backups.store import BackupStore
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
-from squizzle.errors import InvalidInputError, SquizzleError
+from squizzle.drills.figures import DRILLS, DrillFigures
+from squizzle.errors import BackupDamagedError, InvalidInputError, SquizzleError
 from squizzle.fleet_settings import fleet_named
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rehearsal.certificate_store import read_certificates
@@ -107,12 +109,27 @@ def _control(invocation: Invocation, name: str) -> tuple[ServerAccess, str]:
 def _store(invocation: Invocation, address: str | None, problems: list[SquizzleError]) -> StoreFacts:
     try:
         store = store_of(address, invocation.config)
-        return StoreFacts(is_read=True, entries=read_catalogue(store), certificates=read_certificates(store).found)
+        return StoreFacts(
+            is_read=True,
+            entries=read_catalogue(store),
+            certificates=read_certificates(store).found,
+            drills=_drills(store, problems),
+        )
     except InvalidInputError:
         raise
     except SquizzleError as exc:
         problems.append(exc)
         return StoreFacts(is_read=False)
+
+
+def _drills(store: BackupStore, problems: list[SquizzleError]) -> tuple[DrillFigures, ...]:
+    if not store.list_paths(DRILLS):
+        return ()
+    from squizzle.frames.drills import read_drills  # noqa: PLC0415 - pandas costs 0.7 s
+
+    found = read_drills(store)
+    problems += [BackupDamagedError(one) for one in found.problems]
+    return found.figures
 
 
 def _put(file: Path, text: str) -> None:

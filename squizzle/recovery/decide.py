@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from statistics import median
 
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import BackupKind
@@ -188,12 +189,15 @@ def _undo(assessment: Assessment, means: Means, struck: datetime | None, now: da
     else:
         what, why = "everything", "and nobody knows whose changes were wrong, so all of them go"
         rpo = max(now - struck, timedelta(milliseconds=1))
+    took, measured_by = _drilled(means, Way.UNDO)
     return WayBack(
         way=Way.UNDO,
         name=f"{what} since {struck:%Y-%m-%d %H:%M:%S %Z}",
         possible=True,
         why=f"the change log covers all damaged tables, {why}",
+        rto=took,
         rpo=rpo,
+        measured_by=measured_by,
     )
 
 
@@ -303,7 +307,23 @@ def _restore_time(one: BackupMeans, means: Means) -> tuple[timedelta | None, str
             proof.duration * (one.backup.size_bytes / other.backup.size_bytes),
             f"the restore of {other.id}, by size",
         )
-    return None, ""
+    return _drilled(means, Way.RESTORE_BESIDE, rows=one.backup.rows)
+
+
+def _drilled(means: Means, way: Way, *, rows: int | None = None) -> tuple[timedelta | None, str]:
+    """What a way took in drills, the median of them; for more rows it takes longer by as much, for fewer no less.
+
+    Args:
+        means: With what drills took.
+        way: Which.
+        rows: Of the database; None where the time does not go by them, 0 where they are not known.
+    """
+    drilled = [one for one in means.drilled if one.way is way and (rows is None or (rows and one.rows))]
+    if not drilled:
+        return None, ""
+    took = [one.took * (max(1.0, rows / one.rows) if rows and one.rows else 1.0) for one in drilled]
+    by = "1 drill" if len(drilled) == 1 else f"the median of {len(drilled)} drills"
+    return timedelta(seconds=median(one.total_seconds() for one in took)), f"{by}{', by rows' if rows else ''}"
 
 
 def _point_in_time(means: Means, struck: datetime | None, now: datetime) -> WayBack:

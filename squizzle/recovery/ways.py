@@ -130,8 +130,23 @@ class CloudMeans:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DrilledWay:
+    """What a way back took in a drill, from noticing to letting clients in again.
+
+    Attributes:
+        way: Which.
+        took: How long.
+        rows: How many rows the database had; None where they were not counted.
+    """
+
+    way: Way
+    took: timedelta
+    rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Means:
-    """Everything there is to recover with."""
+    """Everything there is to recover with, and what drills took, which is known where nothing else is."""
 
     scripts: tuple[ScriptMeans, ...] = ()
     undo: UndoMeans | None = None
@@ -139,6 +154,7 @@ class Means:
     backups: tuple[BackupMeans, ...] = ()
     point: PointMeans | None = None
     cloud: tuple[CloudMeans, ...] = ()
+    drilled: tuple[DrilledWay, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from squizzle.backups.catalogue import Entry
 from squizzle.backups.proofs import Proof, ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.drills.figures import DrillFigures
+from squizzle.drills.records import DrillVerdict
 from squizzle.rehearsal.records import Certificate
 from squizzle.severity import Severity
 from squizzle.sweep.ledger import SweepNote
@@ -58,11 +60,13 @@ class StoreFacts:
         is_read: Whether it could be read.
         entries: Its backups.
         certificates: What rehearsals proved, newest first.
+        drills: What drills cost, in any order.
     """
 
     is_read: bool
     entries: tuple[Entry, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    drills: tuple[DrillFigures, ...] = ()
 
 
 def fleet_families(facts: Sequence[FleetFacts]) -> Iterator[Family]:
@@ -169,6 +173,37 @@ def store_families(facts: StoreFacts, now: datetime) -> Iterator[Family]:
         samples=tuple((labels, one.duration.total_seconds()) for labels, one in restores),
     )
     yield from _certificate_families(facts.certificates)
+    yield from _drill_families(facts.drills)
+
+
+def _drill_families(drills: Iterable[DrillFigures]) -> Iterator[Family]:
+    newest = {one.scenario: one for one in sorted(drills, key=lambda one: one.at)}
+    last = [({"scenario": name}, one) for name, one in sorted(newest.items())]
+    yield Family(
+        name="squizzle_drill_timestamp_seconds",
+        help="When the last drill of that disaster began.",
+        samples=tuple((labels, one.at.timestamp()) for labels, one in last),
+    )
+    yield Family(
+        name="squizzle_drill_passed",
+        help="Whether it passed.",
+        samples=tuple((labels, float(one.verdict == DrillVerdict.PASS.value)) for labels, one in last),
+    )
+    measured: tuple[tuple[str, str, Callable[[DrillFigures], timedelta | None]], ...] = (
+        ("squizzle_drill_rto_seconds", "From noticing the disaster to letting clients in again.", lambda one: one.rto),
+        ("squizzle_drill_rpo_seconds", "For so long what was written was lost.", lambda one: one.rpo),
+        ("squizzle_drill_detection_seconds", "From the disaster to noticing it.", lambda one: one.detected_in),
+    )
+    for name, words, value_of in measured:
+        yield Family(
+            name=name,
+            help=words,
+            samples=tuple(
+                (labels | {"way": one.way}, value.total_seconds())
+                for labels, one in last
+                if (value := value_of(one)) is not None
+            ),
+        )
 
 
 def _certificate_families(certificates: Iterable[Certificate]) -> Iterator[Family]:

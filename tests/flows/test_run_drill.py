@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from pydantic import SecretStr
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from flows.run_drill import run_drill
 from squizzle.backups.catalogue import verify_files
+from squizzle.drills.figures import DrillFigures
 from squizzle.drills.records import Detector, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.errors import IdentityMismatchError, RefusedError
+from squizzle.frames.drills import keep_drill, read_drills
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup
+from tasks.reporting import path_of
 from tasks.watched import Sign
 from tests.flows.conftest import wait_for_sign
 from tests.support.machine import new_machine
@@ -112,9 +116,17 @@ def test_drill_on_a_given_server_leaves_it_as_it_was_and_no_password_in_any_para
         connection.execute("CREATE TABLE IF NOT EXISTS precious (id int)")
         before = digest_database(connection)
 
-    _state, report = play(server=server_block, store=encrypted_bucket)
+    before_it = earlier_drill()
+    keep_drill(encrypted_bucket.open(), before_it, before_it.at)
+    settings = reports_folder.parent / "budget.toml"
+    settings.write_text('[drills]\nrto = "1ms"\n', encoding="utf-8")
 
-    assert report.verdict is DrillVerdict.PASS, report.reasons
+    _state, report = play(server=server_block, store=encrypted_bucket, configuration=settings)
+
+    assert report.verdict is DrillVerdict.FAIL
+    assert report.reasons[0].endswith("the budget of [drills] is 0.0 s")
+    assert "are the rows of the backup" in report.reasons[1], report.reasons
+    costs_are_kept(encrypted_bucket, before_it, report)
     assert leftovers(access) == []
     with connect(access, "postgres", purpose="test") as connection:
         assert digest_database(connection) == before
@@ -126,7 +138,7 @@ def test_drill_on_a_given_server_leaves_it_as_it_was_and_no_password_in_any_para
     assert "has SHA-256" in proof.sentences[0]
     for secret in secrets:
         assert secret not in repr(report)
-        assert all(secret not in path.read_text(encoding="utf-8") for path in reports_folder.iterdir())
+        assert all(secret.encode() not in path.read_bytes() for path in reports_folder.iterdir())
     newest = {
         "flow_runs": "START_TIME_DESC",
         "task_runs": "EXPECTED_START_TIME_DESC",
@@ -138,6 +150,37 @@ def test_drill_on_a_given_server_leaves_it_as_it_was_and_no_password_in_any_para
             found = client.request("POST", f"/{what}/filter", json={"limit": 200, "sort": order}).text
             assert report.run_id in found.replace("-", ""), what
             assert not [secret for secret in secrets if secret in found], what
+
+
+def earlier_drill() -> DrillFigures:
+    """One that the run's is compared with, of which there are too few to say what is usual."""
+    return DrillFigures(
+        at=datetime.now(UTC) - timedelta(days=30),
+        run="00000001",
+        scenario="data_loss",
+        way="restore_beside",
+        source="the example company",
+        size_bytes=None,
+        rows=4000,
+        rto=timedelta(seconds=2),
+        rpo=timedelta(seconds=1),
+        detected_in=timedelta(seconds=0.5),
+        recovered=True,
+        verdict="pass",
+        version="0.1",
+        server_version="18.6",
+    )
+
+
+def costs_are_kept(store: BackupBucket, earlier: DrillFigures, report: DrillReport) -> None:
+    """Beside those of drills before, with a table and a picture of all of them."""
+    first, own = read_drills(store.open()).figures
+    assert first == earlier
+    assert (own.run, own.way, own.rto) == (report.run_id, "restore_beside", report.findings.rto)
+    assert (own.recovered, own.verdict) == (True, "fail"), "what was found was right, and it took too long"
+    assert "1 of 2" in artifacts("drill-data-loss-trend")[-1]
+    assert "data:image/png" in artifacts("drill-data-loss-trend-picture")[-1]
+    assert path_of(report).with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:

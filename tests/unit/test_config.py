@@ -20,6 +20,7 @@ from squizzle.config import (
     resolve_environment,
     resolve_url,
 )
+from squizzle.drill_settings import DrillBudget
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
@@ -53,6 +54,9 @@ pause = "0ms"
 target = "1s"
 max_replication_lag = "30s"
 automatic_rows = 1000000
+
+[drills]
+rto = "30m"
 
 [rehearsal]
 required_for = ["production", "staging"]
@@ -124,6 +128,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
                 automatic_rows=1_000_000,
             ),
         ),
+        drills=DrillBudget(rto=timedelta(minutes=30)),
         rehearsal=RehearsalSettings(
             required_for=("production", "staging"),
             max_age=timedelta(days=3),
@@ -254,6 +259,8 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, text: str, wh
         ("[batches]\npause = 50", "batches.pause must be a text"),
         ('[batches]\ntarget = "0ms"', "batches.target must be above zero"),
         ('[rehearsal]\nmax_age = "0s"', "rehearsal.max_age must be above zero"),
+        ('[drills]\nrto = "0s"', "drills.rto must be above zero"),
+        ('[drills]\nbudget = "1h"', "drills has unknown settings: budget"),
         ('[rehearsal]\nrequired_for = "production"', "rehearsal.required_for must be a list of texts"),
         ('[rehearsal]\nrequired_for = ["prod"]', "rehearsal.required_for has 'prod', and no [environments.prod]"),
         ('[rehearsal]\nserver = "host=a"\nserver_url_env = "A"', "rehearsal give either server or server_url_env"),

@@ -20,6 +20,7 @@ from squizzle.recovery.ways import (
     BackupMeans,
     CloudMeans,
     CopyMeans,
+    DrilledWay,
     Means,
     PointMeans,
     RecoveryPlan,
@@ -398,3 +399,33 @@ def test_a_point_needs_a_moment_and_a_copy_with_its_log(damaged: Assessment) -> 
         point = next(one for one in plan.ways if one.way is Way.POINT_IN_TIME)
         assert not point.possible
         assert point.why.startswith(why)
+
+
+def test_where_nothing_was_measured_here_drills_tell_how_long_a_way_takes(damaged: Assessment, backup: Backup) -> None:
+    rows = backup.rows
+    drilled = tuple(
+        DrilledWay(way=way, took=timedelta(seconds=seconds), rows=counted)
+        for way, seconds, counted in (
+            (Way.RESTORE_BESIDE, 20, rows // 2),
+            (Way.RESTORE_BESIDE, 30, rows * 5),
+            (Way.RESTORE_BESIDE, 25, rows),
+            (Way.RESTORE_BESIDE, 9999, None),
+            (Way.UNDO, 4, None),
+        )
+    )
+    means = replace(everything(backup), backups=(backup_means(backup),), drilled=drilled)
+
+    ways = {one.way: one for one in decide(damaged, means).ways}
+
+    restore, undo = ways[Way.RESTORE_BESIDE], ways[Way.UNDO]
+    assert (restore.rto, restore.measured_by) == (timedelta(seconds=30), "the median of 3 drills, by rows")
+    assert (undo.rto, undo.measured_by) == (timedelta(seconds=4), "1 drill")
+    unknown = replace(backup, digest=None)
+    (sealed,) = (
+        one
+        for one in decide(damaged, replace(means, backups=(backup_means(unknown),))).ways
+        if one.way is Way.RESTORE_BESIDE
+    )
+    assert (sealed.rto, sealed.measured_by) == (None, "")
+    known = replace(means, backups=(backup_means(backup, restored=proof(Verdict.PASS, seconds=100)),))
+    assert {one.way: one for one in decide(damaged, known).ways}[Way.RESTORE_BESIDE].rto == timedelta(seconds=100)

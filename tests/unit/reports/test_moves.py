@@ -55,6 +55,5 @@ def test_the_picture_has_six_panels_at_most_and_is_none_where_nothing_moved() ->
         return int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])
 
     assert moves_picture([]) == b""
-    assert size(1)[0] * 2 == size(7)[0]
-    assert size(1)[1] * 3 == size(7)[1]
-    assert size(7) == size(6)
+    (width, height), seven = size(1), size(7)
+    assert seven == (2 * width, 3 * height)
