@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +15,10 @@ from pydantic import SecretStr
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.work_folder import sweep_work_folders, work_folder
 from squizzle.config import PRODUCTION
-from squizzle.errors import RefusedError
+from squizzle.errors import ProgramNotUsableError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
-from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
+from squizzle.postgres.embedded import drill_settings, find_runtime, sweep_abandoned, throwaway_cluster
 from squizzle.postgres.identity import Identity, check_identity, read_identity, renew_identity
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
@@ -115,8 +115,21 @@ def drill_server(
         control = stack.enter_context(control_session(server.access(), purpose="drill"))
         sweep_dead_runs(control)
         sweep_work_folders()
+        _sweep_servers()
         version = control.info.parameter_status("server_version") or "unknown"
         yield DrillServer(server=server, store=store, control=control, version=version)
+
+
+# Begin the names of servers on this machine that a drill makes, and of the scratch copies that what it plays makes.
+_SERVERS = ("drill-", "point-", "copy-", "restore-")
+
+
+def _sweep_servers() -> None:
+    """Remove what is left of the servers of killed drills; those whose owner lives are not touched."""
+    with suppress(ProgramNotUsableError):  # without PostgreSQL's programs nobody made one here
+        runtime = find_runtime()
+        for prefix in _SERVERS:
+            sweep_abandoned(runtime, prefix)
 
 
 @contextmanager

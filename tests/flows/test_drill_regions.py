@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from squizzle.postgres.embedded import find_runtime
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.steps import watched_by
-from tests.flows.test_run_drill import play
+from tests.flows.test_run_drill import SMALL, play
+from tests.support.machine import Machine, new_machine
+from tests.support.ready_drill import ready_drill
 
 
 def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], None]:
@@ -53,6 +57,29 @@ def test_a_lost_server_is_rebuilt_and_can_be_saved_in_its_turn() -> None:
     assert report.recovered_by == "rebuild"
     assert report.findings.rows_lost > 0  # what came after the backup is gone with the server
     assert own_clusters() == []
+
+
+def left(machine: Machine) -> list[str]:
+    """What is left of drills: servers of all kinds, and work folders."""
+    found = (*machine.folder.glob("squizzle-*/*-*"), *machine.folder.glob("squizzle-w*"))
+    return sorted(path.name for path in found if path.parent.name != "state" and not path.name.startswith("."))
+
+
+@pytest.mark.chaos
+def test_drills_killed_at_random_moments_leave_nothing_behind_the_next_one() -> None:
+    """At chosen steps, and cheaper: tests/flows/test_run_drill.py."""
+    seed = time.time_ns() % 10_000
+    draw = random.Random(seed)  # noqa: S311 - to be played again
+    killed: list[str] = []
+    with new_machine() as machine, ready_drill(SMALL) as drill:
+        for scenario in ("point_in_time", "region_loss") * 4:
+            number, pause_s = draw.randint(1, 14), draw.random() * 2
+            before = left(machine)
+            killed.append(drill.kill_within(number, pause_s, folder=machine.folder, scenario=scenario))
+            assert machine.wait_until_nothing_runs() == [], (seed, killed)
+            assert [name for name in left(machine) if name in before] == [], (seed, killed)
+        done = machine.run("drill", "--scale", str(SMALL), "--scenario", "point_in_time", "--json")
+        assert (done.returncode, left(machine)) == (0, []), (seed, killed, done.stderr)
 
 
 @pytest.mark.chaos

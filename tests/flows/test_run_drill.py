@@ -92,11 +92,15 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
 def test_nothing_runs_after_kill_9_at_any_step() -> None:
     """What runs differs from step to step; that Prefect's API ends, too, is shown with the command (tests/drills)."""
     with new_machine() as machine, ready_drill(SMALL) as drill:
-        for step in ("Make the shop's database", "Take a backup", "Fence applications and database"):
-            drill.kill_after(step, folder=machine.folder)
+        for step, scenario, servers in (
+            ("Make the shop's database", "data_loss", 1),
+            ("Disaster: the server is gone", "region_loss", 2),
+            ("Fence applications and database", "data_loss", 1),
+        ):
+            drill.kill_after(step, folder=machine.folder, scenario=scenario)
             assert machine.wait_until_nothing_runs() == [], step
             # Each start removes what the one before left; the last one's is there for whoever wants to look.
-            assert len(machine.clusters()) == 1, step
+            assert len(machine.clusters()) == servers, step
 
 
 def test_drill_on_a_given_server_leaves_it_as_it_was_and_no_password_in_any_parameter_log_artifact_or_report(

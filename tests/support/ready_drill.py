@@ -2,7 +2,7 @@
 
     python -m tests.support.ready_drill SCALE
 
-Each line of standard input is the folder for temporary files of one drill. Standard output gets the process id of each
+Each line of standard input is the folder for temporary files of one drill, and which disaster it plays. Standard output gets the process id of each
 drill, and the title of each of its steps when it is done. The environment names Prefect's API.
 """
 
@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,18 +31,34 @@ class ReadyDrill:
 
     process: subprocess.Popen[str]
 
-    def kill_after(self, title: str, *, folder: Path) -> None:
+    def kill_after(self, title: str, *, folder: Path, scenario: str = "data_loss") -> None:
         """Play a drill in a process of its own, and `kill -9` it when this step is done."""
+        self._kill_when(lambda said, _number: said.startswith(title), folder=folder, scenario=scenario)
+
+    def kill_within(self, number: int, pause_s: float, *, folder: Path, scenario: str) -> str:
+        """The same a moment after so many steps; returns the last one that was done."""
+        done = self._kill_when(lambda _said, count: count == number, pause_s=pause_s, folder=folder, scenario=scenario)
+        return f"{scenario}: {pause_s:.2f} s behind step {number}, {done}"
+
+    def _kill_when(
+        self, is_time: Callable[[str, int], bool], *, folder: Path, scenario: str, pause_s: float = 0.0
+    ) -> str:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(folder, file=self.process.stdin, flush=True)
+        print(folder, scenario, sep="\t", file=self.process.stdin, flush=True)
         pid = int(self.process.stdout.readline())
-        for line in self.process.stdout:
-            if line.startswith(title):
+        last = ""
+        for number, line in enumerate(self.process.stdout, 1):
+            last = line.rstrip("\n")
+            if is_time(last, number):
+                time.sleep(pause_s)
                 os.kill(pid, signal.SIGKILL)
-                note_strike(Kind.KILL, "drill", "the run itself", cell=f"after {title}")
+                note_strike(Kind.KILL, "drill", "the run itself", cell=f"after {last}")
                 break
-        assert self.process.stdout.readline() == f"ended {-signal.SIGKILL}\n"
+        while not (said := self.process.stdout.readline()).startswith("ended "):
+            last = said.rstrip("\n") or last
+        assert said == f"ended {-signal.SIGKILL}\n"
+        return last
 
 
 @contextmanager
@@ -73,11 +90,11 @@ def main() -> None:
             _say(f"ended {os.waitstatus_to_exitcode(status)}")
             continue
         os.setsid()
-        os.environ["TMPDIR"] = line.rstrip("\n")
+        os.environ["TMPDIR"], scenario = line.rstrip("\n").split("\t")
         tempfile.tempdir = None  # asked for anew
         _say(str(os.getpid()))
         with watched_by(_tell):
-            run_drill(scenario=DrillScenario.DATA_LOSS, scale=float(sys.argv[1]), return_state=True)
+            run_drill(scenario=DrillScenario(scenario), scale=float(sys.argv[1]), return_state=True)
         return
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import psycopg
 
@@ -17,6 +15,7 @@ from squizzle.backups.wal.archiver import read_archiver
 from squizzle.backups.wal.names import lsn_number
 from squizzle.backups.wal.slots import read_slot, slot_problems
 from squizzle.backups.wal.transfer import fetch_wal
+from squizzle.backups.work_folder import work_folder
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
@@ -156,8 +155,8 @@ def await_archived(
             told = time.monotonic()
             on_progress(f"waiting for {point.segment} in the archive: {state}")
         time.sleep(_POLL_S)
-    with tempfile.TemporaryDirectory(prefix="squizzle-wal-") as folder:
-        target = Path(folder) / point.segment
+    with work_folder() as folder:
+        target = folder / point.segment
         found = fetch_wal(archive, point.segment, target, system_identifier=point.system_identifier)
     return replace(point, archived=found)
 
