@@ -114,7 +114,7 @@ def _rights(name: str, session: Connection, target: Target) -> Iterator[Finding]
         detail=f"{account.name} cannot " + "; cannot ".join(lacks)
         if lacks
         else f"{account.name} may do what is needed",
-        hint="grant what this account shall do; what it shall not is fine" if lacks else "",
+        hint="`squizzle grants` prints what a job needs; what this account shall not do is fine" if lacks else "",
     )
     yield Finding(
         name=f"{name}: queries are counted",
