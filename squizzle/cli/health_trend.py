@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from squizzle.backups.open_store import open_store
 from squizzle.cli.backups import store_address
@@ -14,6 +14,8 @@ from squizzle.errors import InvalidInputError
 from squizzle.reports.terminal import print_markdown
 
 DEFAULT_SINCE = "7d"
+# A week of 1,000 targets has 2 million rows. Of more than memory should hold, one sweep an hour is enough.
+_ALL_OF_ONE, _ALL_OF_ALL, _EVERY = timedelta(days=8), timedelta(days=1), timedelta(hours=1)
 
 
 def show_trend(invocation: Invocation, fleet: str, metric: str, since: str, address: str | None) -> int:
@@ -41,7 +43,9 @@ def show_trend(invocation: Invocation, fleet: str, metric: str, since: str, addr
 
     begin = point_in_time(since, datetime.now(UTC))
     store = open_store(store_address(address, invocation.config))
-    found = read_sweeps(store, fleet, begin, metric=metric or None)
+    most = _ALL_OF_ONE if metric else _ALL_OF_ALL
+    every = _EVERY if datetime.now(UTC) - begin > most else None
+    found = read_sweeps(store, fleet, begin, metric=metric or None, every=every)
     sweeps = sweeps_in(found.frame)
     if not sweeps:
         raise InvalidInputError(

@@ -28,12 +28,12 @@ _NAME = re.compile(
     r"(?:(?P<one>\d{6})-[0-9a-f]{8}|(?P<hour>\d\d)-[0-9a-f]{16}|day-[0-9a-f]{16})\.parquet(?P<damaged>\.damaged)?"
 )
 _DAMAGED = ".damaged"
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_MOMENT, _HOUR, _DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 # Who began in an hour may write after its end.
 _LATE = timedelta(minutes=10)
 # So many at one time, lest a sweep waits for what a long break left.
 _MOST_MERGES = 4
-_READERS = 8
+_READERS = 4
 # Somebody merges once an hour: whoever lists anew finds what was merged meanwhile.
 _LISTINGS = 4
 
@@ -45,7 +45,7 @@ class Piece:
     Attributes:
         path: Seen from the folder.
         begin: From when on its rows may be.
-        length: For how long; zero for one moment.
+        length: For how long; a second for one moment.
         is_damaged: Whether it could not be read and was put aside.
     """
 
@@ -57,7 +57,7 @@ class Piece:
     @property
     def end(self) -> datetime:
         """Behind its last row."""
-        return self.begin + max(self.length, timedelta(microseconds=1))
+        return self.begin + self.length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,34 +115,42 @@ class FrameFolder:
         self._store.put_bytes(
             f"{self._folder}/{path}", to_parquet(frame.assign(**{ENTRY: f"{at:%Y%m%dT%H%M%S}-{token}"}))
         )
-        return Piece(path=path, begin=at.replace(microsecond=0), length=timedelta())
+        return Piece(path=path, begin=at.replace(microsecond=0), length=_MOMENT)
 
-    def read(self, since: datetime, *, wants: Callable[[str], bool] | None = None) -> ReadFrames:
-        """Every row from a moment on.
+    def read(
+        self, since: datetime, *, wants: Callable[[str], bool] | None = None, every: timedelta | None = None
+    ) -> ReadFrames:
+        """Every row from a moment on; in memory are those rows, and a few files.
 
         Args:
             since: The first moment.
             wants: Says of a column whether it is read, besides `entry` and `at`; None for all.
+            every: Of each such time only the newest moment, so that months fit into memory; None for all.
 
         Raises:
             ToolError: The store cannot be read.
         """
+        frames: dict[str, pd.DataFrame] = {}
+        problems: list[str] = []
         gone: list[str] = []
         for _ in range(_LISTINGS):
-            chosen = [one for one in self.pieces() if one.end > since and not one.is_damaged]
-            contents = self._contents(chosen)
-            gone = [one.path for one, content in zip(chosen, contents, strict=True) if content is None]
+            new = [one for one in self.pieces() if one.end > since and not one.is_damaged and one.path not in frames]
+            gone = []
+            for some in (new[begin : begin + _READERS] for begin in range(0, len(new), _READERS)):
+                for one, content in zip(some, self._contents(some), strict=True):
+                    if content is None:
+                        gone.append(one.path)
+                        continue
+                    try:
+                        frame = from_parquet(content, wants=_with_own(wants), source=f"{self._folder}/{one.path}")
+                        frames[one.path] = _chosen(frame, since, every)
+                    except BackupDamagedError as exc:
+                        frames[one.path] = pd.DataFrame()
+                        problems.append(exc.message)
             if not gone:
                 break
-        problems = [f"{self._folder}/{path} was removed while it was read" for path in gone]
-        frames: list[pd.DataFrame] = []
-        for one, content in zip(chosen, contents, strict=True):
-            if content is not None:
-                try:
-                    frames.append(from_parquet(content, wants=_with_own(wants), source=f"{self._folder}/{one.path}"))
-                except BackupDamagedError as exc:
-                    problems.append(exc.message)
-        return ReadFrames(frame=_rows_since(frames, since), problems=tuple(problems))
+        problems += [f"{self._folder}/{path} was removed while it was read" for path in gone]
+        return ReadFrames(frame=_rows_once([one for one in frames.values() if len(one)]), problems=tuple(problems))
 
     def tidy(self, pieces: Iterable[Piece], now: datetime, *, keep: timedelta | None = None) -> tuple[str, ...]:
         """Make the files of each ended hour, and of each ended day, one; remove what is too old.
@@ -207,15 +215,22 @@ def _with_own(wants: Callable[[str], bool] | None) -> Callable[[str], bool] | No
     return None if wants is None else lambda name: name in {ENTRY, "at"} or wants(name)
 
 
-def _rows_since(frames: Sequence[pd.DataFrame], since: datetime) -> pd.DataFrame:
+def _chosen(frame: pd.DataFrame, since: datetime, every: timedelta | None) -> pd.DataFrame:
+    new = frame[frame["at"] >= since]
+    if every is None or not len(new):
+        return new
+    return new[new["at"] == new["at"].groupby(new["at"].dt.floor(every)).transform("max")]
+
+
+def _rows_once(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All rows, the oldest first; those of an entry that an earlier frame has are left out."""
     if not frames:
         return pd.DataFrame()
     seen: set[str] = set()
     once = []
     for frame in frames:
-        new = frame[frame["at"] >= since]
-        once.append(new[~new[ENTRY].isin(seen)] if seen else new)
-        seen.update(new[ENTRY].unique())
+        once.append(frame[~frame[ENTRY].isin(seen)] if seen else frame)
+        seen.update(frame[ENTRY].unique())
     return pd.concat(once, ignore_index=True).sort_values("at", kind="stable", ignore_index=True)
 
 
@@ -228,7 +243,7 @@ def _piece(path: str) -> Piece | None:
         begin = datetime.strptime(f"{match['day']} {time} +0000", "%Y-%m-%d %H%M%S %z")
     except ValueError:
         return None
-    length = timedelta() if match["one"] else _HOUR if match["hour"] else _DAY
+    length = _MOMENT if match["one"] else _HOUR if match["hour"] else _DAY
     return Piece(path=path, begin=begin, length=length, is_damaged=bool(match["damaged"]))
 
 

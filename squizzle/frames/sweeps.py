@@ -80,7 +80,9 @@ def keep_sweep(store: BackupStore, sweep: Sweep, now: datetime, *, keep: timedel
     return KeptSweep(is_first_of_hour=is_first, problems=folder.tidy(before, now, keep=keep))
 
 
-def read_sweeps(store: BackupStore, fleet: str, since: datetime, *, metric: str | None = None) -> ReadFrames:
+def read_sweeps(
+    store: BackupStore, fleet: str, since: datetime, *, metric: str | None = None, every: timedelta | None = None
+) -> ReadFrames:
     """Targets and metrics of a fleet's sweeps from a moment on; a day that has ended is one file.
 
     Args:
@@ -88,6 +90,7 @@ def read_sweeps(store: BackupStore, fleet: str, since: datetime, *, metric: str 
         fleet: Its name.
         since: The first moment.
         metric: Only this one, without its prefix; None for all.
+        every: Of each such time only the newest sweep; None for all.
 
     Raises:
         ToolError: The store cannot be read.
@@ -96,4 +99,4 @@ def read_sweeps(store: BackupStore, fleet: str, since: datetime, *, metric: str 
     def wants(column: str) -> bool:
         return column == "target" or (column.startswith(METRIC) if metric is None else column == METRIC + metric)
 
-    return sweeps_of(store, fleet).read(since, wants=wants)
+    return sweeps_of(store, fleet).read(since, wants=wants, every=every)

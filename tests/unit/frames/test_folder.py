@@ -96,6 +96,9 @@ def test_an_ended_hour_becomes_one_file_and_an_ended_day_too(folder: FrameFolder
     assert whole.startswith("2026-11-26/day-")
     assert moments(folder) == with_more
     assert list(folder.read(NOON).frame["x"].dropna()) == [1.0]
+    hourly = folder.read(NOON - MONTH, every=timedelta(hours=1)).frame
+    assert list(hourly["at"].unique()) == [early[-1], late[-1], *now], "the newest of each hour"
+    assert len(hourly) == 6
 
     # One that comes when the day is long over belongs to it all the same.
     put(folder, NOON.replace(hour=23))
