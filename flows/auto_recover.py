@@ -17,6 +17,7 @@ from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
+from squizzle.alerts.states import AlertLimits
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
@@ -36,7 +37,7 @@ from tasks.auto_recovery import (
     nobody_else,
     open_one,
     settle,
-    tell_of_attempt,
+    tell_of_attempts,
     why_unproven,
     write_down,
 )
@@ -52,6 +53,8 @@ from tasks.sweeping import Looked, look
 from tasks.undo import plan_undo_behind_fence, undo_behind_fence
 
 STEPS = 15
+# As for alerts: of so many targets people are told in one message.
+_TOGETHER_FROM = AlertLimits().grouped_from
 # Nothing that loses anything: what else there is asks a person (the deployment `recover`).
 _POLICY = RecoveryPolicy(ways=frozenset({Way.ROLL_BACK, Way.UNDO}), max_rpo=timedelta())
 
@@ -152,13 +155,35 @@ def auto_recover(  # noqa: PLR0913 - each is a field of the form
 
 def recover_what_failed(case: AutoRecoveryCase, looked: Looked) -> tuple[Attempt, ...]:
     """Each target at which a look found a failed migration, one after the other, inside a flow."""
-    return tuple(recover_each(case, looked))
+    return tell_together(case, looked.fleet, tuple(recover_each(case, looked)))
 
 
 def recover_each(case: AutoRecoveryCase, looked: Looked) -> Iterator[Attempt]:
-    """The same, told of one after the other."""
+    """The same, one after the other; where there are many, people are not told of them yet (`tell_together`)."""
     failed = [one for one in looked.sweep.targets if one.failed]
-    return (_recover_one(case, looked.fleet, one.target, one.failed) for one in failed)
+    for one in failed:
+        attempt = _recover_one(case, looked.fleet, one.target, one.failed)
+        yield attempt if len(failed) >= _TOGETHER_FROM else _tell(case, looked.fleet, (attempt,))[0]
+
+
+def tell_together(case: AutoRecoveryCase, fleet: FoundFleet, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Tell people of many targets: once of all that was taken back, and once of all that needs a person."""
+    return _tell(case, fleet, attempts) if len(attempts) >= _TOGETHER_FROM else attempts
+
+
+def _tell(case: AutoRecoveryCase, fleet: FoundFleet, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    told: dict[str, Attempt] = {}
+    for needs_a_person in (True, False):
+        alike = [one for one in attempts if not one.is_heard and one.needs_a_person is needs_a_person]
+        if not alike:
+            continue
+        is_heard = tell_of_attempts(case, fleet, alike, now(), flow_run.ui_url or "")
+        for one in alike:
+            attempt = replace(one, is_heard=is_heard)
+            with about(one.incident.target):
+                publish_attempt(attempt, close_where_well(case, fleet, attempt))
+            told[one.incident.id] = attempt
+    return tuple(told.get(one.incident.id, one) for one in attempts)
 
 
 def _recover_one(case: AutoRecoveryCase, fleet: FoundFleet, target: FleetTarget, versions: tuple[str, ...]) -> Attempt:
@@ -173,13 +198,7 @@ def _recover_one(case: AutoRecoveryCase, fleet: FoundFleet, target: FleetTarget,
         if attempt.needs_a_person and case.fence_otherwise:
             attempt = _fenced(attempt, case, fleet, database)
         write_down(case, fleet, attempt)
-        if attempt.is_told:
-            is_heard = tell_of_attempt(case, fleet, attempt, now(), flow_run.ui_url or "")
-            attempt = replace(attempt, is_heard=is_heard)
-            events = close_where_well(case, fleet, attempt)
-            attempt = replace(attempt, steps=steps_so_far()[before:])
-            publish_attempt(attempt, events)
-    return attempt
+    return replace(attempt, is_heard=not attempt.is_told, steps=steps_so_far()[before:])
 
 
 def _tried(

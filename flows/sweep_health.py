@@ -17,7 +17,7 @@ from prefect.states import Failed
 from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
-from flows.auto_recover import recover_each
+from flows.auto_recover import recover_each, tell_together
 from flows.forms import shown
 from squizzle.incidents.attempts import Attempt
 from squizzle.notify.records import Deliveries, Link
@@ -171,11 +171,15 @@ def _recover(
     try:
         for attempt in recover_each(recovers, looked) if recovers else ():
             attempts.append(attempt)
-            if attempt.is_told and attempt.is_heard:
-                untold.discard(attempt.incident.target)
+            untold -= _told_of([attempt])
             if time.monotonic() > ends:
                 late += tell_held(case, looked, untold, links=links)
                 untold.clear()
+        attempts = list(tell_together(recovers, looked.fleet, tuple(attempts))) if recovers else []
     finally:
-        late += tell_held(case, looked, untold, links=links)
+        late += tell_held(case, looked, untold - _told_of(attempts), links=links)
     return tuple(attempts), tuple(late)
+
+
+def _told_of(attempts: Sequence[Attempt]) -> set[str]:
+    return {one.incident.target for one in attempts if one.is_told and one.is_heard}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from squizzle.incidents.ledger import (
     read_incident,
 )
 from squizzle.incidents.records import EventKind, Incident, IncidentEvent
-from squizzle.incidents.telling import attempt_notification
+from squizzle.incidents.telling import attempts_notification
 from squizzle.migrations.settling import settle_failed
 from squizzle.notify.records import Link
 from squizzle.postgres.access import Connection, connect
@@ -166,12 +166,13 @@ def close_where_well(case: AutoRecoveryCase, fleet: Fleet, attempt: Attempt) -> 
         return read_incident(connection, fleet.name, incident.id)[1]
 
 
-def tell_of_attempt(case: AutoRecoveryCase, fleet: Fleet, attempt: Attempt, at: datetime, url: str) -> bool:
-    """Tell people; returns whether somebody was told."""
+def tell_of_attempts(case: AutoRecoveryCase, fleet: Fleet, attempts: Sequence[Attempt], at: datetime, url: str) -> bool:
+    """Tell people of one, or of several that ended alike; returns whether somebody was told."""
     named = (("run", url), ("runbook", case.sweep.notify.runbook))
     links = [Link(name=name, url=one) for name, one in named if one]
+    notification = attempts_notification(attempts, at, links=links)
     told = notify(
-        attempt_notification(attempt, at, links=links),
+        notification,
         case.sweep.notify,
         case.sweep.environ,
         given_up=case.sweep.given_up,
@@ -179,7 +180,9 @@ def tell_of_attempt(case: AutoRecoveryCase, fleet: Fleet, attempt: Attempt, at: 
     if told.is_heard:
         with _ledger(case, fleet) as connection:
             channels = ", ".join(one.channel for one in told.tried if one.is_delivered)
-            note_event(connection, attempt.incident, EventKind.TOLD, f"by {channels}", by=run_name())
-            if attempt.needs_a_person:
-                note_told(connection, attempt.incident, told.threads)
+            for attempt in attempts:
+                note_event(connection, attempt.incident, EventKind.TOLD, f"by {channels}", by=run_name())
+                if attempt.needs_a_person:
+                    key = "" if notification.key == attempt.incident.id else notification.key
+                    note_told(connection, attempt.incident, told.threads, key=key)
     return told.is_heard

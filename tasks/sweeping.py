@@ -16,7 +16,7 @@ from squizzle.errors import ConnectionFailedError, SquizzleError
 from squizzle.incidents.changes import changes_of
 from squizzle.incidents.ledger import make_tables, read_open, write_changes
 from squizzle.incidents.records import Incident
-from squizzle.incidents.telling import incident_is_over
+from squizzle.incidents.telling import over_notifications
 from squizzle.migrations.records import Migration
 from squizzle.notify.records import Deliveries, Link, Moment, Notification
 from squizzle.postgres.access import Connection, connect
@@ -111,9 +111,8 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = (), 
             deliveries = _deliver(connection, case, looked, done, at, links) if case.tell else ()
             closed = _note_incidents(connection, looked, before, done)
             if case.tell:
-                over = (incident_is_over(one, now()) for one in closed if one.is_told or one.attempted_at)
-                threads = {one.id: one.threads for one in closed}
-                deliveries += tuple(_tell(case, one, threads=threads[one.key]) for one in over)
+                over = over_notifications(closed, read_open(connection, looked.fleet.name), now())
+                deliveries += tuple(_tell(case, one, threads=threads) for one, threads in over)
             # For those who watch from outside whether sweeps go on: one that nobody hears of counts for none.
             if all(one.is_heard for one in deliveries):
                 write_note(connection, looked.fleet.name, note_of(looked.sweep, at))

@@ -26,9 +26,9 @@ def notification_of(message: AlertMessage, *, fleet: str, now: datetime, links: 
     where = names[0] if len(names) == 1 else f"{len(names)} targets"
     is_over = message.moment is Moment.ENDS
     since = min(one.since for one in message.states)
-    facts = [("fleet", fleet), ("alert", _listed(rules)), ("severity", message.severity.value)]
+    facts = [("fleet", fleet), ("alert", listed(rules)), ("severity", message.severity.value)]
     if len(names) > 1:
-        facts.append(("targets", _listed(names)))
+        facts.append(("targets", listed(names)))
     else:
         facts.append(("target", names[0]))
     lasted = f"; lasted {words(now - since)}" if is_over else ""
@@ -48,6 +48,7 @@ def notification_of(message: AlertMessage, *, fleet: str, now: datetime, links: 
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for a person, the first twenty of them."""
     more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return ", ".join([*names[:_NAMED], *more])

@@ -14,7 +14,10 @@ CREATE TABLE IF NOT EXISTS squizzle.incident (
 -- Version 2: whether somebody was told that a person has to look.
 ALTER TABLE squizzle.incident
     ADD COLUMN IF NOT EXISTS is_told boolean NOT NULL DEFAULT false;
-COMMENT ON TABLE squizzle.incident IS 'From the first critical alert of a target until it was seen to be well again. (table version 2, usable from version 1)';
+-- Version 3: the key of that message, where it is one for several.
+ALTER TABLE squizzle.incident
+    ADD COLUMN IF NOT EXISTS told_as text NOT NULL DEFAULT '';
+COMMENT ON TABLE squizzle.incident IS 'From the first critical alert of a target until it was seen to be well again. (table version 3, usable from version 1)';
 COMMENT ON COLUMN squizzle.incident.attempted_at IS 'When a recovery on its own was begun; there is one for an incident.';
 CREATE UNIQUE INDEX IF NOT EXISTS incident_open ON squizzle.incident (fleet, target) WHERE closed_at IS NULL;
 CREATE TABLE IF NOT EXISTS squizzle.incident_event (

@@ -22,7 +22,7 @@ from squizzle.postgres.translation import translate_error
 
 _TABLES = OwnTables(package="squizzle.incidents", script="incident_table")
 _NEEDS = "CREATE on the database; or where squizzle.incident is there already, SELECT, INSERT and UPDATE on it"
-_COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, is_told, threads"
+_COLUMNS = "id, fleet, target, opened_at, cause, attempted_at, closed_at, closed_by, is_told, threads, told_as"
 _EVENT = "INSERT INTO squizzle.incident_event (incident, kind, text, by) VALUES (%s, %s, %s, %s)"
 MOST_LISTED = 100
 
@@ -137,16 +137,22 @@ def note_event(connection: Connection, incident: Incident, kind: EventKind, text
         connection.execute(_EVENT, (incident.id, kind.value, text, by))
 
 
-def note_told(connection: Connection, incident: Incident, threads: Mapping[str, str]) -> None:
+def note_told(connection: Connection, incident: Incident, threads: Mapping[str, str], *, key: str = "") -> None:
     """Keep that people were told that a person has to look, and where that message is, by channel.
+
+    Args:
+        connection: A session in the control database.
+        incident: Which.
+        threads: By channel.
+        key: Of the message, where it is one for several incidents.
 
     Raises:
         DatabaseError: It cannot be written.
     """
     with _doing("write into an incident"):
         connection.execute(
-            "UPDATE squizzle.incident SET is_told = true, threads = %s WHERE id = %s",
-            (Jsonb(dict(threads)), incident.id),
+            "UPDATE squizzle.incident SET is_told = true, threads = %s, told_as = %s WHERE id = %s",
+            (Jsonb(dict(threads)), key, incident.id),
         )
 
 

@@ -34,6 +34,7 @@ class Incident:
         closed_by: What showed that; empty while it is open.
         is_told: Whether people were told that a person has to look; they hear when it is over, too.
         threads: Where that message is, by channel.
+        told_as: The key of that message, where it is one for several incidents; empty where it is the incident's id.
     """
 
     id: str
@@ -46,6 +47,12 @@ class Incident:
     closed_by: str = ""
     is_told: bool = False
     threads: Mapping[str, str] = field(default_factory=dict)
+    told_as: str = ""
+
+    @property
+    def key(self) -> str:
+        """Of what people are told about it."""
+        return self.told_as or self.id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

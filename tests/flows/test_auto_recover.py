@@ -16,7 +16,7 @@ from squizzle.errors import ConnectionFailedError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.ledger import read_incident, read_incidents
 from squizzle.incidents.records import EventKind
-from squizzle.migrations.history import read_history
+from squizzle.migrations.history import ensure_history, read_history
 from squizzle.migrations.records import RowState
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
@@ -206,3 +206,33 @@ def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(
         session.execute("DROP TABLE new; UPDATE squizzle_history SET success = true WHERE direction = 'rollback'")
     assert town.sweep().is_completed()
     assert town.told() == [("ends", "critical")]
+
+
+def test_of_many_targets_people_are_told_once_and_once_more_when_the_last_is_well(
+    access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = 'pinned = ["one/PREFIX_0"]\nauto_recover = "safe"'
+    with a_town(Failed, access, tmp_path, "", fleet=fleet, databases=4) as town:
+        monkeypatch.setenv(HOOK, town.ear.url)
+        town.migration("0001_a", "SELECT 1;")
+        for number in range(4):
+            with town.session(number) as session:
+                ensure_history(session, "public")
+                session.execute(
+                    "INSERT INTO squizzle_history (version, name, direction, success, applied_by)"
+                    " VALUES ('0001', 'a', 'rollback', false, 'test')"
+                )
+
+        assert town.sweep().is_completed()
+        (begin,) = town.heard()
+        assert begin["title"] == "4 targets: migrations failed, and a person has to look"
+        assert {"name": "why", "value": "taking back 0001 failed before"} in begin["facts"]
+        for well in (range(3), [3]):
+            for number in well:
+                with town.session(number) as session:
+                    session.execute("UPDATE squizzle_history SET success = true")
+            assert town.heard() == []
+            assert town.sweep().is_completed()
+        (end,) = town.heard()
+        assert (end["key"], end["moment"]) == (begin["key"], "ends")
+        assert end["title"] == f"{town.name(3)} is well again, the last of several"
