@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+from psycopg import sql
 
 from squizzle.errors import VersionConflictError
 from squizzle.migrations.history import note_saved, read_history
@@ -41,9 +42,21 @@ def forget_saved_rows(connection: Connection, target: Target, version: str) -> t
         try:
             with connection.transaction():
                 for name in tables:
-                    connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
+                    _drop(connection, name)
                 for row_id, _ in saved:
                     note_saved(connection, target.schema, row_id, None)
         except psycopg.Error as exc:
             raise translate_error(exc, doing=f"drop the saved rows of {version}") from exc
         return tuple(tables.values())
+
+
+_SAVED = """
+    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass(%s) AND n.nspname = 'squizzle_undo' AND c.relkind = 'r'
+"""
+
+
+def _drop(connection: Connection, name: str) -> None:
+    # Whoever may write to the history must not have anything else dropped, or run, as us.
+    for place in connection.execute(_SAVED, (name,)).fetchall():
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(*place)))
