@@ -16,7 +16,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.exceptions import FlowPauseTimeout
@@ -39,6 +38,7 @@ from squizzle.postgres.decisions import (
     find_answers,
     record_decision,
 )
+from tasks.markdown_artifact import create_markdown_artifact
 from tasks.outage import publish
 from tasks.sources import DatabaseSource
 from tasks.steps import log_line, now, run_name, step

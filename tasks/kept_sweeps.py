@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_image_artifact
 
 from squizzle.errors import SquizzleError
 from squizzle.reports.moves import moves_markdown, moves_picture, moves_summary
 from squizzle.sweep.records import Sweep
+from tasks.markdown_artifact import create_markdown_artifact
 from tasks.outage import publish
 from tasks.reporting import artifact_key, as_url
 from tasks.steps import log_line, now, step

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_image_artifact,
-    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -58,6 +57,7 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.report import RolloutReport
 from squizzle.sweep.records import Sweep
+from tasks.markdown_artifact import create_markdown_artifact
 from tasks.outage import publish
 from tasks.steps import step
 

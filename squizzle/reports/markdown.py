@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -28,7 +29,31 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    # A backslash before the bar would take away the meaning of ours.
+    return re.sub(r"(?<=\\)\|", " |", " ".join(re.split(r"[\r\n]+", text))).replace("|", "\\|")
+
+
+# Code, in which nothing has a meaning: between fences, or between as many backticks as it began with in one cell of one
+# line. Rather too little is taken for code than too much.
+_CODE = re.compile(
+    r"^(?P<fence>`{3,})[^`\n]*\n(?:.*\n)*? {0,3}(?P=fence)`*[ \t]*$"
+    r"|(?<![`\\])(?P<ticks>`+)(?!`)(?:\\\||[^|\n])+?(?<!`)(?P=ticks)(?!`)",
+    re.MULTILINE,
+)
+_TAG = re.compile(r"<(?!https?://[^\s<>]*>)")
+
+
+def without_html(markdown: str) -> str:
+    """The same without tags: our reports have none, so one that is there came with a name or a message.
+
+    Code stays as it is, for nothing in it is taken for a tag; addresses in angle brackets do, too.
+    """
+    done, place = [], 0
+    markdown = markdown.replace("\r\n", "\n").replace("\r", "\n")
+    for code in _CODE.finditer(markdown):
+        done += [_TAG.sub("&lt;", markdown[place : code.start()]), code[0]]
+        place = code.end()
+    return "".join([*done, _TAG.sub("&lt;", markdown[place:])])
 
 
 def seconds(duration: timedelta | None) -> str:

@@ -84,3 +84,19 @@ def test_nothing_that_is_read_is_run_and_prefect_keeps_no_results(room: str, pro
     assert files
     found = {str(file): list(complaints(file.read_text(encoding="utf-8"))) for file in files}
     assert {file: words for file, words in found.items() if words} == {}
+
+
+def test_markdown_is_published_without_tags_by_everybody(project_root: Path) -> None:
+    publishing = "from prefect.artifacts import"
+    files = [path for room in ROOMS for path in sorted((project_root / room).rglob("*.py"))]
+
+    found = [
+        path.name
+        for path in files
+        if publishing in (text := path.read_text(encoding="utf-8"))
+        and any(
+            isinstance(node, ast.ImportFrom) and node.module == "prefect.artifacts" and "markdown" in ast.unparse(node)
+            for node in ast.walk(ast.parse(text))
+        )
+    ]
+    assert found == ["markdown_artifact.py"]
