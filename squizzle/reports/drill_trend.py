@@ -94,27 +94,17 @@ def costs_picture(figures: Sequence[DrillFigures], budget: DrillBudget) -> bytes
 def _draw(axes: Axes, figures: Sequence[DrillFigures], name: str, most: timedelta | None) -> None:
     axes.set_facecolor(_GROUND)
     for place, way in enumerate(dict.fromkeys(one.way for one in figures)):
-        points = [(one.at.timestamp(), getattr(one, name)) for one in figures if one.way == way and getattr(one, name)]
         axes.plot(
-            [at for at, _ in points],
-            [took.total_seconds() for _, took in points],
+            *_points([one for one in figures if one.way == way], name),
             color=_COLOURS[place % len(_COLOURS)],
             marker=_MARKERS[place % len(_MARKERS)],
             linewidth=1.4,
             markersize=5,
             label=way.replace("_", " ") or "none",
         )
-    bad = [(one.at.timestamp(), getattr(one, name)) for one in figures if one.verdict != "pass" and getattr(one, name)]
-    if bad:
-        axes.plot(
-            [at for at, _ in bad],
-            [took.total_seconds() for _, took in bad],
-            color=_BAD,
-            marker="X",
-            markersize=9,
-            linestyle="",
-            label="did not pass",
-        )
+    times, took = _points([one for one in figures if one.verdict != "pass"], name)
+    if times:
+        axes.plot(times, took, color=_BAD, marker="X", markersize=9, linestyle="", label="did not pass")
     if most is not None:
         axes.axhline(most.total_seconds(), color=_INK, linewidth=1, linestyle=(0, (4, 3)), label="budget")
     first, last = figures[0].at.timestamp(), figures[-1].at.timestamp()
@@ -130,3 +120,9 @@ def _draw(axes: Axes, figures: Sequence[DrillFigures], name: str, most: timedelt
     axes.legend(fontsize=7, frameon=False, labelcolor=_INK)
     for side in axes.spines.values():
         side.set_visible(False)
+
+
+def _points(figures: Sequence[DrillFigures], name: str) -> tuple[list[float], list[float]]:
+    """When it was measured, and what, in seconds; nothing lost is a measurement, too."""
+    known = [(one.at.timestamp(), took) for one in figures if (took := getattr(one, name)) is not None]
+    return [at for at, _ in known], [took.total_seconds() for _, took in known]

@@ -15,6 +15,7 @@ from squizzle.drills.records import DrillReport, DrillScenario, DrillVerdict, Fi
 from squizzle.frames.drills import drilled_ways, keep_drill, read_drills, trend_of
 from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.ways import DrilledWay, Way, WayBack
+from squizzle.reports.drill_trend import _points, costs_picture
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
 MONTH = timedelta(days=30)
@@ -146,3 +147,10 @@ def test_a_recovery_hears_what_its_ways_took_in_the_newest_drills() -> None:
         DrilledWay(way=Way.UNDO, took=timedelta(seconds=2), rows=200_000)
     ]
     assert comparable(drill(), []) == ()
+
+
+def test_a_picture_has_every_drill_that_was_measured_also_those_that_lost_nothing() -> None:
+    figures = [drill(2, rpo=timedelta()), drill(1, rpo=None), drill()]
+
+    assert _points(figures, "rpo") == ([figures[0].at.timestamp(), NOW.timestamp()], [0.0, 30.0])
+    assert costs_picture(figures[:1], DrillBudget()) == b""
