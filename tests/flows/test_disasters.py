@@ -26,6 +26,7 @@ from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_c
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import Comparison, DatabaseDigest
 from tasks.backups import damage_backup
+from tasks.drill_costs import DrillCosts
 from tasks.drilling import Base
 from tasks.scratch import DrillServer, drill_place, drill_server
 
@@ -55,7 +56,7 @@ class Drills:
 
     def play(self, scenario: DrillScenario) -> DrillReport:
         """Play one; nothing of it stays."""
-        play = partial(play_disaster, self.on, self.base, SCENARIOS[scenario], secrets.token_hex(4), ())
+        play = partial(play_disaster, self.on, self.base, SCENARIOS[scenario], secrets.token_hex(4), (), DrillCosts())
         report: DrillReport = in_a_flow(partial(play, scale=SMALL, seed=1))
         assert report.leftovers == ()
         return report
