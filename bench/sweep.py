@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from statistics import median
+from typing import LiteralString
 
 import psycopg
 
@@ -29,11 +30,11 @@ from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 BARE = "psycopg: a session each, the same questions"
 OURS = "squizzle: sweep_fleet"
 DEAD = "squizzle, with a server more that never answers"
-_DEADLINE = timedelta(seconds=2)
+_DEADLINE = timedelta(seconds=10)
 _DEAD = "dead"
 # Everything that a sweep asks of a database in which nothing was ever applied.
-_QUESTIONS = (
-    "SELECT set_config('statement_timeout', '3000ms', false), set_config('lock_timeout', '3000ms', false)",
+_QUESTIONS: tuple[LiteralString, ...] = (
+    "SELECT set_config('statement_timeout', '11000ms', false), set_config('lock_timeout', '11000ms', false)",
     "SELECT to_regclass('squizzle.identity') IS NULL",
     load_sql("squizzle.sweep", "database_probe"),
     "SELECT to_regclass('public.squizzle_history') IS NOT NULL",
@@ -48,6 +49,8 @@ def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
     with many_databases(access, targets) as names, _silent_port() as port:
         fleet = fleet_of(access, names)
         with_dead = _with_dead(fleet, port)
+        # The first session of a new database writes what all later ones read (`pg_internal.init`).
+        _bare(access, names, questions=())
         for _ in range(rounds):
             taken[BARE].take(meter, partial(_bare, access, names))
             taken[OURS].take(meter, partial(_swept, access, fleet, reached=targets))
@@ -74,11 +77,11 @@ def _rows(taken: dict[str, Taken], targets: int) -> Iterator[tuple[str, ...]]:
         yield (name, *cells)
 
 
-def _bare(access: ServerAccess, names: Sequence[str]) -> None:
+def _bare(access: ServerAccess, names: Sequence[str], *, questions: Sequence[LiteralString] = _QUESTIONS) -> None:
     def look(name: str) -> None:
         to = f"host={access.host} port={access.port} user={access.user}"
         with psycopg.connect(to, dbname=name, autocommit=True, prepare_threshold=None) as session:
-            for question in _QUESTIONS:
+            for question in questions:
                 session.execute(question).fetchone()
 
     with ThreadPoolExecutor(CONCURRENCY) as pool:
