@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from secrets import randbits
 from typing import Annotated, cast
@@ -16,11 +17,13 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
+from squizzle.backups.records import Backup
 from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
-from squizzle.errors import CouldNotVerifyError, SquizzleError
+from squizzle.errors import CouldNotVerifyError, RefusedError, SquizzleError
 from tasks.drill_costs import DrillCosts, drill_costs, weigh_costs
+from tasks.drill_source import choose_source, restore_source
 from tasks.drilling import Base, Stage
 from tasks.migrations import apply_migrations
 from tasks.reporting import progress_artifact, publish_drills, publish_report
@@ -76,6 +79,14 @@ Configuration = Annotated[
     Path, shown(title="Configuration", description="squizzle.toml, on the worker: [drills], and [backups] store.")
 ]
 
+Source = Annotated[
+    PostgresDatabase | None,
+    shown(
+        title="Source",
+        description="Played with its newest backup in Store, on copies; not touched itself, so it may be production."
+        " Empty: the example company.",
+    ),
+]
 Seed = Annotated[
     int | None,
     shown(ge=0, title="Seed", description="Plays the same random moment again that a report names. Empty: a new one."),
@@ -92,11 +103,12 @@ ProductionStore = Annotated[
 
 
 @flow(name="drill", flow_run_name="drill {scenario} at scale {scale}", description=DESCRIPTION, persist_result=False)
-def run_drill(
+def run_drill(  # noqa: PLR0913 - each is a field of the form
     scenario: Disaster = DrillScenario.ALL,
     scale: Scale = 1.0,
     server: Server = None,
     store: Store = None,
+    source: Source = None,
     *,
     seed: Seed = None,
     production: Production = None,
@@ -111,6 +123,8 @@ def run_drill(
         server: Where to play; None starts an embedded PostgreSQL.
         store: Where the backup goes, and what the drill cost; None uses a folder that goes with the drill, and
             `[backups] store` of squizzle.toml, if any, for what it cost.
+        source: Whose newest backup in the store is played with; it is not touched itself, and may be production. None
+            plays with the example company.
         seed: Draws what is random; a report names it, and with it the same is played again. None draws one.
         production: Production's server, to prove that nothing of it was touched; it is only read. None proves that of
             the server that the drill is played on, alone.
@@ -120,21 +134,27 @@ def run_drill(
     Returns:
         The reports; inside a Failed state when the verdict is not `pass`.
     """
-    refuse_inline(server, store, production, production_store)
+    refuse_inline(server, store, source, production, production_store)
     run_id = str(flow_run.id or uuid4()).replace("-", "")[:8]
     started_at = now()
     chosen, costs = scenarios_of(scenario), drill_costs(store, configuration)
-    with (
-        keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))),
-        drill_server(server=server, store=store) as on,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))))
+        saved = _choose(source, store)
+        schema = source.schema_name if source else "public"
+        kept = None if source else store
+        on = stack.enter_context(drill_server(server=server, store=kept, source=saved, schema=schema))
         around: tuple[Bystander, ...] = (Bystander(server=on.server, store=on.store, books=False),)
         if production is not None:
             around += (Bystander(server=production, store=production_store),)
         ids = [run_id, *(uuid4().hex[:8] for _ in chosen[1:])]
         reports = []
         with drill_place(on, uuid4().hex[:8]) as shared:
-            base = make_base(shared, scale) if any(one.shares for one in chosen) else None
+            base = None
+            if saved is not None and store is not None:
+                base = restore_source(shared, store, saved, makes_roles=on.is_ours)
+            elif any(one.shares for one in chosen):
+                base = make_base(shared, scale)
             for one, each in zip(chosen, ids, strict=True):
                 with about(one.name.value if len(chosen) > 1 else ""):
                     drawn = randbits(31) if seed is None else seed
@@ -148,6 +168,22 @@ def run_drill(
         return run
     # A flow that returns a state ends in that state; the reports travel as its data.
     return cast("DrillRun", Failed(message=f"{run.verdict.value}: {run.reasons[0]}", data=run))
+
+
+def _choose(source: PostgresDatabase | None, store: BackupFolder | BackupBucket | None) -> Backup | None:
+    """The backup to play with; None for the example company.
+
+    Raises:
+        RefusedError: Nobody said where backups of the source are.
+    """
+    if source is None:
+        return None
+    if store is None:
+        raise RefusedError(
+            f"a drill with the data of {source.database} needs the store with its backups",
+            hint="choose the Store, too; or no Source, to play with the example company",
+        )
+    return choose_source(source, store)
 
 
 def make_base(place: DrillPlace, scale: float) -> Base:

@@ -323,6 +323,13 @@ def compare_with_steady(database: DatabaseSource, steady: DatabaseDigest) -> Com
         return compare_digests(steady, digest_database(connection))
 
 
+@step("Note how it is when all is well", timeout=timedelta(hours=12), detail=lambda found: f"{found.rows:,} rows")
+def note_steady(database: DatabaseSource) -> DatabaseDigest:
+    """Fingerprint schema and rows; nothing is changed."""
+    with connect(database.access(), database.database, purpose="digest", read_only=True) as connection:
+        return digest_database(connection)
+
+
 @step("See how large it is", timeout=timedelta(minutes=1), detail=lambda size: f"{size / 1_000_000:.1f} MB")
 def database_size(database: DatabaseSource) -> int:
     """How many bytes the database has."""

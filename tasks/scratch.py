@@ -13,6 +13,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
+from squizzle.backups.records import Backup
 from squizzle.backups.work_folder import sweep_work_folders, work_folder
 from squizzle.config import PRODUCTION
 from squizzle.errors import ProgramNotUsableError, RefusedError
@@ -20,6 +21,7 @@ from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.embedded import drill_settings, find_runtime, sweep_abandoned, throwaway_cluster
 from squizzle.postgres.identity import Identity, check_identity, read_identity, renew_identity
+from squizzle.postgres.scratch_server import runtime_of
 from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import control_session
@@ -53,12 +55,14 @@ class DrillServer:
         store: Where backups go.
         control: A session in the maintenance database; what drills make is theirs as long as it lives.
         version: Such as 18.6.
+        is_ours: Whether it goes with the drills, with whatever is made on it.
     """
 
     server: PostgresDatabase
     store: BackupFolder | BackupBucket
     control: Connection
     version: str
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +92,11 @@ class DrillPlace:
 
 @contextmanager
 def drill_server(
-    *, server: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
+    *,
+    server: PostgresDatabase | None,
+    store: BackupFolder | BackupBucket | None,
+    source: Backup | None = None,
+    schema: str = "public",
 ) -> Iterator[DrillServer]:
     """A server to drill on, with the leftovers of dead drills removed first.
 
@@ -97,15 +105,22 @@ def drill_server(
     Args:
         server: A saved block; None starts an embedded PostgreSQL that ends with us, even when we are killed.
         store: A saved block; None uses a folder that goes with the drill.
+        source: The backup that it is played with: then what the drill saves goes with it, wherever it is played, and an
+            embedded server has its major version. None for the example company.
+        schema: Where migrations and their history are.
 
     Raises:
         RefusedError: The server is a production one.
         IdentityMismatchError: The block's database is another one than the block says.
+        CouldNotVerifyError: There are no server programs of that version on this machine.
     """
     with ExitStack() as stack:
+        is_ours = server is None
         if server is None:
-            server, folder = stack.enter_context(_embedded_server())
+            server, folder = stack.enter_context(_embedded_server(source.server_version // 10000 if source else None))
             store = store or BackupFolder(path=folder)
+        elif source is not None:
+            store = BackupFolder(path=stack.enter_context(work_folder()) / "backups")
         elif store is None:
             raise RefusedError(
                 "a drill on a server needs a place for its backup",
@@ -117,7 +132,8 @@ def drill_server(
         sweep_work_folders()
         _sweep_servers()
         version = control.info.parameter_status("server_version") or "unknown"
-        yield DrillServer(server=server, store=store, control=control, version=version)
+        server = server.model_copy(update={"schema_name": schema})
+        yield DrillServer(server=server, store=store, control=control, version=version, is_ours=is_ours)
 
 
 # Begin the names of servers on this machine that a drill makes, and of the scratch copies that what it plays makes.
@@ -164,8 +180,8 @@ _NO_IDENTITY = {"database_id": "", "fleet": ""}
 
 
 @contextmanager
-def _embedded_server() -> Iterator[tuple[PostgresDatabase, Path]]:
-    runtime = find_runtime()
+def _embedded_server(major: int | None) -> Iterator[tuple[PostgresDatabase, Path]]:
+    runtime = find_runtime() if major is None else runtime_of(major)
     # Queries are counted, so that it is noticed when they become slower.
     settings = drill_settings(runtime.major, throwaway=True) | {"shared_preload_libraries": "pg_stat_statements"}
     with throwaway_cluster("drill", settings=settings, runtime=runtime) as address:
@@ -200,16 +216,13 @@ def make_shop_database(place: DrillPlace) -> None:
         let_application_in(connection, place.names)
 
 
-@step("Make a database of it", timeout=timedelta(hours=12), detail=lambda digest: f"{digest.rows:,} rows")
-def make_copy(place: DrillPlace, base: str) -> DatabaseDigest:
+@step("Make a database of it", timeout=timedelta(hours=12))
+def make_copy(place: DrillPlace, base: str) -> None:
     """Copy a database into a new one with owner, privileges, settings and comment, and an identity of its own.
 
     Args:
         place: Of the disaster.
         base: The database with the data, in which nobody is.
-
-    Returns:
-        The copy's fingerprint.
     """
     block = place.database
     with control_session(block.access(), purpose="drill") as control:
@@ -218,7 +231,6 @@ def make_copy(place: DrillPlace, base: str) -> DatabaseDigest:
     with connect(block.access(), block.database, purpose="drill") as connection:
         renew_identity(connection, block.target().expected, database=block.database)
         let_application_in(connection, place.names, schema=block.schema_name)
-        return digest_database(connection)
 
 
 @step("Load the shop's data", timeout=timedelta(hours=2), detail=lambda found: f"{found.rows:,} rows")

@@ -16,7 +16,7 @@ from squizzle.recovery.recovery import RecoveryNames
 from squizzle.recovery.ways import RecoveryPolicy
 from tasks.approval import Approval, ApprovalByName, answered_by
 from tasks.backups import take_backup
-from tasks.drilling import Stage, database_size
+from tasks.drilling import Stage, database_size, note_steady
 from tasks.recovery import one_recovery, read_as_application
 from tasks.recovery_case import WAYS, RecoveryCase
 from tasks.scratch import make_copy, write_more_orders
@@ -32,9 +32,7 @@ def set_the_stage(stage: Stage) -> tuple[Backup, DatabaseDigest]:
 
 def make_it_work(stage: Stage) -> None:
     """A database with data, as a careful team would have it."""
-    digest = make_copy(stage.place, stage.data.database)
-    stage.book.size_bytes = database_size(stage.place.database)
-    stage.book.note(steady=digest)
+    make_copy(stage.place, stage.data.database)
 
 
 def save(stage: Stage) -> Backup:
@@ -46,12 +44,11 @@ def save(stage: Stage) -> Backup:
 
 def go_on_writing(stage: Stage) -> DatabaseDigest:
     """Rows that no backup has, where the application is known; returns the state from when all was well."""
-    book = stage.book
-    if stage.data.is_example:
-        book.note(steady=write_more_orders(stage.place, orders=LATE_ORDERS))
-    if book.evidence.steady is None:
-        raise AssertionError("the stage has to be made first")
-    return book.evidence.steady
+    database, book = stage.place.database, stage.book
+    steady = write_more_orders(stage.place, orders=LATE_ORDERS) if stage.data.is_example else note_steady(database)
+    book.size_bytes = database_size(database)
+    book.note(steady=steady)
+    return steady
 
 
 @contextmanager

@@ -29,7 +29,8 @@ def test_every_deployment_of_prefect_yaml_is_there_with_its_form(cockpit: Cockpi
     assert drill["entrypoint"] == "flows.run_drill:run_drill"
     assert drill["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
     properties = drill["parameter_openapi_schema"]["properties"]
-    assert set(properties) == {"scenario", "scale", "server", "store"}
+    of_production = {"source", "production", "production_store"}
+    assert set(properties) == {"scenario", "scale", "server", "store", "seed", "configuration"} | of_production
     assert all(one["description"] for one in properties.values())
     assert [one["active"] for one in drill["schedules"]] == [False]
 

@@ -25,7 +25,7 @@ from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
-from tasks.backups import damage_backup
+from tasks.backups import damage_backup, take_backup
 from tasks.reporting import path_of
 from tasks.watched import Sign
 from tests.flows.conftest import wait_for_sign
@@ -185,6 +185,39 @@ def costs_are_kept(store: BackupBucket, earlier: DrillFigures, report: DrillRepo
     assert "1 of 2" in artifacts("drill-data-loss-trend")[-1]
     assert "data:image/png" in artifacts("drill-data-loss-trend-picture")[-1]
     assert path_of(report).with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.chaos
+def test_drill_with_a_backup_of_production_touches_neither_the_database_nor_its_store(
+    access: ServerAccess, server_block: PostgresDatabase, store_block: BackupFolder, new_database: str
+) -> None:
+    with connect(access, new_database, purpose="test") as connection:
+        connection.execute(
+            "CREATE TABLE sale (id int PRIMARY KEY, note text);"
+            " INSERT INTO sale SELECT n, 'note ' || n FROM generate_series(1, 600) AS n; ANALYZE sale"
+        )
+        before = digest_database(connection)
+    source = server_block.model_copy(update={"database": new_database, "environment": "production"})
+    source.save("drill-source", overwrite=True)
+    source = PostgresDatabase.load("drill-source")
+    backup = take_backup.__wrapped__(source, store_block)  # type: ignore[attr-defined]
+
+    _state, report = play(DrillScenario.CORRUPTED_MIGRATION, server=server_block, store=store_block, source=source)
+
+    assert report.verdict is DrillVerdict.PASS, report.reasons
+    assert report.source.startswith(f"backup {backup.id} of {new_database}")
+    assert report.rows == 600
+    with connect(access, new_database, purpose="test") as connection:
+        assert digest_database(connection) == before
+    assert store_block.open().list_ids() == (backup.id,)
+    assert leftovers(access) == []
+
+
+def test_data_of_a_source_needs_the_store_with_its_backups(server_block: PostgresDatabase) -> None:
+    _state, error = play(source=server_block)
+
+    assert isinstance(error, RefusedError)
+    assert "choose the Store" in error.hint
 
 
 def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:
