@@ -38,6 +38,7 @@ from tasks.auto_recovery import (
     open_one,
     settle,
     tell_of_attempts,
+    untold,
     why_unproven,
     write_down,
 )
@@ -154,13 +155,18 @@ def auto_recover(  # noqa: PLR0913 - each is a field of the form
 
 
 def recover_what_failed(case: AutoRecoveryCase, looked: Looked) -> tuple[Attempt, ...]:
-    """Each target at which a look found a failed migration, one after the other, inside a flow."""
+    """Each target at which a look found a failed migration, one after the other, inside a flow.
+
+    Also those at which a recovery on its own was killed in the middle of a script: of them somebody has to hear.
+    """
     return tell_together(case, looked.fleet, tuple(recover_each(case, looked)))
 
 
 def recover_each(case: AutoRecoveryCase, looked: Looked) -> Iterator[Attempt]:
     """The same, one after the other; where there are many, people are not told of them yet (`tell_together`)."""
-    failed = [one for one in looked.sweep.targets if one.failed]
+    halfway = [one for one in looked.sweep.targets if not one.failed and one.metrics.get("running_migrations")]
+    killed = untold(case, looked.fleet) if halfway else frozenset()
+    failed = [one for one in looked.sweep.targets if one.failed or (one in halfway and one.target.name in killed)]
     for one in failed:
         attempt = _recover_one(case, looked.fleet, one.target, one.failed)
         yield attempt if len(failed) >= _TOGETHER_FROM else _tell(case, looked.fleet, (attempt,))[0]

@@ -18,6 +18,7 @@ from squizzle.incidents.ledger import (
     note_told,
     open_incident,
     read_incident,
+    read_open,
 )
 from squizzle.incidents.records import EventKind, Incident, IncidentEvent
 from squizzle.incidents.telling import attempts_notification
@@ -76,6 +77,15 @@ def open_one(case: AutoRecoveryCase, fleet: Fleet, target: FleetTarget, cause: s
     with _ledger(case, fleet) as connection:
         make_tables(connection)
         return open_incident(connection, fleet.name, target.name, cause=cause, by=run_name())
+
+
+@step("Look for recoveries that were killed", timeout=timedelta(minutes=5), detail=lambda found: f"{len(found)} untold")
+def untold(case: AutoRecoveryCase, fleet: Fleet) -> frozenset[str]:
+    """The targets of tries that began, and of which nobody was told how they ended."""
+    with _ledger(case, fleet) as connection:
+        return frozenset(
+            one.target for one in read_open(connection, fleet.name) if one.attempted_at is not None and not one.is_told
+        )
 
 
 def _found(found: Finding) -> str:

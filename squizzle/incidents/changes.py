@@ -10,7 +10,7 @@ from squizzle.incidents.records import EventKind, IncidentChange
 from squizzle.severity import Severity
 from squizzle.sweep.records import Sweep, TargetHealth
 
-WELL = "a sweep found it well: it answered, and no critical alert holds"
+WELL = "a sweep found it well: it answered, no critical alert holds, and no migration runs"
 GONE = "it is no longer part of the fleet"
 
 
@@ -77,4 +77,6 @@ def _holding(health: TargetHealth, firing: Collection[tuple[str, str]]) -> tuple
 def _is_bad(health: TargetHealth) -> bool:
     """Whether nobody may say that it is well: what could not be found out is no good news."""
     doubtful = (*health.firing, *health.unknown)
-    return not health.is_reached or any(one.rule.severity is Severity.CRITICAL for one in doubtful)
+    # A run that has not ended may be a recovery that was killed in the middle.
+    is_under_way = bool(health.metrics.get("running_migrations"))
+    return not health.is_reached or is_under_way or any(one.rule.severity is Severity.CRITICAL for one in doubtful)

@@ -54,7 +54,7 @@ class Failure:
 
 
 def look_for_failure(connection: Connection, target: Target, *, window: timedelta) -> Failure | None:
-    """The migration that failed; None where none did.
+    """The migration that failed, else one whose run has not ended; None where there is neither.
 
     Args:
         connection: A session in the database.
@@ -67,7 +67,9 @@ def look_for_failure(connection: Connection, target: Target, *, window: timedelt
     """
     check_identity(read_identity(connection), target.expected, database=target.database)
     history = read_history(connection, target.schema)
-    row = max(history.in_state(RowState.FAILED), key=lambda one: one.id, default=None)
+    # A recovery that was killed in its down script leaves a run that has not ended.
+    found = history.in_state(RowState.FAILED) or history.in_state(RowState.RUNNING)
+    row = max(found, key=lambda one: one.id, default=None)
     if row is None:
         return None
     try:
@@ -95,7 +97,7 @@ def look_for_failure(connection: Connection, target: Target, *, window: timedelt
 
 def why_never(history: History, row: HistoryRow) -> str:
     """Why only a person can decide about a version that failed; empty where nobody has to. Pure."""
-    if row.direction is Direction.ROLLBACK:
+    if row.direction is Direction.ROLLBACK and row.success is False:
         return f"taking back {row.version} failed before"
     others = [one.version for one in history.in_state(RowState.FAILED) if one.version != row.version]
     if others:

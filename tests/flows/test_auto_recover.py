@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from flows.auto_recover import auto_recover
 from squizzle.backups.change_log.switching import enable
@@ -18,10 +20,12 @@ from squizzle.incidents.ledger import read_incident, read_incidents
 from squizzle.incidents.records import EventKind
 from squizzle.migrations.history import ensure_history, read_history
 from squizzle.migrations.records import RowState
-from squizzle.postgres.access import ServerAccess
+from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.identity import Target
 from squizzle.rollout.ledger import RolloutRow, begin_rollout, end_rollout, fleet_lock
 from tests.flows.conftest import artifacts_of
+from tests.support.killed import mortal
+from tests.support.processes import wait_until
 from tests.support.town import HOOK, Town, a_town
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -236,3 +240,54 @@ def test_of_many_targets_people_are_told_once_and_once_more_when_the_last_is_wel
         (end,) = town.heard()
         assert (end["key"], end["moment"]) == (begin["key"], "ends")
         assert end["title"] == f"{town.name(3)} is well again, the last of several"
+
+
+@pytest.mark.chaos
+def test_of_two_at_once_one_stays_away_and_of_one_that_is_killed_a_person_hears(town: Failed, tmp_path: Path) -> None:
+    town.sweep()
+    town.heard()
+    (town.folder / "migrations" / "0002_new" / "down.sql").write_text(
+        "SELECT pg_advisory_xact_lock(7);\nDROP TABLE new;\n", encoding="utf-8"
+    )
+    theirs = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'squizzle%%'"
+        " AND application_name <> 'squizzle test' AND datname LIKE %s"
+    )
+    given = {"settings": str(town.settings), "dies": str(tmp_path / "dies")}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        connect(town.access, f"{town.prefix}_0", purpose="test") as holder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        patch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+        with mortal("tests.support.recovering", tmp_path) as one:
+            holder.execute("SELECT pg_advisory_lock(7)")
+            first = pool.submit(one.run, "recover", **given)
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'squizzle rollback' AND datname = %s"
+            )
+            wait_until(
+                lambda: holder.execute(waits, (f"{town.prefix}_0",)).fetchone() != (0,), "the first one is in its try"
+            )
+
+            try:
+                seconds = town.by_target(town.recover())
+            finally:
+                Path(given["dies"]).touch()
+
+            assert {one.outcome for one in seconds} == {AttemptOutcome.NOT_NOW}
+            assert "somebody else rolls out to town now" in seconds[0].why
+            assert first.result().was_killed
+        holder.execute("SELECT pg_advisory_unlock(7)")
+        wait_until(lambda: holder.execute(theirs, (f"{town.prefix}%",)).fetchone() == (0,), "its sessions are gone")
+
+    # No script has failed: one has not ended, which is no reason to say that all is well.
+    assert town.tables()[0] == (True, None)
+    assert town.sweep().is_completed()
+    left, *_ = town.by_target(town.recover())
+
+    assert (left.outcome, left.why) == (
+        AttemptOutcome.LEFT, "a try began before, and nobody was told how it ended"
+    )  # fmt: skip
+    assert ("begins", "critical") in town.told()
+    assert town.by_target(town.recover()) == [], "once, and no sweep says that all is well"

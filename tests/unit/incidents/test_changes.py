@@ -26,13 +26,15 @@ class Looks:
         self.states: tuple[AlertState, ...] = ()
         self.is_open: set[str] = set()
         self.now = NOON
+        self.running = 0
 
     def look(self, **found: bool | None) -> IncidentChange | None:
         rules = {one.name: one for one in (FAILED, HELD, SLOW)}
         results = tuple(AlertResult(rule=rules[name], is_true=value, why="") for name, value in found.items())
         self.now += timedelta(minutes=5)
         done = advance(self.states, {SHOP.name: results}, self.now)
-        health = TargetHealth(target=SHOP, is_reached=True, results=results)
+        metrics = {"running_migrations": self.running}
+        health = TargetHealth(target=SHOP, is_reached=True, results=results, metrics=metrics)
         sweep = Sweep(fleet="f", at=self.now, duration=timedelta(), targets=(health,))
         changes = changes_of(sweep, self.states, done, self.is_open)
         self.states = done.states
@@ -51,6 +53,9 @@ def test_a_critical_alert_opens_it_what_happens_meanwhile_is_in_it_and_a_well_ta
     # What could not be found out is no good news.
     assert looks.look(failed=None, slow=True) is None
     assert looks.look(failed=True, slow=True) is None
+    looks.running = 1  # perhaps of a recovery that was killed
+    assert looks.look(failed=False, slow=True) is None
+    looks.running = 0
     closed = looks.look(failed=False, slow=True)
     assert closed is not None
     assert closed.closes == WELL
