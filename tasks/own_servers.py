@@ -6,6 +6,7 @@ They end with the drill, even when it is killed; what a killed one left is remov
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import time
@@ -13,23 +14,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from psycopg import sql
 from pydantic import SecretStr
 
 from blocks import BackupFolder, PostgresDatabase
+from squizzle.backups.records import Backup
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.backups.wal.restore_point import RestorePoint, await_archived, make_restore_point
+from squizzle.drills.outliving import outliving_folder
 from squizzle.drills.records import Detector, Notice
 from squizzle.errors import ConnectionFailedError, EmbeddedServerError
 from squizzle.postgres.access import CONTROL_DATABASE, connect
-from squizzle.postgres.embedded import Runtime, ServerAddress, drill_settings, find_runtime, throwaway_cluster
+from squizzle.postgres.embedded import Cluster, Runtime, ServerAddress, drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.embedded.server import running_server
 from squizzle.postgres.own_program import own_program
+from squizzle.postgres.scratch_server import runtime_of
+from squizzle.recovery.cluster_copy import wait_for_service
+from squizzle.recovery.cluster_folder import ArchiveUse, restore_cluster
 from squizzle.recovery.fence import control_session
+from squizzle.recovery.recovery_target import RecoveryTarget, TargetKind
 from tasks.drilling import watch_for
 from tasks.scratch import ENVIRONMENT, DrillPlace
-from tasks.steps import log_line, now, step
+from tasks.sources import StoreSource
+from tasks.steps import log_line, now, plain_step, step
 
 _ENDS_WITHIN_S = 60.0
 _POLL_S = 0.02
@@ -66,12 +75,48 @@ class OwnServer:
 
 
 @contextmanager
-def server_to_lose(place: DrillPlace) -> Iterator[OwnServer]:
-    """A server that can be told from every other one, and that keeps nothing of the store."""
+def server_to_lose(place: DrillPlace) -> Iterator[tuple[OwnServer, BackupFolder]]:
+    """A server that can be told from every other one, and the folder elsewhere that its log is archived into.
+
+    Raises:
+        CouldNotVerifyError: Its account cannot start our program. Nothing was made.
+    """
     runtime = find_runtime()
-    settings = drill_settings(runtime.major, throwaway=True) | {"archive_mode": "off"}
-    with throwaway_cluster("drill", settings=settings, runtime=runtime, from_template=False) as address:
+    with outliving_folder(runtime) as folder:
+        settings = _archiving(runtime, str(folder))
+        with throwaway_cluster("drill", settings=settings, runtime=runtime, from_template=False) as address:
+            yield _own(place, address), BackupFolder(path=folder)
+
+
+@contextmanager
+def server_of_copy(place: DrillPlace, store: BackupFolder, backup: Backup) -> Iterator[OwnServer]:
+    """The cluster of a copy and of the log archived behind it, up to the end of that, as a server of its own.
+
+    The folder is made as by `squizzle restore ID --into-folder DIR --to-latest`, and the server started on it.
+
+    Raises:
+        BackupDamagedError, EmbeddedServerError, ToolError: It does not come back.
+    """
+    runtime = runtime_of(backup.server_version // 10000)
+    cluster = Cluster(runtime, f"drill-{os.getpid()}-{secrets.token_hex(3)}")
+    opened = store.open()
+    log = ArchiveUse(
+        archive=archive_of(opened), program=own_program(runtime), target=RecoveryTarget(kind=TargetKind.LATEST)
+    )
+
+    def fill(data: Path) -> None:
+        runtime.hand_over(data)  # its owner is who the server will run as
+        restore_cluster(opened, backup, data, log=log)
+
+    try:
+        with plain_step("Bring the cluster back by its copy and the log behind it") as tell:
+            cluster.restore(fill)
+            address = cluster.start(guarded=True)
+            wait_for_service(cluster, backup)
+            tell(f"from {backup.id} to the end of the archived log")
         yield _own(place, address)
+    finally:
+        cluster.destroy()
 
 
 @contextmanager
@@ -91,12 +136,12 @@ def archiving_server(place: DrillPlace) -> Iterator[OwnServer]:
         CouldNotVerifyError: Its account cannot start our program. Nothing was made.
     """
     runtime = find_runtime()
-    with throwaway_cluster("drill", settings=_archiving(runtime), runtime=runtime) as address:
+    with throwaway_cluster("drill", settings=_archiving(runtime, _STORE), runtime=runtime) as address:
         yield _own(replace(place, store=BackupFolder(path=address.archive_folder)), address)
 
 
-def _archiving(runtime: Runtime) -> dict[str, str]:
-    command = f"{own_program(runtime).replace('%', '%%')} archive-wal %p %f --store {_STORE}"
+def _archiving(runtime: Runtime, store: str) -> dict[str, str]:
+    command = f"{own_program(runtime).replace('%', '%%')} archive-wal %p %f --store {store}"
     return drill_settings(runtime.major, throwaway=True) | {"archive_command": command}
 
 
@@ -158,7 +203,7 @@ def notice_by_connection(own: OwnServer) -> Notice:
     timeout=timedelta(minutes=10),
     detail=lambda point: f"{point.segment} is in the archive, and was fetched back",
 )
-def await_log(own: OwnServer) -> RestorePoint:
+def await_log(own: OwnServer, store: StoreSource) -> RestorePoint:
     """Close the segment that is being written, and wait until our archive-wal has stored it.
 
     Raises:
@@ -166,7 +211,7 @@ def await_log(own: OwnServer) -> RestorePoint:
     """
     with control_session(own.place.database.access(), purpose="drill") as control:
         point = make_restore_point(control, "drill", suffix=own.place.run_id)
-        return await_archived(control, point, archive_of(own.place.store.open()), on_progress=log_line)
+        return await_archived(control, point, archive_of(store.open()), on_progress=log_line)
 
 
 @step("Make a second database", timeout=timedelta(minutes=5), detail=lambda rows: f"{rows:,} rows")

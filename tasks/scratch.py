@@ -16,6 +16,7 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.backups.work_folder import sweep_work_folders, work_folder
 from squizzle.config import PRODUCTION
+from squizzle.drills.outliving import sweep_outliving
 from squizzle.errors import ProgramNotUsableError, RefusedError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.client_run import run_client
@@ -146,6 +147,7 @@ def _sweep_servers() -> None:
         runtime = find_runtime()
         for prefix in _SERVERS:
             sweep_abandoned(runtime, prefix)
+        sweep_outliving(runtime)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def play(stage: Stage) -> None:
         was = look_at(around)
         book.strike(f"a client changed rows from {moment.words} on", now())
         book.noticed(notice_by_fingerprints(place.database, moment.digest))
-        await_log(own)
+        await_log(own, place.store)
         _go_back(stage, own, moment)
         book.check_untouched(NO_COPY_ARCHIVES, compare_with(around, was))
 

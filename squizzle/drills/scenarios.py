@@ -9,6 +9,7 @@ from squizzle.drills.records import Detector, DrillScenario
 UP_TO_THE_MOMENT = "the database has what was written before the moment, and nothing from behind it"
 EVERY_DATABASE = "every database of the lost server is there, row by row as it was saved"
 NEXT_BACKUP = "the next backup of the new server is whole"
+BY_THE_LOG = "by a copy of the cluster and its archived log it comes back as it was when the last of it was archived"
 NO_COPY_ARCHIVES = "the copy that was recovered wrote nothing into the archive: no timeline came that was not there"
 UNTOUCHED = "nothing was touched but what the drill made itself"
 """Looked at in every drill."""
@@ -116,7 +117,7 @@ _TABLE = (
         restores=False,
         elsewhere=True,
         shares=False,
-        checks=(EVERY_DATABASE, NEXT_BACKUP),
+        checks=(EVERY_DATABASE, NEXT_BACKUP, BY_THE_LOG),
     ),
 )
 SCENARIOS = {one.name: one for one in _TABLE}

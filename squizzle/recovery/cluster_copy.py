@@ -76,7 +76,22 @@ def running_copy(store: BackupStore, backup: Backup) -> Iterator[ClusterCopy]:
 
 
 def _wait_for_recovery(cluster: Cluster, backup: Backup) -> None:
-    """Wait until the server has read the log up to its target and begun to live; that it runs says nothing yet."""
+    log = wait_for_service(cluster, backup)
+    # PostgreSQL itself ends when a target is not reached; this is the second look.
+    if backup.digest_lsn and "recovery stopping before WAL location" not in log:
+        raise CouldNotVerifyError(f"the copy of backup {backup.id} was recovered, but not to {backup.digest_lsn}")
+
+
+def wait_for_service(cluster: Cluster, backup: Backup) -> str:
+    """Wait until a copy's server has read the log up to its target and begun to live; that it runs says nothing yet.
+
+    Returns:
+        The server's log.
+
+    Raises:
+        CouldNotVerifyError: It takes too long.
+        EmbeddedServerError: The server ended; the end of its log is in the message.
+    """
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while (server := running_server(cluster.layout.data)) is not None and server.phase != "ready":
         if time.monotonic() > deadline:
@@ -89,9 +104,7 @@ def _wait_for_recovery(cluster: Cluster, backup: Backup) -> None:
             command="postgres",
             stderr_tail=log[-_TAIL_CHARACTERS:],
         )
-    # PostgreSQL itself ends when a target is not reached; this is the second look.
-    if backup.digest_lsn and "recovery stopping before WAL location" not in log:
-        raise CouldNotVerifyError(f"the copy of backup {backup.id} was recovered, but not to {backup.digest_lsn}")
+    return log
 
 
 # Comparing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from squizzle.drills.records import Detector, DrillScenario, DrillVerdict
-from squizzle.drills.scenarios import EVERY_DATABASE
+from squizzle.drills.scenarios import BY_THE_LOG, EVERY_DATABASE
 from squizzle.postgres.embedded import find_runtime
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.scratch import PREFIX
@@ -19,6 +20,8 @@ from tasks.steps import watched_by
 from tests.flows.test_run_drill import SMALL, play
 from tests.support.machine import Machine, new_machine
 from tests.support.ready_drill import ready_drill
+
+SEGMENT_LETTERS = 24
 
 
 def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], None]:
@@ -34,8 +37,8 @@ def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], N
 
 
 def own_clusters() -> list[Path]:
-    """The folders of the drill's servers."""
-    return sorted(find_runtime().base.glob("drill-*"))
+    """The folders of the servers of this process's drills."""
+    return sorted(find_runtime().base.glob(f"drill-{os.getpid()}-*"))
 
 
 def test_a_database_goes_back_to_a_random_moment_by_a_log_that_our_own_program_archived(reports_folder: Path) -> None:
@@ -55,6 +58,7 @@ def test_a_lost_server_is_rebuilt_and_can_be_saved_in_its_turn() -> None:
     assert report.verdict is DrillVerdict.PASS, report.reasons
     assert report.findings.notice.by is Detector.CONNECTION
     assert report.recovered_by == "rebuild"
+    assert any(reason.startswith(f"{BY_THE_LOG}: 4,400 rows") for reason in report.reasons)
     assert report.findings.rows_lost > 0  # what came after the backup is gone with the server
     assert own_clusters() == []
 
@@ -83,17 +87,27 @@ def test_drills_killed_at_random_moments_leave_nothing_behind_the_next_one() -> 
 
 
 @pytest.mark.chaos
-def test_without_a_segment_of_its_log_nobody_goes_back_to_a_moment() -> None:
+@pytest.mark.parametrize(
+    ("scenario", "archives", "says"),
+    [
+        (DrillScenario.POINT_IN_TIME, f"drill-{os.getpid()}-*/archive", "the log in "),
+        (DrillScenario.REGION_LOSS, f"drill.store-{os.getpid()}-*", f"it is not so that {BY_THE_LOG}: "),
+    ],
+)
+def test_without_the_newest_segment_of_its_log_a_database_does_not_come_back_as_it_was(
+    scenario: DrillScenario, archives: str, says: str
+) -> None:
     def lose_segment() -> None:
-        (archive,) = [folder / "archive" / "wal" for folder in own_clusters() if (folder / "archive" / "wal").is_dir()]
-        newest = max(path for path in archive.glob("*/*") if len(path.name) == len("000000010000000000000003"))
+        found = [path for path in find_runtime().base.glob(f"{archives}/wal/*/*") if len(path.name) == SEGMENT_LETTERS]
+        newest = max(found, key=lambda path: path.name)
         newest.unlink()
+        newest.with_name(f"{newest.name}.sha256").unlink()
 
     with watched_by(behind("Wait until the log is archived", lose_segment)):
-        _state, report = play(DrillScenario.POINT_IN_TIME)
+        _state, report = play(scenario)
 
     assert report.verdict is DrillVerdict.FAIL
-    assert "the log in" in report.reasons[0]
+    assert report.reasons[0].startswith(says)
 
 
 @pytest.mark.chaos
