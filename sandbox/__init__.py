@@ -1,4 +1,4 @@
-"""A complete cockpit on this machine for trying things out: PostgreSQL, Prefect with its UI, a worker, deployments.
+"""A complete cockpit on this machine for trying things out: PostgreSQL with a fleet, Prefect, messages.
 
 Not installed with the library; `make up` and `make down` run it.
 """

@@ -1,4 +1,4 @@
-"""`python -m sandbox up|down|status`."""
+"""`python -m sandbox up|down|status|remove`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from squizzle.errors import SquizzleError
 
 def main() -> int:
     """Run one of the three commands; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="sandbox", description="PostgreSQL, Prefect, a worker and every deployment.")
-    parser.add_argument("command", choices=["up", "down", "status"])
+    parser = argparse.ArgumentParser(prog="sandbox", description="PostgreSQL with forty shops, Prefect, a worker.")
+    parser.add_argument("command", choices=["up", "down", "status", "remove"], help="remove: down, and its data goes.")
     command = parser.parse_args().command
     stack = Stack()
     try:
-        if command == "down":
+        if command in ("down", "remove"):
             stopped = stack.down()
+            if command == "remove":
+                stack.remove_data()
             say(f"stopped: {', '.join(stopped) or 'nothing was running'}")
             return 0
         if command == "status":
@@ -39,13 +41,15 @@ def _up(stack: Stack) -> int:
         raise
     print(f"""
 Prefect's UI        {address}
+Messages            {stack.console()}
+A fleet             forty shops:  . {stack.shops.entrance}  (docs/tour.md shows what to do with it)
 Start a drill       {address}/deployments  ->  drill  ->  Run
 Its report          open the run, then its Artifacts tab
 PostgreSQL          block "sandbox" of type "PostgreSQL Database"
 To recover          block "playground": break that database, then start the deployment recover
 Try migrations      export DATABASE_URL='{stack.playground_url()}'
 Logs                {stack.records.folder}
-Stop everything     make down""")
+Stop everything     make down; make up goes on with the same data (python -m sandbox remove: it goes)""")
     return 0
 
 

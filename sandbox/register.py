@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from pydantic import SecretStr
 
@@ -35,11 +35,15 @@ from blocks import (
     SnsNotifications,
     WebhookNotifications,
 )
+from blocks.fleet import DatabasesOfFleet, ServerOfFleet
+from sandbox.fleet import CONSOLE_VARIABLE, ENVIRONMENT, FLEET, LIKE, FleetFolder
 from sandbox.stack import PLAYGROUND, POOL, STATE_VARIABLE, Stack
 from squizzle.postgres.access import CONTROL_DATABASE
+from squizzle.severity import Severity
 from tasks.watchdogs import Watched, has_watchdogs, set_watchdogs
 
 NAME = "sandbox"
+_EVERYTHING = {severity.value: ["console"] for severity in Severity}
 
 
 def register(stack: Stack) -> None:
@@ -75,6 +79,14 @@ def register(stack: Stack) -> None:
             environment=NAME,
         ).save(name, overwrite=True)
     BackupFolder(path=stack.state / "backups").save(NAME, overwrite=True)
+    WebhookNotifications(url=SecretStr(os.environ[CONSOLE_VARIABLE])).save(NAME, overwrite=True)
+    Notifier(channels={"console": f"webhook-notifications/{NAME}"}, **_EVERYTHING).save(NAME, overwrite=True)
+    Fleet(
+        fleet=FLEET,
+        environment=ENVIRONMENT,
+        servers=[ServerOfFleet(name="main", block=NAME)],
+        databases=DatabasesOfFleet(like=LIKE),
+    ).save(FLEET, overwrite=True)
     with get_client(sync_client=True) as client:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
@@ -84,14 +96,34 @@ def register(stack: Stack) -> None:
 
 
 def deploy() -> None:
-    """Deploy everything in prefect.yaml by Prefect's own command; ends this process with its exit code."""
+    """Deploy everything in prefect.yaml by Prefect's own command; ends this process where that fails."""
     sys.argv = ["prefect", "--no-prompt", "deploy", "--all"]
-    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        if exc.code:
+            raise
+
+
+def fill_in_forms(shops: FleetFolder) -> None:
+    """Forms of a rollout and of a sweep begin with the fleet of shops, and its sweeps go on by themselves."""
+    about = {"fleet": FLEET, "configuration": str(shops.settings)}
+    with get_client(sync_client=True) as client:
+        rollout = client.read_deployment_by_name("roll-out/rollout")
+        # Its stages are watched for seconds, not for hours.
+        filled = {**rollout.parameters, **about, "stages": str(shops.stages), "watch_every_s": 5}
+        client.update_deployment(rollout.id, DeploymentUpdate(parameters=filled))
+        health = client.read_deployment_by_name("sweep-health/health")
+        client.update_deployment(health.id, DeploymentUpdate(parameters={**health.parameters, **about}))
+        for schedule in health.schedules:
+            client.update_deployment_schedule(health.id, schedule.id, active=True)
 
 
 if __name__ == "__main__":
     # A few seconds, and what is loaded stays: nothing to look for garbage in, neither meanwhile nor at the end.
     gc.disable()
     gc.freeze()
-    register(Stack(Path(os.environ[STATE_VARIABLE])))
+    ours = Stack(Path(os.environ[STATE_VARIABLE]))
+    register(ours)
     deploy()
+    fill_in_forms(ours.shops)

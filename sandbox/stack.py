@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from sandbox.fleet import CONSOLE_VARIABLE, FleetFolder, make_shops
 from sandbox.one_root import VARIABLE, one_root
 from sandbox.processes import Records, environment_without, wait_until
 from squizzle.errors import ToolError
@@ -27,10 +29,14 @@ PLAYGROUND = "playground"
 STATE_VARIABLE = "SQUIZZLE_SANDBOX"
 # Prefect's usual port; any free one when it is taken.
 _PORT = 4200
-_SERVER, _WORKER = "prefect-server", "prefect-worker"
+# The console of messages; any free port when this one is taken.
+_CONSOLE_PORT = 4210
+_SERVER, _WORKER, _CONSOLE, _LOAD = "prefect-server", "prefect-worker", "console", "load"
+_MESSAGES = "messages.jsonl"
 # The first start makes Prefect's tables: 9 to 15 s here, a slow laptop needs longer.
 _SERVER_PATIENCE_S = 180.0
 _WORKER_PATIENCE_S = 60.0
+_CONSOLE_PATIENCE_S = 60.0
 
 
 class Stack:
@@ -54,11 +60,19 @@ class Stack:
         Raises:
             ToolError: A part does not start; the message has the end of its log.
         """
-        _make_database(self._start_cluster("target", tell), PLAYGROUND)
+        target = self._start_cluster("target", tell)
+        _make_database(target, PLAYGROUND)
         cockpit = self._start_cluster("cockpit", tell)
         _make_database(cockpit, "prefect")
-        address = self._start_server(cockpit, tell)
-        environment = self._client_environment(address)
+        console = self._start_console(tell)
+        address = self._begin_server(cockpit, tell)
+        tell("making forty shops, and their application")
+        make_shops(target)
+        self._wait(_SERVER, lambda: _answers(f"{address}/api/health"), _SERVER_PATIENCE_S)
+        environment = self._client_environment(address) | {CONSOLE_VARIABLE: console}
+        names = ("PREFECT_API_URL", "PREFECT_HOME", VARIABLE, CONSOLE_VARIABLE)
+        self.shops.write(target, {name: environment[name] for name in names})
+        self._start_load(target, environment)
         tell("registering blocks, creating the work pool, deploying")
         _run([sys.executable, "-m", "sandbox.register"], environment | {STATE_VARIABLE: str(self.state)})
         self._start_worker(environment, tell)
@@ -69,13 +83,22 @@ class Stack:
         target = self.target()
         return f"postgresql://{target.user}@{target.host}:{target.port}/{PLAYGROUND}?passfile={target.password_file}"
 
+    @property
+    def shops(self) -> FleetFolder:
+        """The folder of the fleet of shops."""
+        return FleetFolder(path=self.state / "shops")
+
+    def console(self) -> str:
+        """The address of the page with messages; it must have been started once."""
+        return f"http://127.0.0.1:{(self.state / 'console-port').read_text(encoding='utf-8')}/"
+
     def target(self) -> ServerAddress:
         """The server that Squizzle works on; it must be running."""
         return self._cluster("target").address()
 
     def down(self) -> tuple[str, ...]:
         """Stop what `up` started, the last first; returns the names. Data stays for the next `up`."""
-        stopped = [name for name in (_WORKER, _SERVER) if self.records.stop(name)]
+        stopped = [name for name in (_LOAD, _WORKER, _SERVER, _CONSOLE) if self.records.stop(name)]
         for name in ("cockpit", "target"):
             cluster = self._cluster(name)
             if cluster.status() is ClusterStatus.RUNNING:
@@ -84,14 +107,16 @@ class Stack:
         return tuple(stopped)
 
     def remove_data(self) -> None:
-        """Remove both servers' data; `down` first. Logs and reports stay."""
+        """Remove both servers' data, the shops' folder, the messages; `down` first. Logs and reports stay."""
+        (self.state / _MESSAGES).unlink(missing_ok=True)
+        shutil.rmtree(self.shops.path, ignore_errors=True)
         for name in ("cockpit", "target"):
             self._cluster(name).destroy()
 
     def status(self) -> dict[str, str]:
         """What runs."""
         states = {name: self._cluster(name).status().value for name in ("target", "cockpit")}
-        for name in (_SERVER, _WORKER):
+        for name in (_SERVER, _WORKER, _CONSOLE, _LOAD):
             daemon = self.records.running(name)
             states[name] = f"running, process {daemon.pid}" if daemon else "stopped"
         return states
@@ -108,19 +133,34 @@ class Stack:
             cluster.create(drill_settings(find_runtime().major))
         return cluster.start(guarded=False)
 
-    def _start_server(self, cockpit: ServerAddress, tell: Callable[[str], None]) -> str:
+    def _begin_server(self, cockpit: ServerAddress, tell: Callable[[str], None]) -> str:
         port_file = self.state / "port"
         if self.records.running(_SERVER) is not None:
             return f"http://127.0.0.1:{port_file.read_text(encoding='utf-8')}"
         tell("starting Prefect's server")
-        port = _free_port()
-        self.state.mkdir(parents=True, exist_ok=True)
+        port = _free_port(int(os.environ.get("SQUIZZLE_PREFECT_PORT") or _PORT))
         port_file.write_text(str(port), encoding="utf-8")
         address = f"http://127.0.0.1:{port}"
         command = [_program("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         self.records.start(_SERVER, command, environment=self._server_environment(cockpit, address), cwd=ROOT)
-        self._wait(_SERVER, lambda: _answers(f"{address}/api/health"), _SERVER_PATIENCE_S)
         return address
+
+    def _start_console(self, tell: Callable[[str], None]) -> str:
+        if self.records.running(_CONSOLE) is not None:
+            return self.console()
+        tell("starting the console of messages")
+        self.state.mkdir(parents=True, exist_ok=True)
+        port = _free_port(_CONSOLE_PORT)
+        (self.state / "console-port").write_text(str(port), encoding="utf-8")
+        command = [sys.executable, "-m", "sandbox.console", str(port), str(self.state / _MESSAGES)]
+        self.records.start(_CONSOLE, command, environment=environment_without("PREFECT_"), cwd=ROOT)
+        self._wait(_CONSOLE, lambda: _answers(self.console()), _CONSOLE_PATIENCE_S)
+        return self.console()
+
+    def _start_load(self, target: ServerAddress, environment: dict[str, str]) -> None:
+        if self.records.running(_LOAD) is None:
+            command = [sys.executable, "-m", "sandbox.load", str(target.socket_folder), str(target.port), target.user]
+            self.records.start(_LOAD, command, environment=environment, cwd=ROOT)
 
     def _start_worker(self, environment: dict[str, str], tell: Callable[[str], None]) -> None:
         if self.records.running(_WORKER) is not None:
@@ -195,8 +235,8 @@ def _make_database(address: ServerAddress, name: str) -> None:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
 
 
-def _free_port() -> int:
-    for wanted in (int(os.environ.get("SQUIZZLE_PREFECT_PORT") or _PORT), 0):
+def _free_port(usual: int) -> int:
+    for wanted in (usual, 0):
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -21,7 +21,8 @@ from tests.support.processes import wait_until
 from tests.support.scratch import drop_databases
 
 MANY = 40
-PREFIX = "shop_"
+# Not the names of the shops that the sandbox has.
+PREFIX = "ware_"
 # The stages file of the page on fleets, which is the one that most runbooks have: 5 %, 25 % and all.
 STAGES = re.search(r"```yaml\n(production_rollout:.*?)```", (ROOT / "docs" / "fleets.md").read_text("utf-8"), re.DOTALL)
 WAITS = frozenset({"PAUSED"})

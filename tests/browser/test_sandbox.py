@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from sandbox.fleet import BUSY, SHOPS
+from squizzle.postgres.access import ServerAccess, connect
 from tests.support.cockpit import PATIENCE_S, Cockpit
+from tests.support.processes import wait_until
 
 
 def processes_of(state: Path) -> list[str]:
@@ -21,6 +27,11 @@ def processes_of(state: Path) -> list[str]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def _first(access: ServerAccess, database: str, query: str) -> Any:
+    with connect(access, database, purpose="test") as session:
+        return (session.execute(query.encode()).fetchone() or (None,))[0]
 
 
 def test_every_deployment_of_prefect_yaml_is_there_with_its_form(cockpit: Cockpit) -> None:
@@ -41,6 +52,37 @@ def test_dead_man_switches_are_set(cockpit: Cockpit) -> None:
     assert {"squizzle: no sweep of any fleet in 15 min", "squizzle: a rollout failed or crashed"} < {
         one["name"] for one in found if one["enabled"]
     }
+
+
+def test_forty_shops_are_there_each_with_its_own_identity_and_the_busy_ones_get_orders(cockpit: Cockpit) -> None:
+    target = cockpit.stack.target()
+    access = ServerAccess(host=str(target.socket_folder), port=target.port, user=target.user)
+
+    def first_of_each(query: str, names: Sequence[str] = SHOPS) -> list[Any]:
+        return [_first(access, name, query) for name in names]
+
+    assert len(set(first_of_each("SELECT id FROM squizzle.identity"))) == 40
+    assert first_of_each("SELECT name || ' ' || fleet FROM squizzle.identity") == [f"{name} shops" for name in SHOPS]
+    newest = "SELECT max(id) FROM orders"
+    before = first_of_each(newest, BUSY)
+    wait_until(
+        lambda: all(now > was for now, was in zip(first_of_each(newest, BUSY), before, strict=True)),
+        "orders come",
+        seconds=60,
+    )
+
+
+def test_sweeps_of_the_shops_go_on_by_themselves_and_their_messages_come_to_the_console(cockpit: Cockpit) -> None:
+    health = cockpit.deployment("health")
+    assert [one["active"] for one in health["schedules"]] == [True]
+    assert health["parameters"]["fleet"] == "shops"
+    assert cockpit.deployment("rollout")["parameters"]["stages"] == str(cockpit.stack.shops.stages)
+
+    run = cockpit.run("try-channels", {"notifier": {"$ref": cockpit.block("notifier")}})
+
+    assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+    with urllib.request.urlopen(cockpit.stack.console()) as page:  # noqa: S310 - an address of ours
+        assert "RESOLVED" in page.read().decode()
 
 
 def test_activated_schedule_really_makes_runs(cockpit: Cockpit) -> None:
@@ -82,13 +124,14 @@ def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(
 
 # The last one of this folder: whoever comes behind it finds nothing that runs.
 def test_up_again_changes_nothing_and_down_leaves_no_process(cockpit: Cockpit) -> None:
-    before = {name: cockpit.stack.records.running(name) for name in ("prefect-server", "prefect-worker")}
+    ours = ("prefect-server", "prefect-worker", "console", "load")
+    before = {name: cockpit.stack.records.running(name) for name in ours}
     assert all(before.values())
 
     assert cockpit.stack.up(lambda _text: None) == cockpit.address
     assert {name: cockpit.stack.records.running(name) for name in before} == before
 
     stopped = cockpit.stack.down()
-    assert set(stopped) == {"prefect-server", "prefect-worker", "PostgreSQL (target)", "PostgreSQL (cockpit)"}
+    assert set(stopped) == {*ours, "PostgreSQL (target)", "PostgreSQL (cockpit)"}
     assert processes_of(cockpit.stack.state) == []
     assert cockpit.stack.down() == ()

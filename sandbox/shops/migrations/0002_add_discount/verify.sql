@@ -1,0 +1,1 @@
+SELECT count(discount_cents) = count(*) FROM orders;

@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS reviews_one_each;
