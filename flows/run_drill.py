@@ -102,7 +102,17 @@ ProductionStore = Annotated[
 ]
 
 
-@flow(name="drill", flow_run_name="drill {scenario} at scale {scale}", description=DESCRIPTION, persist_result=False)
+def _run_name() -> str:
+    """What is played, with whose data, and where."""
+    given = flow_run.parameters
+    server, source = given.get("server"), given.get("source")
+    whose = getattr(source, "database", "the source")
+    data = f"with the newest backup of {whose}" if source else f"at scale {given.get('scale')}"
+    where = getattr(server, "host", "the chosen server") if server else "an embedded server"
+    return f"drill {given.get('scenario')} {data} on {where}"
+
+
+@flow(name="drill", flow_run_name=_run_name, description=DESCRIPTION, persist_result=False)
 def run_drill(  # noqa: PLR0913 - each is a field of the form
     scenario: Disaster = DrillScenario.ALL,
     scale: Scale = 1.0,

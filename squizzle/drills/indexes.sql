@@ -6,7 +6,8 @@ SELECT
     a.attname,
     format_type(a.atttypid, NULL),
     x.relname,
-    pg_get_indexdef(i.indexrelid)
+    pg_get_indexdef(i.indexrelid),
+    c.reltuples::bigint
 FROM pg_index AS i
 JOIN pg_class AS c ON c.oid = i.indrelid
 JOIN pg_class AS x ON x.oid = i.indexrelid

@@ -26,6 +26,8 @@ _OTHER = {
 # Fewer rows are read as fast without an index, and fewer values are not looked up by one.
 _INDEXED_ROWS = 500
 _INDEXED_VALUES = 50
+# Rows that one question may have to read without the index: a fraction of a second.
+_READ_ROWS = 500_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +139,10 @@ def find_index(connection: Connection, *, schema: str) -> tuple[LostIndex, list[
             found = LostIndex(schema=row[0], table=row[1], column=row[2], kind=row[3], index=row[4], definition=row[5])
             column = sql.Identifier(found.column)
             query = sql.SQL("SELECT DISTINCT {} FROM {} WHERE {} IS NOT NULL LIMIT {}").format(
-                column, sql.Identifier(found.schema, found.table), column, _INDEXED_VALUES
+                column,
+                sql.Identifier(found.schema, found.table),
+                column,
+                max(1, min(_INDEXED_VALUES, _READ_ROWS // row[6])),
             )
             return found, [one for (one,) in connection.execute(query).fetchall()]
     except psycopg.Error as exc:

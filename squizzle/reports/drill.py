@@ -59,6 +59,7 @@ def drills_markdown(run: DrillRun) -> str:
             f"`{one.scenario.value}`",
             _VERDICTS[one.verdict],
             seconds(one.findings.detected_in),
+            one.findings.notice.by.value if one.findings.notice else "nothing",
             seconds(one.findings.rto),
             seconds(one.findings.rpo),
             one.recovered_by or "none",
@@ -66,7 +67,7 @@ def drills_markdown(run: DrillRun) -> str:
         )
         for one in run.reports
     ]
-    heads = ("disaster", "verdict", "time to detect", "RTO", "RPO", "way back", "")
+    heads = ("disaster", "verdict", "time to detect", "noticed by", "RTO", "RPO", "way back", "why")
     left = [text for one in run.reports for text in one.leftovers]
     parts = [
         f"# Disaster drill: {_VERDICTS[run.verdict]}",
