@@ -96,8 +96,11 @@ class Histories(RuleBasedStateMachine):
         self.expected = self.digest()
 
     def teardown(self) -> None:
+        """At the end of each history: what can be relied on is told apart from what cannot."""
         with self.control() as control:
             drop_databases(control, self.name)
+        found = {one: verify_files(self.store, self.store.read(one), by="ann").verdict for one in self.saved}
+        assert found == {one: Verdict.FAIL if one in self.damaged else Verdict.PASS for one in self.saved}
 
     # What happens
 
