@@ -47,7 +47,7 @@ chaos: $(STAMP)  ## Kill, break and damage everywhere, and write docs/reliabilit
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 exhaustive: $(STAMP)  ## Every change and its way back, every server, every planted defect: minutes (tests/README.md).
-	@$(BIN)/python -m pytest -m exhaustive --durations=10 tests/integration tests/flows
+	@$(BIN)/python -m pytest -m exhaustive --durations=10 tests/integration tests/flows tests/browser
 
 detection: $(STAMP)  ## Plant every defect alone in a rehearsal, and write docs/detection.md.
 	@$(BIN)/python -m pytest -m exhaustive tests/integration/rehearsal/test_planted_defects.py
@@ -77,7 +77,7 @@ site: $(STAMP)  ## Build docs/ as a site in build/site; a link between pages tha
 lockmap: $(STAMP)  ## Measure which locks PostgreSQL takes, on every server at hand (docs/lock-map.md).
 	@$(BIN)/python -m lockmap
 
-up: $(STAMP)  ## Start PostgreSQL, Prefect with its UI and a worker, and deploy everything.
+up: $(STAMP)  ## Start PostgreSQL with a fleet, Prefect with its UI and a worker, and deploy everything (docs/tour.md).
 	@$(BIN)/python -m sandbox up
 
 down: $(STAMP)  ## Stop exactly what `make up` started.
