@@ -19,6 +19,7 @@ from squizzle.migrations.records import Direction, HistoryRow, Outcome, PlannedM
 from squizzle.migrations.saved_rows import SavedRows
 from squizzle.migrations.versions import is_repeatable, version_key
 from squizzle.postgres.access import Connection
+from squizzle.postgres.names_in_queries import ClientNamesCursor
 from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
@@ -314,7 +315,7 @@ def note_saved(connection: Connection, schema: str, row_id: int, saved: SavedRow
 
 def _write(connection: Connection, query: sql.Composed, values: tuple[object, ...]) -> None:
     """Write as the user who logged in, in one round trip: the role that a script left may not write our history."""
-    psycopg.ClientCursor(connection).execute(sql.SQL("SET SESSION AUTHORIZATION DEFAULT; ") + query, values)
+    ClientNamesCursor(connection).execute(sql.SQL("SET SESSION AUTHORIZATION DEFAULT; ") + query, values)
 
 
 def close_dead_rows(connection: Connection, schema: str, rows: Iterable[HistoryRow]) -> None:

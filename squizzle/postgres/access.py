@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from squizzle.disturbance import present
 from squizzle.errors import ConnectionFailedError, InvalidInputError
+from squizzle.postgres.names_in_queries import NamesCursor
 from squizzle.postgres.secret import Secret
 from squizzle.postgres.translation import translate_connect_error
 from squizzle.processes import bare_environment
@@ -80,6 +81,7 @@ def connect(access: ServerAccess, database: str, *, purpose: str, read_only: boo
         # "from None": psycopg repeats parts of malformed parameters, passwords among them.
         raise translate_connect_error(exc, where=access.where, database=database, user=access.user) from None
     connection.autocommit = True
+    connection.cursor_factory = NamesCursor
     if (disturber := present()) is not None and not any(name == "replication" for name, _ in access.parameters):
         disturber.session(connection, database)
     return connection
