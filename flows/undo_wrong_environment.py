@@ -93,7 +93,7 @@ def undo_wrong_environment(
     folder = Path(project)
     with keep_journal(progress_artifact("undo-progress", total=STEPS, what="Progress of taking it back")):
         report = plan_mishap(wrong, right, folder, versions, accept_loss=accept_loss)
-        if report.ways and not dry_run:
+        if (report.ways or report.mishap.gone) and not dry_run:
             report = take_back_mishap(report, wrong, right, folder, then_apply=then_apply, patience=timeout)
         publish_mishap(report)
     if report.taken_back is None or report.taken_back.schema_is_as_before is not False:
@@ -109,9 +109,10 @@ def plan_mishap(
     """Document what was applied where, and find the ways back; nothing is changed."""
     mishap = document_mishap(wrong, right, folder, versions)
     report = MishapReport(mishap=mishap)
-    if not mishap.versions:
+    still = tuple(one for one in mishap.versions if one not in mishap.gone)
+    if not still:
         return report
-    return replace(report, ways=generate_ways_back(wrong, folder, mishap.versions, accept_loss=accept_loss))
+    return replace(report, ways=generate_ways_back(wrong, folder, still, accept_loss=accept_loss))
 
 
 def take_back_mishap(
@@ -136,8 +137,9 @@ def take_back_mishap(
     Raises:
         RefusedError: The first answer was no; nothing was changed.
     """
-    gate(way_back_question(report.mishap, report.ways), database=wrong, timeout=patience)
-    report = replace(report, taken_back=run_ways_back(wrong, folder, report.ways))
+    if report.ways:
+        gate(way_back_question(report.mishap, report.ways), database=wrong, timeout=patience)
+        report = replace(report, taken_back=run_ways_back(wrong, folder, report.ways))
     return _apply_to_the_right_one(report, right, folder, patience) if then_apply else report
 
 

@@ -56,12 +56,14 @@ class Mishap:
         right: The one that was meant.
         only_in_wrong: The versions that are applied in the wrong one and not in the right one, newest first.
         versions: Those that are to be taken back, newest first; empty when nobody said which.
+        gone: Those of them that an earlier run has taken back already.
     """
 
     wrong: Place
     right: Place
     only_in_wrong: tuple[HistoryRow, ...]
     versions: tuple[str, ...]
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +138,16 @@ def see_mishap(
     there = {row.version for row in places[1].applied}
     applied = {row.version: row for row in places[0].applied}
     wanted = {full_version(version, project.migrations) or "" for version in versions}
-    _refuse_unfit(wanted, applied, project.migrations, places[0].database)
+    newest = {row.version: row for row in read_history(wrong, wrong_target.schema).rows}
+    back = {one for one, row in newest.items() if row.direction is Direction.ROLLBACK and row.success}
+    gone = (wanted - applied.keys()) & back
+    _refuse_unfit(wanted - gone, applied, project.migrations, places[0].database)
     return Mishap(
         wrong=places[0],
         right=places[1],
         only_in_wrong=tuple(row for row in reversed(places[0].applied) if row.version not in there),
         versions=tuple(sorted(wanted, key=version_key, reverse=True)),
+        gone=tuple(sorted(gone, key=version_key, reverse=True)),
     )
 
 
