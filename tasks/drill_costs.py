@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_image_artifact
 
 from blocks import BackupBucket, BackupFolder
 from squizzle.backups.open_store import configured_store
@@ -22,6 +22,7 @@ from squizzle.drills.records import DrillReport, DrillVerdict
 from squizzle.errors import SquizzleError
 from squizzle.reports.drill_trend import costs_picture, trend_markdown
 from tasks.outage import publish
+from tasks.markdown_artifact import create_markdown_artifact
 from tasks.reporting import artifact_key, as_url, path_of, write_file
 from tasks.steps import log_line, now, step
 
