@@ -11,7 +11,6 @@ from typing import Annotated, Literal, cast
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
@@ -45,6 +44,7 @@ from tasks.auto_recovery import (
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.fencing import put_up_fences
 from tasks.migrations import try_down_scripts
+from tasks.outcome import failed
 from tasks.recovery import assess_damage, find_backup, look_for_means
 from tasks.reporting import progress_artifact, publish_attempt
 from tasks.sources import DatabaseSource
@@ -151,7 +151,7 @@ def auto_recover(  # noqa: PLR0913 - each is a field of the form
         return attempts
     why = f"{bad[0].incident.target}: {bad[0].outcome.value}: {bad[0].why}"
     # A flow that returns a state ends in that state; what became of targets travels as its data.
-    return cast("tuple[Attempt, ...]", Failed(message=why, data=attempts))
+    return cast("tuple[Attempt, ...]", failed(why, attempts))
 
 
 def recover_what_failed(case: AutoRecoveryCase, looked: Looked) -> tuple[Attempt, ...]:

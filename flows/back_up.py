@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
@@ -17,6 +16,7 @@ from squizzle.backups.settings import Retention
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.reports.backup import BackupReport
 from tasks.backups import earlier_backups, prune_backups, take_backup, verify_backup
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_backup
 from tasks.steps import keep_journal
 from tasks.watched import Sign, give_sign
@@ -142,4 +142,4 @@ def back_up(  # noqa: PLR0913 - one argument a field of the form
         return backup
     reason = kept_because if proof.verdict is Verdict.PASS else f"files {proof.verdict.value}: {proof.sentences[0]}"
     # A flow that returns a state ends in that state; the backup travels as its data.
-    return cast("Backup", Failed(message=reason, data=backup))
+    return cast("Backup", failed(reason, backup))

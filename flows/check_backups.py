@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from flows.forms import shown
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_store_check
 from tasks.steps import keep_journal
 
@@ -70,4 +70,4 @@ def check_backups(
     if check.verdict is Verdict.PASS:
         return check
     # A flow that returns a state ends in that state; what was found travels as its data.
-    return cast("StoreCheck", Failed(message=f"{check.verdict.value}: {check.reason}", data=check))
+    return cast("StoreCheck", failed(f"{check.verdict.value}: {check.reason}", check))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
@@ -19,6 +18,7 @@ from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.reports.corruption import corruption_question
 from tasks.approval import gate
 from tasks.corruption import examine_copy, make_database
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_corruption
 from tasks.steps import keep_journal
 
@@ -125,7 +125,7 @@ def examine_corruption(  # noqa: PLR0913 - one argument a field of the form
     if not problem:
         return found, loaded
     # A flow that returns a state ends in that state; what was done travels as its data.
-    return cast("tuple[Examination, Loaded | None]", Failed(message=problem, data=(found, loaded)))
+    return cast("tuple[Examination, Loaded | None]", failed(problem, (found, loaded)))
 
 
 def _problem(found: Examination, loaded: Loaded | None) -> str:

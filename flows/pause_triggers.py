@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
@@ -16,6 +15,7 @@ from squizzle.health.trigger_plan import LONGEST
 from squizzle.health.triggers import Resumed
 from squizzle.reports.triggers import PauseReport, pause_question
 from tasks.approval import gate
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_pause
 from tasks.steps import keep_journal
 from tasks.triggers import pause_triggers_of, plan_triggers, put_back, put_back_overdue, see_overdue, wait_for_end
@@ -110,4 +110,4 @@ def pause_triggers(
     if not report.problems:
         return report
     # A flow that returns a state ends in that state; what was done travels as its data.
-    return cast("PauseReport", Failed(message=report.problems[0], data=report))
+    return cast("PauseReport", failed(report.problems[0], report))

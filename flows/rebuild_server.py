@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from squizzle.recovery.rebuild.records import RebuildReport
 from squizzle.reports.rebuild import rebuild_summary
+from tasks.outcome import failed
 from tasks.rebuilding import find_saved, rebuild_it
 from tasks.reporting import progress_artifact, publish_rebuild
 from tasks.steps import keep_journal, now
@@ -66,4 +66,4 @@ def rebuild_server(server: Server, store: Store, cluster: Cluster = "", *, dry_r
     if report.done is None or report.done.is_whole:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RebuildReport", Failed(message=rebuild_summary(report), data=report))
+    return cast("RebuildReport", failed(rebuild_summary(report), report))

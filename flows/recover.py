@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import (
     BackupBucket,
@@ -32,6 +31,7 @@ from squizzle.recovery.switch_over import KeptDatabase
 from squizzle.recovery.ways import RecoveryPolicy
 from tasks.cloud import finish_earlier_swap, look_for_cloud
 from tasks.fencing import look_at_fences, put_up_fences, take_down_fences
+from tasks.outcome import failed
 from tasks.point_in_time import look_for_point
 from tasks.recovery import (
     assess_damage,
@@ -210,7 +210,7 @@ def carry_out_recovery(case: RecoveryCase, started_at: datetime) -> RecoveryRepo
     if report.outcome in GOOD:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RecoveryReport", Failed(message=f"{report.outcome.value}: {report.reasons[0]}", data=report))
+    return cast("RecoveryReport", failed(f"{report.outcome.value}: {report.reasons[0]}", report))
 
 
 def recover_database(case: RecoveryCase, started_at: datetime) -> RecoveryReport:

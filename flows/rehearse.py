@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
@@ -18,6 +17,7 @@ from squizzle.rehearsal.rehearse import RehearsalPlan
 from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.rehearsal import rehearsal_summary
 from tasks.backups import take_backup
+from tasks.outcome import failed
 from tasks.rehearsal import (
     certify,
     choose,
@@ -166,7 +166,7 @@ def rehearse(  # noqa: PLR0913 - each is a field of the form
     if report.verdict is CertificateVerdict.PROVEN:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RehearsalReport", Failed(message=rehearsal_summary(report), data=report))
+    return cast("RehearsalReport", failed(rehearsal_summary(report), report))
 
 
 def carry_out_rehearsal(case: RehearsalCase, started_at: datetime) -> RehearsalReport:

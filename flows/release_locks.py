@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
@@ -16,6 +15,7 @@ from squizzle.health.release_plan import BACKUP_PROGRAMS, ReleasePolicy, plan_re
 from squizzle.reports.locks import release_question
 from tasks.approval import gate
 from tasks.health import end_blockers, see_locks
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_release
 from tasks.steps import keep_journal
 
@@ -105,7 +105,7 @@ def release_locks(
     if not done.failures:
         return done
     # A flow that returns a state ends in that state; what was done travels as its data.
-    return cast("Release", Failed(message=done.failures[0].sentence(), data=done))
+    return cast("Release", failed(done.failures[0].sentence(), done))
 
 
 def carry_out_release(

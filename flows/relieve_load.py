@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
@@ -16,6 +15,7 @@ from squizzle.health.relief import Relief, ReliefPolicy, plan_relief
 from squizzle.reports.relief import relief_question
 from tasks.approval import gate
 from tasks.health import relieve_database, see_what_weighs
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_relief
 from tasks.steps import keep_journal
 
@@ -96,4 +96,4 @@ def relieve_load(
     if not done.problems:
         return done
     # A flow that returns a state ends in that state; what was done travels as its data.
-    return cast("Relief", Failed(message=done.problems[0], data=done))
+    return cast("Relief", failed(done.problems[0], done))

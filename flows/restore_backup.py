@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Annotated, Literal, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
@@ -16,6 +15,7 @@ from squizzle.errors import RefusedError
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.reports.restore import restore_question, restore_summary
 from tasks.approval import gate
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_restore
 from tasks.restoring import RestoreCase, decisions_beside, find_restore, restore_it, swap_it_in, target_of
 from tasks.steps import keep_journal, now
@@ -130,7 +130,7 @@ def restore_backup(  # noqa: PLR0913 - each is a field of the form
     if report.is_done:
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RestoreReport", Failed(message=report.refused or restore_summary(report), data=report))
+    return cast("RestoreReport", failed(report.refused or restore_summary(report), report))
 
 
 def _restore(case: RestoreCase, report: RestoreReport, *, patience: timedelta) -> RestoreReport:

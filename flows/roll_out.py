@@ -12,7 +12,7 @@ from typing import cast
 from prefect import flow
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled
 
 from blocks.fleet import chosen_fleet, run_named_by_fleet
 from blocks.references import refuse_inline
@@ -27,6 +27,7 @@ from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
 from squizzle.rollout.unwinding import Recovers
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
 from tasks.rollout import (
     begin,
@@ -180,7 +181,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     if report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK):
         return report
     # A flow that returns a state ends in that state; the report travels as its data.
-    return cast("RolloutReport", Failed(message=rollout_summary(report), data=report))
+    return cast("RolloutReport", failed(rollout_summary(report), report))
 
 
 def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
@@ -26,6 +25,7 @@ from tasks.drill_costs import DrillCosts, drill_costs, weigh_costs
 from tasks.drill_source import choose_source, restore_source
 from tasks.drilling import Base, Stage
 from tasks.migrations import apply_migrations
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_drills, publish_report
 from tasks.scratch import (
     MIGRATIONS,
@@ -177,7 +177,7 @@ def run_drill(  # noqa: PLR0913 - each is a field of the form
             give_sign(Sign.DRILLED, one.name.value)
         return run
     # A flow that returns a state ends in that state; the reports travel as its data.
-    return cast("DrillRun", Failed(message=f"{run.verdict.value}: {run.reasons[0]}", data=run))
+    return cast("DrillRun", failed(f"{run.verdict.value}: {run.reasons[0]}", run))
 
 
 def _choose(source: PostgresDatabase | None, store: BackupFolder | BackupBucket | None) -> Backup | None:

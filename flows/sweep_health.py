@@ -12,7 +12,6 @@ from typing import Annotated, cast
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
 
 from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
@@ -24,6 +23,7 @@ from squizzle.notify.records import Deliveries, Link
 from squizzle.sweep.records import Sweep
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.kept_sweeps import keep_what_was_found, publish_moves
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
@@ -147,7 +147,7 @@ def carry_out_sweep(case: SweepCase, recovers: AutoRecoveryCase | None = None) -
         return looked.sweep
     why = told.problem or f"NOBODY was told: {unheard[0]}"
     # A flow that returns a state ends in that state; what was found travels as its data.
-    return cast("Sweep", Failed(message=why, data=looked.sweep))
+    return cast("Sweep", failed(why, looked.sweep))
 
 
 def held_back(sweep: Sweep) -> frozenset[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import Notifier
 from blocks.references import refuse_inline
@@ -54,8 +53,8 @@ def try_channels(
     settings = notifier.settings() if notifier else load_config(configuration).notify
     done = try_all(settings, trial_notification(now()), os.environ, only=channels)
     publish_trial(done)
-    failed = [one.channel for one in done if not one.is_delivered]
-    if not failed:
+    deaf = [one.channel for one in done if not one.is_delivered]
+    if not deaf:
         return done
     # A flow that returns a state ends in that state; what was found travels as its data.
-    return cast("tuple[Delivery, ...]", Failed(message=f"nobody is told by {', '.join(failed)}", data=done))
+    return cast("tuple[Delivery, ...]", failed(f"nobody is told by {', '.join(deaf)}", done))

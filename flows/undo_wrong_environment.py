@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 from prefect import flow
-from prefect.states import Failed
 
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
@@ -16,6 +15,7 @@ from flows.forms import shown
 from squizzle.errors import RefusedError
 from squizzle.reports.wrong_environment import MishapReport, forward_question, way_back_question
 from tasks.approval import gate
+from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_mishap
 from tasks.steps import keep_journal
 from tasks.wrong_environment import (
@@ -100,7 +100,7 @@ def undo_wrong_environment(
         return report
     message = f"{wrong.database}: the schema is not as it was before; squizzle verify tells more"
     # A flow that returns a state ends in that state; what was done travels as its data.
-    return cast("MishapReport", Failed(message=message, data=report))
+    return cast("MishapReport", failed(message, report))
 
 
 def plan_mishap(

@@ -144,6 +144,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def _run(scenario: DrillScenario, scale: float, seed: int | None, config_file: Path | None, *, quiet: bool) -> DrillRun:
     with StepView(f"Disaster drill: {TITLES[scenario]}") as view, temporary_api() as wait_for_api:
         from flows.run_drill import run_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
+        from tasks.outcome import report_of  # noqa: PLC0415 - same
         from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
         from tasks.steps import watched_by  # noqa: PLC0415 - same
 
@@ -151,7 +152,7 @@ def _run(scenario: DrillScenario, scale: float, seed: int | None, config_file: P
         with watched_by(view):
             configuration = config_file or Path(CONFIG_NAME)
             state = run_drill(scenario=scenario, scale=scale, seed=seed, configuration=configuration, return_state=True)
-    run: DrillRun | BaseException = state.result(raise_on_failure=False)
+    run: DrillRun | BaseException = report_of(state)
     if isinstance(run, BaseException):
         raise run
     is_one = len(run.reports) == 1

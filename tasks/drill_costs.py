@@ -21,8 +21,8 @@ from squizzle.drills.figures import DrillFigures, figures_of, judged_by_cost
 from squizzle.drills.records import DrillReport, DrillVerdict
 from squizzle.errors import SquizzleError
 from squizzle.reports.drill_trend import costs_picture, trend_markdown
-from tasks.outage import publish
 from tasks.markdown_artifact import create_markdown_artifact
+from tasks.outage import publish
 from tasks.reporting import artifact_key, as_url, path_of, write_file
 from tasks.steps import log_line, now, step
 

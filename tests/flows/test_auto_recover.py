@@ -23,6 +23,7 @@ from squizzle.migrations.records import RowState
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.identity import Target
 from squizzle.rollout.ledger import RolloutRow, begin_rollout, end_rollout, fleet_lock
+from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of
 from tests.support.killed import mortal
 from tests.support.processes import wait_until
@@ -42,7 +43,7 @@ class Failed(Town):
         return auto_recover("town", configuration=self.settings, return_state=True, **arguments)
 
     def by_target(self, state: Any) -> list[Attempt]:
-        attempts: tuple[Attempt, ...] = state.result(raise_on_failure=False)
+        attempts: tuple[Attempt, ...] = report_of(state)
         return sorted(attempts, key=lambda one: one.incident.target)
 
     def tables(self) -> list[tuple[bool, str]]:

@@ -17,6 +17,7 @@ from squizzle.config import load_config
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.fleet_settings import resolve_server
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
+from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of
 from tests.flows.test_roll_out import MANY, Shops, eight, shops
 
@@ -145,7 +146,7 @@ def test_a_fleet_of_a_block_is_migrated_where_a_label_fits_and_only_with_that_la
         shops.run(fleet="", fleet_block=in_a_block()).result()
     with pytest.raises(InvalidInputError, match=r"no target of the fleet shops has ring=old; labels there: ring=gold"):
         run("ring=old").result()
-    stopped: RolloutReport = run("ring=gold").result(raise_on_failure=False)
+    stopped: RolloutReport = report_of(run("ring=gold"))
     assert stopped.outcome is RolloutOutcome.HALF_MIGRATED
     assert stopped.plan is not None
     assert len(stopped.plan.stage_of) == len({5, 6, 7})

@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from blocks import Notifier, WebhookNotifications
 from flows.try_channels import try_channels
 from squizzle.errors import InvalidInputError
+from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of
 from tests.support.ears import http_ear
 from tests.support.processes import wait_until
@@ -33,7 +34,7 @@ def test_every_channel_is_a_task_and_one_that_does_not_work_is_named(tmp_path: P
         state = try_channels(notifier, tmp_path / "none.toml", return_state=True)
     assert state.is_failed()
     assert state.message == "nobody is told by gone"
-    done = {one.channel: one for one in state.result(raise_on_failure=False)}
+    done = {one.channel: one for one in report_of(state)}
     assert {name: one.is_delivered for name, one in done.items()} == {"hook": True, "ours": True, "gone": False}
     assert done["gone"].error == "there is no block slack-webhook/gone"
     assert [one["moment"] for one in ear.documents()] == ["begins", "ends"]

@@ -7,6 +7,7 @@ from flows.rebuild_server import rebuild_server
 from squizzle.backups.records import Backup
 from squizzle.errors import RefusedError
 from tasks.backups import take_backup
+from tasks.outcome import report_of
 
 
 def test_the_server_that_was_saved_is_not_rebuilt_on_itself(
@@ -18,6 +19,6 @@ def test_the_server_that_was_saved_is_not_rebuilt_on_itself(
     state = rebuild_server(server_block, store_block, dry_run=False, return_state=True)
 
     assert state.is_failed()
-    error = state.result(raise_on_failure=False)
+    error = report_of(state)
     assert isinstance(error, RefusedError)
     assert backup.system_identifier in error.message

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL
+from prefect.states import State
 from psycopg import sql
 
 from blocks import BackupFolder, CommandFence, PostgresDatabase
@@ -32,6 +34,7 @@ from squizzle.recovery.recovery import RecoveryOutcome, RecoveryReport
 from squizzle.recovery.salvage.merging import merge_rows
 from squizzle.recovery.single_flight import recovering_alone
 from squizzle.recovery.ways import Way
+from tasks.outcome import report_of
 from tasks.steps import now
 from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.support.names import databases
@@ -105,8 +108,8 @@ def rows(access: ServerAccess, name: str) -> tuple[int, int | None]:
     return found[0], found[1]
 
 
-def report_of(state: object) -> RecoveryReport:
-    report = state.result(raise_on_failure=False)  # type: ignore[attr-defined]
+def recovery_of(state: State[Any]) -> RecoveryReport:
+    report = report_of(state)
     assert isinstance(report, RecoveryReport), report
     return report
 
@@ -126,13 +129,13 @@ def test_down_scripts_are_tried_first_and_a_restore_follows_when_they_do_not_bri
         )
 
     assert state.is_completed(), state.message
-    done = [step.title for step in report_of(state).steps]
+    done = [step.title for step in recovery_of(state).steps]
     assert done.index("Verify the recovered database") < done.index("Unfence database and applications")
     asked = str(artifacts_of(state.state_details.flow_run_id)["approval-recover"].data)
     assert f"restore beside, `{backup.id}`" in asked
     assert "- public.account: 398 rows fewer than the 1,000 of the backup" in asked
     assert "roll back (`0001`) is not possible: it was tried: the down script ran and did not bring" in asked
-    report = report_of(state)
+    report = recovery_of(state)
     evidence = report.evidence
     assert report.outcome is RecoveryOutcome.RECOVERED
     assert [one.way for one in evidence.decisions] == [Way.ROLL_BACK, Way.RESTORE_BESIDE]
@@ -165,7 +168,7 @@ def test_a_down_script_that_brings_everything_back_loses_nothing(
         session.execute("INSERT INTO account (owner) VALUES ('after the backup')")
     apply_disaster(access, shop, migrations, up=DROPS, down=BRINGS_BACK)
 
-    report = report_of(
+    report = recovery_of(
         recover(database=database, store=store_block, dry_run=False, migrations=str(migrations), return_state=True)
     )
 
@@ -191,7 +194,7 @@ def test_a_down_script_that_brings_back_other_rows_is_no_success_and_the_change_
         session.execute("INSERT INTO account (owner) VALUES ('a client, later')")
 
     run = partial(recover, database=database, store=store_block, dry_run=False, migrations=str(migrations))
-    report = report_of(run(approval_minutes=1, return_state=True))
+    report = recovery_of(run(approval_minutes=1, return_state=True))
 
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
     assert [one.way for one in report.evidence.decisions] == [Way.ROLL_BACK, Way.UNDO]
@@ -238,7 +241,7 @@ def test_a_run_killed_after_the_swap_of_a_prepared_copy_is_finished_by_the_next(
         assert copy.name not in databases(control, shop)
 
         run = partial(recover, database=database, store=store_block, commands=[fence], dry_run=False)
-        report = report_of(run(return_state=True))
+        report = recovery_of(run(return_state=True))
 
         assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
         assert report.reasons[0].startswith("by an earlier run of this recovery: every row is as it was when ")
@@ -265,7 +268,7 @@ def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
     given = recover.validate_parameters({**sent, "commands": [sent["commands"]]})
     assert given["commands"][0]._block_document_id == fence._block_document_id
 
-    planned = report_of(run())
+    planned = recovery_of(run())
     assert planned.outcome is RecoveryOutcome.PLANNED
     assert any("restore beside loses what was written" in one for one in planned.reasons)
     with control_session(access, purpose="test") as control:
@@ -278,7 +281,7 @@ def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
 
         for one in (state, again):
             assert one.is_failed()
-            report = report_of(one)
+            report = recovery_of(one)
             assert report.outcome is RecoveryOutcome.REFUSED
             assert "rejected by ben at " in report.reasons[0]
             assert report.reasons[0].endswith(": ask the owner first")
@@ -287,7 +290,7 @@ def test_a_no_keeps_everything_shut_until_somebody_says_otherwise(
         text = max(reports_folder.glob("recovery-*.md")).read_text()
         assert f"- command queue of {shop} is fenced, held by 'recovery of {shop} in testing' since " in text
         assert f"`squizzle unfence --env testing --as 'recovery of {shop} in testing'`" in text
-        last = report_of(run(dry_run=False, may_lose_data=True))
+        last = recovery_of(run(dry_run=False, may_lose_data=True))
         assert last.outcome is RecoveryOutcome.RECOVERED, last.reasons
         assert (last.fenced, is_fenced(control, shop), queue.exists()) == (False, False, False)
 
@@ -301,7 +304,7 @@ def test_with_only_a_broken_backup_nothing_is_exchanged_and_clients_stay_out(
     with connect(access, shop, purpose="test") as session:
         session.execute("TRUNCATE account")
 
-    report = report_of(
+    report = recovery_of(
         recover(database=database, store=store_block, dry_run=False, may_lose_data=True, return_state=True)
     )
 
@@ -324,7 +327,7 @@ def test_a_good_database_is_let_alone_and_let_in_again(
     state = recover(database=database, store=store_block, dry_run=False, may_lose_data=True, return_state=True)
 
     assert state.is_completed()
-    assert report_of(state).outcome is RecoveryOutcome.NOTHING_TO_DO
+    assert recovery_of(state).outcome is RecoveryOutcome.NOTHING_TO_DO
     assert rows(access, database.database) == (1001, 1001)
     with control_session(access, purpose="test") as control:
         assert not is_fenced(control, database.database)
@@ -342,6 +345,6 @@ def test_two_recoveries_of_one_database_exclude_each_other_and_a_dead_ones_lefto
         with recovering_alone(access, shop) as dropped:
             assert dropped == (left,)
             state = recover(database=database, store=store_block, dry_run=False, return_state=True)
-            error = state.result(raise_on_failure=False)
+            error = report_of(state)
             assert isinstance(error, LockTimeoutError)
             assert not is_fenced(control, shop)

@@ -19,6 +19,7 @@ from squizzle.errors import ConnectionFailedError, InvalidInputError, LockTimeou
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.rollout.ledger import fleet_lock
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
+from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.support.processes import wait_until
 from tests.support.scratch import drop_databases
@@ -197,7 +198,7 @@ def test_a_canary_that_fares_worse_is_taken_back_and_nobody_else_is_touched(shop
     failed = shops.run(checks=checks)
     assert failed.is_failed()
     assert "the check of line 1 failed" in failed.message
-    report: RolloutReport = failed.result(raise_on_failure=False)
+    report: RolloutReport = report_of(failed)
     assert report.outcome is RolloutOutcome.TAKEN_BACK
     assert outcomes(report) == [("canary", StageOutcome.TAKEN_BACK)]
     assert shops.ask("SELECT count(*) FROM goods") == [3] * MANY
@@ -215,11 +216,11 @@ def test_a_rejected_stage_is_not_begun_nor_asked_about_again_and_what_was_brough
     second = shops.run()
     for state in (first, second):
         assert state.is_failed()
-        report: RolloutReport = state.result(raise_on_failure=False)
+        report: RolloutReport = report_of(state)
         assert report.outcome is RolloutOutcome.HALF_MIGRATED
         assert outcomes(report)[-1] == ("full", StageOutcome.NOT_APPROVED)
         assert "rejected by bob" in report.stages[-1].why
-    assert first.result(raise_on_failure=False).rollout_id == second.result(raise_on_failure=False).rollout_id
+    assert report_of(first).rollout_id == report_of(second).rollout_id
     text = str(artifacts_of(second.state_details.flow_run_id)["rollout-shops"].data)
     assert "**2 of 8 targets have all of it.**" in text
     assert "--go-back" in text
@@ -260,7 +261,7 @@ def test_a_script_that_failed_is_mended_and_the_rollout_goes_on_but_not_one_that
     (shops.folder / "stages.yaml").write_text(stages, encoding="utf-8")
     shops.migration("0001_new", "CREATE TABLE new (i int)", "DROP TABLE new")
     shops.migration("0002_bad", "CREATE TABLE bad (i nonsense)", "DROP TABLE bad")
-    failed: RolloutReport = shops.run().result(raise_on_failure=False)
+    failed: RolloutReport = report_of(shops.run())
     assert failed.outcome is RolloutOutcome.HALF_MIGRATED
     assert outcomes(failed) == [("canary", StageOutcome.STOPPED)]
     assert 'type "nonsense" does not exist' in failed.stages[0].why

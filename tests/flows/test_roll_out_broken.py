@@ -28,6 +28,7 @@ from squizzle.rollout.planning import rollout_order, rollout_seed
 from squizzle.rollout.records import FleetTarget, TargetReport, TargetState
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
 from tasks.folders import read_folders
+from tasks.outcome import report_of
 from tasks.rollout import control_of
 from tasks.rollout_case import Survey, case_of
 from tasks.steps import watched_by
@@ -267,7 +268,7 @@ def test_a_freeze_that_begins_between_batches_ends_the_run_with_what_stands(
         if goods(shops) != [3] * MANY:
             break
     assert goods(shops) == [4] * 4 + [3] * 4
-    assert ended.result(raise_on_failure=False).outcome is RolloutOutcome.HALF_MIGRATED
+    assert report_of(ended).outcome is RolloutOutcome.HALF_MIGRATED
 
     shops.configure()
     assert shops.run().is_completed()
@@ -294,7 +295,7 @@ def test_a_doubt_is_asked_about_and_decides_and_a_new_rollout_asks_anew(shops: S
         def run(decision: str, who: str) -> RolloutReport:
             answer = {"decision": decision, "approver": who, "comment": "it is known"}
             with watched_by(watch), somebody_answers("rollout to shops", answer):
-                found: RolloutReport = shops.run().result(raise_on_failure=False)
+                found: RolloutReport = report_of(shops.run())
             return found
 
         rejected = run("reject", "bob")
@@ -329,7 +330,7 @@ def test_another_stages_file_asks_again_and_it_takes_two_who_may(shops: Shops) -
         done = shops.run(**options)
     assert done.is_completed(), done.message
     report: RolloutReport = done.result()
-    assert report.rollout_id == rejected.result(raise_on_failure=False).rollout_id
+    assert report.rollout_id == report_of(rejected).rollout_id
     assert report.stages[-1].approved.startswith("approved by eve")
     assert goods(shops) == [4] * MANY
     # Whoever cannot be reached is left out, and told.

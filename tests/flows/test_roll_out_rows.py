@@ -18,6 +18,7 @@ from prefect.settings import PREFECT_API_URL
 from squizzle.cli.fleet import fleet
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
+from tasks.outcome import report_of
 from tests.conftest import ROOT
 from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.flows.test_roll_out import KILLED, NOBODY_ASKED, Shops, end_sessions, outcomes
@@ -94,7 +95,7 @@ def test_the_rows_of_the_only_database_go_stage_by_stage_also_after_a_kill_and_a
 
     with somebody_answers("rollout to shops", {"decision": "reject", "approver": "bob", "comment": "not today"}):
         stopped = shop.run()
-    report: RolloutReport = stopped.result(raise_on_failure=False)
+    report: RolloutReport = report_of(stopped)
     assert outcomes(report) == [
         ("canary", StageOutcome.DONE),
         ("partial", StageOutcome.DONE),
@@ -124,7 +125,7 @@ def test_a_share_that_hurts_is_taken_back_with_its_version_and_when_mended_each_
     checks = shop.folder / "checks.sql"
     checks.write_text("SELECT count(*) FILTER (WHERE cents > 2000) = 0 FROM goods", encoding="utf-8")
     hurt = shop.run(checks=checks)
-    report: RolloutReport = hurt.result(raise_on_failure=False)
+    report: RolloutReport = report_of(hurt)
     assert outcomes(report) == [("canary", StageOutcome.DONE), ("partial", StageOutcome.TAKEN_BACK)]
     # The version before belongs to the first stage.
     assert (asked(shop, CENTS), asked(shop, "SELECT to_regclass('new') IS NULL")) == (0, False)

@@ -12,6 +12,7 @@ from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.embedded import find_runtime, throwaway_cluster
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
 from squizzle.rollout.soak import Sign
+from tasks.outcome import report_of
 from tests.flows.test_roll_out import MANY, Shops, eight, outcomes, shops
 from tests.support.processes import wait_until
 
@@ -56,7 +57,7 @@ def test_a_canary_whose_queries_become_slow_is_taken_back_and_nobody_else_is_tou
     with clients_of(shops):
         failed = shops.run()
     assert failed.is_failed()
-    report: RolloutReport = failed.result(raise_on_failure=False)
+    report: RolloutReport = report_of(failed)
     assert report.outcome is RolloutOutcome.TAKEN_BACK
     assert outcomes(report) == [("canary", StageOutcome.TAKEN_BACK)]
     assert report.stages[0].soak is not None

@@ -26,6 +26,7 @@ from squizzle.proof.digests import digest_database
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup, take_backup
+from tasks.outcome import report_of
 from tasks.reporting import path_of
 from tasks.watched import Sign
 from tests.flows.conftest import wait_for_sign
@@ -38,7 +39,7 @@ SMALL = 0.02
 def play(scenario: DrillScenario = DrillScenario.DATA_LOSS, **parameters: Any) -> tuple[State[Any], Any]:
     """The state of the run, and the report of its one disaster, or why there is none."""
     state = run_drill(scenario=scenario, scale=SMALL, return_state=True, **parameters)
-    result = state.result(raise_on_failure=False)
+    result = report_of(state)
     return state, result.reports[0] if isinstance(result, DrillRun) else result
 
 

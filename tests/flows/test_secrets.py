@@ -34,6 +34,7 @@ from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, find_runtime, throwaway_cluster
 from squizzle.postgres.secret import Secret
 from squizzle.rollout.report import RolloutOutcome
+from tasks.outcome import report_of
 from tests.flows.conftest import somebody_answers
 from tests.support.ears import HttpEar, http_ear, mail_ear
 from tests.support.leaks import Planted, account, files_with, shown_by, watched
@@ -208,7 +209,7 @@ def nobody_can_be_told(company: Company) -> list[object]:
     company.town.ear.faults += [403] * 4
     told = try_channels(company.notifier, company.town.folder / "none.toml", return_state=True)
     assert told.is_failed()
-    return [told, told.result(raise_on_failure=False)]
+    return [told, report_of(told)]
 
 
 def goes_wrong(company: Company) -> list[object]:
@@ -223,7 +224,7 @@ def goes_wrong(company: Company) -> list[object]:
     given = (company.database, company.store, folder / "migrations")
     states.append(rehearse(*given, scratch_server=company.server, return_state=True))
     assert all(one.is_failed() for one in states)
-    return [*states, *(one.result(raise_on_failure=False) for one in states)]
+    return [*states, *(report_of(one) for one in states)]
 
 
 def said_by_the_command(company: Company, capfd: pytest.CaptureFixture[str]) -> str:

@@ -12,6 +12,7 @@ from squizzle.cli.main import run
 from squizzle.rollout.orders import ApplyVerdict
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.report import RolloutReport, StageOutcome
+from tasks.outcome import report_of
 from tasks.rollout_case import Spread
 from tasks.rollout_spread import PROCESSES, _without_parameters, lanes_of
 from tests.flows.test_roll_out import MANY, Shops, eight, shops
@@ -33,7 +34,7 @@ def test_two_processes_share_a_stage(shops: Shops, monkeypatch: pytest.MonkeyPat
 
     state = shops.run(spread=Spread.DASK)
 
-    report: RolloutReport = state.result(raise_on_failure=False)
+    report: RolloutReport = report_of(state)
     (stage,) = report.stages
     assert stage.outcome is StageOutcome.DONE, stage
     planned = report.plan.stages[0].targets if report.plan else ()

@@ -12,6 +12,7 @@ from blocks.references import refuse_inline
 from squizzle.errors import ChaosError, LockTimeoutError, RefusedError
 from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
+from tasks.outcome import report_of
 from tasks.steps import keep_journal, step
 
 MINUTE = timedelta(minutes=1)
@@ -120,7 +121,7 @@ def test_chaos_fails_a_step_and_says_how_to_play_it_again(
     production = server_block.model_copy(update={"environment": "production"})
     refused = looks(production, return_state=True)
 
-    error = state.result(raise_on_failure=False)
+    error = report_of(state)
     assert isinstance(error, ChaosError)
     assert "SQUIZZLE_CHAOS='rate=1 seed=5 kinds=raise' plays it again" in error.hint
     assert "chaos: raise at step Look (rate=1 seed=5 kinds=raise)" in capfd.readouterr().err

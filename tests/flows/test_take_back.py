@@ -19,6 +19,7 @@ from squizzle.rollout.orders import ApplyVerdict
 from squizzle.rollout.planning import control_target
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
+from tasks.outcome import report_of
 from tasks.rollout_case import RolloutCase, Unapproved, case_of
 from tasks.steps import now
 from tests.flows.conftest import artifacts_of, somebody_answers
@@ -63,7 +64,7 @@ def test_canaries_whose_down_script_fails_are_recovered_by_the_change_log_or_fro
         state = shops.run(
             store=store_block, checks=shops.folder / "checks.sql", without_certificates="a test", approver="ada"
         )
-    report: RolloutReport = state.result(raise_on_failure=False)
+    report: RolloutReport = report_of(state)
     assert report.outcome is RolloutOutcome.TAKEN_BACK, state.message
     assert outcomes(report) == [("canary", StageOutcome.TAKEN_BACK)]
     results = report.stages[0].taken_back

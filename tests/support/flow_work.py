@@ -27,6 +27,7 @@ import tasks.approval
 from squizzle.errors import SquizzleError
 from squizzle.recovery.evidence import Step, StepState
 from tasks.approval import Approval, ApprovalByName, answered_by
+from tasks.outcome import report_of
 from tasks.steps import watched_by
 from tests.conftest import ROOT
 from tests.support.killed import _step as change_of
@@ -174,7 +175,7 @@ def play(
         watch_effects(place)
         with watched_by(place.watch), answered_by(agree):
             state: Any = run(return_state=True, **loaded)
-    error = state.result(raise_on_failure=False)
+    error = report_of(state)
     document = {
         "state": state.type.value,
         "message": state.message or "",
