@@ -101,7 +101,7 @@ def unquoted_sources(modules: Modules) -> set[str]:
 
 
 def _is_no_server(called: ast.Attribute) -> bool:
-    return ast.unparse(called.value) in {"shutil", "contextvars"}
+    return ast.unparse(called.value) in {"shutil", "contextvars", "super()"}
 
 
 @dataclass
