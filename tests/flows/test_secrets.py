@@ -118,6 +118,14 @@ def planted() -> Planted:
 
 
 @pytest.fixture
+def temp() -> Iterator[Path]:
+    """Where temporary files are; the account of an embedded server gets there, too."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
 def store(planted: Planted, tmp_path: Path) -> Any:
     return saved(BackupFolder(path=tmp_path / "store", encryption_keys=SecretStr(planted.key())))
 
@@ -125,7 +133,7 @@ def store(planted: Planted, tmp_path: Path) -> Any:
 @pytest.fixture
 def company(
     planted: Planted, store: Any, access: ServerAccess, address: ServerAddress, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    temp: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Company]:  # fmt: skip
     password = planted.secret("Database")
     monkeypatch.setenv("TOWN_PASSWORD", password)
@@ -133,8 +141,7 @@ def company(
     monkeypatch.setenv("TOWN_BACKUP_KEY", planted.key())
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", planted.secret("Amazon"))
     monkeypatch.setenv("AWS_SESSION_TOKEN", planted.secret("AmazonSession"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
-    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temp))
     mail = planted.secret("Mail")
     with account(access, password) as user, http_ear() as slack, mail_ear(password=mail) as post:
         by_password = ServerAccess(host=address.host, port=address.port, user=user, password=Secret(password))
@@ -264,7 +271,9 @@ def refuse_leaks(
     assert with_secrets([said]) == []
     assert with_secrets(map(shown_by, results)) == []
     kept = prefects_files()
-    assert files_with(planted, company.town.folder, log.parent, reports, kept[0].parent) == {}
+    assert (
+        files_with(planted, company.town.folder, Path(tempfile.gettempdir()), log.parent, reports, kept[0].parent) == {}
+    )
     # And it was looked for where everything else is.
     assert any("pg_dump" in one for one in seen.commands & seen.environments.keys())
     assert any("squizzle" in one for one in seen.sessions)
@@ -304,7 +313,7 @@ class TestWithAllThatCanHappen:
         def work() -> list[object]:
             goes_well(company)
             results = [*goes_wrong(company), *nobody_can_be_told(company)]
-            played = run_drill(server=company.server, store=company.store, scale=0.05, return_state=True)
+            played = run_drill("data_loss", server=company.server, store=company.store, scale=0.05, return_state=True)
             assert played.is_completed(), played.message
             return [*results, played, played.result()]
 
