@@ -15,6 +15,7 @@ from squizzle.config import load_config
 from squizzle.notify.records import Delivery
 from squizzle.notify.trial import trial_notification
 from tasks.notify import try_all
+from tasks.outcome import failed
 from tasks.reporting import publish_trial
 from tasks.steps import now
 
