@@ -126,7 +126,7 @@ def ensure_tables(
         found = _look(connection, own)
         if not found.steps():
             return
-        doing, needs = _work(found)
+        doing, needs = _work(found, connection.info.dbname)
         deadline = time.monotonic() + patience.total_seconds()
         while not _is_done(connection, own, lock_timeout, is_last=time.monotonic() > deadline):
             time.sleep(_PAUSE_S * random.uniform(0.5, 1.5))  # noqa: S311 - so that two do not try in step
@@ -134,14 +134,14 @@ def ensure_tables(
         raise translate_error(exc, doing=doing, needs=needs) from exc
 
 
-def _work(found: FoundTables) -> tuple[str, str]:
+def _work(found: FoundTables, database: str) -> tuple[str, str]:
     """What is to be done, as the beginning of a sentence, and the rights that it takes."""
     names = _shown(" and ".join(found.own.tables))
     if found.columns:
         return f"bring {names} up to date", f"ownership of {names}"
     schema = found.own.tables[0].rpartition(".")[0]
     is_missing = schema not in found.others and any(one.makes is Makes.SCHEMA for one in found.own.statements)
-    needs = "CREATE on the database" if is_missing else f"USAGE and CREATE on the schema {_shown(schema)}"
+    needs = f"CREATE on the database {database}" if is_missing else f"USAGE and CREATE on the schema {_shown(schema)}"
     return f"create {names}", needs
 
 
