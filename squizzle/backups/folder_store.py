@@ -252,7 +252,8 @@ class FolderStore:
             temporary.rename(target)
             _sync(target.parent)
         except OSError as exc:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what kept it from being written may keep it from being removed
+                temporary.unlink()
             raise ToolError(
                 f"{path} could not be written to {self.folder}: {exc.strerror}",
                 hint="free space there, then run the same again",

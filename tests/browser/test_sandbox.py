@@ -107,10 +107,10 @@ def test_activated_schedule_really_makes_runs(cockpit: Cockpit) -> None:
 
 
 def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(cockpit: Cockpit) -> None:
-    server = {"$ref": cockpit.block("postgres-database")}
     store = {"$ref": cockpit.block("backup-folder")}
 
-    run = cockpit.run("drill", {"scenario": "data_loss", "scale": 0.02, "server": server, "store": store})
+    # Not on the server of the shops: clients write there meanwhile, and nobody could say that the drill did not.
+    run = cockpit.run("drill", {"scenario": "data_loss", "scale": 0.02, "store": store})
 
     assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
     assert run["name"].startswith("drill data_loss at scale 0.02 on ")

@@ -89,7 +89,7 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
     assert artifacts("drill-progress")
 
 
-@pytest.mark.kills
+@pytest.mark.chaos
 def test_nothing_runs_after_kill_9_at_any_step() -> None:
     """What runs differs from step to step; that Prefect's API ends, too, is shown with the command (tests/drills)."""
     with new_machine() as machine, ready_drill(SMALL) as drill:

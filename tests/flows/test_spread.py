@@ -46,6 +46,7 @@ def test_two_processes_share_a_stage(shops: Shops, monkeypatch: pytest.MonkeyPat
     assert applied.startswith("in 2 processes: 6 applied, 2 failed")
 
 
+@pytest.mark.exhaustive
 def test_the_command_spreads_too(
     shops: Shops, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

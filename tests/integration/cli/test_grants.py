@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from tests.integration.cli.conftest import Done, Squizzle, on_one_server, url_of
+from tests.integration.cli.conftest import Done, Squizzle, url_of
 from tests.support.scratch import drop_databases
 
 pytestmark = [pytest.mark.usefixtures("shop_folder"), pytest.mark.one_server]
@@ -151,7 +151,7 @@ def test_a_job_is_done_with_its_rights_and_one_that_is_taken_away_is_named(
     assert named == {right: [right] for right in named}
 
 
-@on_one_server
+@pytest.mark.one_server
 def test_every_right_of_an_operator_is_named_when_it_is_missing(granted: Granted) -> None:
     granted.run(granted.database, f"GRANT CONNECT ON DATABASE {granted.database} TO {granted.role}")
     missing = granted.lacking("operator")
