@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from squizzle.postgres.access import CONTROL_DATABASE, Connection
+from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 
 OLDEST_MAJOR = 13
@@ -77,7 +78,7 @@ class Right:
     @property
     def text(self) -> str:
         """The statement for a person."""
-        return self.statement.as_string()
+        return self.statement.as_string().strip().removesuffix(";")
 
 
 def rights_for(job: Job, account: Account) -> tuple[Right, ...]:
@@ -143,6 +144,19 @@ def _operator(account: Account) -> Iterator[Right]:
         "note a fence beside the database that is fenced",
         sql.SQL("has_database_privilege({}, {}, 'CREATE')").format(account.role, CONTROL_DATABASE),
     )
+    yield from _fence_book(account)
+
+
+def _fence_book(account: Account) -> Iterator[Right]:
+    """What was fenced, beside the databases: made here, for else it is whoever fences first who owns it."""
+    role, why = sql.Identifier(account.role), "note what is fenced, also where another account has fenced before"
+    for statement in (
+        sql.SQL(load_sql("squizzle.recovery.fences", "fence_table")).format(),
+        sql.SQL("GRANT USAGE, CREATE ON SCHEMA squizzle TO {}").format(role),
+        sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON squizzle.fence TO {}").format(role),
+    ):
+        # Another database than the one that is asked.
+        yield _right(CONTROL_DATABASE, statement, why, _NOT_KNOWN)
 
 
 def _sweeper(account: Account) -> Iterator[Right]:

@@ -157,6 +157,8 @@ def test_every_right_of_an_operator_is_named_when_it_is_missing(granted: Granted
     missing = granted.lacking("operator")
     given = [one.sql for one in granted.give("operator")]
 
+    # What is in the database `postgres` is not asked from here.
+    not_asked = ("CONNECT ON", "CREATE SCHEMA", "CREATE ON SCHEMA squizzle", "squizzle.fence")
     assert set(given) - set(missing) == {
-        one for one in given if "CONNECT ON" in one or "CREATE SCHEMA" in one or 'CREATE ON SCHEMA "squizzle"' in one
+        one for one in given if 'CREATE ON SCHEMA "squizzle"' in one or any(words in one for words in not_asked)
     }
