@@ -19,6 +19,8 @@ from squizzle.config import CONFIG_NAME, Config, load_config
 from squizzle.drill_settings import DrillBudget
 from squizzle.drills.figures import DrillFigures, figures_of, judged_by_cost
 from squizzle.drills.records import DrillReport, DrillVerdict
+from squizzle.drills.scenarios import SCENARIOS
+from squizzle.drills.verdict import judge_drill
 from squizzle.errors import SquizzleError
 from squizzle.reports.drill_trend import costs_picture, trend_markdown
 from tasks.markdown_artifact import create_markdown_artifact
@@ -56,6 +58,9 @@ def drill_costs(store: BackupFolder | BackupBucket | None, configuration: Path) 
 
 
 def _cost_words(report: DrillReport) -> str:
+    by_itself, _ = judge_drill(SCENARIOS[report.scenario], report.findings)
+    if by_itself is not DrillVerdict.PASS:
+        return "not judged: the drill itself has not passed"
     return report.reasons[0] if report.verdict is DrillVerdict.FAIL else "as it may be"
 
 
