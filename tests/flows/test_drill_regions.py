@@ -41,6 +41,7 @@ def own_clusters() -> list[Path]:
     return sorted(find_runtime().base.glob(f"drill-{os.getpid()}-*"))
 
 
+@pytest.mark.exhaustive
 def test_a_database_goes_back_to_a_random_moment_by_a_log_that_our_own_program_archived(reports_folder: Path) -> None:
     _state, report = play(DrillScenario.POINT_IN_TIME, seed=7)
 

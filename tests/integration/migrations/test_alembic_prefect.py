@@ -55,7 +55,7 @@ def variables(access: ServerAccess, database: str, tmp_path: Path) -> Mapping[st
 @pytest.mark.parametrize(
     "stays",
     [
-        pytest.param(-20, id="twenty revisions back"),
+        pytest.param(-20, marks=pytest.mark.exhaustive, id="twenty revisions back"),
         pytest.param(0, marks=pytest.mark.exhaustive, id="back to its first"),
     ],
 )
