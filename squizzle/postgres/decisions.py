@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from squizzle.errors import RefusedError
@@ -208,19 +210,12 @@ def find_answers(connection: Connection, question: Question) -> tuple[DecisionRo
     Raises:
         DatabaseError: No right to read the decisions, or the session was lost.
     """
-    try:
-        if find_tables(connection, _TABLES) is None:
-            return ()
-        with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
-            rows = cursor.execute(
-                "SELECT id, gate, plan_digest, answer, decided_by, comment, decided_at, run FROM squizzle.decision"
-                " WHERE gate = %s AND plan_digest = %s AND decided_at > clock_timestamp() - %s::interval"
-                " ORDER BY id",
-                (question.gate, question.digest, question.valid_for),
-            ).fetchall()
-    except psycopg.Error as exc:
-        raise translate_error(exc, doing="look for a recorded decision", needs=_TO_READ) from exc
-    return tuple(rows)
+    return _read(
+        connection,
+        "gate = %s AND plan_digest = %s AND decided_at > clock_timestamp() - %s::interval",
+        (question.gate, question.digest, question.valid_for),
+        doing="look for a recorded decision",
+    )
 
 
 def decisions_between(connection: Connection, begin: datetime, end: datetime) -> tuple[DecisionRow, ...]:
@@ -229,17 +224,24 @@ def decisions_between(connection: Connection, begin: datetime, end: datetime) ->
     Raises:
         DatabaseError: No right to read the decisions, or the session was lost.
     """
+    return _read(connection, "decided_at BETWEEN %s AND %s", (begin, end), doing="read decisions")
+
+
+def _read(
+    connection: Connection, condition: LiteralString, values: Sequence[object], *, doing: str
+) -> tuple[DecisionRow, ...]:
+    """Decisions, oldest first; none where there is no table."""
+    query = sql.SQL(
+        "SELECT id, gate, plan_digest, answer, decided_by, comment, decided_at, run FROM squizzle.decision"
+        " WHERE {} ORDER BY id"
+    ).format(sql.SQL(condition))
     try:
         if find_tables(connection, _TABLES) is None:
             return ()
         with connection.cursor(row_factory=class_row(DecisionRow)) as cursor:
-            rows = cursor.execute(
-                "SELECT id, gate, plan_digest, answer, decided_by, comment, decided_at, run FROM squizzle.decision"
-                " WHERE decided_at BETWEEN %s AND %s ORDER BY id",
-                (begin, end),
-            ).fetchall()
+            rows = cursor.execute(query, values).fetchall()
     except psycopg.Error as exc:
-        raise translate_error(exc, doing="read decisions", needs=_TO_READ) from exc
+        raise translate_error(exc, doing=doing, needs=_TO_READ) from exc
     return tuple(rows)
 
 
