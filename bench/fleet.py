@@ -18,11 +18,11 @@ from bench.fleet_databases import each, fleet_of, many_databases, write_versions
 from bench.fleet_replay import Recorded, record, replay
 from bench.report import Finding
 from bench.usage import Meter
-from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.layouts import read_migrations
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rollout.applying import apply_to_targets
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult
+from squizzle.settings.fleets import FleetSettings
 from tasks.folders import MigrationsFolder
 from tasks.rollout_case import RolloutCase
 from tasks.temporary_api import temporary_api

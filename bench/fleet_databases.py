@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from psycopg import sql
 
-from squizzle.fleet_settings import FleetServer
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.sql_files import load_sql
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetServer
 
 SERVER = "bench"
 BARE_HISTORY = "bare_history"

@@ -16,7 +16,6 @@ from bench.fleet import in_a_flow
 from bench.fleet_databases import write_versions
 from bench.fleet_flow import STAGES
 from bench.usage import peak_bytes
-from squizzle.fleet_settings import FleetServer, FleetSettings
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import parse_url
 from squizzle.rollout import checks
@@ -25,6 +24,7 @@ from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetSta
 from squizzle.rollout.soak import Observation
 from squizzle.rollout.stages import parse_stages
 from squizzle.rollout.watching import Sighting
+from squizzle.settings.fleets import FleetServer, FleetSettings
 from tasks.folders import MigrationsFolder
 from tasks.rollout_case import RolloutCase
 from tasks.sources import NamedDatabase

@@ -18,12 +18,12 @@ from bench.fleet import CONCURRENCY, Taken
 from bench.fleet_databases import SERVER, fleet_of, many_databases
 from bench.report import Finding
 from bench.usage import Meter
-from squizzle.fleet_settings import FleetServer, FleetSettings
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess
 from squizzle.postgres.identity import ExpectedIdentity
 from squizzle.postgres.sql_files import load_sql
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetServer, FleetSettings
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 

@@ -21,13 +21,13 @@ from psycopg import sql
 
 from bench.report import Finding
 from bench.writers import Written, writing
-from squizzle.fence_settings import PgBouncerSettings
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.recovery.fence import control_session, session_through_fence, unfence
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import Hold
 from squizzle.recovery.switch_over import switch_over
+from squizzle.settings.fences import PgBouncerSettings
 from tests.support.pgbouncer import PROGRAM, pgbouncer
 
 CLIENTS = 60

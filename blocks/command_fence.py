@@ -8,8 +8,8 @@ from prefect.blocks.core import Block
 from prefect.blocks.fields import SecretDict
 from pydantic import Field
 
-from squizzle.fence_settings import CommandSettings
 from squizzle.postgres.secret import Secret
+from squizzle.settings.fences import CommandSettings
 
 
 class CommandFence(Block):

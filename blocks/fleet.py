@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from blocks.postgres_database import PostgresDatabase
 from squizzle.config import read_one_fleet
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_settings import FleetSettings
 from squizzle.postgres.access import parse_url
+from squizzle.settings.fleets import FleetSettings
 
 
 class ServerOfFleet(BaseModel):

@@ -8,8 +8,8 @@ from typing import Literal
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from squizzle.fence_settings import KubernetesSettings
 from squizzle.postgres.secret import Secret
+from squizzle.settings.fences import KubernetesSettings
 
 
 class KubernetesApplication(Block):

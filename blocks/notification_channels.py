@@ -7,9 +7,10 @@ from typing import Literal, cast
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from squizzle.approval_settings import SLACK_API
 from squizzle.errors import InvalidInputError
-from squizzle.notify_settings import (
+from squizzle.postgres.secret import Secret
+from squizzle.settings.approvals import SLACK_API
+from squizzle.settings.notify import (
     PAGERDUTY,
     ChannelSettings,
     MailSecurity,
@@ -24,7 +25,6 @@ from squizzle.notify_settings import (
     WebhookChannel,
     default_routes,
 )
-from squizzle.postgres.secret import Secret
 from squizzle.severity import Severity
 
 _REGION = Field(default=None, title="Region", description="Such as eu-central-1. Empty: what the worker's AWS says.")

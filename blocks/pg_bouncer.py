@@ -8,9 +8,9 @@ from typing import Literal
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from squizzle.fence_settings import PgBouncerSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.secret import Secret
+from squizzle.settings.fences import PgBouncerSettings
 
 
 class PgBouncer(Block):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from squizzle.approval_settings import SLACK_API, SlackSettings, what_is_wrong
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.secret import Secret
+from squizzle.settings.approvals import SLACK_API, SlackSettings, what_is_wrong
 
 
 class SlackApprovals(Block):

@@ -13,8 +13,8 @@ from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
 from squizzle.config import load_config
-from squizzle.fleet_settings import fleet_named
 from squizzle.incidents.postmortem import Postmortem
+from squizzle.settings.fleets import fleet_named
 from tasks.postmortem import PostmortemCase, gather
 from tasks.reporting import progress_artifact, publish_postmortem
 from tasks.steps import keep_journal

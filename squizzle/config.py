@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from uuid import UUID
 
 from squizzle.analysis.batch_mark import LARGEST_SIZE
-from squizzle.approval_settings import ApprovalSettings, read_approvals
 from squizzle.backups.settings import BackupSettings, read_backups
-from squizzle.drill_settings import DrillBudget, read_drills
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
-from squizzle.fence_settings import NamedFence, read_fence, variable_of
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
-from squizzle.notify_settings import NotifySettings, read_notify
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
-from squizzle.rehearsal_settings import RehearsalSettings, read_rehearsal
+from squizzle.settings.approvals import ApprovalSettings, read_approvals
+from squizzle.settings.drills import DrillBudget, read_drills
+from squizzle.settings.fences import NamedFence, read_fence
+from squizzle.settings.notify import NotifySettings, read_notify
+from squizzle.settings.reader import variable_of
+from squizzle.settings.rehearsal import RehearsalSettings, read_rehearsal
 
 if TYPE_CHECKING:
-    from squizzle.fleet_settings import FleetSettings
+    from squizzle.settings.fleets import FleetSettings
 
 SEVERITIES = ("error", "warning", "info", "off")
 CONFIG_NAME = "squizzle.toml"
@@ -242,7 +243,7 @@ class _Reader:
         return config
 
     def fleets(self, sections: dict[str, object], folder: Path) -> dict[str, FleetSettings]:
-        from squizzle.fleet_reading import read_fleets  # noqa: PLC0415 - most projects have no fleet, and no verb waits
+        from squizzle.settings.fleet_reading import read_fleets  # noqa: PLC0415 - most projects have no fleet, and no verb waits
 
         return read_fleets(self, sections, folder)
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from squizzle.config import load_config
-from squizzle.fleet_settings import FleetSettings, resolve_server
 from squizzle.migrations.layouts import detect_layout
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetSettings, resolve_server
 from squizzle.sweep.control import default_control
 from squizzle.sweep.sweeping import expected_of
 from tasks.folders import MigrationsFolder

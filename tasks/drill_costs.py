@@ -16,13 +16,13 @@ from squizzle.backups.open_store import configured_store
 from squizzle.backups.store import BackupStore
 from squizzle.chaos.settings import VARIABLE
 from squizzle.config import CONFIG_NAME, Config, load_config
-from squizzle.drill_settings import DrillBudget
 from squizzle.drills.figures import DrillFigures, figures_of, judged_by_cost
 from squizzle.drills.records import DrillReport, DrillVerdict
 from squizzle.drills.scenarios import SCENARIOS
 from squizzle.drills.verdict import judge_drill
 from squizzle.errors import SquizzleError
 from squizzle.reports.drill_trend import costs_picture, trend_markdown
+from squizzle.settings.drills import DrillBudget
 from tasks.markdown_artifact import create_markdown_artifact
 from tasks.outage import publish
 from tasks.reporting import artifact_key, as_url, path_of, write_file

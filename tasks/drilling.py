@@ -19,7 +19,6 @@ from squizzle.errors import IdentityMismatchError, MigrationFailedError, Recover
 from squizzle.health.lock_tree import lock_tree
 from squizzle.health.queries import find_regressions, read_baseline, read_query_stats
 from squizzle.health.reading import read_locks
-from squizzle.health_settings import HealthLimits
 from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions
 from squizzle.migrations.records import RowState
@@ -30,6 +29,7 @@ from squizzle.proof.digests import compare_digests, digest_database
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.fence import session_through_fence
 from squizzle.reports.locks import row_words, summary
+from squizzle.settings.health import HealthLimits
 from squizzle.sweep.own_rules import FAILED_RULE, own_results
 from squizzle.sweep.slower_queries import slower_queries
 from tasks.folders import read_folders

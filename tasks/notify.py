@@ -21,7 +21,7 @@ from squizzle.notify.deliver import PATIENCE, TRIES, deliver, tell_patiently
 from squizzle.notify.records import Channel, Deliveries, Delivery, Notification, Routing
 from squizzle.notify.trial import try_channels
 from squizzle.notify.wording import plain_text
-from squizzle.notify_settings import NotifySettings, PrefectChannel, channels_meant
+from squizzle.settings.notify import NotifySettings, PrefectChannel, channels_meant
 from squizzle.severity import Severity
 from tasks.steps import can_be_retried, log_line
 

@@ -15,7 +15,6 @@ from prefect.client.schemas.filters import (
 )
 
 from squizzle.errors import InvalidInputError, SquizzleError
-from squizzle.fleet_settings import FleetSettings, resolve_server
 from squizzle.incidents.ledger import read_incident
 from squizzle.incidents.postmortem import Moment, Postmortem, put_together, window
 from squizzle.incidents.records import Incident
@@ -25,6 +24,7 @@ from squizzle.postgres.access import connect
 from squizzle.postgres.decisions import decisions_between
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.records import Fleet
+from squizzle.settings.fleets import FleetSettings, resolve_server
 from squizzle.sweep.control import default_control
 from tasks.sources import DatabaseSource, NamedDatabase
 from tasks.steps import log_line, now, step

@@ -14,7 +14,6 @@ from functools import partial
 from prefect.runtime import flow_run
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.bookkeeping import open_books
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Migration
@@ -50,6 +49,7 @@ from squizzle.rollout.records import (
 )
 from squizzle.rollout.survey import each_report, survey_fleet
 from squizzle.rollout.windows import next_allowed
+from squizzle.settings.fleets import resolve_server
 from tasks.folders import read_folders
 from tasks.rollout_case import RolloutCase, Running, Started, Survey
 from tasks.rollout_disk import ask_rds, needs_of

@@ -11,20 +11,20 @@ from pathlib import Path
 from squizzle.backups.encryption.open_keys import open_keys
 from squizzle.backups.open_store import open_store
 from squizzle.config import Config, load_config
-from squizzle.fleet_labels import parse_labels
-from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.layouts import detect_layout
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.migrations.records import Migration, Policy
 from squizzle.postgres.decisions import ANYBODY, ApprovalRules
 from squizzle.rehearsal.gate import Override, override_of
 from squizzle.rehearsal.records import Certificate
-from squizzle.rehearsal_settings import RehearsalSettings
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.ledger import FleetLock, RolloutRow
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, RolloutPlan, Stage, StagePlan, TargetReport
 from squizzle.rollout.unwinding import Recovers
+from squizzle.settings.fleet_labels import parse_labels
+from squizzle.settings.fleets import FleetSettings, fleet_named
+from squizzle.settings.rehearsal import RehearsalSettings
 from tasks.folders import MigrationsFolder
 from tasks.sources import DatabaseSource, NamedStore, StoreSource
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from squizzle.fleet_settings import resolve_server
 from squizzle.postgres.access import connect
 from squizzle.rehearsal.gate import Answer, Answers, ask_for_certificates, require_certificates, warnings_of
 from squizzle.rollout.orders import Proof
 from squizzle.rollout.records import TargetReport, TargetState
+from squizzle.settings.fleets import resolve_server
 from tasks.rollout_case import RolloutCase, Started, Survey
 from tasks.steps import log_line, step
 

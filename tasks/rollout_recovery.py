@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.operations import roll_back_versions
 from squizzle.postgres.access import connect
 from squizzle.recovery.recovery import recovery_names
@@ -17,6 +16,7 @@ from squizzle.rollout.reconciling import Reconciliation
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.standing import Standing, Stands, look_where_they_stand
 from squizzle.rollout.under_way import certificates_of
+from squizzle.settings.fleets import resolve_server
 from tasks.recovery_case import RecoveryCase
 from tasks.rollout_case import RolloutCase, Running, Survey
 from tasks.sources import NamedDatabase

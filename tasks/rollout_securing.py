@@ -12,13 +12,13 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.taking import take_backup
 from squizzle.backups.wal.restore_point import make_restore_point
 from squizzle.errors import InvalidInputError, RefusedError
-from squizzle.fleet_settings import resolve_server
 from squizzle.postgres.access import CONTROL_DATABASE, connect
 from squizzle.postgres.programs import find_programs
 from squizzle.recovery.means import find_backups, system_identifier
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.records import FleetTarget, Stage
 from squizzle.rollout.securing import still_good
+from squizzle.settings.fleets import resolve_server
 from tasks.rollout_case import RolloutCase, Secured, Started
 from tasks.steps import now, step
 

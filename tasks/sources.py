@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.store import BackupStore
-from squizzle.fence_settings import FenceSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
+from squizzle.settings.fences import FenceSettings
 
 if TYPE_CHECKING:
     from squizzle.backups.rds.client import RdsClients

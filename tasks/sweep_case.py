@@ -11,11 +11,11 @@ from squizzle.alerts.rules import read_alert_rules
 from squizzle.backups.open_store import configured_store
 from squizzle.backups.store import BackupStore
 from squizzle.config import Config, load_config
-from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
 from squizzle.notify.records import Delivery
-from squizzle.notify_settings import NotifySettings
 from squizzle.rollout.records import Fleet
+from squizzle.settings.fleets import FleetSettings, fleet_named
+from squizzle.settings.notify import NotifySettings
 from squizzle.sweep.control import default_control
 from tasks.folders import Folder, MigrationsFolder
 from tasks.sources import DatabaseSource, NamedDatabase

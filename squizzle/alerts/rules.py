@@ -28,8 +28,8 @@ from squizzle.alerts.records import AlertRule
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.lined_yaml import Entry, Mistakes, parse_settings, read_settings_text
+from squizzle.settings.watch import SHIPPED_ALERTS
 from squizzle.severity import SEVERITIES, Severity, severity_of
-from squizzle.watch_settings import SHIPPED_ALERTS
 
 _REFERENCE = "see docs/alerts.md"
 _LONGEST_NAME = 60

@@ -14,10 +14,10 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web import WebClient
 
-from squizzle.approval_settings import SlackSettings
 from squizzle.approvals.messages import Kept
 from squizzle.approvals.slack_blocks import METADATA
 from squizzle.errors import CloudUnavailableError
+from squizzle.settings.approvals import SlackSettings
 from squizzle.slack.text import Blocks
 from squizzle.slack.web import LIBRARY_LOG, SlackWeb, refused
 

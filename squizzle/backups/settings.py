@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from squizzle.fence_settings import Reader
 from squizzle.postgres.secret import Secret
+from squizzle.settings.reader import Reader
 
 # Ten years of days.
 _MOST_KEPT = 3660

@@ -13,12 +13,12 @@ from squizzle.cli.backups import who_am_i
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
-from squizzle.fence_settings import FenceSettings, resolve_fence
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
 from squizzle.recovery.fence import control_session, end_sessions, is_fenced, session_through_fence
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import Fence, FenceState, FenceStatus, Hold
+from squizzle.settings.fences import FenceSettings, resolve_fence
 
 _OPEN = "let clients in"
 

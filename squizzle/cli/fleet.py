@@ -15,14 +15,14 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import words
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_labels import label_words, parse_labels
-from squizzle.fleet_settings import FleetSettings, fleet_named
 from squizzle.migrations.records import Migration
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
 from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState, UnreachableServer
 from squizzle.rollout.survey import stopping, survey_fleet
 from squizzle.rollout.windows import Opening, next_allowed
+from squizzle.settings.fleet_labels import label_words, parse_labels
+from squizzle.settings.fleets import FleetSettings, fleet_named
 
 # A person who waits for more than a second or two wants to know what for.
 _MANY = 200

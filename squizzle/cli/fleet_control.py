@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from squizzle.cli.options import Invocation
-from squizzle.fleet_settings import fleet_named
 from squizzle.postgres.access import Connection, connect
 from squizzle.rollout.discovery import discover_fleet
+from squizzle.settings.fleets import fleet_named
 from squizzle.sweep.control import default_control
 
 

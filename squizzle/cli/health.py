@@ -13,7 +13,6 @@ from squizzle.cli.health_trend import DEFAULT_SINCE, show_trend
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_settings import FleetSettings
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
 from squizzle.reports.health import health_document, health_markdown
@@ -21,6 +20,7 @@ from squizzle.reports.terminal import print_markdown
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetSettings
 from squizzle.sweep.sweeping import SweepOrder, expected_of, sweep_fleet
 from squizzle.sweep.view import VIEW, VIEW_VERSION, ViewState, install_everywhere
 

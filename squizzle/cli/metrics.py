@@ -16,7 +16,6 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.drills.figures import DRILLS, DrillFigures
 from squizzle.errors import BackupDamagedError, InvalidInputError, SquizzleError
-from squizzle.fleet_settings import fleet_named
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rehearsal.certificate_store import read_certificates
 from squizzle.reports.metrics import (
@@ -28,6 +27,7 @@ from squizzle.reports.metrics import (
     written_at,
 )
 from squizzle.rollout.discovery import discover_fleet
+from squizzle.settings.fleets import fleet_named
 from squizzle.sweep.control import default_control
 from squizzle.sweep.ledger import count_firing, read_note
 

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from statistics import median
 
 from squizzle import __version__
-from squizzle.drill_settings import DrillBudget
 from squizzle.drills.records import DrillReport, DrillVerdict
 from squizzle.durations import words
+from squizzle.settings.drills import DrillBudget
 
 DRILLS = "drills"
 """Where a store has what drills cost."""

@@ -16,7 +16,7 @@ from typing import Any
 from squizzle.errors import CloudError, CloudUnavailableError, InvalidInputError, SquizzleError
 from squizzle.notify.records import Channel, Moment, Notification
 from squizzle.notify.wording import document, pager_event, plain_text, short_text, slack_message
-from squizzle.notify_settings import (
+from squizzle.settings.notify import (
     ChannelSettings,
     MailSecurity,
     NamedChannel,

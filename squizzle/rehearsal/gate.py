@@ -18,7 +18,7 @@ from squizzle.rehearsal.certificate_store import Certificates, read_certificates
 from squizzle.rehearsal.matching import Situation, mismatches, remarks
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.situation import begun_with, drift_since_backup, files_of, read_situation
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 
 NO_CERTIFICATE = "none: "
 """Begins what the history says of a version that was applied without a certificate; the reason follows."""

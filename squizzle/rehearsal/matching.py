@@ -10,7 +10,7 @@ from squizzle.durations import words
 from squizzle.postgres.secret import Secret
 from squizzle.rehearsal.records import Certificate, CertificateVerdict, MigrationFiles
 from squizzle.rehearsal.signature import is_signed_by
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 
 _SHORT = 12
 # Of a drifted schema: so many names tell where to look.

@@ -24,7 +24,7 @@ from squizzle.rehearsal.matching import KnownBackup, Situation
 from squizzle.rehearsal.record_json import quoted_name
 from squizzle.rehearsal.records import Certificate, MigrationFiles
 from squizzle.rehearsal.signature import signing_key
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 
 SETTINGS: Mapping[str, str] = {
     # What the text of a script means (manual, "Platform and Client Compatibility" and "Locale and Formatting").

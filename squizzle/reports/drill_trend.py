@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from squizzle.drill_settings import DrillBudget
 from squizzle.drills.figures import DrillFigures
 from squizzle.durations import words
 from squizzle.reports.markdown import bullets, table
+from squizzle.settings.drills import DrillBudget
 
 if TYPE_CHECKING:
     import pandas as pd

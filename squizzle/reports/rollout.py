@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from squizzle.durations import words
-from squizzle.fleet_labels import label_words
 from squizzle.postgres.decisions import Question
 from squizzle.reports.markdown import bullets, seconds, table, timeline
 from squizzle.reports.reconcile import reconciliation_json, standing_table, whole_move
@@ -16,6 +15,7 @@ from squizzle.rollout.records import RolloutPlan, Stage, StagePlan, TargetReport
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport
 from squizzle.rollout.windows import describe
+from squizzle.settings.fleet_labels import label_words
 
 # A table of artifacts and a question are read by a person; the rest is counted.
 _MOST_ROWS = 1000

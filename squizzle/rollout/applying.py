@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from squizzle.errors import BeingMigratedError, ConnectionFailedError, DatabaseState, SquizzleError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.approvals import Approvals
 from squizzle.migrations.executor import Report
 from squizzle.migrations.history import History, read_history
@@ -32,6 +31,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult
 from squizzle.rollout.records import FleetTarget
+from squizzle.settings.fleets import resolve_server
 
 # A server that restarts, or has no room for one more session, has both in a second or two. Whoever migrates a database
 # may be gone already: a server notices within two seconds that a process was killed.

@@ -15,7 +15,6 @@ from psycopg.rows import dict_row
 from squizzle.backups.space import size_words
 from squizzle.durations import words
 from squizzle.errors import SquizzleError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.planning import check_history
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -26,6 +25,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import Proof, RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
+from squizzle.settings.fleets import resolve_server
 
 # Sizes are added up where every target answered.
 _SHOWN = 5

@@ -20,7 +20,7 @@ from squizzle.health.records import query_words
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.rollout.soak import Observation, QueryTime, is_slower_than_before
-from squizzle.watch_settings import SoakLimits
+from squizzle.settings.watch import SoakLimits
 
 # Of the queries that took the most time. A server counts 5,000 of all its databases, unless it is told otherwise
 # (pg_stat_statements.max); kept as text, so many are about 6 kB.

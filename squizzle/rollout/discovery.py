@@ -14,8 +14,13 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError
-from squizzle.fleet_labels import label_words
-from squizzle.fleet_settings import (
+from squizzle.postgres.access import CONTROL_DATABASE, Connection, connect
+from squizzle.postgres.translation import is_connection_loss, server_words, translate_error, translated
+from squizzle.rollout.bounded import each_bounded
+from squizzle.rollout.deadlines import Deadlines, Limit
+from squizzle.rollout.records import ExcludedTarget, Fleet, FleetTarget, UnreachableServer
+from squizzle.settings.fleet_labels import label_words
+from squizzle.settings.fleets import (
     DatabasesByName,
     Exclusion,
     FleetQuery,
@@ -25,11 +30,6 @@ from squizzle.fleet_settings import (
     SchemasByName,
     resolve_server,
 )
-from squizzle.postgres.access import CONTROL_DATABASE, Connection, connect
-from squizzle.postgres.translation import is_connection_loss, server_words, translate_error, translated
-from squizzle.rollout.bounded import each_bounded
-from squizzle.rollout.deadlines import Deadlines, Limit
-from squizzle.rollout.records import ExcludedTarget, Fleet, FleetTarget, UnreachableServer
 
 # The comment of every database that Squizzle keeps or makes for itself begins so (docs/adr/0029).
 _OUR_MARK = "squizzle:"

@@ -17,7 +17,6 @@ import psycopg
 
 from squizzle.backups.space import MARGIN, RESERVE_BYTES, size_words
 from squizzle.errors import SquizzleError
-from squizzle.fleet_settings import FleetServer, resolve_server
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.translation import server_words
 from squizzle.rehearsal.records import Certificate
@@ -26,6 +25,7 @@ from squizzle.rollout.checks import CheckFinding, CheckResult, CheckRow, rows_of
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget, TargetReport, TargetState
+from squizzle.settings.fleets import FleetServer, resolve_server
 
 CHECK = "free disk"
 # Below so many times what is needed, a person should know.

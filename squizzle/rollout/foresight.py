@@ -9,7 +9,6 @@ from datetime import timedelta
 import psycopg
 
 from squizzle.errors import SquizzleError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.operations import preview_plan
 from squizzle.migrations.planned_statements import planned_statements
 from squizzle.postgres.access import Connection, connect
@@ -22,6 +21,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
+from squizzle.settings.fleets import resolve_server
 
 # A person waits for it, and each is watched for a moment.
 MOST_TARGETS = 5

@@ -15,7 +15,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from squizzle.errors import LockTimeoutError, RefusedError
-from squizzle.fleet_labels import Labels, label_words
 from squizzle.later_keys import known_keys
 from squizzle.migrations.session import lock_holder
 from squizzle.postgres.access import Connection
@@ -23,6 +22,7 @@ from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.rollout.records import PlannedVersion
+from squizzle.settings.fleet_labels import Labels, label_words
 
 # The advisory lock "a rollout of this fleet works": "SQZF" in ASCII, and a hash of the fleet's name.
 _LOCK = 0x53515A46

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_labels import Labels, label_words
 from squizzle.migrations.batches.shares import carries_shares
 from squizzle.migrations.records import Migration
 from squizzle.rollout.records import (
@@ -28,6 +27,7 @@ from squizzle.rollout.records import (
     StagePlan,
 )
 from squizzle.rollout.windows import describe
+from squizzle.settings.fleet_labels import Labels, label_words
 
 _WHOLE = 100
 

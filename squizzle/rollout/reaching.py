@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from squizzle.errors import ConnectionFailedError
-from squizzle.fleet_settings import resolve_server
 from squizzle.postgres.access import Connection, ServerAccess, connect, is_restarting
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import resolve_server
 
 # A restart takes a second or a few.
 _PAUSE_S = 0.25

@@ -13,13 +13,13 @@ from enum import StrEnum
 from math import ceil
 from urllib.parse import quote
 
-from squizzle.fleet_settings import FleetServer
 from squizzle.recovery.ways import Way
 from squizzle.rehearsal.records import Certificate
 from squizzle.rollout.ledger import RolloutRow
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.standing import Standing, Stands
 from squizzle.rollout.unwinding import unproven_scripts, why_not_by_script
+from squizzle.settings.fleets import FleetServer
 
 _UNSEEN = "let it answer (the error says why it did not), then look again"
 

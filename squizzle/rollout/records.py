@@ -8,8 +8,8 @@ from datetime import time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from squizzle.fleet_labels import Labels, label_words
-from squizzle.fleet_settings import FleetServer
+from squizzle.settings.fleet_labels import Labels, label_words
+from squizzle.settings.fleets import FleetServer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from statistics import median
 
-from squizzle.watch_settings import SoakLimits
+from squizzle.settings.watch import SoakLimits
 
 
 class SoakVerdict(StrEnum):

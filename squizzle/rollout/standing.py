@@ -14,7 +14,6 @@ import psycopg
 from psycopg import sql
 
 from squizzle.errors import SquizzleError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.history import History, find_history, read_history
 from squizzle.migrations.records import Direction, RowState
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -24,6 +23,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
+from squizzle.settings.fleets import resolve_server
 
 _TIMES = """
     SELECT direction, sum(duration_ms)::int FROM {} WHERE success AND rollout_id = %s GROUP BY direction

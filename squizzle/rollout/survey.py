@@ -11,7 +11,6 @@ from itertools import groupby
 import psycopg
 
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, InvalidInputError, SquizzleError
-from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.history import History, read_history
 from squizzle.migrations.records import Migration, RowState
 from squizzle.migrations.status import pending
@@ -22,6 +21,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines, Limit
 from squizzle.rollout.reaching import Reach, servers_of
 from squizzle.rollout.records import Fleet, FleetTarget, PartlyApplied, TargetReport, TargetState
+from squizzle.settings.fleets import FleetSettings
 
 # Schemas of one database share a session, but not too many: others of its server's sessions help.
 _SCHEMAS_A_SESSION = 200

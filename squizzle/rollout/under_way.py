@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from squizzle.backups.store import BackupStore
 from squizzle.errors import DatabaseError
-from squizzle.fleet_labels import label_words
-from squizzle.fleet_settings import FleetSettings, resolve_server
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.rehearsal.certificate_store import read_certificates
@@ -18,6 +16,8 @@ from squizzle.rollout.planning import control_target
 from squizzle.rollout.reconciling import Reconciliation
 from squizzle.rollout.records import Fleet, TargetReport, TargetState
 from squizzle.rollout.standing import Standing, look_where_they_stand
+from squizzle.settings.fleet_labels import label_words
+from squizzle.settings.fleets import FleetSettings, resolve_server
 
 _NOTHING_WRITTEN = (
     "no rollout is written down, so nothing is known of stages, and nothing is a rollout's to take back: where a target"

@@ -14,7 +14,6 @@ from squizzle.alerts.evaluation import evaluate_rules, looking_only
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.analysis.records import Statement
 from squizzle.errors import SquizzleError
-from squizzle.fleet_settings import resolve_server
 from squizzle.migrations.history import read_history
 from squizzle.migrations.verification import check_verification
 from squizzle.postgres.access import Connection, ServerAccess, connect
@@ -27,7 +26,8 @@ from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.soak import CheckOutcome, FiringAlert, Observation
-from squizzle.watch_settings import SoakLimits
+from squizzle.settings.fleets import resolve_server
+from squizzle.settings.watch import SoakLimits
 
 # Waits that are shorter come and go; a migration that hurts makes longer ones.
 _WAITING = """

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from squizzle.fleet_settings import Freeze
 from squizzle.rollout.records import WEEK, Window
+from squizzle.settings.fleets import Freeze
 
 _DAY = timedelta(days=1)
 # A window is open at least once in a week, but for an hour that the clock leaves out: then the week after.

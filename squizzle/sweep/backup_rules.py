@@ -12,7 +12,7 @@ from squizzle.backups.memory import memory_of
 from squizzle.backups.store import BackupStore
 from squizzle.durations import words
 from squizzle.errors import SquizzleError
-from squizzle.health_settings import HealthLimits
+from squizzle.settings.health import HealthLimits
 from squizzle.severity import Severity
 from squizzle.sweep.records import TargetHealth
 

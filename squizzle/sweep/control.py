@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from squizzle.fleet_settings import resolve_server
 from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Target
 from squizzle.rollout.planning import control_target
 from squizzle.rollout.records import Fleet
+from squizzle.settings.fleets import resolve_server
 from squizzle.sweep.sweeping import expected_of
 
 

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from squizzle.fleet_settings import FleetServer, FleetSettings
 from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.disk import AskCloud, FreeSpace, free_space
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet
+from squizzle.settings.fleets import FleetServer, FleetSettings
 from squizzle.sweep.own_rules import disk_unknown
 from squizzle.sweep.records import TargetHealth
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.alerts.states import UNREACHABLE
 from squizzle.durations import words
-from squizzle.health_settings import HealthLimits
+from squizzle.settings.health import HealthLimits
 from squizzle.severity import Severity
 from squizzle.sweep.records import Metrics
 

@@ -16,8 +16,6 @@ from psycopg.rows import dict_row
 from squizzle.alerts.evaluation import evaluate_rules
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.errors import ConnectionFailedError, IdentityMismatchError, SquizzleError
-from squizzle.fleet_settings import FleetSettings
-from squizzle.health_settings import HealthLimits
 from squizzle.migrations.history import find_history, read_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
@@ -30,6 +28,8 @@ from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.disk import AskCloud
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetSettings
+from squizzle.settings.health import HealthLimits
 from squizzle.severity import Severity
 from squizzle.sweep.backup_rules import OpensStore, with_backups
 from squizzle.sweep.disks import look_at_disks, no_cloud, with_disks

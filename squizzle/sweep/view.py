@@ -13,7 +13,6 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from squizzle.errors import RefusedError, SquizzleError
-from squizzle.fleet_settings import FleetSettings
 from squizzle.migrations.history import HISTORY_TABLE, ensure_history, history_table
 from squizzle.migrations.session import exclusive, set_lock_timeout
 from squizzle.postgres.access import Connection
@@ -24,6 +23,7 @@ from squizzle.rollout.bounded import each_bounded
 from squizzle.rollout.deadlines import Deadlines
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import FleetTarget
+from squizzle.settings.fleets import FleetSettings
 
 VIEW_VERSION = 1
 """Grows with every change of the view."""

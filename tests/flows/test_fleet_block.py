@@ -15,8 +15,8 @@ from blocks import Fleet, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError, RefusedError
-from squizzle.fleet_settings import resolve_server
 from squizzle.rollout.report import RolloutOutcome, RolloutReport
+from squizzle.settings.fleets import resolve_server
 from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of
 from tests.flows.test_roll_out import MANY, Shops, eight, shops

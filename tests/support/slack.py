@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
-from squizzle.approval_settings import SlackSettings
 from squizzle.postgres.secret import Secret
+from squizzle.settings.approvals import SlackSettings
 
 BOT_TOKEN = "xoxb-Planted-71c2"
 APP_TOKEN = "xapp-Planted-9e04"

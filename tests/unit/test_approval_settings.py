@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from squizzle.approval_settings import resolve_slack
 from squizzle.approvals.asked import Asked, WaitingApproval, asked_document, read_asked
 from squizzle.approvals.slack_blocks import answer_form, waiting_message
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.decisions import Answer, ApprovalRules, DecisionRow
 from squizzle.postgres.secret import Secret
+from squizzle.settings.approvals import resolve_slack
 from squizzle.slack.text import harmless
 from tests.support.slack import refused
 

@@ -20,14 +20,14 @@ from squizzle.config import (
     resolve_environment,
     resolve_url,
 )
-from squizzle.drill_settings import DrillBudget
 from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.batch_records import BatchPolicy
 from squizzle.migrations.records import Policy, Timeouts
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.postgres.secret import Secret
-from squizzle.rehearsal_settings import RehearsalSettings, rehearsal_server
+from squizzle.settings.drills import DrillBudget
+from squizzle.settings.rehearsal import RehearsalSettings, rehearsal_server
 
 PASSWORD = "pl4nted-password"
 ID = "8f14e45f-ceea-467f-a8d1-3d1f3c5b2f10"

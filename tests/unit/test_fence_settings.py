@@ -9,8 +9,8 @@ import pytest
 
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
-from squizzle.fence_settings import CommandSettings, KubernetesSettings, PgBouncerSettings, resolve_fence
 from squizzle.postgres.secret import Secret
+from squizzle.settings.fences import CommandSettings, KubernetesSettings, PgBouncerSettings, resolve_fence
 
 WHOLE = """
 [fences.app]

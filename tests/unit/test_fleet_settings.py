@@ -9,7 +9,7 @@ import pytest
 
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
-from squizzle.fleet_settings import (
+from squizzle.settings.fleets import (
     DatabasesByName,
     Exclusion,
     FleetQuery,
@@ -21,9 +21,9 @@ from squizzle.fleet_settings import (
     SchemasByName,
     resolve_server,
 )
-from squizzle.health_settings import HealthLimits
+from squizzle.settings.health import HealthLimits
+from squizzle.settings.watch import SoakLimits, WatchSettings
 from squizzle.sweep.own_rules import own_results
-from squizzle.watch_settings import SoakLimits, WatchSettings
 
 FULL = r"""
 [fleets.shops]

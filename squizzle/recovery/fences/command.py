@@ -8,11 +8,11 @@ import tempfile
 from dataclasses import replace
 
 from squizzle.errors import FencingFailedError
-from squizzle.fence_settings import CommandSettings
 from squizzle.postgres.client_run import tail_of
 from squizzle.processes import GuardedProcess
 from squizzle.recovery.fences.book import FenceBook, Page, Step
 from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold, with_hold, without_hold
+from squizzle.settings.fences import CommandSettings
 
 _STATES = {Step.CLOSING: FenceState.UNKNOWN, Step.CLOSED: FenceState.FENCED, Step.OPENING: FenceState.UNKNOWN}
 _MASK = "********"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from squizzle.disturbance import disturb_cluster
 from squizzle.errors import FencingFailedError, FencingUnavailableError, InvalidInputError
-from squizzle.fence_settings import KubernetesSettings
+from squizzle.settings.fences import KubernetesSettings
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

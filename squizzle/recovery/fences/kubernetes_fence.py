@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError
-from squizzle.fence_settings import KubernetesSettings
 from squizzle.recovery.fences.kubernetes_client import Cluster, StaleError, Workload, open_cluster
 from squizzle.recovery.fences.records import (
     FenceKind,
@@ -24,6 +23,7 @@ from squizzle.recovery.fences.records import (
     with_hold,
     without_hold,
 )
+from squizzle.settings.fences import KubernetesSettings
 
 FORMER = "squizzle/former-replicas"
 HOLDS = "squizzle/fenced-by"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from squizzle.errors import DatabaseState, FencingFailedError, FencingUnavailableError, SquizzleError
-from squizzle.fence_settings import CommandSettings, FenceSettings, KubernetesSettings, PgBouncerSettings
 from squizzle.postgres.access import Connection
 from squizzle.recovery.fences.book import FenceBook
 from squizzle.recovery.fences.command import CommandFence
@@ -17,6 +16,7 @@ from squizzle.recovery.fences.database import DatabaseFence
 from squizzle.recovery.fences.kubernetes_fence import KubernetesFence
 from squizzle.recovery.fences.pgbouncer import PgBouncerFence
 from squizzle.recovery.fences.records import Fence, FenceState, FenceStatus, Hold
+from squizzle.settings.fences import CommandSettings, FenceSettings, KubernetesSettings, PgBouncerSettings
 
 
 def make_fences(control: Connection, database: str, settings: Sequence[FenceSettings]) -> tuple[Fence, ...]:

@@ -28,11 +28,11 @@ from squizzle.errors import (
     FencingFailedError,
     FencingUnavailableError,
 )
-from squizzle.fence_settings import CONSOLE, PgBouncerSettings
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.translation import server_words
 from squizzle.recovery.fences.book import FenceBook, Page, Step
 from squizzle.recovery.fences.records import FenceKind, FenceState, FenceStatus, Hold, with_hold, without_hold
+from squizzle.settings.fences import CONSOLE, PgBouncerSettings
 
 _PAUSED = "paused"
 _RUNNING = "running"

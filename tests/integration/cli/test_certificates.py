@@ -27,7 +27,7 @@ from squizzle.proof.digests import digest_database, digest_schema
 from squizzle.rehearsal.certificate_store import write_certificate
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.situation import SETTINGS, files_of, read_settings
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 from tests.integration.cli.conftest import Squizzle
 from tests.integration.migrations.conftest import Folder
 from tests.support.certificates import certificate_of

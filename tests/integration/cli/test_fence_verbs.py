@@ -10,17 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from squizzle.fence_settings import (
-    CONSOLE,
-    CommandSettings,
-    FenceSettings,
-    KubernetesSettings,
-    PgBouncerSettings,
-)
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.recovery.fence import fence, is_fenced
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import Fence, FenceState
+from squizzle.settings.fences import CONSOLE, CommandSettings, FenceSettings, KubernetesSettings, PgBouncerSettings
 from tests.integration.cli.conftest import Squizzle, started_with, url_of
 from tests.integration.migrations.conftest import Folder
 from tests.support.halfway import Halfway

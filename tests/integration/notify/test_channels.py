@@ -30,7 +30,8 @@ from squizzle.notify.channels import (
 )
 from squizzle.notify.deliver import deliver, tell_patiently
 from squizzle.notify.records import Channel, Moment, Routing
-from squizzle.notify_settings import (
+from squizzle.postgres.secret import Secret
+from squizzle.settings.notify import (
     MailSecurity,
     PagerDutyChannel,
     SesChannel,
@@ -39,7 +40,6 @@ from squizzle.notify_settings import (
     SnsChannel,
     WebhookChannel,
 )
-from squizzle.postgres.secret import Secret
 from squizzle.severity import Severity
 from tests.support.ears import HANGS, HttpEar, MailEar, http_ear, mail_ear
 from tests.support.moto_server import moto_server

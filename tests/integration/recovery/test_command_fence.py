@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from squizzle.errors import FencingFailedError
-from squizzle.fence_settings import CommandSettings
 from squizzle.postgres.access import Connection
 from squizzle.postgres.secret import Secret
 from squizzle.recovery.fences.book import FenceBook
 from squizzle.recovery.fences.command import CommandFence
 from squizzle.recovery.fences.records import FenceState
+from squizzle.settings.fences import CommandSettings
 from tests.support.holds import hold
 
 pytestmark = pytest.mark.parametrize("address", ["embedded"], indirect=True)

@@ -9,7 +9,6 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import DatabaseError, FencingFailedError, LockTimeoutError, RefusedError
-from squizzle.fence_settings import CommandSettings
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.recovery.fence import control_session, fence, is_fenced
@@ -19,6 +18,7 @@ from squizzle.recovery.fences.database import DatabaseFence
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import FenceState
 from squizzle.recovery.switch_over import switch_over
+from squizzle.settings.fences import CommandSettings
 from tests.support.holds import hold
 from tests.support.scratch import new_role
 

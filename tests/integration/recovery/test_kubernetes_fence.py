@@ -10,11 +10,11 @@ from datetime import timedelta
 import pytest
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError, InvalidInputError
-from squizzle.fence_settings import KubernetesSettings
 from squizzle.postgres.secret import Secret
 from squizzle.recovery.fences import kubernetes_client, kubernetes_fence
 from squizzle.recovery.fences.kubernetes_fence import FORMER, HOLDS, KubernetesFence
 from squizzle.recovery.fences.records import FenceState
+from squizzle.settings.fences import KubernetesSettings
 from tests.support.holds import hold
 from tests.support.kubernetes_api import HANG, NAMESPACE, TOKEN, KubernetesApi, kubernetes_api
 

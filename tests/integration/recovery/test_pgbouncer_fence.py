@@ -14,7 +14,6 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import FencingFailedError, FencingUnavailableError
-from squizzle.fence_settings import CONSOLE, PgBouncerSettings
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.secret import Secret
@@ -23,6 +22,7 @@ from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_al
 from squizzle.recovery.fences.pgbouncer import PgBouncerFence
 from squizzle.recovery.fences.records import FenceState
 from squizzle.recovery.switch_over import switch_over
+from squizzle.settings.fences import CONSOLE, PgBouncerSettings
 from tests.support.holds import hold
 from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.processes import wait_until

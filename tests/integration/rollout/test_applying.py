@@ -17,7 +17,6 @@ from datetime import timedelta
 import pytest
 from psycopg import sql
 
-from squizzle.fleet_settings import FleetServer
 from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions
 from squizzle.migrations.session import exclusive
@@ -28,6 +27,7 @@ from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
 from squizzle.rollout.checks import check_targets, stops
 from squizzle.rollout.orders import Proof, RolloutOrder, TargetResult
 from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState, UnreachableServer
+from squizzle.settings.fleets import FleetServer
 from tests.integration.cli.conftest import url_of
 from tests.integration.migrations.conftest import Folder, folder
 from tests.support.processes import wait_until

@@ -16,16 +16,6 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import ConnectionFailedError, InvalidInputError
-from squizzle.fleet_settings import (
-    DatabasesByName,
-    Exclusion,
-    FleetQuery,
-    FleetServer,
-    FleetSettings,
-    ListedTarget,
-    Pattern,
-    SchemasByName,
-)
 from squizzle.migrations.history import ensure_history
 from squizzle.migrations.records import Migration
 from squizzle.postgres.access import ServerAccess, connect
@@ -36,6 +26,16 @@ from squizzle.rollout.disk import FreeSpace, check_disks
 from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import Fleet, FleetTarget, TargetReport, TargetState
 from squizzle.rollout.survey import stopping, survey_fleet
+from squizzle.settings.fleets import (
+    DatabasesByName,
+    Exclusion,
+    FleetQuery,
+    FleetServer,
+    FleetSettings,
+    ListedTarget,
+    Pattern,
+    SchemasByName,
+)
 from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.migrations.conftest import Folder
 from tests.support.ready_command import ReadyCommand

@@ -23,8 +23,8 @@ from squizzle.rollout.orders import RolloutOrder
 from squizzle.rollout.records import FleetTarget
 from squizzle.rollout.soak import Observation, Sign, SoakReport, SoakVerdict, judge_soak
 from squizzle.rollout.watching import Watch, note_targets, watch_targets
+from squizzle.settings.watch import SoakLimits
 from squizzle.severity import Severity
-from squizzle.watch_settings import SoakLimits
 from tests.integration.migrations.conftest import Folder, folder
 from tests.integration.rollout.test_applying import Shops, shops
 

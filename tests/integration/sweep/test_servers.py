@@ -15,13 +15,13 @@ import pytest
 
 from squizzle.alerts.records import AlertRule
 from squizzle.errors import ConnectionFailedError
-from squizzle.fleet_settings import FleetSettings
-from squizzle.health_settings import HealthLimits
 from squizzle.postgres.access import Connection, ServerAccess, connect, is_restarting
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import ExpectedIdentity
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetSettings
+from squizzle.settings.health import HealthLimits
 from squizzle.severity import Severity
 from squizzle.sweep.records import Sweep
 from squizzle.sweep.sweeping import SweepOrder, sweep_fleet

@@ -15,13 +15,13 @@ import pytest
 from psycopg import sql
 
 from squizzle.errors import DatabaseError, RefusedError
-from squizzle.fleet_settings import FleetSettings
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, drill_settings, find_runtime
 from squizzle.postgres.embedded.settings import render_settings
 from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.rollout.reaching import Reach
 from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetSettings
 from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 from squizzle.sweep.view import VIEW_VERSION, ViewState, install_view
 from tests.integration.cli.conftest import Squizzle, url_of

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from squizzle.backups.folder_store import FolderStore
-from squizzle.drill_settings import DrillBudget
 from squizzle.drills.figures import DrillFigures, comparable, figures_of, judged_by_cost
 from squizzle.drills.records import DrillReport, DrillScenario, DrillVerdict, Findings
 from squizzle.frames.drills import drilled_ways, keep_drill, read_drills, trend_of
 from squizzle.recovery.evidence import Evidence
 from squizzle.recovery.ways import DrilledWay, Way, WayBack
 from squizzle.reports.drill_trend import _points, costs_picture
+from squizzle.settings.drills import DrillBudget
 
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
 MONTH = timedelta(days=30)

@@ -9,7 +9,8 @@ import pytest
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError
 from squizzle.notify.channels import open_channels
-from squizzle.notify_settings import (
+from squizzle.postgres.secret import Secret
+from squizzle.settings.notify import (
     MailSecurity,
     NotifySettings,
     PagerDutyChannel,
@@ -19,7 +20,6 @@ from squizzle.notify_settings import (
     channels_meant,
     resolve_channel,
 )
-from squizzle.postgres.secret import Secret
 from squizzle.severity import Severity
 from tests.support.telling import told
 

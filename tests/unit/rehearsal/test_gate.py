@@ -22,7 +22,7 @@ from squizzle.rehearsal.gate import (
 )
 from squizzle.rehearsal.matching import KnownBackup, Situation
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 from tests.support.certificates import ISSUED, certificate_of
 
 POLICY = RehearsalSettings()

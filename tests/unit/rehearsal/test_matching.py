@@ -14,7 +14,7 @@ from squizzle.postgres.secret import Secret
 from squizzle.rehearsal.matching import KnownBackup, Situation, mismatches, remarks
 from squizzle.rehearsal.records import Certificate, CertificateVerdict, MigrationFiles
 from squizzle.rehearsal.signature import sign
-from squizzle.rehearsal_settings import RehearsalSettings
+from squizzle.settings.rehearsal import RehearsalSettings
 from tests.support.certificates import ISSUED, certificate_of
 
 KEY = Secret("k" * 32)

@@ -12,7 +12,7 @@ import pytest
 from squizzle.rollout.baselines import Baseline, Noted
 from squizzle.rollout.counters import KEPT, Counters, QueryCounter, compare_counters, counted_between, query_digest
 from squizzle.rollout.soak import Observation
-from squizzle.watch_settings import SoakLimits
+from squizzle.settings.watch import SoakLimits
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LONG_AGO = AT - timedelta(days=10)

@@ -19,7 +19,7 @@ from squizzle.rollout.soak import (
     remaining_soak,
     soak_began,
 )
-from squizzle.watch_settings import SoakLimits
+from squizzle.settings.watch import SoakLimits
 
 PASS, FAIL, OPEN = SoakVerdict.PASS, SoakVerdict.FAIL, SoakVerdict.INCONCLUSIVE
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squizzle.fleet_settings import Freeze
 from squizzle.rollout.records import WEEK, Weekday, Window
 from squizzle.rollout.windows import Opening, is_allowed, is_open, next_allowed
+from squizzle.settings.fleets import Freeze
 
 VIENNA = ZoneInfo("Europe/Vienna")
 STEP = timedelta(minutes=15)

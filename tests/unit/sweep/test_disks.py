@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from squizzle.health_settings import HealthLimits
 from squizzle.rollout.disk import FreeSpace
 from squizzle.rollout.records import FleetTarget
+from squizzle.settings.health import HealthLimits
 from squizzle.sweep.disks import with_disks
 from squizzle.sweep.own_rules import own_results
 from squizzle.sweep.records import TargetHealth

@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from squizzle.approval_settings import SLACK_API
 from squizzle.errors import InvalidInputError
-from squizzle.fence_settings import Reader, variable_of
 from squizzle.postgres.secret import Secret
+from squizzle.settings.approvals import SLACK_API
+from squizzle.settings.reader import Reader, variable_of
 from squizzle.severity import Severity
 
 PAGERDUTY = "https://events.pagerduty.com/v2/enqueue"

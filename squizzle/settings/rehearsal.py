@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from squizzle.fence_settings import Reader, variable_of
 from squizzle.postgres.access import ServerAccess, parse_url
+from squizzle.settings.reader import Reader, variable_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

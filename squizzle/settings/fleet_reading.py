@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from squizzle.fence_settings import Reader
-from squizzle.fleet_settings import (
+from squizzle.settings.fleets import (
     DatabasesByName,
     Exclusion,
     FleetQuery,
@@ -20,8 +19,9 @@ from squizzle.fleet_settings import (
     Pattern,
     SchemasByName,
 )
-from squizzle.health_settings import read_health
-from squizzle.watch_settings import read_watch, seen_from
+from squizzle.settings.health import read_health
+from squizzle.settings.reader import Reader
+from squizzle.settings.watch import read_watch, seen_from
 
 _MOST_SESSIONS = 1000
 _MOST_SIZE = 2**63 - 1

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from squizzle.errors import InvalidInputError
-from squizzle.fence_settings import variable_of
-from squizzle.fleet_labels import Labels
-from squizzle.health_settings import HealthLimits
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.secret import Secret
-from squizzle.watch_settings import WatchSettings
+from squizzle.settings.fleet_labels import Labels
+from squizzle.settings.health import HealthLimits
+from squizzle.settings.reader import variable_of
+from squizzle.settings.watch import WatchSettings
 
 _MOST_SESSIONS = 1000
 _MOST_SIZE = 2**63 - 1

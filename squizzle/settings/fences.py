@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn, Protocol
 
-from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import ServerAccess, parse_url
 from squizzle.postgres.secret import Secret
+from squizzle.settings.reader import Reader, variable_of
 
 # The database under which PgBouncer is reached itself.
 CONSOLE = "pgbouncer"
@@ -96,18 +95,6 @@ class NamedFence:
     secrets: tuple[str, ...] = ()
 
 
-class Reader(Protocol):
-    """Takes settings out of a section, and complains by file, section and name."""
-
-    def section(self, value: object, where: str) -> dict[str, object]: ...  # noqa: D102
-    def text(self, section: dict[str, object], where: str, name: str) -> str | None: ...  # noqa: D102
-    def texts(self, section: dict[str, object], where: str, name: str) -> tuple[str, ...]: ...  # noqa: D102
-    def duration(self, section: dict[str, object], where: str, name: str, default: timedelta) -> timedelta: ...  # noqa: D102
-    def yes_or_no(self, section: dict[str, object], where: str, name: str, *, default: bool) -> bool: ...  # noqa: D102
-    def nothing_left(self, section: dict[str, object], where: str) -> None: ...  # noqa: D102
-    def complain(self, where: str, what: str) -> NoReturn: ...  # noqa: D102
-
-
 def read_fence(reader: Reader, name: str, value: object, folder: Path) -> NamedFence:
     """One section; nothing is connected, and no variable is read.
 
@@ -178,23 +165,6 @@ def _command(reader: Reader, section: dict[str, object], where: str, name: str) 
 
 def _needed(reader: Reader, section: dict[str, object], where: str, key: str) -> str:
     return reader.text(section, where, key) or reader.complain(f"{where}.{key}", "is missing")
-
-
-def variable_of(variable: str, needs: str, environ: Mapping[str, str]) -> str:
-    """The value of a variable of the environment.
-
-    Args:
-        variable: Its name.
-        needs: Who needs it, for the message.
-        environ: The environment.
-
-    Raises:
-        InvalidInputError: It is not set.
-    """
-    value = environ.get(variable)
-    if not value:
-        raise InvalidInputError(f"{needs} needs the variable {variable}, which is not set", hint=f"export {variable}=…")
-    return value
 
 
 def resolve_fence(fence: NamedFence, database: str, *, environ: Mapping[str, str]) -> FenceSettings:

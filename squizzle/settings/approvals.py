@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from squizzle.fence_settings import Reader, variable_of
 from squizzle.postgres.secret import Secret
+from squizzle.settings.reader import Reader, variable_of
 
 SLACK_API = "https://slack.com/api/"
 # A channel's name changes, its id does not, and only the id can be looked through.

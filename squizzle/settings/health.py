@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from squizzle.fence_settings import Reader
-from squizzle.watch_settings import number_between
+from squizzle.settings.reader import Reader, number_between
 
 _WHOLE_PCT = 100.0
 _MOST_COUNTED = 10**9

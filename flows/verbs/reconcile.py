@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from flows.roll_out_verb import roll_out
+from flows.verbs.roll_out import roll_out
 from squizzle.cli.backups import store_of
 from squizzle.cli.fleet import settings_of
 from squizzle.cli.options import Invocation, common_options

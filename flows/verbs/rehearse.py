@@ -20,8 +20,8 @@ from squizzle.postgres.identity import Target
 from squizzle.rehearsal.certificate import document_of
 from squizzle.rehearsal.records import CertificateVerdict
 from squizzle.rehearsal.report import RehearsalReport
-from squizzle.rehearsal_settings import rehearsal_server
 from squizzle.reports.rehearsal import rehearsal_markdown
+from squizzle.settings.rehearsal import rehearsal_server
 from tasks.folders import MigrationsFolder
 from tasks.in_this_process import Procedure, Words, run_here
 from tasks.rehearsal_case import RehearsalCase

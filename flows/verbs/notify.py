@@ -14,9 +14,9 @@ from squizzle.errors import CloudError, InvalidInputError
 from squizzle.notify.channels import open_channels
 from squizzle.notify.records import Channel
 from squizzle.notify.trial import trial_notification, try_channels
-from squizzle.notify_settings import PrefectChannel
 from squizzle.reports.notifications import trial_markdown
 from squizzle.reports.terminal import print_markdown
+from squizzle.settings.notify import PrefectChannel
 
 
 @click.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from squizzle.fence_settings import Reader
+from squizzle.settings.reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from squizzle.fence_settings import Reader
+from squizzle.settings.reader import Reader, number_between
 
 # Where a file of alert rules is named, this word stands for the rules that come with Squizzle.
 SHIPPED_ALERTS = "guide"
@@ -102,28 +102,3 @@ def read_watch(reader: Reader, where: str, value: object) -> WatchSettings:
     reader.nothing_left(section, where)
     given = {name: one for name, one in found.items() if one is not None}
     return WatchSettings(limits=replace(default, **given), alerts=alerts)
-
-
-def number_between(
-    reader: Reader,
-    section: dict[str, object],
-    where: str,
-    name: str,
-    least: float,
-    most: float,
-    *,
-    whole: bool = False,
-) -> float | None:
-    """One number of a section, which it is taken out of; None where nothing is said.
-
-    Raises:
-        InvalidInputError: It is none, or out of these bounds, which are included.
-    """
-    value = section.pop(name, None)
-    if value is None:
-        return None
-    kinds = int if whole else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not least <= value <= most:
-        kind = "a whole number" if whole else "a number"
-        reader.complain(f"{where}.{name}", f"must be {kind} from {least:g} to {most:g}")
-    return value

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, cast
 import click
 from rich.console import Console
 
-from squizzle.approval_settings import SlackSettings, resolve_slack
 from squizzle.approvals.asked import SHORT, WaitingApproval
 from squizzle.cli.backups import who_am_i
 from squizzle.cli.output import print_result, say, table
@@ -24,6 +23,7 @@ from squizzle.config import load_config
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.decisions import Answer, Entry
 from squizzle.reports.terminal import print_markdown
+from squizzle.settings.approvals import SlackSettings, resolve_slack
 
 if TYPE_CHECKING:
     # Loads Prefect, which reads its settings when it is imported.
