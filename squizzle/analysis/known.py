@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from squizzle.analysis import actions as a
+from squizzle.analysis.columns import Column, Constraint, ConstraintKind, TypeName
 from squizzle.analysis.locks.records import RelationName, RelationSet
 
 _SUFFIXES = {
-    a.ConstraintKind.CHECK: "check",
-    a.ConstraintKind.FOREIGN_KEY: "fkey",
-    a.ConstraintKind.UNIQUE: "key",
-    a.ConstraintKind.EXCLUDE: "excl",
-    a.ConstraintKind.NOT_NULL: "not_null",
+    ConstraintKind.CHECK: "check",
+    ConstraintKind.FOREIGN_KEY: "fkey",
+    ConstraintKind.UNIQUE: "key",
+    ConstraintKind.EXCLUDE: "excl",
+    ConstraintKind.NOT_NULL: "not_null",
 }
 
 
@@ -37,14 +38,14 @@ class Table:
     """
 
     created: bool = False
-    columns: dict[str, a.Column] = field(default_factory=dict)
-    constraints: dict[str, a.Constraint] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
+    constraints: dict[str, Constraint] = field(default_factory=dict)
     indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     policies: set[str] = field(default_factory=set)
     is_partitioned: bool = False
     parent: RelationName | None = None
 
-    def type_of(self, column: str) -> a.TypeName | None:
+    def type_of(self, column: str) -> TypeName | None:
         """A column's type."""
         found = self.columns.get(column)
         return found.type if found is not None and found.type.name else None
@@ -64,10 +65,10 @@ class Table:
     @property
     def has_primary_key(self) -> bool:
         """Whether a primary key is known."""
-        return any(one.kind is a.ConstraintKind.PRIMARY_KEY for one in self.constraints.values())
+        return any(one.kind is ConstraintKind.PRIMARY_KEY for one in self.constraints.values())
 
 
-_WITH_INDEX = frozenset({a.ConstraintKind.UNIQUE, a.ConstraintKind.PRIMARY_KEY, a.ConstraintKind.EXCLUDE})
+_WITH_INDEX = frozenset({ConstraintKind.UNIQUE, ConstraintKind.PRIMARY_KEY, ConstraintKind.EXCLUDE})
 _NOTHING = Table()
 
 
@@ -143,16 +144,16 @@ class Known:
         """ADD COLUMN."""
         self._take_column(action.table.name, self._changed(action.table), action.column)
 
-    def _take_column(self, table_name: str, table: Table, column: a.Column) -> None:
+    def _take_column(self, table_name: str, table: Table, column: Column) -> None:
         table.columns[column.name] = column
         for constraint in column.constraints:
             self._take_constraint(table_name, table, constraint)
 
-    def _take_constraint(self, table_name: str, table: Table, constraint: a.Constraint) -> None:
+    def _take_constraint(self, table_name: str, table: Table, constraint: Constraint) -> None:
         columns = table.indexes.get(constraint.index, constraint.columns) if constraint.index else constraint.columns
         name = constraint.name or constraint.index or _name(table_name, constraint)
         table.constraints[name] = constraint if columns == constraint.columns else replace(constraint, columns=columns)
-        if constraint.kind in {a.ConstraintKind.PRIMARY_KEY, a.ConstraintKind.NOT_NULL} and constraint.validated:
+        if constraint.kind in {ConstraintKind.PRIMARY_KEY, ConstraintKind.NOT_NULL} and constraint.validated:
             for column in columns:
                 _set_not_null(table, column, not_null=True)
 
@@ -167,7 +168,7 @@ class Known:
     def alter_type(self, action: a.AlterColumnType) -> None:
         """ALTER COLUMN … TYPE."""
         table = self._changed(action.table)
-        before = table.columns.get(action.column, a.Column(name=action.column, type=action.type))
+        before = table.columns.get(action.column, Column(name=action.column, type=action.type))
         table.columns[action.column] = replace(before, type=action.type)
 
     def set_not_null(self, action: a.SetNotNull) -> None:
@@ -246,7 +247,7 @@ class Known:
 
 
 def _set_not_null(table: Table, column: str, *, not_null: bool) -> None:
-    before = table.columns.get(column, a.Column(name=column, type=a.TypeName(name="")))
+    before = table.columns.get(column, Column(name=column, type=TypeName(name="")))
     # Most of a CREATE TABLE has been said already, and a record is not copied for nothing.
     table.columns[column] = before if before.not_null == not_null else replace(before, not_null=not_null)
 
@@ -256,9 +257,9 @@ def _rename_key(named: dict[str, Any], before: str, after: str) -> None:
         named[after] = named.pop(before)
 
 
-def _name(table: str, constraint: a.Constraint) -> str:
+def _name(table: str, constraint: Constraint) -> str:
     """The name that PostgreSQL gives (indexcmds.c, ChooseIndexName)."""
-    if constraint.kind is a.ConstraintKind.PRIMARY_KEY:
+    if constraint.kind is ConstraintKind.PRIMARY_KEY:
         return f"{table}_pkey"
     return "_".join([table, *constraint.columns, _SUFFIXES[constraint.kind]])
 

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from squizzle.analysis.annotations import KNOWN, Annotation, before_nothing, read_annotation
 from squizzle.analysis.batch_mark import read_batch_mark
+from squizzle.analysis.first_words import (
+    added_enum_value,
+    control,
+    refuse_client_copy,
+    refuses_transaction,
+    through_client,
+)
 from squizzle.analysis.psql import find_data, pass_over, refuse_variable
 from squizzle.analysis.records import BatchOptions, Control, Statement
 from squizzle.errors import InvalidInputError
@@ -211,7 +217,7 @@ class _Splitter:
 
     def _end_at(self, position: int) -> bool:
         """The statement's semicolon ends here; whether rows follow, so that the scanner starts anew behind them."""
-        if (_through_client(self._words) or ("", ""))[0] != "FROM":
+        if (through_client(self._words) or ("", ""))[0] != "FROM":
             self._finish(data=None)
             return False
         place = find_data(self._script, position, source=self._source, line=self._lines.at(position))
@@ -230,7 +236,7 @@ class _Splitter:
                 self._escapes = value.strip("'").upper() in _OFF
             statement = self._statement(data)
             if data is None:
-                _refuse_client_copy(self._words, source=self._source, line=statement.line)
+                refuse_client_copy(self._words, source=self._source, line=statement.line)
             self._done.append(statement)
         elif self._marks:
             raise before_nothing(self._marks[0])
@@ -249,7 +255,7 @@ class _Splitter:
         judged = self._judged.get(words)
         if judged is None:
             judged = _Judgement(
-                words=words[:_WORDS_KEPT], transactional=not _refuses_transaction(words), control=_control(words)
+                words=words[:_WORDS_KEPT], transactional=not refuses_transaction(words), control=control(words)
             )
             if len(words) < _LONG:
                 self._judged[words] = judged
@@ -260,7 +266,7 @@ class _Splitter:
             transactional=judged.transactional,
             control=judged.control,
             data=data,
-            adds_enum_value=_added_enum_value(words, self._literal),
+            adds_enum_value=added_enum_value(words, self._literal),
         )
         if not self._marks:
             return statement
@@ -374,107 +380,3 @@ class _Nesting:
             self._atomic += (word in {"BEGIN", "CASE"}) - (word == "END")
         elif word == "ATOMIC":
             self._atomic = 1
-
-
-def _through_client(words: list[str]) -> tuple[str, str] | None:
-    """Where a COPY wants its client to send rows or to take them: FROM STDIN or TO STDOUT."""
-    parentheses = 0
-    if words[:1] != ["COPY"]:
-        return None
-    for word, following in pairwise(words):
-        parentheses += (word == "(") - (word == ")")
-        # The grammar takes either name for either way.
-        if parentheses == 0 and word in {"FROM", "TO"} and following in {"STDIN", "STDOUT"}:
-            return word, following
-    return None
-
-
-def _refuse_client_copy(words: list[str], *, source: str, line: int) -> None:
-    """COPY … FROM STDIN waits for data that nobody sends, in the middle of the transaction."""
-    through = _through_client(words)
-    if through is not None:
-        raise InvalidInputError(
-            f"{source}:{line}: COPY … {through[0]} {through[1]} needs a client to send or take the data",
-            hint="write INSERT, or COPY a file that lies on the server",
-        )
-
-
-def _added_enum_value(words: tuple[str, ...], literal: str | None) -> str | None:
-    if words[:2] != ("ALTER", "TYPE") or "ADD" not in words or "VALUE" not in words:
-        return None
-    return literal[1:-1].replace("''", "'") if literal and literal.startswith("'") else None
-
-
-# Statements that call PreventInTransactionBlock in PostgreSQL's sources, by their first words.
-_ALWAYS_ALONE = (
-    ("VACUUM",),
-    ("CREATE", "DATABASE"),
-    ("DROP", "DATABASE"),
-    ("CREATE", "TABLESPACE"),
-    ("DROP", "TABLESPACE"),
-    ("ALTER", "SYSTEM"),
-    ("DISCARD", "ALL"),
-    ("REINDEX", "DATABASE"),
-    ("REINDEX", "SYSTEM"),
-    ("REINDEX", "SCHEMA"),
-    ("CREATE", "SUBSCRIPTION"),
-    ("DROP", "SUBSCRIPTION"),
-)
-
-
-def _refuses_transaction(words: tuple[str, ...]) -> bool:
-    plain = _without_options(words)
-    if any(plain[: len(start)] == start for start in _ALWAYS_ALONE):
-        return True
-    if plain in {("CLUSTER",), ("CLUSTER", "VERBOSE")}:
-        return True
-    if words[:2] == ("ALTER", "DATABASE"):
-        return words[3:5] == ("SET", "TABLESPACE")
-    if words[:2] == ("ALTER", "SUBSCRIPTION"):
-        return "PUBLICATION" in words[4:5]  # REFRESH, and ADD, SET and DROP, which refresh unless told not to
-    return _is_concurrent(words)
-
-
-def _without_options(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words without the options in parentheses that may follow the first one."""
-    if words[1:2] != ("(",) or ")" not in words:
-        return words
-    return words[:1] + words[words.index(")") + 1 :]
-
-
-def _is_concurrent(words: tuple[str, ...]) -> bool:
-    """CONCURRENTLY where the grammar puts it; REFRESH MATERIALIZED VIEW CONCURRENTLY is fine in a transaction."""
-    if words[:1] == ("CREATE",):
-        return words[1:3] == ("INDEX", "CONCURRENTLY") or words[1:4] == ("UNIQUE", "INDEX", "CONCURRENTLY")
-    if words[:3] == ("DROP", "INDEX", "CONCURRENTLY"):
-        return True
-    if words[:1] == ("REINDEX",):
-        return "CONCURRENTLY" in words
-    return words[:2] == ("ALTER", "TABLE") and "DETACH" in words and words[-1] == "CONCURRENTLY"
-
-
-_CONTROLS = {
-    "BEGIN": Control.BEGIN,
-    "START": Control.BEGIN,
-    "COMMIT": Control.COMMIT,
-    "END": Control.COMMIT,
-    "ROLLBACK": Control.ROLLBACK,
-    "ABORT": Control.ROLLBACK,
-}
-
-
-def _control(words: tuple[str, ...]) -> Control | None:
-    if (control := _plain_control(words)) is not None:
-        return control
-    # The server may see the end of a BEGIN ATOMIC body earlier than we do (a column may be labelled CASE).
-    behind = (words[position + 1 : position + 4] for position, word in enumerate(words[:-1]) if word == _SEMICOLON)
-    hidden = (_plain_control(rest) for rest in behind if rest[0] != "END")
-    return next((Control.PREPARE for control in hidden if control is not None), None)
-
-
-def _plain_control(words: tuple[str, ...]) -> Control | None:
-    if words[:2] in {("PREPARE", "TRANSACTION"), ("COMMIT", "PREPARED"), ("ROLLBACK", "PREPARED")}:
-        return Control.PREPARE
-    if words[0] == "ROLLBACK" and "TO" in words[1:3]:
-        return None  # ROLLBACK TO SAVEPOINT stays inside
-    return _CONTROLS.get(words[0])

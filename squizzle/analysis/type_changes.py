@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from squizzle.analysis.actions import TypeName
+from squizzle.analysis.columns import TypeName
 
 
 class TypeChange(StrEnum):

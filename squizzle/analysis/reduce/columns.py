@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import postgast
 from postgast import pg_query_pb2 as pg
 
-from squizzle.analysis.actions import Column, Constraint, ConstraintKind, DefaultKind, Generated, TypeName
+from squizzle.analysis.columns import Column, Constraint, ConstraintKind, DefaultKind, Generated, TypeName
 from squizzle.analysis.grammar import Tree
 from squizzle.analysis.locks.tree import name_of
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pg
 
-from squizzle.analysis.actions import Action, CallFunction, ChangeRows, Copy, Reach, Truncate, Verb
+from squizzle.analysis.actions import Action, CallFunction
 from squizzle.analysis.grammar import Tree
 from squizzle.analysis.locks.tree import name_of
 from squizzle.analysis.reduce.columns import functions_called
 from squizzle.analysis.reduce.conditions import always_holds
+from squizzle.analysis.row_actions import ChangeRows, Copy, Reach, Truncate, Verb
 
 _VERBS = {
     "insert_stmt": Verb.INSERT,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import ChangeRows, Verb
 from squizzle.analysis.findings import Severity
+from squizzle.analysis.row_actions import ChangeRows, Verb
 from squizzle.analysis.rules.rule import EVERYWHERE, Context, Hit, Rule
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Action, AddColumn, AlterColumnType, Column, CreateTable, TypeName
+from squizzle.analysis.actions import Action, AddColumn, AlterColumnType, CreateTable
+from squizzle.analysis.columns import Column, TypeName
 
 
 def new_columns(action: Action) -> tuple[Column, ...]:

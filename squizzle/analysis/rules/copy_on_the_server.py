@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Copy
 from squizzle.analysis.findings import Severity
+from squizzle.analysis.row_actions import Copy
 from squizzle.analysis.rules.rule import EVERYWHERE, Context, Hit, Rule
 from squizzle.analysis.rules.words import qualified
 

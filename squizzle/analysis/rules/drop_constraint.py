@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import ConstraintKind, DropConstraint
+from squizzle.analysis.actions import DropConstraint
+from squizzle.analysis.columns import ConstraintKind
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.rules.rule import UP_ONLY, Context, Hit, Rule
 

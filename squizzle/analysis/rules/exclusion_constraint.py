@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import AddConstraint, ConstraintKind
+from squizzle.analysis.actions import AddConstraint
+from squizzle.analysis.columns import ConstraintKind
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import AddColumn, DefaultKind, Generated
+from squizzle.analysis.actions import AddColumn
+from squizzle.analysis.columns import DefaultKind, Generated
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.rules.rule import Context, Hit, Rule
 from squizzle.analysis.rules.words import alter, quoted, sql_type

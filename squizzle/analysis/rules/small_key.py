@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Action, AddColumn, Column, ConstraintKind, CreateTable
+from squizzle.analysis.actions import Action, AddColumn, CreateTable
+from squizzle.analysis.columns import Column, ConstraintKind
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.records import RelationName
 from squizzle.analysis.rules.rule import Context, Hit, Rule

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from squizzle.analysis.actions import Truncate
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
+from squizzle.analysis.row_actions import Truncate
 from squizzle.analysis.rules.rule import EVERYWHERE, Context, Hit, Rule
 from squizzle.analysis.rules.words import qualified
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from squizzle.analysis.actions import TypeName
+from squizzle.analysis.columns import TypeName
 from squizzle.analysis.locks.records import RelationName
 
 # What one migration must have committed before the other begins.

@@ -8,17 +8,15 @@ from squizzle.analysis.actions import (
     AlterColumnType,
     AnyStatement,
     AttachPartition,
-    ChangeRows,
-    ConstraintKind,
-    Reach,
     Refresh,
     SetNotNull,
     ValidateConstraint,
-    Verb,
 )
+from squizzle.analysis.columns import ConstraintKind
 from squizzle.analysis.findings import Severity
 from squizzle.analysis.locks.modes import LockMode
 from squizzle.analysis.locks.records import Effect, RelationName
+from squizzle.analysis.row_actions import ChangeRows, Reach, Verb
 from squizzle.analysis.rules.rule import Context, Hit, Rule
 from squizzle.analysis.type_changes import TypeChange, cost_of
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
-from squizzle.analysis.actions import AlterColumnType, TypeName
+from squizzle.analysis.actions import AlterColumnType
+from squizzle.analysis.columns import TypeName
 from squizzle.analysis.statements import split_statements
 from squizzle.analysis.summary import summarize
 from squizzle.analysis.type_changes import TypeChange, cost_of, loses

@@ -7,7 +7,9 @@ from postgast import pg_query_pb2 as pg
 
 from squizzle.analysis import actions as a
 from squizzle.analysis import summary
+from squizzle.analysis.columns import Constraint, ConstraintKind, DefaultKind, Generated, TypeName
 from squizzle.analysis.locks.records import RelationName
+from squizzle.analysis.row_actions import ChangeRows, Copy, Reach, Truncate, Verb
 from squizzle.analysis.statements import split_statements
 from squizzle.analysis.summary import Summary, summarize
 
@@ -28,16 +30,16 @@ def without_place(action: a.Action) -> str:
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("DELETE FROM t", a.ChangeRows(table=T, verb=a.Verb.DELETE, reach=a.Reach.ALL)),
-        ("DELETE FROM t WHERE true", a.ChangeRows(table=T, verb=a.Verb.DELETE, reach=a.Reach.ALL_BY_A_CONSTANT)),
-        ("DELETE FROM t WHERE 1=1", a.ChangeRows(table=T, verb=a.Verb.DELETE, reach=a.Reach.ALL_BY_A_CONSTANT)),
-        ("DELETE FROM t WHERE a OR 'x'='x'", a.ChangeRows(table=T, verb=a.Verb.DELETE, reach=a.Reach.ALL_BY_A_CONSTANT)),
-        ("DELETE FROM t WHERE a AND true", a.ChangeRows(table=T, verb=a.Verb.DELETE)),
-        ("DELETE FROM t WHERE 1=2", a.ChangeRows(table=T, verb=a.Verb.DELETE)),
-        ("UPDATE s.u SET a = 1, b = 2", a.ChangeRows(table=U, verb=a.Verb.UPDATE, reach=a.Reach.ALL, columns=("a", "b"))),
-        ("INSERT INTO t (a) VALUES (1)", a.ChangeRows(table=T, verb=a.Verb.INSERT, columns=("a",))),
-        ("INSERT INTO t SELECT 1", a.ChangeRows(table=T, verb=a.Verb.INSERT, from_query=True)),
-        ("TRUNCATE t, s.u CASCADE", a.Truncate(tables=(T, U), cascade=True)),
+        ("DELETE FROM t", ChangeRows(table=T, verb=Verb.DELETE, reach=Reach.ALL)),
+        ("DELETE FROM t WHERE true", ChangeRows(table=T, verb=Verb.DELETE, reach=Reach.ALL_BY_A_CONSTANT)),
+        ("DELETE FROM t WHERE 1=1", ChangeRows(table=T, verb=Verb.DELETE, reach=Reach.ALL_BY_A_CONSTANT)),
+        ("DELETE FROM t WHERE a OR 'x'='x'", ChangeRows(table=T, verb=Verb.DELETE, reach=Reach.ALL_BY_A_CONSTANT)),
+        ("DELETE FROM t WHERE a AND true", ChangeRows(table=T, verb=Verb.DELETE)),
+        ("DELETE FROM t WHERE 1=2", ChangeRows(table=T, verb=Verb.DELETE)),
+        ("UPDATE s.u SET a = 1, b = 2", ChangeRows(table=U, verb=Verb.UPDATE, reach=Reach.ALL, columns=("a", "b"))),
+        ("INSERT INTO t (a) VALUES (1)", ChangeRows(table=T, verb=Verb.INSERT, columns=("a",))),
+        ("INSERT INTO t SELECT 1", ChangeRows(table=T, verb=Verb.INSERT, from_query=True)),
+        ("TRUNCATE t, s.u CASCADE", Truncate(tables=(T, U), cascade=True)),
         ("DROP TABLE IF EXISTS t CASCADE", a.Drop(kind="TABLE", names=(T,), cascade=True, if_exists=True)),
         ("DROP INDEX CONCURRENTLY s.u", a.Drop(kind="INDEX", names=(U,), concurrently=True)),
         ("DROP TRIGGER g ON s.u", a.Drop(kind="TRIGGER", names=(U,), parts=("g",))),
@@ -62,9 +64,9 @@ def without_place(action: a.Action) -> str:
         ("ALTER TABLE t ALTER a DROP DEFAULT", a.AlterTable(table=T, command="ColumnDefault", column="a")),
         ("ALTER TABLE t DISABLE TRIGGER ALL", a.AlterTable(table=T, command="DisableTrigAll")),
         ("ALTER TABLE t DETACH PARTITION s.u CONCURRENTLY", a.DetachPartition(table=T, partition=U, concurrently=True)),
-        ("ALTER TABLE t ALTER a TYPE varchar(20) USING a::text", a.AlterColumnType(table=T, column="a", type=a.TypeName(name="varchar", modifiers=(20,)), has_using=True)),
-        ("ALTER TABLE t ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES s.u NOT VALID", a.AddConstraint(table=T, constraint=a.Constraint(kind=a.ConstraintKind.FOREIGN_KEY, name="x", columns=("a",), references=U, validated=False, definition="FOREIGN KEY (a) REFERENCES s.u"))),
-        ("ALTER TABLE t ADD PRIMARY KEY USING INDEX i", a.AddConstraint(table=T, constraint=a.Constraint(kind=a.ConstraintKind.PRIMARY_KEY, index="i", definition="PRIMARY KEY USING INDEX i"))),
+        ("ALTER TABLE t ALTER a TYPE varchar(20) USING a::text", a.AlterColumnType(table=T, column="a", type=TypeName(name="varchar", modifiers=(20,)), has_using=True)),
+        ("ALTER TABLE t ADD CONSTRAINT x FOREIGN KEY (a) REFERENCES s.u NOT VALID", a.AddConstraint(table=T, constraint=Constraint(kind=ConstraintKind.FOREIGN_KEY, name="x", columns=("a",), references=U, validated=False, definition="FOREIGN KEY (a) REFERENCES s.u"))),
+        ("ALTER TABLE t ADD PRIMARY KEY USING INDEX i", a.AddConstraint(table=T, constraint=Constraint(kind=ConstraintKind.PRIMARY_KEY, index="i", definition="PRIMARY KEY USING INDEX i"))),
         ("CREATE UNIQUE INDEX CONCURRENTLY i ON t USING gin (a, lower(b))", a.CreateIndex(table=T, index="i", columns=("a", ""), is_unique=True, concurrently=True, method="gin")),
         ("LOCK TABLE t IN EXCLUSIVE MODE", a.LockTable(tables=(T,), mode="EXCLUSIVE")),
         ("REFRESH MATERIALIZED VIEW CONCURRENTLY t", a.Refresh(table=T, concurrently=True)),
@@ -77,25 +79,25 @@ def without_place(action: a.Action) -> str:
         ("ALTER SYSTEM SET fsync = off", a.SetParameter(name="fsync", value="off", scope="SYSTEM")),
         ("GRANT ALL ON t TO PUBLIC", a.Grant(is_grant=True, to_public=True, kind="TABLE", names=(T,))),
         ("REVOKE select ON t FROM bob", a.Grant(is_grant=False, to_public=False, privileges=("select",), kind="TABLE", names=(T,))),
-        ("COPY t FROM PROGRAM 'x'", a.Copy(table=T, is_from=True, is_program=True)),
+        ("COPY t FROM PROGRAM 'x'", Copy(table=T, is_from=True, is_program=True)),
         ("CALL s.u(1)", a.CallFunction(name="u")),
         ("CREATE EXTENSION t", a.Create(kind="EXTENSION", name=T)),
         ("CREATE OR REPLACE VIEW t AS SELECT 1", a.Create(kind="VIEW", name=T, replace=True)),
         ("CREATE POLICY p ON t", a.Create(kind="POLICY", name=RelationName(name="p"), table=T)),
         ("CREATE FUNCTION t() RETURNS int LANGUAGE SQL SECURITY DEFINER SET search_path = '' AS 'SELECT 1'", a.Routine(name=T, language="sql", security_definer=True, sets_search_path=True)),
-        ("ALTER TABLE t ADD CONSTRAINT x CHECK (a IS NOT NULL AND b IS NOT NULL) NOT VALID", a.AddConstraint(table=T, constraint=a.Constraint(kind=a.ConstraintKind.CHECK, name="x", validated=False, definition="CHECK (a IS NOT NULL AND b IS NOT NULL)", proves_not_null=("a", "b")))),
-        ("ALTER TABLE t ADD CHECK (a IS NOT NULL OR b)", a.AddConstraint(table=T, constraint=a.Constraint(kind=a.ConstraintKind.CHECK, definition="CHECK (a IS NOT NULL OR b)"))),
+        ("ALTER TABLE t ADD CONSTRAINT x CHECK (a IS NOT NULL AND b IS NOT NULL) NOT VALID", a.AddConstraint(table=T, constraint=Constraint(kind=ConstraintKind.CHECK, name="x", validated=False, definition="CHECK (a IS NOT NULL AND b IS NOT NULL)", proves_not_null=("a", "b")))),
+        ("ALTER TABLE t ADD CHECK (a IS NOT NULL OR b)", a.AddConstraint(table=T, constraint=Constraint(kind=ConstraintKind.CHECK, definition="CHECK (a IS NOT NULL OR b)"))),
         ("ALTER TABLE t ALTER a SET DEFAULT now()", a.AlterTable(table=T, command="ColumnDefault", column="a", value="now()")),
         ("ALTER TABLE t REPLICA IDENTITY FULL", a.AlterTable(table=T, command="ReplicaIdentity", value="full")),
         ("ALTER TABLE t ALTER a SET GENERATED ALWAYS", a.AlterTable(table=T, command="SetIdentity", column="a", value="always")),
         ("ALTER TABLE t ALTER a ADD GENERATED BY DEFAULT AS IDENTITY", a.AlterTable(table=T, command="AddIdentity", column="a", value="default")),
         ("ALTER INDEX t SET TABLESPACE x", a.AlterTable(table=T, command="SetTableSpace", column="x", kind="INDEX")),
         ("ALTER TYPE s.u DROP ATTRIBUTE a", a.AlterTable(table=U, command="DropColumn", column="a", kind="TYPE")),
-        ("ALTER TABLE t ALTER a TYPE s.u", a.AlterColumnType(table=T, column="a", type=a.TypeName(name="u", schema="s"))),
+        ("ALTER TABLE t ALTER a TYPE s.u", a.AlterColumnType(table=T, column="a", type=TypeName(name="u", schema="s"))),
         ("CREATE UNLOGGED TABLE t (LIKE u) PARTITION BY LIST (a)", a.CreateTable(table=T, is_unlogged=True, copies_others=True, is_partitioned=True)),
-        ("INSERT INTO t SELECT * FROM u", a.ChangeRows(table=T, verb=a.Verb.INSERT, reach=a.Reach.ALL, from_query=True)),
-        ("INSERT INTO t SELECT * FROM u LIMIT 5", a.ChangeRows(table=T, verb=a.Verb.INSERT, from_query=True)),
-        ("UPDATE t SET a[1] = 1, a[2] = 2 WHERE b", a.ChangeRows(table=T, verb=a.Verb.UPDATE, columns=("a", "a"), sets_parts=True)),
+        ("INSERT INTO t SELECT * FROM u", ChangeRows(table=T, verb=Verb.INSERT, reach=Reach.ALL, from_query=True)),
+        ("INSERT INTO t SELECT * FROM u LIMIT 5", ChangeRows(table=T, verb=Verb.INSERT, from_query=True)),
+        ("UPDATE t SET a[1] = 1, a[2] = 2 WHERE b", ChangeRows(table=T, verb=Verb.UPDATE, columns=("a", "a"), sets_parts=True)),
         ("ALTER SEQUENCE s.u RESTART WITH 5", a.Alter(kind="SEQUENCE", name=U, options=(("restart", "5"),))),
         ("ALTER POLICY p ON s.u USING (true)", a.Alter(kind="POLICY", name=RelationName(name="p"), table=U)),
         ("ALTER EXTENSION t UPDATE TO '2'", a.Alter(kind="EXTENSION", name=T, options=(("new_version", "2"),))),
@@ -121,26 +123,26 @@ def test_a_table_is_reduced_to_its_columns_and_constraints() -> None:
     assert by_name["id"].not_null
     assert (str(by_name["a"].type), by_name["a"].not_null, by_name["a"].default) == ("varchar(9)[]", True, "stable")
     assert by_name["b"].is_serial
-    assert by_name["c"].generated is a.Generated.STORED
-    assert by_name["d"].default is a.DefaultKind.UNKNOWN
+    assert by_name["c"].generated is Generated.STORED
+    assert by_name["d"].default is DefaultKind.UNKNOWN
     assert [one.references for one in by_name["d"].constraints] == [U]
-    assert [(one.kind, one.columns) for one in made.constraints] == [(a.ConstraintKind.UNIQUE, ("a", "b"))]
+    assert [(one.kind, one.columns) for one in made.constraints] == [(ConstraintKind.UNIQUE, ("a", "b"))]
 
 
 @pytest.mark.parametrize(
     ("default", "kind"),
     [
-        ("1", a.DefaultKind.CONSTANT),
-        ("'x'::text", a.DefaultKind.CONSTANT),
-        ("now()", a.DefaultKind.STABLE),
-        ("CURRENT_TIMESTAMP", a.DefaultKind.CONSTANT),
-        ("now() + interval '1 day'", a.DefaultKind.STABLE),
-        ("gen_random_uuid()", a.DefaultKind.VOLATILE),
-        ("(random() * 5)::int", a.DefaultKind.VOLATILE),
-        ("my_own(now())", a.DefaultKind.UNKNOWN),
+        ("1", DefaultKind.CONSTANT),
+        ("'x'::text", DefaultKind.CONSTANT),
+        ("now()", DefaultKind.STABLE),
+        ("CURRENT_TIMESTAMP", DefaultKind.CONSTANT),
+        ("now() + interval '1 day'", DefaultKind.STABLE),
+        ("gen_random_uuid()", DefaultKind.VOLATILE),
+        ("(random() * 5)::int", DefaultKind.VOLATILE),
+        ("my_own(now())", DefaultKind.UNKNOWN),
     ],
 )
-def test_what_a_default_means_for_old_rows_is_told_by_the_functions_it_calls(default: str, kind: a.DefaultKind) -> None:
+def test_what_a_default_means_for_old_rows_is_told_by_the_functions_it_calls(default: str, kind: DefaultKind) -> None:
     (added,) = reduced(f"ALTER TABLE t ADD COLUMN x int DEFAULT {default}").actions
     assert isinstance(added, a.AddColumn)
     assert added.column.default is kind
@@ -188,9 +190,9 @@ def test_a_name_that_postgresql_cuts_off_is_seen_but_no_long_text_or_comment() -
 
 def test_rows_are_seen_inside_common_table_expressions() -> None:
     changes = reduced("WITH x AS (DELETE FROM t RETURNING *) INSERT INTO s.u SELECT * FROM x").actions
-    assert [(one.table, one.verb) for one in changes if isinstance(one, a.ChangeRows)] == [
-        (T, a.Verb.DELETE),
-        (U, a.Verb.INSERT),
+    assert [(one.table, one.verb) for one in changes if isinstance(one, ChangeRows)] == [
+        (T, Verb.DELETE),
+        (U, Verb.INSERT),
     ]
 
 
