@@ -40,6 +40,7 @@ from tasks.auto_recovery import (
     untold,
     why_unproven,
     write_down,
+    write_down_undone,
 )
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.fencing import put_up_fences
@@ -312,7 +313,7 @@ def _by_log(
     why = "; ".join(found.damage[:1]) or _doubt(sorted(set(found.changed_tables) - covered), backup)
     if why:
         return AttemptOutcome.FAILED, f"what {version} did to rows was undone by the change log: {why}"
-    shown_by = settle(database, version, is_undone=True)
+    shown_by = write_down_undone(case, database, version)
     rows = f"{done.changes:,} rows in {len(done.tables)} tables are as they were before {version}"
     return AttemptOutcome.TAKEN_BACK, f"by the change log: {rows}; {shown_by}"
 

@@ -37,7 +37,7 @@ from tasks.reporting import publish_stage
 from tasks.rollout import begin, note, order_back, wait_for_window
 from tasks.rollout_case import Running, TakenBack, Unapproved
 from tasks.rollout_events import tell
-from tasks.rollout_recovery import find_certificates, look_where, note_undone, recovery_case
+from tasks.rollout_recovery import find_certificates, look_where, recovery_case, write_down_undone
 from tasks.rollout_spread import take_back_from_all
 from tasks.steps import now
 
@@ -244,7 +244,7 @@ def _recover(run: Running, prospect: Prospect) -> TargetResult:
     result = recovered_result(prospect, report)
     if result.recovery is not None and result.recovery.way == Way.UNDO.words:
         try:
-            note_undone(run.case, run.started.order, before)
+            write_down_undone(run.case, run.started.order, before)
         except SquizzleError as exc:
             return not_recovered(
                 prospect.result, f"its rows are back, but its history could not be written: {exc.message}"

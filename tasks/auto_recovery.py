@@ -22,7 +22,7 @@ from squizzle.incidents.ledger import (
 )
 from squizzle.incidents.records import EventKind, Incident, IncidentEvent
 from squizzle.incidents.telling import attempts_notification
-from squizzle.migrations.settling import settle_failed
+from squizzle.migrations.settling import note_undone, settle_failed
 from squizzle.notify.records import Link
 from squizzle.postgres.access import Connection, connect
 from squizzle.proof.digests import digest_schema
@@ -126,10 +126,17 @@ def claim(case: AutoRecoveryCase, fleet: Fleet, incident: Incident) -> bool:
 
 
 @step("Write down that it is not there any more", timeout=timedelta(minutes=30), detail=str)
-def settle(database: DatabaseSource, version: str, *, is_undone: bool = False) -> str:
+def settle(database: DatabaseSource, version: str) -> str:
     """The schema is compared, then the history says that the version is not there; returns what was compared."""
     with connect(database.access(), database.database, purpose="auto recovery") as connection:
-        return settle_failed(connection, database.target(), version, is_undone=is_undone)
+        return settle_failed(connection, database.target(), version)
+
+
+@step("Write down that it was taken back", timeout=timedelta(minutes=30), detail=str)
+def write_down_undone(case: AutoRecoveryCase, database: DatabaseSource, version: str) -> str:
+    """The history says that the version is not there, after the change log took back what it did to rows."""
+    with connect(database.access(), database.database, purpose="auto recovery") as connection:
+        return note_undone(connection, database.target(), read_folders(case.folder), (version,))
 
 
 @step("See whether the way back is proven", timeout=timedelta(minutes=10), detail=lambda why: why or "nothing against")

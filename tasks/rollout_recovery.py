@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from squizzle.migrations.operations import roll_back_versions
+from squizzle.migrations.settling import note_undone
 from squizzle.postgres.access import connect
 from squizzle.recovery.recovery import recovery_names
 from squizzle.recovery.ways import RecoveryPolicy
@@ -21,9 +20,6 @@ from tasks.recovery_case import RecoveryCase
 from tasks.rollout_case import RolloutCase, Running, Survey
 from tasks.sources import NamedDatabase
 from tasks.steps import step
-
-# A statement, for a script without any is none.
-_DONE_BY_UNDO = "SELECT 'taken back by the change log before'"
 
 
 def _stand(standings: tuple[Standing, ...]) -> str:
@@ -80,25 +76,20 @@ def recovery_case(
 
 
 @step("Write down that it was taken back", timeout=timedelta(minutes=10))
-def note_undone(case: RolloutCase, order: RolloutOrder, standing: Standing) -> None:
-    """What the rollout brought is no longer there, says the history, after the change log took back what it did.
-
-    Written by whoever runs down scripts, under the migration lock, each with a script that does nothing.
-    """
+def write_down_undone(case: RolloutCase, order: RolloutOrder, standing: Standing) -> str:
+    """What the rollout brought is no longer there, says the history, after the change log took back what it did."""
     target = order.target(standing.target)
     access, _ = resolve_server(order.fleet.servers[standing.target.server], environ=case.environ)
-    undone = [replace(one, down_sql=_DONE_BY_UNDO) for one in order.migrations]
     with connect(access, target.database, purpose="rollout") as connection:
-        for version in standing.brought:
-            roll_back_versions(
-                connection,
-                target,
-                undone,
-                only=version,
-                policy=order.policy,
-                books=order.books,
-                approvals=order.approvals("", is_begun=True),
-            )
+        return note_undone(
+            connection,
+            target,
+            order.migrations,
+            standing.brought,
+            policy=order.policy,
+            books=order.books,
+            approvals=order.approvals("", is_begun=True),
+        )
 
 
 def _state(found: Reconciliation) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from squizzle.errors import MigrationFailedError, RefusedError, VersionConflictError
 from squizzle.migrations.history import read_history
 from squizzle.migrations.operations import apply_versions
-from squizzle.migrations.settling import settle_failed
+from squizzle.migrations.settling import note_undone, settle_failed
 from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
@@ -61,3 +63,24 @@ def test_an_invalid_index_is_seen(connection: Connection, target: Target, folder
     assert connection.execute(invalid).fetchone() == (1,), "the server left it"
     with pytest.raises(RefusedError, match="nothing shows that 2 left nothing behind"):
         settle_failed(connection, target, "2")
+
+
+def test_what_left_something_behind_and_was_undone_is_noted_only_where_the_schema_is_as_before(
+    connection: Connection, target: Target, folder: Folder
+) -> None:
+    folder.write("1", "CREATE TABLE one AS SELECT 1 AS a FROM generate_series(1, 2)")
+    apply_versions(connection, target, folder.read())
+    fail(connection, target, folder, "2", "UPDATE one SET a = 2;\nVACUUM one;\nSELECT 1 / 0")
+    connection.execute("CREATE TABLE other (a int)")
+    with pytest.raises(RefusedError, match="nothing shows that 2 left nothing behind: it was"):
+        note_undone(connection, target, folder.read(), ["2"])
+    connection.execute("DROP TABLE other")
+
+    assert "the schema is as" in note_undone(connection, target, folder.read(), ["2"])
+
+    assert read_status(connection, target, folder.read()).failed == ()
+    assert read_history(connection, target.schema).half_done() == {}
+    apply_versions(connection, target, [replace(one, up_sql="SELECT 3") for one in folder.read()])
+    assert "the schema is as" in note_undone(connection, target, folder.read(), ["2", "1"])
+    assert read_history(connection, target.schema).applied() == {}
+    assert connection.execute("SELECT a FROM one").fetchall() == [(2,), (2,)], "no script was run"
