@@ -60,13 +60,16 @@ def keep_what_was_found(case: SweepCase, sweep: Sweep, *, has_news: bool) -> Kee
         return Keeping()
     # The first that waits for pandas, which a sweep without a store need not.
     from squizzle.frames.moves import find_moves, sweeps_in  # noqa: PLC0415
-    from squizzle.frames.sweeps import keep_sweep, read_sweeps  # noqa: PLC0415
+    from squizzle.frames.sweeps import forget_fleets, keep_sweep, read_sweeps  # noqa: PLC0415
 
     done = Keeping()
     try:
         store = case.store()
-        kept = keep_sweep(store, sweep, now(), keep=case.settings.health.keep_sweeps)
+        keep = case.settings.health.keep_sweeps
+        kept = keep_sweep(store, sweep, now(), keep=keep)
         done = Keeping(is_kept=True, problems=kept.problems)
+        if kept.is_first_of_hour and (gone := forget_fleets(store, case.fleets, now(), keep=keep)):
+            log_line(f"removed what was kept of sweeps of {', '.join(gone)}: there are no such fleets any more")
         if kept.is_first_of_hour or has_news:
             since = sweep.at - PAST
             found = read_sweeps(store, sweep.fleet, since)

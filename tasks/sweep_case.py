@@ -35,6 +35,7 @@ class SweepCase:
         drift: Whether schemas are compared with what the last run left.
         tell: Whether people are told.
         store: Opens the store of the targets' backups; None where backups are not looked at.
+        fleets: The names of all fleets of squizzle.toml, of which sweeps are kept.
         environ: Where secrets are.
         given_up: Channels that failed in this run.
     """
@@ -48,6 +49,7 @@ class SweepCase:
     drift: bool = False
     tell: bool = True
     store: Callable[[], BackupStore] | None = None
+    fleets: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     given_up: dict[str, Delivery] = field(default_factory=dict, repr=False)
 
@@ -93,6 +95,7 @@ def sweep_case(
         notify=notify or config.notify,
         store=configured_store(config.backups),
         folder=_folder(config, environ) if config.migrations.is_dir() else None,
+        fleets=(*config.fleets, settings.name),
         environ=environ,
     )
 

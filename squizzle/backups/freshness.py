@@ -13,6 +13,7 @@ from squizzle.backups.memory import Memory
 from squizzle.backups.notes import Notes, notes_in
 from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.remembered import NOTES_HOLD
 from squizzle.backups.store import BackupStore, notes_of
 from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
@@ -20,8 +21,6 @@ from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
 # So many manifests at the same time: a bucket answers each in some 20 ms.
 _THREADS = 16
 _BATCH = 4 * _THREADS
-# A restore that was compared is news for weeks; each look at the notes of one backup is a request or two.
-_NOTES_HOLD = timedelta(hours=1)
 # Clocks differ; a backup from further ahead would count as fresh for as long as its clock is wrong.
 _AHEAD = timedelta(hours=1)
 _WHOLE = frozenset({BackupKind.FULL, BackupKind.PHYSICAL, BackupKind.INCREMENTAL, BackupKind.RDS})
@@ -171,7 +170,7 @@ class _Look:
         """Of each: as they were remembered, where that was not long ago and it is not one that has to be read anew."""
 
         def remembered(name: str) -> Mapping[str, str] | None:
-            return self._memory.notes(name, since=self._now - _NOTES_HOLD, until=self._now)
+            return self._memory.notes(name, since=self._now - NOTES_HOLD, until=self._now)
 
         missing = [
             one.id for one in backups if one.id not in self._noted and (one.id in anew or remembered(one.id) is None)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from squizzle.backups.catalogue import read_catalogue
+from squizzle.backups.memory import memory_of
+from squizzle.backups.remembered import remembered_catalogue
 from squizzle.backups.store import BackupStore
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
@@ -23,6 +24,7 @@ from squizzle.reports.metrics import (
     StoreFacts,
     exposition,
     fleet_families,
+    newest_backups,
     store_families,
     written_at,
 )
@@ -67,7 +69,7 @@ def metrics(invocation: Invocation, fleets: tuple[str, ...], *, address: str | N
         *fleet_families([_fleet(invocation, name, problems) for name in fleets or tuple(config.fleets)]),
     ]
     if address or config.backups.store:
-        families += store_families(_store(invocation, address, problems), now)
+        families += store_families(_store(invocation, address, problems, now), now)
     text = exposition(families)
     for problem in problems:
         say(f"warning: {problem.message}")
@@ -106,13 +108,14 @@ def _control(invocation: Invocation, name: str) -> tuple[ServerAccess, str]:
     return access, target.database
 
 
-def _store(invocation: Invocation, address: str | None, problems: list[SquizzleError]) -> StoreFacts:
+def _store(invocation: Invocation, address: str | None, problems: list[SquizzleError], now: datetime) -> StoreFacts:
     try:
         store = store_of(address, invocation.config)
+        known = remembered_catalogue(store, memory_of(store.address), now=now, counts=newest_backups)
         return StoreFacts(
             is_read=True,
-            entries=read_catalogue(store),
-            certificates=read_certificates(store).found,
+            entries=known.entries,
+            certificates=read_certificates(store, texts=known.texts).found,
             drills=_drills(store, problems),
         )
     except InvalidInputError:

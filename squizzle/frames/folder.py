@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,6 +76,33 @@ class ReadFrames:
 def folder_name(name: str) -> str:
     """A name of a user's as one part of a path; another name is another part."""
     return quote(name, safe="").replace(".", "%2E")
+
+
+def remove_ended(store: BackupStore, parent: str, *, but: Collection[str], before: datetime) -> tuple[str, ...]:
+    """Remove every frame of folders below one to which nothing came since a moment; one listing tells.
+
+    Args:
+        store: Where they are.
+        parent: The folder above them.
+        but: Names of folders that stay, however old.
+        before: A folder with a row from then or later stays as it is.
+
+    Returns:
+        The names of the folders that went.
+
+    Raises:
+        ToolError: The store cannot be read, or refuses.
+    """
+    folders: dict[str, list[Piece]] = defaultdict(list)
+    for path in store.list_paths(parent):
+        name, _, rest = path.partition("/")
+        piece = _piece(rest)
+        if piece is not None and name not in but:
+            folders[name].append(piece)
+    ended = {name: pieces for name, pieces in folders.items() if all(one.end < before for one in pieces)}
+    for name, pieces in ended.items():
+        store.remove_files([f"{parent}/{name}/{one.path}" for one in pieces])
+    return tuple(sorted(ended))
 
 
 class FrameFolder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from squizzle.alerts.records import AlertResult
 from squizzle.backups.store import BackupStore
-from squizzle.frames.folder import FrameFolder, ReadFrames, folder_name
+from squizzle.frames.folder import FrameFolder, ReadFrames, folder_name, remove_ended
 from squizzle.sweep.records import Sweep
 
 SWEEPS = "sweeps"
@@ -78,6 +78,25 @@ def keep_sweep(store: BackupStore, sweep: Sweep, now: datetime, *, keep: timedel
     hour = own.begin.replace(minute=0, second=0)
     is_first = not any(one.begin < hour + timedelta(hours=1) and one.end > hour for one in before)
     return KeptSweep(is_first_of_hour=is_first, problems=folder.tidy(before, now, keep=keep))
+
+
+def forget_fleets(store: BackupStore, fleets: Collection[str], now: datetime, *, keep: timedelta) -> tuple[str, ...]:
+    """Remove what was kept of fleets that are gone: nobody has named them for as long as sweeps are kept.
+
+    Args:
+        store: Where they are kept.
+        fleets: Those that there are.
+        now: The time.
+        keep: How long sweeps are kept. A fleet that is not among those, but of which there is a younger sweep, is
+            somebody else's, and stays as it is.
+
+    Returns:
+        How the fleets that went are called, as a part of a path.
+
+    Raises:
+        ToolError: The store cannot be read, or refuses.
+    """
+    return remove_ended(store, SWEEPS, but={folder_name(one) for one in fleets}, before=now - keep)
 
 
 def read_sweeps(

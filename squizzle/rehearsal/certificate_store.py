@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -177,13 +177,25 @@ def _heads(notes: Iterable[_Note]) -> tuple[PreviousCertificate, ...]:
 # Reading
 
 
-def read_certificates(store: BackupStore, *, database: str | None = None, version: str | None = None) -> Certificates:
+def read_certificates(
+    store: BackupStore,
+    *,
+    database: str | None = None,
+    version: str | None = None,
+    texts: Mapping[str, Mapping[str, str]] | None = None,
+) -> Certificates:
     """The certificates of a store, or those of one database or version. A damaged one is named and hides no other.
+
+    Args:
+        store: Where they are.
+        database: Only its; None for all.
+        version: Only its; None for all.
+        texts: The notes of each backup by name, where they were read already; None to read them.
 
     Raises:
         ToolError: The store cannot be read.
     """
-    notes, damaged = _read_notes(store)
+    notes, damaged = _read_notes(store, texts)
     found = (
         note.certificate
         for note in notes
@@ -198,15 +210,20 @@ def read_certificates(store: BackupStore, *, database: str | None = None, versio
     )
 
 
-def _read_notes(store: BackupStore) -> tuple[tuple[_Note, ...], tuple[str, ...]]:
+def _read_notes(
+    store: BackupStore, known: Mapping[str, Mapping[str, str]] | None = None
+) -> tuple[tuple[_Note, ...], tuple[str, ...]]:
     notes: list[_Note] = []
     damaged: list[str] = []
-    for backup_id in store.list_ids():
+    for backup_id in store.list_ids() if known is None else known:
         try:
-            texts = {name: text for name, text in store.texts(notes_of(backup_id)).items() if name.startswith(_PREFIX)}
+            found = store.texts(notes_of(backup_id)) if known is None else known[backup_id]
+            texts = {name: text for name, text in found.items() if name.startswith(_PREFIX)}
             backup = store.read_header(backup_id) if texts else None
         except BackupDamagedError as exc:
             damaged.append(exc.message)
+            continue
+        except InvalidInputError:  # it was removed since its notes were read
             continue
         for name, text in texts.items():
             path = f"{notes_of(backup_id)}/{name}"

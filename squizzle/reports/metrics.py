@@ -135,12 +135,10 @@ def store_families(facts: StoreFacts, now: datetime) -> Iterator[Family]:
     if not facts.is_read:
         return
     usable = [(one.backup, one.notes.proofs) for one in facts.entries if one.backup is not None and not one.problems]
-    newest: dict[tuple[str, str], Backup] = {}
+    newest = {_whose(one): one for one in newest_backups(backup for backup, _ in usable)}
     proven: dict[tuple[str, str], Proof] = {}
     for backup, proofs in usable:
-        key = (backup.database, backup.system_identifier)
-        if backup.kind in _SAVES_ROWS and (key not in newest or backup.started_at > newest[key].started_at):
-            newest[key] = backup
+        key = _whose(backup)
         for proof in proofs:
             is_proof = proof.kind is ProofKind.RESTORE and proof.verdict is Verdict.PASS
             if is_proof and (key not in proven or proof.at > proven[key].at):
@@ -174,6 +172,20 @@ def store_families(facts: StoreFacts, now: datetime) -> Iterator[Family]:
     )
     yield from _certificate_families(facts.certificates)
     yield from _drill_families(facts.drills)
+
+
+def newest_backups(backups: Iterable[Backup]) -> tuple[Backup, ...]:
+    """Of each database the newest of which it can be brought back: only of these the size is told."""
+    newest: dict[tuple[str, str], Backup] = {}
+    for one in backups:
+        key = _whose(one)
+        if one.kind in _SAVES_ROWS and (key not in newest or one.started_at > newest[key].started_at):
+            newest[key] = one
+    return tuple(newest.values())
+
+
+def _whose(backup: Backup) -> tuple[str, str]:
+    return backup.database, backup.system_identifier
 
 
 def _drill_families(drills: Iterable[DrillFigures]) -> Iterator[Family]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from squizzle.alerts.records import AlertResult, AlertRule
 from squizzle.backups.folder_store import FolderStore
 from squizzle.frames.moves import courses, find_moves, hours, sweeps_in
-from squizzle.frames.sweeps import keep_sweep, read_sweeps, sweep_frame
+from squizzle.frames.sweeps import forget_fleets, keep_sweep, read_sweeps, sweep_frame
 from squizzle.rollout.records import FleetTarget
 from squizzle.severity import Severity
 from squizzle.sweep.records import Metrics, Sweep, TargetHealth
@@ -120,3 +121,18 @@ def test_the_first_sweep_of_an_hour_is_known_as_that(tmp_path: Path) -> None:
     ]
 
     assert first == [number in {0, 12, 24} for number in range(26)]
+
+
+def test_what_was_kept_of_a_fleet_that_is_gone_is_removed_and_that_of_somebody_else_stays(tmp_path: Path) -> None:
+    store, keep = FolderStore(tmp_path), timedelta(days=30)
+    for fleet, days in (("gone.de", (90, 31)), ("idle", (90, 31)), ("elsewhere", (90, 29)), ("shops", (1,))):
+        for one in days:
+            at = BEGIN - timedelta(days=one)
+            keep_sweep(store, replace(sweep_of(at, a={}), fleet=fleet), at, keep=timedelta(days=365))
+    store.put_bytes("sweeps/gone.de.txt", b"a note of somebody's")
+    before = store.list_paths("sweeps")
+
+    assert forget_fleets(store, ["shops", "idle"], BEGIN, keep=keep) == ("gone%2Ede",)
+
+    assert store.list_paths("sweeps") == tuple(one for one in before if not one.startswith("gone%2Ede/"))
+    assert forget_fleets(store, ["shops", "idle"], BEGIN, keep=keep) == ()
