@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -84,28 +85,17 @@ from tasks.sources import NamedDatabase, NamedStore
 @click.option("--go-back", is_flag=True, help="Take back what the rollout that is under way brought.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
-def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
+def roll_out(
     fleet: str,
     stages: Path,
     section: str | None,
-    version: str,
-    labels: tuple[str, ...],
     address: str | None,
-    control: str | None,
-    backups: str,
-    takes_back: str,
-    recovers: str,
-    on_rejection: str,
-    spread: str,
-    checks: Path | None,
-    alerts: tuple[str, ...],
     without_certificates: str,
     approver: str,
     config_file: Path | None,
     *,
-    dry_run: bool,
-    go_back: bool,
     as_json: bool,
+    **wanted: Any,
 ) -> int:
     """Bring migrations to every database of FLEET, stage by stage, and watch what was migrated.
 
@@ -130,7 +120,31 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         approver=approver,
         environ=os.environ,
     )
-    case = replace(
+    case = _as_wanted(case, **wanted)
+    report = run_here(_words(fleet), partial(_load, case, datetime.now(UTC)), quiet=as_json)
+    print_result(rollout_json(report), "", as_json=as_json)
+    well = report.is_well or case.dry_run or (case.go_back and report.outcome is RolloutOutcome.TAKEN_BACK)
+    return 0 if well else RecoveryError.code
+
+
+def _as_wanted(  # noqa: PLR0913 - one for each option
+    case: RolloutCase,
+    *,
+    version: str,
+    labels: tuple[str, ...],
+    control: str | None,
+    backups: str,
+    takes_back: str,
+    recovers: str,
+    on_rejection: str,
+    spread: str,
+    checks: Path | None,
+    alerts: tuple[str, ...],
+    dry_run: bool,
+    go_back: bool,
+) -> RolloutCase:
+    """The case with what the options say of it."""
+    return replace(
         case.only(labels),
         version=version,
         control=_named(control) if control else None,
@@ -144,10 +158,6 @@ def roll_out(  # noqa: PLR0913, PLR0917 - one argument an option
         dry_run=dry_run,
         go_back=go_back,
     )
-    report = run_here(_words(fleet), partial(_load, case, datetime.now(UTC)), quiet=as_json)
-    print_result(rollout_json(report), "", as_json=as_json)
-    well = report.is_well or dry_run or (go_back and report.outcome is RolloutOutcome.TAKEN_BACK)
-    return 0 if well else RecoveryError.code
 
 
 def _named(url: str) -> NamedDatabase:

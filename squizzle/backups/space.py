@@ -215,4 +215,10 @@ def _stop(free: int | None, where: str, what_to_do: str) -> None:
 
 def size_words(size: float) -> str:
     """A size for a person; a small one in kB, for `0.0 MB` looks like nothing at all."""
-    return f"{size / 1000:,.1f} kB" if size < _SMALL_BYTES else f"{size / 1_000_000:,.1f} MB"
+    if size < _SMALL_BYTES:
+        return f"{size / 1000:,.1f} kB"
+    # What would be rounded to a thousand of a unit is one of the next.
+    for unit, length in (("MB", 1_000_000), ("GB", 1_000_000_000)):
+        if round(size / length, 1) < 1000:  # noqa: PLR2004 - the next unit
+            return f"{size / length:,.1f} {unit}"
+    return f"{size / 1_000_000_000_000:,.1f} TB"

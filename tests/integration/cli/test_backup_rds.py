@@ -74,7 +74,7 @@ def test_a_snapshot_is_taken_verified_and_removed(squizzle: Squizzle, tmp_path: 
 
     listed = squizzle("backups", "--store", store, "--verify", **around)
     assert listed.code == 0, listed.err
-    assert "21,474.8 MB" in listed.out
+    assert "21.5 GB" in listed.out
     rds.remove_tags_from_resource(ResourceName=made["DBSnapshotArn"], TagKeys=["squizzle:id"])
     pruned = squizzle(
         *("backups", "prune", "--yes", "--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0"),

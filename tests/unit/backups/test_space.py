@@ -84,9 +84,9 @@ def test_a_fifth_more_than_the_need_must_be_free_and_something_for_others(store:
     refuse_without_room(store, need(1_000_000_000))
     store.free -= 1
 
-    with pytest.raises(InvalidInputError, match=re.escape("needs about 1,000.0 MB (a guess)")) as caught:
+    with pytest.raises(InvalidInputError, match=re.escape("needs about 1.0 GB (a guess)")) as caught:
         refuse_without_room(store, need(1_000_000_000))
-    assert "1,267.1 MB are free" in caught.value.message
+    assert "1.3 GB are free" in caught.value.message
     assert "--ignore-space" in caught.value.hint
 
 
@@ -104,15 +104,15 @@ def test_what_is_sent_away_needs_room_here_first(store: Store, tmp_path: Path) -
     refuse_without_room(store, stream)
 
     with pytest.raises(
-        InvalidInputError, match=rf"MB are free in {tmp_path}, where it lies before it is sent"
+        InvalidInputError, match=rf"B are free in {tmp_path}, where it lies before it is sent"
     ) as caught:
         refuse_without_room(store, replace(stream, local_bytes=10**15))
-    assert "1,200,000,067.1 MB" in caught.value.message
+    assert "1,200.0 TB" in caught.value.message
     assert "TMPDIR" in caught.value.hint
     store.copies = 2
     with pytest.raises(InvalidInputError, match=r"lies, and encrypted once more, before it is sent") as caught:
         refuse_without_room(store, replace(stream, local_bytes=10**15))
-    assert "2,400,000,067.1 MB" in caught.value.message
+    assert "2,400.0 TB" in caught.value.message
 
 
 def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:
@@ -128,9 +128,18 @@ def test_a_backup_is_stopped_before_the_disk_is_full(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "words"), [(2069, "2.1 kB"), (99_949, "99.9 kB"), (100_000, "0.1 MB"), (1_234_567_890, "1,234.6 MB")]
+    ("size", "words"),
+    [
+        (2069, "2.1 kB"),
+        (99_949, "99.9 kB"),
+        (100_000, "0.1 MB"),
+        (999_949_999, "999.9 MB"),
+        (999_950_001, "1.0 GB"),
+        (21_474_836_480, "21.5 GB"),
+        (1_234_567_890_123, "1.2 TB"),
+    ],
 )
-def test_a_small_size_is_not_told_as_nothing(size: int, words: str) -> None:
+def test_a_size_is_told_in_the_unit_that_makes_it_readable(size: int, words: str) -> None:
     assert size_words(size) == words
 
 

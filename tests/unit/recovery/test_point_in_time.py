@@ -121,7 +121,7 @@ def test_room_for_the_cluster_the_log_and_a_fifth_more_is_asked_for(copy: Backup
     fits = replace(copy, details={SIZE_DETAIL: "1000"})
     refuse_without_room(runtime, fits, tmp_path, more=1000)
     for backup, more in ((fits, free), (replace(copy, details={SIZE_DETAIL: str(round(free / 1.1))}), 0)):
-        with pytest.raises(InvalidInputError, match=r"a fifth more that is .* MB, but .* MB are free"):
+        with pytest.raises(InvalidInputError, match=r"a fifth more that is .* [GT]B, but .*B are free"):
             refuse_without_room(runtime, backup, tmp_path, more=more)
 
 

@@ -25,7 +25,7 @@ MOVE = Move(
 @pytest.mark.parametrize(
     ("metric", "value", "shown"),
     [
-        ("size_bytes", 5e9, "5,000.0 MB"),
+        ("size_bytes", 5e9, "5.0 GB"),
         ("replication_lag_s", 90.0, "1 min 30 s"),
         ("up_s", -1.0, "-1"),
         ("cache_hit_pct", 99.25, "99.2 %"),
@@ -42,8 +42,8 @@ def test_what_moved_is_told_with_where_and_from_what_to_what() -> None:
         "shops", [MOVE, replace(MOVE, metric="commits")], since=BEGIN, sweeps=72, problems=["x is no frame"]
     )
 
-    assert text.splitlines()[0] == "# shops: size_bytes moved at eu/shop, 1,000.0 MB → 5,000.0 MB, and 1 more"
-    assert "| size_bytes | eu/shop and 2 more | 1,000.0 MB → 5,000.0 MB |" in text
+    assert text.splitlines()[0] == "# shops: size_bytes moved at eu/shop, 1.0 GB → 5.0 GB, and 1 more"
+    assert "| size_bytes | eu/shop and 2 more | 1.0 GB → 5.0 GB |" in text
     assert "- **x is no frame**" in text
     assert moves_summary("shops", []) == "shops: nothing moved"
 
