@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,19 @@ def render_deployments() -> str:
     return "\n".join([_INTRODUCTION, *(line for one in deployments for line in _described(one))])
 
 
+def forms() -> dict[str, frozenset[str]]:
+    """The parameters of each deployment, by its full name as Prefect's command takes it."""
+    deployments: list[dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))["deployments"]
+    flows = {one["name"]: _flow(one) for one in deployments}
+    return {f"{flow.name}/{name}": frozenset(inspect.signature(flow.fn).parameters) for name, flow in flows.items()}
+
+
+def _flow(deployment: dict[str, Any]) -> Flow[Any, Any]:
+    module, _, name = deployment["entrypoint"].partition(":")
+    flow: Flow[Any, Any] = getattr(import_module(module), name)
+    return flow
+
+
 def _described(deployment: dict[str, Any]) -> Iterator[str]:
     yield f"## {deployment['name']}\n"
     yield f"{deployment['description'].strip()}\n"
@@ -44,9 +58,7 @@ def _described(deployment: dict[str, Any]) -> Iterator[str]:
         yield f"Starts by itself: {when} ({schedule.get('timezone', 'UTC')}{state}).\n"
     if limit := deployment.get("concurrency_limit"):
         yield f"At most {limit['limit']} at a time; another one: `{limit['collision_strategy']}`.\n"
-    module, _, name = deployment["entrypoint"].partition(":")
-    flow: Flow[Any, Any] = getattr(import_module(module), name)
-    schema = parameter_schema(flow)
+    schema = parameter_schema(_flow(deployment))
     given: dict[str, Any] = deployment.get("parameters") or {}
     yield "| parameter | name | | default |"
     yield "|---|---|---|---|"
