@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Tests start hundreds of Python processes: what is compiled once is kept, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup drill test test-slowest test-quick chaos exhaustive detection check audit format docs site lockmap up down bench clean
+.PHONY: help setup drill test test-slowest test-quick chaos exhaustive detection check audit format docs site lockmap up down bench bench-quick clean
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -83,8 +83,11 @@ up: $(STAMP)  ## Start PostgreSQL with a fleet, Prefect with its UI and a worker
 down: $(STAMP)  ## Stop exactly what `make up` started.
 	@$(BIN)/python -m sandbox down
 
-bench: $(STAMP)  ## Run the benchmarks.
-	@$(BIN)/python -m bench
+bench: $(STAMP)  ## Run the benchmarks on a quiet machine, and write docs/benchmarks.md: at most 30 minutes.
+	@$(BIN)/python -m bench --publish
+
+bench-quick: $(STAMP)  ## Run the benchmarks in small, to see that they run: 3 minutes (page in .squizzle/bench).
+	@$(BIN)/python -m bench --quick --into .squizzle/bench
 
 clean:  ## Remove the virtual environment and what drills left here (not the embedded servers' folder).
 	rm -rf $(VENV) .squizzle build *.egg-info

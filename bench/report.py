@@ -1,16 +1,119 @@
-"""What a benchmark found, as text for the terminal and as a page of Markdown."""
+"""What a benchmark found: figures for machines, tables and pictures for people."""
 
 from __future__ import annotations
 
-import os
-import platform
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 
-import psutil
+# Closer than this is neither won nor lost: the same contender differs by as much from itself.
+DRAW = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One measured number, beside that of a peer where there is one; one line of JSON.
+
+    Attributes:
+        name: What was measured of ours; with the peer's name unique in its benchmark.
+        ours: The median.
+        unit: Of both.
+        runs: How many times ours was measured.
+        low: The least of them.
+        high: The most of them.
+        peer: The peer's median; None where ours stands alone.
+        peer_name: Who the peer is.
+        ratio: Ours to the peer's, of the rounds' ratios the median; None takes that of the medians.
+        more_is_better: It is a speed, not a time or a size.
+        why: Why ours is worse; shown where it is.
+    """
+
+    name: str
+    ours: float
+    unit: str
+    runs: int
+    low: float
+    high: float
+    peer: float | None = None
+    peer_name: str = ""
+    ratio: float | None = None
+    more_is_better: bool = False
+    why: str = ""
+
+    def to_peer(self) -> float | None:
+        """Ours to the peer's; None without a peer, or where the peer's is nothing."""
+        if self.ratio is not None or not self.peer:
+            return self.ratio
+        return self.ours / self.peer
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the peer is better, by more than a draw."""
+        ratio = self.to_peer()
+        if ratio is None:
+            return False
+        return ratio < 1 - DRAW if self.more_is_better else ratio > 1 + DRAW
+
+    def line(self, benchmark: str, command: str) -> str:
+        """JSON on one line."""
+        ratio = self.to_peer()
+        return json.dumps(
+            {
+                "benchmark": benchmark,
+                "name": self.name,
+                "ours": _short(self.ours),
+                "peer": None if self.peer is None else _short(self.peer),
+                "peer_name": self.peer_name,
+                "ratio": None if ratio is None else _short(ratio),
+                "runs": self.runs,
+                "spread": [_short(self.low), _short(self.high)],
+                "unit": self.unit,
+                "more_is_better": self.more_is_better,
+                "command": command,
+            },
+            ensure_ascii=False,
+        )
+
+
+def _short(value: float) -> float:
+    """What is measured is not known to more than five digits."""
+    return float(f"{value:.5g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """One bar of a picture.
+
+    Attributes:
+        name: Who, or what.
+        value: Its length, the median.
+        low: The least that was measured.
+        high: The most.
+        is_ours: Squizzle's, which is drawn in another colour.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    is_ours: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """Bars, one below the other.
+
+    Attributes:
+        title: What is shown.
+        unit: Of the axis.
+        bars: From top to bottom.
+        is_logarithmic: For bars that differ by a factor of ten and more.
+    """
+
+    title: str
+    unit: str
+    bars: tuple[Bar, ...]
+    is_logarithmic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +126,11 @@ class Finding:
         headings: Of the columns.
         rows: One a contender; the first column is its name.
         missing: Contenders that this machine does not have.
-        command: What runs it again.
+        command: What runs it again; the suite knows where it is empty.
+        figures: For machines, and for the table of aims.
+        picture: Of the figures; None draws nothing.
+        shows_not: What one might think that this shows, and it does not.
+        more: Further tables under the same heading.
     """
 
     title: str
@@ -32,59 +139,60 @@ class Finding:
     rows: tuple[tuple[str, ...], ...]
     missing: tuple[str, ...] = ()
     command: str = ""
+    figures: tuple[Figure, ...] = ()
+    picture: Picture | None = None
+    shows_not: str = ""
+    more: tuple[Table, ...] = ()
 
     def text(self) -> str:
         """For the terminal: columns as wide as their content."""
+        first = Table(headings=self.headings, rows=self.rows).text()
+        others = [line for table in self.more for line in ("", table.title, "", table.text())]
+        return "\n".join(["", self.title, self.method, "", first, *others, *self.missing])
+
+    def markdown(self, picture: str = "") -> str:
+        """For the page.
+
+        Args:
+            picture: Where the picture lies, seen from the page; nothing shows none.
+        """
+        parts = [f"## {self.title}", self.method, Table(headings=self.headings, rows=self.rows).markdown()]
+        if picture:
+            parts.append(f"![{self.title}]({picture})")
+        parts += [part for table in self.more for part in (table.title, table.markdown())]
+        if self.shows_not:
+            parts.append(f"What this does not show: {self.shows_not}")
+        parts += [f"{one}." for one in self.missing]
+        return "\n\n".join((*(part for part in parts if part), f"`{self.command}`")) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows of cells.
+
+    Attributes:
+        headings: Of the columns.
+        rows: The first column is to the left, all others to the right.
+        title: A sentence above it.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+    def text(self) -> str:
+        """Columns as wide as their content."""
         lines = (self.headings, *self.rows)
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
-        body = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]
-        return "\n".join(["", self.title, self.method, "", *body, *self.missing])
+        return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
 
     def markdown(self) -> str:
-        """For the page."""
+        """As Markdown writes tables; nothing without rows."""
+        if not self.rows:
+            return ""
         dashes = ["---", *["---:"] * (len(self.headings) - 1)]
-        body = [f"| {' | '.join(line)} |" for line in (self.headings, dashes, *self.rows)]
-        absent = ["", *(f"{one}." for one in self.missing)] if self.missing else []
-        return "\n".join([f"## {self.title}", "", self.method, "", *body, *absent, "", f"`{self.command}`", ""])
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.headings, dashes, *self.rows))
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-
-
-def machine_facts(server_version: str) -> tuple[str, ...]:
-    """Where and when this ran; one fact a line."""
-    load = os.getloadavg()[0]
-    server = f"PostgreSQL {server_version}, embedded, on the same machine, over a Unix socket"
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {load:.1f} before the first run",
-        f"{_processor()}, {os.cpu_count()} processors, {psutil.virtual_memory().total / 2**30:.0f} GiB memory",
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, psycopg {version('psycopg')}",
-        f"{server}; settings as initdb leaves them (fsync on), but max_wal_size 4 GB",
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
-_HEAD = """# Benchmarks
-
-What Squizzle costs beside what people use instead, measured side by side: the contenders take turns within one run, so
-a machine that gets slower meanwhile slows all of them. Read the ratios; absolute times are this machine's.
-
-    make bench                                        # all of them, text on stdout
-    python -m bench replay --rounds 5                 # one of them
-    python -m bench --output docs/benchmarks.md       # and this page
-"""
-
-
-def page(facts: Sequence[str], versions: Sequence[str], findings: Sequence[Finding]) -> str:
-    """The whole page."""
-    machine = "\n".join(f"- {fact}" for fact in (*facts, ", ".join(versions)))
-    return "\n".join([_HEAD, "## The machine", "", machine, "", *(finding.markdown() for finding in findings)])
