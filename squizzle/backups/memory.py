@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Collection, Mapping
@@ -18,10 +17,11 @@ from pathlib import Path
 
 from squizzle.backups.manifest import from_json, to_json
 from squizzle.backups.records import Backup
+from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.store_address import folder_of_address
 from squizzle.errors import BackupDamagedError
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had no hash
 
 
 @dataclass(kw_only=True, slots=True)
@@ -97,7 +97,7 @@ class Memory:
             for name, one in self._seen.items()
             if name not in gone
         }
-        text = json.dumps({"format": _FORMAT, "store": self._address, "backups": backups})
+        text = seal({"format": _FORMAT, "store": self._address, "backups": backups})
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Two sweeps at the same time: the last one's is kept, and both are right.
@@ -113,14 +113,14 @@ class Memory:
         if self._file is None:
             return {}
         try:
-            document = json.loads(self._file.read_text(encoding="utf-8"))
+            document = open_sealed(self._file.read_text(encoding="utf-8"), str(self._file))
             if (document["format"], document["store"]) != (_FORMAT, self._address):
                 return {}
             return {
                 name: _Seen(manifest=manifest, notes=notes, noted_at=datetime.fromisoformat(at) if at else None)
                 for name, (manifest, notes, at) in document["backups"].items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (BackupDamagedError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
 

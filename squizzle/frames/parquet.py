@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,17 @@ from squizzle.errors import BackupDamagedError
 ENTRY = "entry"
 """The column that says which sweep or drill a row is of; it tells rows that are in two files."""
 
+# Among what is said of the file as a whole; readers of Parquet that do not know it pass over it. In the file the name
+# stands before a mark of a text, its length, and the text.
+_SEAL = "squizzle_sha256"
+_UNSEALED = "0" * 64
+_SEAL_MARK = _SEAL.encode() + b"\x18\x40"
 # A group of rows is read and written as a whole: 80 MB of 60 columns.
 _ROWS_AT_ONCE = 100_000
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """A frame as bytes, compressed."""
+    """A frame as bytes, compressed, with a hash over all of them."""
     return _written([pa.Table.from_pandas(frame, preserve_index=False)])
 
 
@@ -37,7 +43,7 @@ def from_parquet(content: bytes, *, wants: Callable[[str], bool] | None = None, 
         BackupDamagedError: It is no Parquet, or damaged.
     """
     with _clear_damage(source):
-        file = pq.ParquetFile(io.BytesIO(content))
+        file = _opened(content)
         chosen = None if wants is None else [one for one in file.schema_arrow.names if wants(one)]
         frame: pd.DataFrame = file.read(columns=chosen).to_pandas()
         return frame
@@ -63,7 +69,7 @@ def check(content: bytes, *, source: str) -> None:
 
 
 def _rows_once(contents: Sequence[bytes]) -> Iterator[pa.Table]:
-    files = [pq.ParquetFile(io.BytesIO(one)) for one in contents]
+    files = [_opened(one) for one in contents]
     schema = pa.unify_schemas([file.schema_arrow.remove_metadata() for file in files], promote_options="permissive")
     seen: set[str] = set()
     waiting: list[pa.Table] = []
@@ -99,8 +105,28 @@ def _written(tables: Iterator[pa.Table] | Sequence[pa.Table]) -> bytes:
         if table.num_rows or not target.tell():
             writer.write_table(table.combine_chunks())
     if writer is not None:
+        writer.add_key_value_metadata({_SEAL: _UNSEALED})
         writer.close()
-    return target.getvalue()
+    return _sealed(target.getvalue())
+
+
+def _sealed(content: bytes) -> bytes:
+    """With the hash of the file as it is with zeros in the hash's place."""
+    place = content.rfind(_SEAL_MARK) + len(_SEAL_MARK)
+    seal = hashlib.sha256(content).hexdigest().encode()
+    return content[:place] + seal + content[place + len(seal) :]
+
+
+def _opened(content: bytes) -> pq.ParquetFile:
+    """The file, once its hash was compared; one of a version that wrote none is taken as it is."""
+    place = content.rfind(_SEAL_MARK)
+    if place >= 0:
+        place += len(_SEAL_MARK)
+        found = content[place : place + len(_UNSEALED)]
+        before = content[:place] + _UNSEALED.encode() + content[place + len(_UNSEALED) :]
+        if hashlib.sha256(before).hexdigest().encode() != found:
+            raise ValueError("its hash is another one")
+    return pq.ParquetFile(io.BytesIO(content))
 
 
 @contextmanager
@@ -109,6 +135,6 @@ def _clear_damage(source: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as exc:  # OSError: what cannot be decompressed
         raise BackupDamagedError(
-            f"{source} is no frame that can be read: {type(exc).__name__}",
+            f"{source} is no frame that can be read: {exc if type(exc) is ValueError else type(exc).__name__}",
             hint="no backup is concerned; what is drawn over time lacks it",
         ) from exc
