@@ -38,12 +38,14 @@ class Step:
         name: What people call it.
         up: Its statements, without semicolons.
         down: The statements of its way back.
+        alone: It must not run in a transaction.
     """
 
     number: int
     name: str
     up: tuple[str, ...]
     down: tuple[str, ...]
+    alone: bool = False
 
     @property
     def stamp(self) -> str:
@@ -185,7 +187,8 @@ def write_dbmate(steps: Sequence[Step], folder: Path) -> None:
     """The layout of dbmate."""
     folder.mkdir(parents=True)
     for step in steps:
-        text = f"-- migrate:up\n{_script(step.up)}\n-- migrate:down\n{_script(step.down)}"
+        mark = "-- migrate:up transaction:false" if step.alone else "-- migrate:up"
+        text = f"{mark}\n{_script(step.up)}\n-- migrate:down\n{_script(step.down)}"
         (folder / f"{step.stamp}_{step.name}.sql").write_text(text, encoding="utf-8")
 
 
@@ -203,7 +206,7 @@ def write_alembic(steps: Sequence[Step], folder: Path) -> Path:
     for step in steps:
         revision = f"{step.number:04}"
         text = _ALEMBIC_REVISION.format(
-            revision=revision, before=before, up=_operations(step.up), down=_operations(step.down)
+            revision=revision, before=before, up=_operations(step.up, alone=step.alone), down=_operations(step.down)
         )
         (versions / f"{revision}_{step.name}.py").write_text(text, encoding="utf-8")
         before = revision
@@ -214,9 +217,12 @@ def _script(statements: Sequence[str]) -> str:
     return "".join(f"{statement};\n" for statement in statements)
 
 
-def _operations(statements: Sequence[str]) -> str:
+def _operations(statements: Sequence[str], *, alone: bool = False) -> str:
     # A colon before a word would be a parameter to SQLAlchemy.
-    return "\n".join(f"    op.execute({statement.replace(':', chr(92) + ':')!r})" for statement in statements)
+    calls = [f"op.execute({statement.replace(':', chr(92) + ':')!r})" for statement in statements] or ["pass"]
+    if alone:
+        calls = ["with op.get_context().autocommit_block():", *(f"    {call}" for call in calls)]
+    return "\n".join(f"    {call}" for call in calls)
 
 
 _ALEMBIC_ENV = """import os

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.aims import table_of_aims
 from bench.outcomes import Outcome
-from bench.report import Finding, Table
+from bench.report import Figure, Finding, Table
 
 _HEAD = """# Benchmarks
 
@@ -53,16 +53,18 @@ def _measured(outcome: Outcome, picture: str) -> str:
 
 def losses(findings: Mapping[str, Finding]) -> Table:
     """Every figure in which a peer is better, and why."""
+    lost: dict[tuple[str, str], list[Figure]] = {}
+    for benchmark, finding in findings.items():
+        for one in finding.figures:
+            if one.is_lost:
+                lost.setdefault((benchmark, one.name), []).append(one)
     rows = tuple(
         (
-            f"{one.name} beside {one.peer_name}",
-            f"{one.ours:.3g} {one.unit}",
-            f"{one.peer or 0:.3g} {one.unit}",
-            f"{one.to_peer() or 0:.2f}",
-            one.why or "not explained",
+            name,
+            f"{same[0].ours:.3g} {same[0].unit}",
+            ", ".join(f"{one.peer_name} {one.peer or 0:.3g} ({one.to_peer() or 0:.2f})" for one in same),
+            same[0].why or "not explained",
         )
-        for finding in findings.values()
-        for one in finding.figures
-        if one.is_lost
+        for (_, name), same in lost.items()
     )
-    return Table(headings=("what", "ours", "theirs", "ratio", "why"), rows=rows)
+    return Table(headings=("what", "ours", "theirs (ratio)", "why"), rows=rows)

@@ -70,6 +70,15 @@ def find_alembic() -> Peer:
         return Peer(name="Alembic")
 
 
+def find_pgroll() -> Peer:
+    """pgroll, where somebody has installed it: it is in no package registry."""
+    program = shutil.which("pgroll")
+    if program is None:
+        return Peer(name="pgroll, which no package registry has")
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    return Peer(name="pgroll", version=said.split()[-1], command=(program,))
+
+
 def find_squizzle() -> Peer:
     """The command of this checkout."""
     return Peer(name="squizzle", version=__version__, command=(str(Path(_BESIDE) / "squizzle"),))

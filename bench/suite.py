@@ -11,9 +11,9 @@ from bench import (
     batches,
     fleet,
     fleet_flow,
-    lock_queue,
     rehearsal,
     replay,
+    stalls,
     status,
     sweep,
     switch_over,
@@ -68,12 +68,12 @@ class Benchmark:
 # In the order in which they run; what matters most comes first, because the time may be over before all are done.
 BENCHMARKS = (
     Benchmark(
-        name="lock-queue",
-        measure=lock_queue.measure,
-        full={"rounds": 3, "seconds": 16.0},
-        quick={"rounds": 1, "seconds": 12.0},
-        limit_s=420,
-        quick_limit_s=80,
+        name="stalls",
+        measure=stalls.measure,
+        full={"rounds": 2, "seconds": 4.0, "rows": 1_000_000, "changes": 5, "reader_s": 3.0},
+        quick={"rounds": 1, "seconds": 1.0, "rows": 20_000, "changes": 2, "reader_s": 0.5},
+        limit_s=600,
+        quick_limit_s=60,
     ),
     Benchmark(
         name="replay",

@@ -175,7 +175,7 @@ def test_the_page_has_what_was_measured_and_names_what_was_not() -> None:
         "pgroll: missing on this machine.",
         "2026-11-28 01:02 UTC, 12 s, load average 0.1 before and 1.9 after it.",
         "## Not measured\n\n- status: RuntimeError: nobody answered",
-        "| apply beside psql | 3 s | 2 s | 1.50 | it proves |",
+        "| apply | 3 s | psql 2 (1.50) | it proves |",
     ):
         assert expected in text
     assert "quick sizes: they" not in text
