@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from squizzle import __version__
+from squizzle.analysis.squawk import find_squawk as squawk_program
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, client_environment, connect
 from squizzle.postgres.programs import find_programs
 
@@ -70,13 +71,27 @@ def find_alembic() -> Peer:
         return Peer(name="Alembic")
 
 
-def find_pgroll() -> Peer:
-    """pgroll, where somebody has installed it: it is in no package registry."""
-    program = shutil.which("pgroll")
+def find_on_path(name: str, program: str) -> Peer:
+    """A tool that a person installed: it is in no package registry that `make setup` uses.
+
+    Args:
+        name: What it is called.
+        program: The name of its program.
+    """
+    found = shutil.which(program)
+    if found is None:
+        return Peer(name=name)
+    said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout
+    return Peer(name=name, version=said.split()[-1], command=(found,))
+
+
+def find_squawk() -> Peer:
+    """squawk, which `squizzle[squawk]` brings."""
+    program = squawk_program()
     if program is None:
-        return Peer(name="pgroll, which no package registry has")
-    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
-    return Peer(name="pgroll", version=said.split()[-1], command=(program,))
+        return Peer(name="squawk")
+    said = subprocess.run([str(program), "--version"], check=True, capture_output=True, text=True).stdout
+    return Peer(name="squawk", version=said.split()[-1], command=(str(program),))
 
 
 def find_squizzle() -> Peer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 # Closer than this is neither won nor lost: the same contender differs by as much from itself.
@@ -168,11 +168,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows of cells.
+    """Rows of cells; columns of words stand to the left, columns of numbers to the right.
 
     Attributes:
         headings: Of the columns.
-        rows: The first column is to the left, all others to the right.
+        rows: As many cells as there are headings.
         title: A sentence above it.
     """
 
@@ -183,16 +183,21 @@ class Table:
     def text(self) -> str:
         """Columns as wide as their content."""
         lines = (self.headings, *self.rows)
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
-        return "\n".join("  ".join(_aligned(line, widths)).rstrip() for line in lines)
+        places = range(len(self.headings))
+        widths = [max(len(line[place]) for line in lines) for place in places]
+        put = [str.ljust if self._is_words(place) else str.rjust for place in places]
+        return "\n".join("  ".join(map(_put, put, line, widths)).rstrip() for line in lines)
 
     def markdown(self) -> str:
         """As Markdown writes tables; nothing without rows."""
         if not self.rows:
             return ""
-        dashes = ["---", *["---:"] * (len(self.headings) - 1)]
+        dashes = ["---" if self._is_words(place) else "---:" for place in range(len(self.headings))]
         return "\n".join(f"| {' | '.join(line)} |" for line in (self.headings, dashes, *self.rows))
 
+    def _is_words(self, place: int) -> bool:
+        return place == 0 or any(line[place][:1].isalpha() for line in self.rows)
 
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+
+def _put(put: Callable[[str, int], str], cell: str, width: int) -> str:
+    return put(cell, width)

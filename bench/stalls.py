@@ -119,7 +119,7 @@ def _migrators(access: ServerAccess) -> tuple[dict[str, _Migrate], tuple[str, ..
     if not alembic.missing:
         found["Alembic"] = partial(_alembic, alembic, access)
     found[OURS] = partial(_squizzle, squizzle, access)
-    absent = [peer for peer in (dbmate, alembic, peers.find_pgroll()) if peer.missing]
+    absent = [peer for peer in (dbmate, alembic, peers.find_on_path("pgroll", "pgroll")) if peer.missing]
     return found, tuple(peer.sentence() for peer in absent)
 
 

@@ -11,6 +11,7 @@ from bench import (
     batches,
     fleet,
     fleet_flow,
+    linting,
     rehearsal,
     replay,
     stalls,
@@ -90,6 +91,14 @@ BENCHMARKS = (
         quick={"rounds": 3, "migrations": 50},
         limit_s=90,
         quick_limit_s=30,
+    ),
+    Benchmark(
+        name="lint",
+        measure=linting.measure,
+        full={"rounds": 3, "statements": 10_000},
+        quick={"rounds": 1, "statements": 300},
+        limit_s=180,
+        quick_limit_s=40,
     ),
     Benchmark(
         name="batches",

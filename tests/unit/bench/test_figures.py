@@ -198,3 +198,9 @@ def test_a_picture_of_what_was_not_measured_goes(tmp_path: Path) -> None:
     file = write_pictures((OUTCOME,), tmp_path)["replay"]
     assert write_pictures((replace(OUTCOME, finding=None),), tmp_path) == {}
     assert not file.exists()
+
+
+def test_columns_of_words_are_to_the_left() -> None:
+    table = Table(headings=("a", "b", "c"), rows=(("x", "psql", "0 of 4"), ("y", "", "10 of 4")))
+    assert table.markdown().splitlines()[1] == "| --- | --- | ---: |"
+    assert table.text().splitlines() == ["a  b           c", "x  psql   0 of 4", "y        10 of 4"]
