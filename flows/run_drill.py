@@ -17,6 +17,7 @@ from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
 from squizzle.backups.records import Backup
+from squizzle.disturbance import exposed, spared, strikes_so_far
 from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
@@ -150,31 +151,42 @@ def run_drill(  # noqa: PLR0913 - each is a field of the form
     chosen, costs = scenarios_of(scenario), drill_costs(store, configuration)
     with ExitStack() as stack:
         stack.enter_context(keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))))
+        stack.enter_context(spared())
         saved = _choose(source, store)
         schema = source.schema_name if source else "public"
         kept = None if source else store
         on = stack.enter_context(drill_server(server=server, store=kept, source=saved, schema=schema))
-        around: tuple[Bystander, ...] = (Bystander(server=on.server, store=on.store, books=False),)
-        if production is not None:
-            around += (Bystander(server=production, store=production_store),)
-        ids = [run_id, *(uuid4().hex[:8] for _ in chosen[1:])]
+        around = _bystanders(on, production, production_store)
+        shared = stack.enter_context(drill_place(on, uuid4().hex[:8]))
+        base = None
+        if saved is not None and store is not None:
+            base = restore_source(shared, store, saved, makes_roles=on.is_ours)
+        elif any(one.shares for one in chosen):
+            base = make_base(shared, scale)
         reports = []
-        with drill_place(on, uuid4().hex[:8]) as shared:
-            base = None
-            if saved is not None and store is not None:
-                base = restore_source(shared, store, saved, makes_roles=on.is_ours)
-            elif any(one.shares for one in chosen):
-                base = make_base(shared, scale)
-            for one, each in zip(chosen, ids, strict=True):
-                with about(one.name.value if len(chosen) > 1 else ""):
-                    drawn = randbits(31) if seed is None else seed
-                    reports.append(play_disaster(on, base, one, each, around, costs, scale=scale, seed=drawn))
+        for one, each in zip(chosen, [run_id, *(uuid4().hex[:8] for _ in chosen[1:])], strict=True):
+            with about(one.name.value if len(chosen) > 1 else ""):
+                drawn = randbits(31) if seed is None else seed
+                reports.append(play_disaster(on, base, one, each, around, costs, scale=scale, seed=drawn))
         run = DrillRun(run_id=run_id, started_at=started_at, reports=tuple(reports))
         if len(reports) > 1:
             publish_drills(run)
+    return _ended(run)
+
+
+def _bystanders(
+    on: DrillServer, production: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
+) -> tuple[Bystander, ...]:
+    """What must not be touched: whatever else is on the drill's server, and production."""
+    here = Bystander(server=on.server, store=on.store, books=False)
+    return (here,) if production is None else (here, Bystander(server=production, store=store))
+
+
+def _ended(run: DrillRun) -> DrillRun:
+    """Tell how it ended; the reports come in a Failed state when the verdict is not `pass`."""
     if run.verdict is DrillVerdict.PASS:
-        for one in chosen:
-            give_sign(Sign.DRILLED, one.name.value)
+        for one in run.reports:
+            give_sign(Sign.DRILLED, one.scenario.value)
         return run
     # A flow that returns a state ends in that state; the reports travel as its data.
     return cast("DrillRun", failed(f"{run.verdict.value}: {run.reasons[0]}", run))
@@ -227,11 +239,14 @@ def play_disaster(
         scale: Size of the example's data, where a disaster makes its own.
         seed: Draws what is random.
     """
-    started_at, before, book = now(), len(steps_so_far()), DrillBook()
+    started_at, book = now(), DrillBook()
+    steps, strikes = len(steps_so_far()), len(strikes_so_far())
     with drill_place(on, run_id) as place:
         was = look_at(around)
+        stage = Stage(scenario=scenario, place=place, book=book, scale=scale, base=base, seed=seed)
         try:
-            PLAYS[scenario.name](Stage(scenario=scenario, place=place, book=book, scale=scale, base=base, seed=seed))
+            with exposed():  # to chaos, which spares what looks on and cleans up
+                PLAYS[scenario.name](stage)
         except CouldNotVerifyError as exc:
             book.could_not_verify(f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
         except SquizzleError as exc:
@@ -250,10 +265,11 @@ def play_disaster(
             reasons=reasons,
             started_at=started_at,
             server_version=place.server_version,
-            steps=steps_so_far()[before:],
+            steps=steps_so_far()[steps:],
             findings=book.findings,
             leftovers=leftovers,
             source=base.source if base and scenario.shares else EXAMPLE_COMPANY,
+            struck=strikes_so_far()[strikes:],
         )
         report = weigh_costs(report, costs)
         publish_report(report)

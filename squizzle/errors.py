@@ -126,7 +126,9 @@ class CouldNotVerifyError(SquizzleError):
 
 
 class ChaosError(SquizzleError):
-    """A step was made to fail on purpose (`SQUIZZLE_CHAOS`); nothing of it was done."""
+    """A step was made to fail on purpose (`SQUIZZLE_CHAOS`); nothing of it was done, so another try may help."""
+
+    retryable = True
 
 
 class DatabaseError(SquizzleError):

@@ -19,7 +19,7 @@ from psycopg import sql
 from squizzle.drills.victims import Victim
 from squizzle.errors import SquizzleError
 from squizzle.postgres.access import Connection, connect, server_pid
-from squizzle.postgres.translation import translate_error
+from squizzle.postgres.translation import translate_error, translated
 from tasks.sources import DatabaseSource
 from tasks.steps import now
 
@@ -38,10 +38,12 @@ def forgotten_transaction(application: DatabaseSource, victim: Victim) -> Iterat
     """
     session = connect(application.access(), application.database, purpose="application")
     try:
-        # Whoever ends it should do so on purpose.
-        session.execute("SET application_name = 'shop worker'; SET idle_in_transaction_session_timeout = 0; BEGIN")
-        session.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(victim.schema, victim.table)))
-        yield server_pid(session)
+        with translated(doing="forget a transaction"):
+            # Whoever ends it should do so on purpose.
+            session.execute("SET application_name = 'shop worker'; SET idle_in_transaction_session_timeout = 0; BEGIN")
+            session.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(victim.schema, victim.table)))
+            pid = server_pid(session)
+        yield pid
     finally:
         with suppress(psycopg.Error):
             session.close()
@@ -76,10 +78,12 @@ class Hanging:
 def hanging_statement(database: DatabaseSource, statement: str) -> Iterator[Hanging]:
     """Run a statement as another tool does that knows no lock_timeout; it is cancelled at the end if it still hangs."""
     with closing(connect(database.access(), database.database, purpose="application")) as session:
-        session.execute("SET application_name = 'deploy'; SET lock_timeout = 0; SET statement_timeout = 0")
+        with translated(doing="begin the migration of another tool"):
+            session.execute("SET application_name = 'deploy'; SET lock_timeout = 0; SET statement_timeout = 0")
+            pid = server_pid(session)
         with ThreadPoolExecutor(max_workers=1) as pool:
             try:
-                yield Hanging(pid=server_pid(session), ends=pool.submit(_run, session, statement))
+                yield Hanging(pid=pid, ends=pool.submit(_run, session, statement))
             finally:
                 with suppress(psycopg.Error):
                     session.cancel()

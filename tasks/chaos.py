@@ -14,6 +14,7 @@ from blocks.chaos import Chaos as ChaosBlock
 from squizzle.chaos.monkey import Chaos
 from squizzle.chaos.settings import VARIABLE, ChaosSettings, named_block, parse_chaos
 from squizzle.disturbance import disturbed_by, present
+from squizzle.errors import InvalidInputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +77,13 @@ def _settings(text: str) -> ChaosSettings | None:
     name = named_block(text)
     if name is None:
         return parse_chaos(text, new_seed=_new_seed)
-    block = cast("ChaosBlock", ChaosBlock.load(name))
+    try:
+        block = cast("ChaosBlock", ChaosBlock.load(name))
+    except ValueError as exc:
+        raise InvalidInputError(
+            f"{VARIABLE} is {text!r}, and the block chaos/{name} cannot be loaded; nothing was begun",
+            hint=f"save it, or unset {VARIABLE}",
+        ) from exc
     return block.settings(new_seed=_new_seed)
 
 

@@ -213,6 +213,7 @@ def _refuse_production(server: PostgresDatabase) -> None:
 def make_shop_database(place: DrillPlace) -> None:
     """Make the database with owner, roles, privileges, settings and comment, and let the application's role in."""
     with control_session(place.database.access(), purpose="drill") as control:
+        remove_run(control, place.run_id)  # of a try before
         make_database(control, place.names)
     with connect(place.database.access(), place.names.database, purpose="drill") as connection:
         let_application_in(connection, place.names)
@@ -237,8 +238,11 @@ def make_copy(place: DrillPlace, base: str) -> None:
 
 @step("Load the shop's data", timeout=timedelta(hours=2), detail=lambda found: f"{found.rows:,} rows")
 def load_shop_data(place: DrillPlace, *, scale: float) -> DatabaseDigest:
-    """Generate the example's rows, and fingerprint what is there."""
-    _generate(place, "--scale", str(scale))
+    """Generate the example's rows, where no try before did, and fingerprint what is there."""
+    with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
+        is_loaded = connection.execute("SELECT EXISTS (SELECT FROM users)").fetchone() == (True,)
+    if not is_loaded:  # it loads everything or nothing
+        _generate(place, "--scale", str(scale))
     with connect(place.database.access(), place.names.database, purpose="drill", read_only=True) as connection:
         return digest_database(connection)
 

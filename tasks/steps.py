@@ -23,6 +23,7 @@ from prefect.utilities.annotations import quote
 
 from squizzle.errors import SquizzleError
 from squizzle.interrupts import heed_interrupt
+from squizzle.postgres.translation import translated
 from squizzle.recovery.evidence import Step, StepState
 from tasks.chaos import chaos_of_environment, disturbed
 
@@ -185,7 +186,7 @@ def step(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        made = as_task(title, timeout=timeout)(disturbed(title, function))
+        made = as_task(title, timeout=timeout)(disturbed(title, _in_our_words(title, function)))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -201,6 +202,17 @@ def step(
         return call
 
     return decorate
+
+
+def _in_our_words(title: str, function: Callable[P, R]) -> Callable[P, R]:
+    """A session that is lost between two statements fails the step with an error that says whether to try again."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with translated(doing=f"carry out the step {title!r}"):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def run_name() -> str:

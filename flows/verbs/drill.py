@@ -11,7 +11,7 @@ import click
 
 from squizzle.backups.open_store import open_store
 from squizzle.backups.store import BackupStore
-from squizzle.chaos.settings import VARIABLE
+from squizzle.chaos.settings import SURVIVED_KINDS, VARIABLE
 from squizzle.cli.backups import store_address, store_options
 from squizzle.cli.output import print_result, say
 from squizzle.config import CONFIG_NAME, load_config
@@ -80,7 +80,7 @@ def drill(
         return show_drills(open_store(store_address(address, load_config(config_file))), as_json=as_json)
     if address is not None:
         raise InvalidInputError("--store is for --trend", hint="name the store in squizzle.toml: [backups] store")
-    chaos = f"rate={rate}{'' if seed is None else f' seed={seed}'}" if rate else ""
+    chaos = _chaos(rate, seed) if rate else ""
     with _environment(VARIABLE, chaos):
         run = _run(DrillScenario(scenario), scale, seed, config_file, quiet=as_json)
     document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
@@ -104,6 +104,12 @@ def show_drills(store: BackupStore, *, as_json: bool) -> int:
     else:
         say(f"no drill is kept in {store.address}")
     return 0
+
+
+def _chaos(rate: float, seed: int | None) -> str:
+    """What switches it on; a drill that is killed ends without a report, so nobody is killed."""
+    drawn = "" if seed is None else f" seed={seed}"
+    return f"rate={rate:g}{drawn} kinds={','.join(sorted(SURVIVED_KINDS))}"
 
 
 @contextmanager

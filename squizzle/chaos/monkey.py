@@ -18,6 +18,7 @@ import psycopg
 
 from squizzle.chaos.settings import ChaosKind, ChaosSettings
 from squizzle.config import PRODUCTION
+from squizzle.disturbance import present
 from squizzle.errors import ChaosError, DatabaseError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import read_identity
@@ -47,14 +48,23 @@ class Chaos:
         self._visits: Counter[str] = Counter()
         self._turn = threading.Lock()
         self._known: set[tuple[str, int, str]] = set()
+        self._struck: list[str] = []
+        self._within = ""
+
+    def strikes(self) -> tuple[str, ...]:
+        """Everything that was struck so far, a sentence each."""
+        return tuple(self._struck)
 
     def step(self, title: str) -> None:
         """Raise, wait, or end this process or the worker that started it."""
-        chance = self._strikes(f"step {title}", _OF_STEPS)
+        place = f"step {title}"
+        chance = self._strikes(place, _OF_STEPS)
+        # Each step counts anew: how often one looked until it had seen enough is another time next time.
+        self._within = f" of {place}, time {self._visits[place]}"
         if chance is None:
             return
         kind = self._choose(chance, _OF_STEPS)
-        self._say(kind, f"step {title}")
+        self._say(kind, place)
         if kind is ChaosKind.DELAY:
             time.sleep(chance.uniform(0, self.settings.longest_delay.total_seconds()))
         elif kind is ChaosKind.RAISE:
@@ -75,11 +85,12 @@ class Chaos:
         """
         self._refuse_production(connection, database)
         purpose = connection.info.get_parameters().get("application_name", "")
-        chance = self._strikes(f"session {purpose}", _OF_SESSIONS)
+        place = f"session {purpose}{self._within}"
+        chance = self._strikes(place, _OF_SESSIONS)
         if chance is None:
             return
         kind = self._choose(chance, _OF_SESSIONS)
-        connection.cursor_factory = _ending(self, kind, purpose, chance.randint(1, _LAST_STATEMENT))
+        connection.cursor_factory = _ending(self, kind, place, chance.randint(1, _LAST_STATEMENT))
 
     def write(self, path: Path) -> None:
         """Have the disk full.
@@ -87,8 +98,9 @@ class Chaos:
         Raises:
             OSError: It is.
         """
-        if self._strikes("disk", (ChaosKind.DISK_FULL,)) is not None:
-            self._say(ChaosKind.DISK_FULL, str(path))
+        place = f"a file{self._within}"  # its name has the time in it
+        if self._strikes(place, (ChaosKind.DISK_FULL,)) is not None:
+            self._say(ChaosKind.DISK_FULL, place)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     def client(self, client: Any, service: str) -> None:
@@ -98,8 +110,9 @@ class Chaos:
             return
 
         def answer(request: Any, event_name: str, **_: object) -> Any:
-            place = event_name.removeprefix("before-send.")
-            if self._strikes(place, (kind,)) is None:
+            place = f"{event_name.removeprefix('before-send.')}{self._within}"
+            # The client may live longer than chaos, or be used where that spares.
+            if present() is None or self._strikes(place, (kind,)) is None:
                 return None
             self._say(kind, place)
             return _busy_answer(request.url)
@@ -112,15 +125,16 @@ class Chaos:
         Raises:
             ApiException: It does.
         """
-        if self._strikes(f"kubernetes {doing}", (ChaosKind.KUBERNETES,)) is not None:
+        place = f"{doing}{self._within}"
+        if self._strikes(place, (ChaosKind.KUBERNETES,)) is not None:
             from kubernetes.client import ApiException  # noqa: PLC0415 - half a second, and only who has it asks
 
-            self._say(ChaosKind.KUBERNETES, doing)
+            self._say(ChaosKind.KUBERNETES, place)
             raise ApiException(status=_BUSY, reason="chaos")
 
-    def end(self, connection: Connection, kind: ChaosKind, purpose: str) -> None:
+    def end(self, connection: Connection, kind: ChaosKind, place: str) -> None:
         """End a session: cut its connection, or have the server end it."""
-        self._say(kind, f"session {purpose}")
+        self._say(kind, place)
         if kind is ChaosKind.CUT:
             with socket.socket(fileno=os.dup(connection.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
@@ -164,10 +178,11 @@ class Chaos:
         return chance.choice([one for one in kinds if one in self.settings.kinds])
 
     def _say(self, kind: ChaosKind, where: str) -> None:
+        self._struck.append(f"{kind.value} at {where}")
         self._tell(f"chaos: {kind.value} at {where} ({self.settings.as_text()})")
 
 
-def _ending(chaos: Chaos, kind: ChaosKind, purpose: str, at: int) -> type[psycopg.Cursor[Any]]:
+def _ending(chaos: Chaos, kind: ChaosKind, place: str, at: int) -> type[psycopg.Cursor[Any]]:
     """Cursors of a session that is ended before its n-th statement."""
     said = 0
 
@@ -176,7 +191,7 @@ def _ending(chaos: Chaos, kind: ChaosKind, purpose: str, at: int) -> type[psycop
             nonlocal said
             said += 1
             if said == at:
-                chaos.end(self.connection, kind, purpose)
+                chaos.end(self.connection, kind, place)
             return super().execute(*args, **kwargs)
 
     return Ending

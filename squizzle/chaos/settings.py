@@ -38,6 +38,9 @@ class ChaosKind(StrEnum):
 
 ALL_KINDS = frozenset(ChaosKind)
 
+SURVIVED_KINDS = ALL_KINDS - {ChaosKind.KILL, ChaosKind.KILL_WORKER}
+"""Whoever is killed makes no report."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChaosSettings:

@@ -225,6 +225,7 @@ class DrillReport:
         findings: What was found.
         leftovers: What the drill could not clean up.
         source: Whose data it was played on: the example company, or a backup.
+        struck: What chaos struck while it was played, a sentence each; none where it was not on.
     """
 
     run_id: str
@@ -237,6 +238,7 @@ class DrillReport:
     findings: Findings
     leftovers: tuple[str, ...] = ()
     source: str = EXAMPLE_COMPANY
+    struck: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> Evidence:

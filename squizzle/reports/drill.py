@@ -41,6 +41,7 @@ def drill_json(report: DrillReport) -> dict[str, object]:
             for step in report.steps
         ],
         "leftovers": list(report.leftovers),
+        "struck": list(report.struck),
     }
 
 
@@ -69,10 +70,12 @@ def drills_markdown(run: DrillRun) -> str:
     ]
     heads = ("disaster", "verdict", "time to detect", "noticed by", "RTO", "RPO", "way back", "why")
     left = [text for one in run.reports for text in one.leftovers]
+    struck = [f"`{one.scenario.value}`: {', '.join(one.struck)}" for one in run.reports if one.struck]
     parts = [
         f"# Disaster drill: {_VERDICTS[run.verdict]}",
         f"{len(run.reports)} disasters in turn · {run.started_at:%Y-%m-%d %H:%M:%S %Z} · run `{run.run_id}`",
         table(heads, rows),
+        *(("## What chaos struck", bullets(struck)) if struck else ()),
         *(("## Left behind", bullets(left)) if left else ()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -88,6 +91,7 @@ def drill_markdown(report: DrillReport) -> str:
         _costs(report),
         "## What happened",
         timeline(report.steps),
+        *(("## What chaos struck", bullets(report.struck)) if report.struck else ()),
         *_findings(report),
         *_comparisons(report),
         "## What was not compared",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
+import psycopg
 import pytest
 from prefect import flow
 
-from blocks import PostgresDatabase
+from blocks import Chaos, PostgresDatabase
 from blocks.references import refuse_inline
-from squizzle.errors import ChaosError, LockTimeoutError, RefusedError
+from squizzle.chaos.settings import ChaosKind
+from squizzle.errors import ChaosError, InvalidInputError, LockTimeoutError, RefusedError
 from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
 from tasks.outcome import report_of
@@ -102,9 +105,13 @@ def test_failed_step_is_recorded_with_its_message_and_told_to_watchers() -> None
     assert seen[-1][-1].detail == "policy says no"
 
 
-def test_chaos_fails_a_step_and_says_how_to_play_it_again(
-    server_block: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("said", ["rate=1 seed=5 kinds=raise", "block:weekly"])
+def test_chaos_fails_a_step_each_time_it_is_tried_and_says_how_to_play_it_again(
+    server_block: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], said: str
 ) -> None:
+    monkeypatch.setattr("tasks.steps._RETRY_DELAYS", [0.0, 0.0])
+    Chaos(rate=1, seed=5, kinds=[ChaosKind.RAISE]).save("weekly", overwrite=True)
+
     @step("Look", timeout=timedelta(minutes=1))
     def look(block: PostgresDatabase) -> None:
         connect(block.access(), block.database, purpose="look").close()
@@ -116,7 +123,7 @@ def test_chaos_fails_a_step_and_says_how_to_play_it_again(
             look(block)
             look(block)
 
-    monkeypatch.setenv("SQUIZZLE_CHAOS", "rate=1 seed=5 kinds=raise")
+    monkeypatch.setenv("SQUIZZLE_CHAOS", said)
     state = looks(server_block, return_state=True)
     production = server_block.model_copy(update={"environment": "production"})
     refused = looks(production, return_state=True)
@@ -124,5 +131,41 @@ def test_chaos_fails_a_step_and_says_how_to_play_it_again(
     error = report_of(state)
     assert isinstance(error, ChaosError)
     assert "SQUIZZLE_CHAOS='rate=1 seed=5 kinds=raise' plays it again" in error.hint
-    assert "chaos: raise at step Look (rate=1 seed=5 kinds=raise)" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "chaos is on: SQUIZZLE_CHAOS='rate=1 seed=5 kinds=raise' plays it again" in told
+    assert told.count("chaos: raise at step Look (rate=1 seed=5 kinds=raise)") == 3
     assert "production; nothing was done" in str(refused.message)
+
+
+def test_a_session_that_is_lost_between_two_statements_is_another_try(
+    server_block: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `terminate` and `cut` have it: nobody translates what the driver says of a statement of the step's own."""
+    monkeypatch.setattr("tasks.steps._RETRY_DELAYS", [0.0])
+    tries: list[int] = []
+
+    @step("Ask", timeout=timedelta(minutes=1))
+    def ask(block: PostgresDatabase) -> int:
+        with connect(block.access(), block.database, purpose="ask") as session:
+            tries.append(session.info.backend_pid)
+            if len(tries) == 1:
+                with suppress(psycopg.OperationalError):
+                    session.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            row = session.execute("SELECT 1").fetchone()
+        return int(row[0]) if row else 0
+
+    @flow
+    def asks() -> int:
+        return ask(server_block)
+
+    assert asks() == 1
+    assert len(set(tries)) == 2
+
+
+def test_chaos_of_a_block_that_is_not_there_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUIZZLE_CHAOS", "block:nobody-saved-it")
+    with (
+        pytest.raises(InvalidInputError, match="chaos/nobody-saved-it cannot be loaded; nothing was begun"),
+        keep_journal(),
+    ):
+        raise AssertionError("it was begun")

@@ -54,3 +54,23 @@ def test_a_seed_strikes_at_the_same_places_again_and_another_one_elsewhere() -> 
 
 def test_nothing_is_struck_before_a_database_has_said_that_it_is_not_production() -> None:
     assert played(1, armed=False) == []
+
+
+def test_how_often_a_step_looked_says_nothing_of_what_is_struck_in_the_next_one(tmp_path: Path) -> None:
+    def strikes(looks: int) -> list[bool]:
+        chaos = Chaos(ChaosSettings(seed=3, rate=0.5, kinds=frozenset({ChaosKind.DISK_FULL})), lambda _text: None)
+        chaos._known.add(("host", 5432, "shop"))
+        found = []
+        for step, times in (("Notice", looks), ("Restore", 20), ("Notice", 20)):
+            chaos.step(step)
+            for number in range(times):
+                try:
+                    chaos.write(tmp_path / str(number))
+                except OSError:
+                    found.append(True)
+                else:
+                    found.append(False)
+        return found[looks:]
+
+    assert strikes(2) == strikes(7)
+    assert strikes(2)[:20] != strikes(2)[20:]

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from squizzle.backups.records import Backup
-from squizzle.drills.records import DrillReport, DrillScenario, DrillVerdict, Findings
+from squizzle.drills.records import DrillReport, DrillRun, DrillScenario, DrillVerdict, Findings
 from squizzle.proof.digests import compare_digests
 from squizzle.proof.records import NOT_COVERED, Comparison, DatabaseDigest, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.evidence import Evidence, Step, StepState
 from squizzle.recovery.ways import Way, WayBack
-from squizzle.reports.drill import drill_json, drill_markdown, table_artifact
+from squizzle.reports.drill import drill_json, drill_markdown, drills_markdown, table_artifact
 
 NOON = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 PROMISED = {"name", "verdict", "rto_ms", "rpo_ms", "recovered_by", "differences"}
@@ -168,6 +168,16 @@ def test_what_could_not_be_cleaned_up_is_said(report: DrillReport) -> None:
     assert "## Left behind\n\n- role x: still used" in drill_markdown(
         replace(report, leftovers=("role x: still used",))
     )
+
+
+def test_what_chaos_struck_is_said(report: DrillReport) -> None:
+    struck = replace(report, struck=("cut at session squizzle drill",))
+
+    assert "What chaos struck" not in drill_markdown(report)
+    assert "## What chaos struck\n\n- cut at session squizzle drill" in drill_markdown(struck)
+    assert drill_json(struck)["struck"] == ["cut at session squizzle drill"]
+    both = DrillRun(run_id="1f2e3d4c", started_at=NOON, reports=(report, struck))
+    assert f"- `{report.scenario.value}`: cut at session squizzle drill" in drills_markdown(both)
 
 
 @pytest.mark.parametrize("odd", ["a|b", "a\nb|c", "a\n- b\n\nc"])
