@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 from prefect.blocks.core import Block
-from prefect.runtime import flow_run
 from prefect.types import SecretDict
 from psycopg.conninfo import make_conninfo
 from pydantic import BaseModel, Field
@@ -253,12 +252,6 @@ def chosen_fleet(name: str, block: Fleet | None) -> tuple[str | FleetSettings, M
     if not name:
         raise InvalidInputError("no fleet was named", hint="name a section [fleets.NAME], or choose a block")
     return name, {}
-
-
-def run_named_by_fleet() -> str:
-    """The name of a run that rolls out to a fleet, from its parameters."""
-    block = flow_run.parameters.get("fleet_block")
-    return f"rollout to {flow_run.parameters.get('fleet') or getattr(block, 'fleet', 'nobody')}"
 
 
 def _said(section: dict[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from blocks import BackupBucket, BackupFolder, Fleet, Notifier, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.alerts.states import AlertLimits
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
@@ -101,12 +102,12 @@ Shut = Annotated[
 ]
 
 
-def _run_title() -> str:
-    block = flow_run.parameters.get("fleet_block")
-    return f"auto recovery of {flow_run.parameters.get('fleet') or getattr(block, 'fleet', 'nobody')}"
-
-
-@flow(name="auto-recover", flow_run_name=_run_title, description=DESCRIPTION, persist_result=False)
+@flow(
+    name="auto-recover",
+    flow_run_name=run_named("auto recovery of {fleet}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def auto_recover(  # noqa: PLR0913 - each is a field of the form
     fleet: FleetName = "",
     fleet_block: FleetBlock = None,

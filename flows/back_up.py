@@ -9,6 +9,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.backups.order import CopyOptions
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
@@ -83,7 +84,10 @@ Monthly = Annotated[int, shown(ge=0, le=3660, title="Keep monthly", description=
 
 
 @flow(
-    name="back-up", flow_run_name="{kind} backup of {database.database}", description=DESCRIPTION, persist_result=False
+    name="back-up",
+    flow_run_name=run_named("{kind} backup of {database} → {store}"),
+    description=DESCRIPTION,
+    persist_result=False,
 )
 def back_up(  # noqa: PLR0913 - one argument a field of the form
     database: Database,

@@ -9,6 +9,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
 from tasks.outcome import failed
@@ -47,7 +48,12 @@ Slot = Annotated[
 ]
 
 
-@flow(name="check-backups", flow_run_name="check backups", description=DESCRIPTION, persist_result=False)
+@flow(
+    name="check-backups",
+    flow_run_name=run_named("check backups in {store}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def check_backups(
     store: Store, database: Log = None, slot: Slot = "", *, restore: Restore = True, rds: Rds = None
 ) -> StoreCheck:

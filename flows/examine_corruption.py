@@ -11,6 +11,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.errors import InvalidInputError
 from squizzle.recovery.corruption.examine import EVIDENCE_FOLDER
 from squizzle.recovery.corruption.loading import database_name
@@ -66,7 +67,7 @@ Patience = Annotated[
 
 
 @flow(
-    name="examine-corruption", flow_run_name="examine {database.database}", description=DESCRIPTION,
+    name="examine-corruption", flow_run_name=run_named("examine {database}"), description=DESCRIPTION,
     persist_result=False,
 )  # fmt: skip
 def examine_corruption(  # noqa: PLR0913 - one argument a field of the form

@@ -9,6 +9,7 @@ from prefect import flow
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from tasks.health import note_query_costs
 from tasks.steps import keep_journal
 
@@ -26,7 +27,7 @@ Label = Annotated[str, shown(title="Label", min_length=1, max_length=200, descri
 
 @flow(
     name="note-queries",
-    flow_run_name="note queries of {database.database}",
+    flow_run_name=run_named("note queries of {database}"),
     description=DESCRIPTION,
     persist_result=False,
 )

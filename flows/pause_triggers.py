@@ -11,6 +11,7 @@ from prefect import flow
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.health.trigger_plan import LONGEST
 from squizzle.health.triggers import Resumed
 from squizzle.reports.triggers import PauseReport, pause_question
@@ -57,7 +58,7 @@ Patience = Annotated[
 
 @flow(
     name="pause-triggers",
-    flow_run_name="pause triggers of {table} in {database.database}",
+    flow_run_name=run_named("pause triggers of {table} of {database}"),
     description=DESCRIPTION,
     persist_result=False,
 )

@@ -10,6 +10,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.recovery.rebuild.records import RebuildReport
 from squizzle.reports.rebuild import rebuild_summary
 from tasks.outcome import failed
@@ -42,7 +43,12 @@ Cluster = Annotated[
 DryRun = Annotated[bool, shown(title="Dry run", description="Only say what would be restored from what.")]
 
 
-@flow(name="rebuild-server", flow_run_name="rebuild {server.host}", description=DESCRIPTION, persist_result=False)
+@flow(
+    name="rebuild-server",
+    flow_run_name=run_named("rebuild the server of {server} from {store}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def rebuild_server(server: Server, store: Store, cluster: Cluster = "", *, dry_run: DryRun = True) -> RebuildReport:
     """Rebuild a lost server on an empty one from its store; nothing that is there is touched.
 

@@ -20,6 +20,7 @@ from blocks import (
 )
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from flows.ways_back import take_ways_back
 from squizzle.errors import FencingFailedError, SquizzleError
 from squizzle.recovery.assess import Assessment
@@ -128,7 +129,7 @@ Salvage = Annotated[
 
 @flow(
     name="recover",
-    flow_run_name="recover {database.database} in {database.environment}",
+    flow_run_name=run_named("recover {database}"),
     description=DESCRIPTION,
     persist_result=False,
 )

@@ -11,6 +11,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.backups.records import Backup
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.rehearse import RehearsalPlan
@@ -106,7 +107,12 @@ Budget = Annotated[
 ]
 
 
-@flow(name="rehearse", flow_run_name="rehearsal for {database.database}", description=DESCRIPTION, persist_result=False)
+@flow(
+    name="rehearse",
+    flow_run_name=run_named("rehearse {version} for {database}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def rehearse(  # noqa: PLR0913 - each is a field of the form
     database: Database,
     store: Store,

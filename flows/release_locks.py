@@ -10,6 +10,7 @@ from prefect import flow
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.health.release import Release
 from squizzle.health.release_plan import BACKUP_PROGRAMS, ReleasePolicy, plan_release
 from squizzle.reports.locks import release_question
@@ -62,7 +63,7 @@ Patience = Annotated[
 
 
 @flow(
-    name="release-locks", flow_run_name="release locks of {database.database}", description=DESCRIPTION,
+    name="release-locks", flow_run_name=run_named("release locks of {database}"), description=DESCRIPTION,
     persist_result=False,
 )  # fmt: skip
 def release_locks(

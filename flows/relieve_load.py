@@ -10,6 +10,7 @@ from prefect import flow
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.health.release_plan import BACKUP_PROGRAMS
 from squizzle.health.relief import Relief, ReliefPolicy, plan_relief
 from squizzle.reports.relief import relief_question
@@ -52,7 +53,7 @@ Patience = Annotated[
 ]
 
 
-@flow(name="relieve-load", flow_run_name="relieve {database.database}", description=DESCRIPTION, persist_result=False)
+@flow(name="relieve-load", flow_run_name=run_named("relieve {database}"), description=DESCRIPTION, persist_result=False)
 def relieve_load(
     database: Database,
     *,

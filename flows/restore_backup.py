@@ -11,6 +11,7 @@ from prefect import flow
 from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.errors import RefusedError
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.reports.restore import restore_question, restore_summary
@@ -75,7 +76,7 @@ Patience = Annotated[
 
 @flow(
     name="restore-backup",
-    flow_run_name="restore {database.database} into {into}",
+    flow_run_name=run_named("restore {database} → {into}"),
     description=DESCRIPTION,
     persist_result=False,
 )

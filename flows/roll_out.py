@@ -14,9 +14,10 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from blocks.fleet import chosen_fleet, run_named_by_fleet
+from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows import roll_out_fields as form
+from flows.run_names import name_of
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back, wait
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.postgres.decisions import ApprovalRules, Question
@@ -43,6 +44,7 @@ from tasks.rollout import (
 from tasks.rollout_case import RolloutCase, Running, Secured, Spread, TakenBack, Unapproved, case_of
 from tasks.rollout_events import keep_transitions, tell
 from tasks.rollout_foresight import foresee, links_of
+from tasks.rollout_names import call_run
 from tasks.rollout_proof import prove
 from tasks.rollout_recovery import reconcile
 from tasks.rollout_securing import secure
@@ -72,8 +74,8 @@ It begins as a **dry run**. Killed anywhere, the same run started again goes on 
 def run_title() -> str:
     """What a run is called: whoever sees it completed must not take a dry run for the rollout."""
     asked = flow_run.parameters
-    what = " (dry run)" if asked.get("dry_run", True) else " (going back)" if asked.get("go_back") else ""
-    return run_named_by_fleet() + what
+    what = " (going back)" if asked.get("go_back") and not asked.get("dry_run") else ""
+    return name_of("rollout {version} → {fleet}", asked) + what
 
 
 @flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False)
@@ -209,6 +211,7 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                 left_out=survey.fleet.left_out,
             )
             if started is not None:
+                call_run(case, started)
                 goes_back = case.go_back or bool(started.row.failed_stage)
                 started = started if goes_back else prove(case, survey, started)
                 checks = check(case, survey, started)
@@ -241,6 +244,7 @@ def _carried_out(run: Running, report: RolloutReport) -> RolloutReport:
             report = replace(report, standing=reconcile(run, survey))
         if report.outcome in {RolloutOutcome.DONE, RolloutOutcome.TAKEN_BACK} and not problem:
             end(run.control, report.rollout_id, report.outcome.value)
+            call_run(run.case, run.started)
         tell(run.started.row.id, "ended", outcome=report.outcome.value, why=problem)
     return report
 
@@ -285,6 +289,7 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
     lacking = run.lacking(stage, order)
     if lacking:
         tell(run.started.row.id, "stage-begun", stage=name, targets=len(lacking))
+        call_run(case, run.started, stage=name)
         if stage.stage.approval_required:
             try:
                 decision = ask(run, _question(run, stage, before), name)

@@ -18,6 +18,7 @@ from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.auto_recover import recover_each, tell_together
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.incidents.attempts import Attempt
 from squizzle.notify.records import Deliveries, Link
 from squizzle.sweep.records import Sweep
@@ -73,12 +74,7 @@ Drift = Annotated[bool, shown(title="Drift", description="Compare schemas with w
 Tell = Annotated[bool, shown(title="Tell people", description="Off: look and write the table only.")]
 
 
-def _run_title() -> str:
-    block = flow_run.parameters.get("fleet_block")
-    return f"health of {flow_run.parameters.get('fleet') or getattr(block, 'fleet', 'nobody')}"
-
-
-@flow(name="sweep-health", flow_run_name=_run_title, description=DESCRIPTION, persist_result=False)
+@flow(name="sweep-health", flow_run_name=run_named("health of {fleet}"), description=DESCRIPTION, persist_result=False)
 def sweep_health(  # noqa: PLR0913 - the fields of a form
     fleet: FleetName = "",
     fleet_block: FleetBlock = None,

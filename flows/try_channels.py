@@ -11,6 +11,7 @@ from prefect import flow
 from blocks import Notifier
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.config import load_config
 from squizzle.notify.records import Delivery
 from squizzle.notify.trial import trial_notification
@@ -34,7 +35,12 @@ Config = Annotated[Path, shown(title="Configuration", description="squizzle.toml
 Channels = Annotated[list[str], shown(title="Channels", description="Only these. Empty: every one.")]
 
 
-@flow(name="try-channels", flow_run_name="try channels", description=DESCRIPTION, persist_result=False)
+@flow(
+    name="try-channels",
+    flow_run_name=run_named("try channels {channels}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def try_channels(
     notifier: NotifierBlock = None,
     configuration: Config = Path("squizzle.toml"),

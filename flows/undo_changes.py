@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.recovery.undo.records import UndoReport
 from tasks.reporting import progress_artifact, publish_undo
 from tasks.steps import keep_journal
@@ -49,7 +50,12 @@ Plan = Annotated[
 ]
 
 
-@flow(name="undo-changes", flow_run_name="undo in {database.database}", description=DESCRIPTION, persist_result=False)
+@flow(
+    name="undo-changes",
+    flow_run_name=run_named("undo changes of {tables} in {database}"),
+    description=DESCRIPTION,
+    persist_result=False,
+)
 def undo_changes(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     tables: Tables,

@@ -12,6 +12,7 @@ from prefect import flow
 from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.errors import RefusedError
 from squizzle.reports.wrong_environment import MishapReport, forward_question, way_back_question
 from tasks.approval import gate
@@ -58,7 +59,7 @@ Patience = Annotated[
 
 @flow(
     name="undo-wrong-environment",
-    flow_run_name="undo in {wrong.database}, meant for {right.database}",
+    flow_run_name=run_named("undo {versions} in {wrong}, meant for {right}"),
     description=DESCRIPTION,
     persist_result=False,
 )

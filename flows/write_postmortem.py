@@ -12,6 +12,7 @@ from blocks import Fleet, PostgresDatabase
 from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
+from flows.run_names import run_named
 from squizzle.config import load_config
 from squizzle.incidents.postmortem import Postmortem
 from squizzle.settings.fleets import fleet_named
@@ -43,7 +44,7 @@ Control = Annotated[
 
 @flow(
     name="write-postmortem",
-    flow_run_name="post-mortem of {incident}",
+    flow_run_name=run_named("post-mortem of {incident} in {fleet}"),
     description=DESCRIPTION,
     persist_result=False,
 )

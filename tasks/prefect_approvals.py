@@ -50,16 +50,17 @@ class PrefectApprovals:
         """The one that is meant.
 
         Args:
-            run: The id of a run, or its name.
+            run: The id of a run, its name, or a part of its name.
 
         Raises:
-            RefusedError: It does not wait for an approval of ours, or several of that name do.
+            RefusedError: It does not wait for an approval of ours, or several that are called so do.
         """
-        wanted: dict[str, object] = {"name": {"any_": [run]}}
         if _is_id(run):
-            wanted = {"id": {"any_": [run]}}
-        with translated():
-            found = [one for one in map(self._waiting, self._paused(wanted)) if one is not None]
+            with translated():
+                waiting = map(self._waiting, self._paused({"id": {"any_": [run]}}))
+                found = [one for one in waiting if one is not None]
+        else:
+            found = _called(run, self.waiting())
         if not found:
             raise RefusedError(
                 f"run {run!r} does not wait for an approval: it was answered, has ended, or is unknown",
@@ -67,7 +68,7 @@ class PrefectApprovals:
             )
         if len(found) > 1:
             ids = ", ".join(one.run_id for one in found)
-            raise RefusedError(f"{len(found)} runs named {run!r} wait", hint=f"give the id of one: {ids}")
+            raise RefusedError(f"{len(found)} runs called {run!r} wait", hint=f"give the id of one: {ids}")
         return found[0]
 
     def answer(self, meant: WaitingApproval | Kept, entry: Entry) -> None:
@@ -256,6 +257,17 @@ def translated() -> Iterator[None]:
 
 def _name(kept: Kept) -> str:
     return f"{_PREFIX}{kept.key}"
+
+
+def _called(name: str, waiting: tuple[WaitingApproval, ...]) -> list[WaitingApproval]:
+    """Those of that very name; else those that have it as a part, where `to` may be typed for an arrow."""
+    exactly = [one for one in waiting if one.run_name == name]
+    part = _typed(name)
+    return exactly or [one for one in waiting if part and part in _typed(one.run_name)]
+
+
+def _typed(name: str) -> str:
+    return " ".join(name.casefold().replace("→", "to").replace("->", "to").split())
 
 
 def _is_id(text: str) -> bool:

@@ -217,7 +217,8 @@ def _in_our_words(title: str, function: Callable[P, R]) -> Callable[P, R]:
 
 def run_name() -> str:
     """Who does this, for records: the run and the host; the host alone outside a run."""
-    name = flow_run.name
+    # Records are written into databases of any encoding.
+    name = (flow_run.name or "").replace("→", "to")
     host = socket.gethostname()
     return f"flow run {name} on {host}" if name else host
 

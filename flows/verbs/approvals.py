@@ -114,7 +114,7 @@ def _serve(prefect: PrefectApprovals, settings: SlackSettings) -> None:
 def approve(
     run: str, name: str | None, reason: str, typed: str, digest: str | None, *, reject: bool, as_json: bool
 ) -> int:
-    """Answer RUN (an id, or a name) that waits for a person's yes, by Prefect's API (PREFECT_API_URL).
+    """Answer RUN (an id, a name or a part of one) that waits for a person's yes, by Prefect's API (PREFECT_API_URL).
 
     Shows what would be done and asks. Without a terminal, --plan says which plan was read. Refused (exit code 9) when
     the run asks something else by then, and when the answer would not count.
@@ -122,6 +122,7 @@ def approve(
     \b
     Examples:
       squizzle approve 4f0c1a52-… --as anna --database shop
+      squizzle approve "1.4.0 to production" --as anna --fleet production
       squizzle approve 4f0c1a52-… --reject --reason "not on a Friday"
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     from tasks.prefect_approvals import open_approvals  # noqa: PLC0415 - Prefect reads its settings when imported

@@ -130,7 +130,7 @@ def _rehearse(case: RehearsalCase, started_at: datetime, *, quiet: bool) -> Rehe
     words = Words(
         title=f"Rehearsal for {case.database.database}",
         name="rehearse",
-        run_name=f"rehearsal for {case.database.database}",
+        run_name=f"rehearse for {case.database.database}",
         report=rehearsal_markdown,
         agree_beforehand="a rehearsal asks nobody",
         interrupted="the copy goes with the server that was started for it, or with the next rehearsal; run it again",

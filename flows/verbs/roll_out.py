@@ -169,7 +169,7 @@ def _words(fleet: str) -> Words[RolloutReport]:
     return Words(
         title=f"Rollout to {fleet}",
         name="roll-out",
-        run_name=f"rollout to {fleet}",
+        run_name=f"rollout → {fleet}",
         report=rollout_markdown,
         agree_beforehand="run the same at a terminal, or start the deployment rollout and answer in Prefect's UI",
         interrupted="what was applied stays; the same command again goes on (`squizzle fleet NAME` shows who has what)",

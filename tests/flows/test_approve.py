@@ -76,9 +76,9 @@ def answer_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
 def test_a_run_that_waits_is_listed_and_two_people_approve_it_from_the_command_line(
     database: PostgresDatabase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with open_approvals() as prefect, a_run_that_asks("by verb", database) as state:
-        first = wait_for(prefect, "by verb")
-        digest = question("by verb").digest
+    with open_approvals() as prefect, a_run_that_asks("asked → by verb in shop", database) as state:
+        first = wait_for(prefect, "asked → by verb in shop")
+        digest = question("asked → by verb in shop").digest
         _, listed, _ = answer_of(capsys, "approvals")
         (document,) = [one for one in listed["approvals"] if one["run"] == first.run_id]
         assert (document["plan_digest"], document["name_to_type"], document["needed"]) == (digest, "shop", 2)
@@ -98,11 +98,11 @@ def test_a_run_that_waits_is_listed_and_two_people_approve_it_from_the_command_l
         yes = ["--plan", digest[:12], "--database", "shop", "--reason", "go"]
         code, said, _ = answer_of(capsys, "approve", first.run_id, *yes, "--as", "anna")
         assert (code, said["decision"], said["still_needed"]) == (0, "approve", 1)
-        second = wait_for(prefect, "by verb", approved_by=("anna",))
+        second = wait_for(prefect, "asked → by verb in shop", approved_by=("anna",))
         # An answer to the first question is none to the second.
         with pytest.raises(RefusedError, match="asks again"):
             prefect.answer(first, Entry(answer=Answer.APPROVE, by="ben", typed="shop"))
-        code, said, _ = answer_of(capsys, "approve", "by verb", *yes, "--as", "ben")
+        code, said, _ = answer_of(capsys, "approve", "ASKED to by verb", *yes, "--as", "ben")
         assert (code, said["still_needed"]) == (0, 0)
     assert state["end"].result() == "ben"
     with open_approvals() as prefect:

@@ -143,7 +143,7 @@ def test_triggers_are_off_until_the_time_has_passed_and_what_a_killed_run_left_i
 
         dry = pause_triggers(**wanted, return_state=True)
         assert owner.execute(states).fetchone() == ("DO",)
-        with somebody_answers(f"pause triggers of child in {new_database}", APPROVED), meanwhile(access, new_database):
+        with somebody_answers(f"pause triggers of child of {new_database}", APPROVED), meanwhile(access, new_database):
             done = pause_triggers(**wanted, dry_run=False, return_state=True)
 
         assert owner.execute(states).fetchone() == ("O",)
@@ -205,7 +205,7 @@ def test_a_version_in_the_wrong_database_is_taken_back_and_applied_to_the_right_
             dry = undo_wrong_environment(**both, versions=("0002",), return_state=True)
             assert dry.is_completed(), dry.message
             assert relations(there) == {"base", "extra"}
-            with somebody_answers(f"undo in {database.database}, meant for {name}", yes, again=yes):
+            with somebody_answers(f"meant for {name}", yes, again=yes):
                 done = undo_wrong_environment(**both, versions=("0002",), dry_run=False, return_state=True)
 
             assert done.is_completed(), done.message

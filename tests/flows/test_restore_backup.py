@@ -83,7 +83,7 @@ def test_a_database_comes_back_as_it_was_at_a_mark_and_takes_the_place_of_produc
     planned = run(shop, store_block, into, **command)
     assert planned.is_completed(), planned.message
     assert (planned.result().plan.backup.id, planned.result().restored) == (copy.id, None)
-    with somebody_answers(f"restore {name} into {into}", {"decision": "approve", "approver": "anna"}):
+    with somebody_answers(f"→ {into}", {"decision": "approve", "approver": "anna"}):
         done = run(shop, store_block, into, dry_run=False, **command)
 
     assert done.is_completed(), done.message
@@ -110,7 +110,7 @@ def test_the_newest_verified_backup_is_taken_and_what_was_rejected_stays_closed(
     assert "single tables come back with a point in time" in nothing.message
     assert "the kind of the point is name, and the point is ''" in vague.message
     verify_files(store_block.open(), backup, by="test")
-    with somebody_answers(f"restore {name} into {into}", {"decision": "reject", "approver": "anna"}):
+    with somebody_answers(f"→ {into}", {"decision": "reject", "approver": "anna"}):
         rejected = run(shop, store_block, into, switch_over=True, dry_run=False)
     assert rejected.is_failed()
     assert "rejected by anna" in rejected.message

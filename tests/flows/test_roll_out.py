@@ -157,7 +157,7 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     assert dry.result().outcome is RolloutOutcome.NOT_BEGUN
     assert shops.ask("SELECT to_regclass('squizzle_history') IS NULL") == [True] * MANY
 
-    with somebody_answers("rollout to shops", {"decision": "approve", "approver": "ada", "comment": "looks good"}):
+    with somebody_answers("→ shops", {"decision": "approve", "approver": "ada", "comment": "looks good"}):
         done = shops.run()
     assert done.is_completed(), done.message
     report: RolloutReport = done.result()
@@ -177,7 +177,7 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     assert f"[stage partial]({PREFECT_UI_URL.value()}/artifacts/key/rollout-shops-partial)" in asked
     with get_client(sync_client=True) as client:
         names = [client.read_flow_run(one.state_details.flow_run_id).name for one in (dry, done)]
-    assert names == ["rollout to shops (dry run)", "rollout to shops"]
+    assert names == ["rollout 0001 → shops (dry run)", "rollout 0001 → shops"]
     assert [one.title for one in report.steps if one.title.startswith("Apply")] == [
         f"Apply to targets ({name})" for name in ("canary", "partial", "full")
     ]
@@ -210,7 +210,7 @@ def test_a_rejected_stage_is_not_begun_nor_asked_about_again_and_what_was_brough
     shops: Shops,
 ) -> None:
     shops.migration("0001_new", "CREATE TABLE new (i int)", "DROP TABLE new")
-    with somebody_answers("rollout to shops", {"decision": "reject", "approver": "bob", "comment": "not today"}):
+    with somebody_answers("→ shops", {"decision": "reject", "approver": "bob", "comment": "not today"}):
         first = shops.run()
     # Nobody answers now: what was decided about this very plan stands.
     second = shops.run()
@@ -228,7 +228,7 @@ def test_a_rejected_stage_is_not_begun_nor_asked_about_again_and_what_was_brough
     assert "2 of 8 targets have something that it brought; how long that takes was never measured" in text
     assert sum(shops.ask("SELECT to_regclass('new') IS NOT NULL")) == 2
 
-    with somebody_answers("rollout to shops (going back)", {"decision": "approve", "approver": "bob", "comment": ""}):
+    with somebody_answers("→ shops (going back)", {"decision": "approve", "approver": "bob", "comment": ""}):
         back = shops.run(go_back=True)
     assert back.is_completed(), back.message
     assert back.result().outcome is RolloutOutcome.TAKEN_BACK

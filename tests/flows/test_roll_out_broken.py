@@ -133,7 +133,7 @@ def test_killed_in_every_stage_and_step_it_goes_on_and_does_and_asks_nothing_twi
         session.execute("UPDATE squizzle_history SET applied_at = applied_at - interval '1 hour'")
     runs.run("after", APPLY, 2)
     runs.run("paused")
-    with somebody_answers("rollout to shops", YES):
+    with somebody_answers("→ shops", YES):
         runs.run("after", RECORD, 1)
     runs.run("after", APPLY, 3, batch=2)
     assert sorted(shops.ask("SELECT count(*) FROM goods")) == [3] * 4 + [4] * 4
@@ -294,7 +294,7 @@ def test_a_doubt_is_asked_about_and_decides_and_a_new_rollout_asks_anew(shops: S
 
         def run(decision: str, who: str) -> RolloutReport:
             answer = {"decision": decision, "approver": who, "comment": "it is known"}
-            with watched_by(watch), somebody_answers("rollout to shops", answer):
+            with watched_by(watch), somebody_answers("→ shops", answer):
                 found: RolloutReport = report_of(shops.run())
             return found
 
@@ -320,13 +320,13 @@ def test_another_stages_file_asks_again_and_it_takes_two_who_may(shops: Shops) -
     (shops.folder / "stages.yaml").write_text(stages, encoding="utf-8")
     options = {"approvers": ["ada", "eve", "bob"], "two_people": True}
     no, yes = ({"decision": one, "comment": ""} for one in ("reject", "approve"))
-    with somebody_answers("rollout to shops", {**no, "approver": "bob"}):
+    with somebody_answers("→ shops", {**no, "approver": "bob"}):
         rejected = shops.run(**options)
     assert "rejected by bob" in rejected.message
 
     (shops.folder / "stages.yaml").write_text(stages.replace("full, ", "full, max_failures: 1, "), encoding="utf-8")
     later = ({**yes, "approver": one} for one in ("Ada", "carl", "eve"))
-    with somebody_answers("rollout to shops", {**yes, "approver": "ada"}, again=tuple(later)):
+    with somebody_answers("→ shops", {**yes, "approver": "ada"}, again=tuple(later)):
         done = shops.run(**options)
     assert done.is_completed(), done.message
     report: RolloutReport = done.result()

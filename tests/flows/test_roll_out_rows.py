@@ -93,7 +93,7 @@ def test_the_rows_of_the_only_database_go_stage_by_stage_also_after_a_kill_and_a
         end_sessions(shop)
     assert asked(shop, CHANGED) == 30
 
-    with somebody_answers("rollout to shops", {"decision": "reject", "approver": "bob", "comment": "not today"}):
+    with somebody_answers("→ shops", {"decision": "reject", "approver": "bob", "comment": "not today"}):
         stopped = shop.run()
     report: RolloutReport = report_of(stopped)
     assert outcomes(report) == [
@@ -113,7 +113,7 @@ def test_the_rows_of_the_only_database_go_stage_by_stage_also_after_a_kill_and_a
     planned = CliRunner().invoke(fleet, [*options, "--plan"]).output
     assert re.findall(r"of its rows\) +(\d)", planned) == ["1", "1", "0"]
 
-    with somebody_answers("rollout to shops", {"decision": "approve", "approver": "bob", "comment": ""}):
+    with somebody_answers("→ shops", {"decision": "approve", "approver": "bob", "comment": ""}):
         back = shop.run(go_back=True)
     assert back.is_completed(), back.message
     assert back.result().outcome is RolloutOutcome.TAKEN_BACK

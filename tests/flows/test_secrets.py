@@ -201,7 +201,7 @@ def goes_well(company: Company) -> None:
     company.town.migration(
         "0001_price", "ALTER TABLE goods ADD COLUMN price int", "ALTER TABLE goods DROP COLUMN price"
     )
-    with somebody_answers("rollout to town", YES):
+    with somebody_answers("→ town", YES):
         done = company.roll_out(without_certificates="a test", approver="eve")
     assert done.is_completed(), done.message
     assert done.result().outcome is RolloutOutcome.DONE

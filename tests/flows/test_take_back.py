@@ -60,7 +60,7 @@ def test_canaries_whose_down_script_fails_are_recovered_by_the_change_log_or_fro
         session.execute("ALTER TABLE goods ADD PRIMARY KEY (id)")
         enable(session, Target(database=f"{shops.prefix}_{logged}"), (("public", "goods"),), on_wait=print)
     yes = {"decision": "approve", "approver": "ada", "comment": "we can lose that", "typed_name": "shops"}
-    with somebody_answers("rollout to shops", yes):
+    with somebody_answers("→ shops", yes):
         state = shops.run(
             store=store_block, checks=shops.folder / "checks.sql", without_certificates="a test", approver="ada"
         )
