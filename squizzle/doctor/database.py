@@ -69,6 +69,8 @@ def look_at_database(name: str, access: ServerAccess, target: Target, programs: 
         detail = f"{target.database} on {access.where}, PostgreSQL {version // 10000}.{version % 10000}"
         yield Finding(name=f"{name}: answers", detail=f"{detail}, as {session.info.user}")
         yield clock(name, session)
+        ((setting,),) = session.execute("SHOW data_checksums").fetchall()
+        yield judge_checksums(name, setting)
         yield from _rights(name, session, target)
         yield look_at_programs(programs, version // 10000, f"{name}: client programs")
         found = read_identity(session)
@@ -98,6 +100,18 @@ def judge_clock(name: str, ahead: timedelta) -> Finding:
         state=State.PROBLEM if apart >= _CLOCK_WRONG else State.WARNING,
         detail=f"the server's is {words(apart)} {which} this machine's: `--to-time` means the server's",
         hint="synchronise both (chrony, systemd-timesyncd)",
+    )
+
+
+def judge_checksums(name: str, setting: str) -> Finding:
+    """Only the server can see that a disk changed a table, our own tables of history and saved rows among them."""
+    if setting == "on":
+        return Finding(name=f"{name}: checksums of pages", detail="the server notices what a disk changes")
+    return Finding(
+        name=f"{name}: checksums of pages",
+        state=State.WARNING,
+        detail=f"data_checksums is {setting}: what a disk changes in a table is read as if it were right",
+        hint="stop the server, run `pg_checksums --enable`, start it; each page is written once",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import TupleRow, class_row
 
 from squizzle.backups.change_log.reading import LOG_TABLES, NEEDS, coverage
 from squizzle.backups.change_log.records import LoggedTable
@@ -215,19 +215,25 @@ def refuse_gap(connection: Connection, entries: list[LoggedTable], since: Change
 def _refuse_pruned(connection: Connection, entries: list[LoggedTable], since: ChangeLogMark | datetime) -> None:
     """By a mark, no pruned transaction may have been open then; by time, none can have changed anything since."""
     name, logged = entries[0].name, [one.id for one in entries]
-    found = find_tables(connection, LOG_TABLES)
-    if found is None or not found.has("squizzle_log.pruned"):
-        return  # a log of the first version, of which nothing was ever pruned
-    query = sql.SQL("SELECT max(before) FROM {} WHERE (logged IS NULL OR logged && %s::integer[]) AND ").format(
-        found.source("squizzle_log.pruned", "p")
-    )
-    if isinstance(since, ChangeLogMark):
-        query += sql.SQL("xid >= pg_snapshot_xmin(%s::pg_snapshot)")
-        row = connection.execute(query, (logged, since.snapshot)).fetchone()
-    else:
-        row = connection.execute(query + sql.SQL("before > %s"), (logged, since)).fetchone()
+    try:
+        row = _pruned(connection, logged, since)
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="see what was pruned of the change log", needs=NEEDS) from exc
     if row is not None and row[0] is not None:
         raise CouldNotVerifyError(
             f"changes of {name} before {row[0]:%Y-%m-%d %H:%M:%S %Z} were pruned",
             hint="ask for a later time, or restore a backup beside the database",
         )
+
+
+def _pruned(connection: Connection, logged: list[int], since: ChangeLogMark | datetime) -> TupleRow | None:
+    found = find_tables(connection, LOG_TABLES)
+    if found is None or not found.has("squizzle_log.pruned"):
+        return None  # a log of the first version, of which nothing was ever pruned
+    query = sql.SQL("SELECT max(before) FROM {} WHERE (logged IS NULL OR logged && %s::integer[]) AND ").format(
+        found.source("squizzle_log.pruned", "p")
+    )
+    if isinstance(since, ChangeLogMark):
+        query += sql.SQL("xid >= pg_snapshot_xmin(%s::pg_snapshot)")
+        return connection.execute(query, (logged, since.snapshot)).fetchone()
+    return connection.execute(query + sql.SQL("before > %s"), (logged, since)).fetchone()

@@ -104,10 +104,10 @@ def coverage(connection: Connection) -> tuple[LoggedTable, ...]:
                 " enabled_at AS since, enabled_by, disabled_at AS until"
                 " FROM squizzle_log.logged_table ORDER BY disabled_at DESC NULLS FIRST, schema_name, table_name"
             ).fetchall()
+        triggers = read_triggers(connection)
+        return tuple(_with_gaps(connection, one, triggers) for one in entries)
     except psycopg.Error as exc:
         raise translate_error(exc, doing="read the change log", needs=NEEDS) from exc
-    triggers = read_triggers(connection)
-    return tuple(_with_gaps(connection, one, triggers) for one in entries)
 
 
 def _with_gaps(connection: Connection, logged: LoggedTable, triggers: tuple[Trigger, ...]) -> LoggedTable:
@@ -124,11 +124,14 @@ def read_log_status(connection: Connection) -> LogStatus:
     tables = coverage(connection)
     if not is_installed(connection):
         return LogStatus()
-    row = connection.execute(
-        "SELECT pg_total_relation_size('squizzle_log.change'),"
-        " (SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'squizzle_log.change'::regclass),"
-        " (SELECT logged_at FROM squizzle_log.change ORDER BY id LIMIT 1)"
-    ).fetchone()
+    try:
+        row = connection.execute(
+            "SELECT pg_total_relation_size('squizzle_log.change'),"
+            " (SELECT n_live_tup FROM pg_stat_user_tables WHERE relid = 'squizzle_log.change'::regclass),"
+            " (SELECT logged_at FROM squizzle_log.change ORDER BY id LIMIT 1)"
+        ).fetchone()
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read the change log", needs=NEEDS) from exc
     if row is None:
         raise AssertionError("a SELECT without FROM returned no row")
     return LogStatus(tables=tables, size_bytes=row[0], rows=row[1] or 0, oldest=row[2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from squizzle.doctor.database import judge_clock
+from squizzle.doctor.database import judge_checksums, judge_clock
 from squizzle.doctor.examine import examine
 from squizzle.doctor.findings import Finding, State
 from squizzle.postgres.access import Connection, ServerAccess
@@ -48,7 +48,13 @@ def test_each_database_has_its_own_findings_and_one_that_is_down_hides_nothing(
     assert squizzle("apply", "--all", "--env", "staging", "--yes").code == 0
 
     found = checks(squizzle.place)
-    for fine in ("staging: answers", "staging: clock", "staging: client programs", "staging: can be migrated"):
+    for fine in (
+        "staging: answers",
+        "staging: clock",
+        "staging: client programs",
+        "staging: can be migrated",
+        "staging: checksums of pages",
+    ):
         assert found[fine].state is State.OK, found[fine]
     assert found["staging: identity"].detail.startswith("staging ")
     # The same database under another name.
@@ -86,6 +92,12 @@ def test_an_account_is_told_what_it_lacks_and_what_that_is_for(
     assert "(CREATE)" not in rights.detail
     assert "(pg_monitor)" not in rights.detail
     assert "(pg_signal_backend)" in rights.detail
+
+
+def test_a_server_without_checksums_is_told_what_it_does_not_see() -> None:
+    found = judge_checksums("staging", "off")
+    assert found.state is State.WARNING
+    assert "pg_checksums --enable" in found.hint
 
 
 def test_without_a_project_it_says_what_to_write(
