@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from sandbox.processes import Records, environment_without, wait_until
 from squizzle.errors import ToolError
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, ClusterStatus, ServerAddress, drill_settings, find_runtime
+from squizzle.postgres.embedded.base_folder import safe_base
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / ".squizzle" / "sandbox"
@@ -169,7 +171,7 @@ class Stack:
         log = self.records.log_file(_WORKER)
         log.unlink(missing_ok=True)
         command = [_program("prefect"), "worker", "start", "--pool", POOL, "--type", "process", "--name", "sandbox"]
-        self.records.start(_WORKER, command, environment=environment, cwd=ROOT)
+        self.records.start(_WORKER, command, environment=environment | _room_for_runs(), cwd=ROOT)
         self._wait(_WORKER, lambda: "started!" in log.read_text(encoding="utf-8"), _WORKER_PATIENCE_S)
 
     def _wait(self, name: str, is_ready: Callable[[], bool], seconds: float) -> None:
@@ -211,6 +213,19 @@ class Stack:
 
 def _program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
+
+
+def is_somebody_elses(folder: Path, *, uid: int) -> bool:
+    """Whether a folder is there that belongs to another account, so that this one may not write to it."""
+    return folder.exists() and folder.stat().st_uid != uid
+
+
+def _room_for_runs() -> dict[str, str]:
+    """Prefect's runner has one folder in the temp folder, which belongs to the account that came first."""
+    temporary = Path(tempfile.gettempdir())
+    if not is_somebody_elses(temporary / "runner_storage", uid=os.geteuid()):
+        return {}
+    return {"TMPDIR": str(safe_base(temporary / f"squizzle-runner-{os.geteuid()}"))}
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
