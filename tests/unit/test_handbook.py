@@ -14,9 +14,9 @@ import pytest
 from handbook.command_line import GROUPS
 from handbook.deployments import forms
 from handbook.pages import PAGES
-from squizzle.cli.main import app
+from squizzle.cli.main import _INTERRUPTED, app
 from squizzle.config import load_config
-from squizzle.errors import InvalidInputError
+from squizzle.errors import InvalidInputError, SquizzleError
 from tests.support.pages import Call, calls_in_code, calls_in_sentences, settings_of
 
 # GitHub's: letters of all languages, digits, hyphens and underscores stay.
@@ -144,6 +144,17 @@ def test_what_there_is_not_is_noticed(typed: str) -> None:
     assert _refused(call, whole=True)
 
 
+def test_no_page_of_the_site_leads_to_a_page_outside_of_it(project_root: Path) -> None:
+    docs = project_root / "docs"
+    outside = [
+        f"{page.name}: {target}"
+        for page in docs.rglob("*.md")
+        for target in _links(page.read_text(encoding="utf-8"))
+        if ".md" in target and not (page.parent / target.partition("#")[0]).resolve().is_relative_to(docs)
+    ]
+    assert outside == []
+
+
 def _links(text: str) -> Iterator[str]:
     """The targets of Markdown's links that are not on the web."""
     for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(text)):
@@ -163,6 +174,41 @@ def _anchors(text: str) -> Iterator[str]:
 def _without_code(text: str, *, inline: bool = True) -> str:
     blocks = re.sub(r"^(```|~~~).*?^\1\s*$", "", text, flags=re.MULTILINE | re.DOTALL)
     return re.sub(r"`[^`\n]*`", "`", blocks) if inline else blocks
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    files = {str(one.relative_to(ROOT)): one.read_text(encoding="utf-8") for one in (ROOT / "tests").rglob("test_*.py")}
+    missing = []
+    for page in TYPED:
+        for path, name in re.findall(r"`([\w/]*\btest_\w+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
+            texts = [text for file, text in files.items() if f"/{file}".endswith(f"/{path}")]
+            if not texts or (name and not any(f"def {name}(" in text for text in texts)):
+                missing.append(f"{page.name}: {path} {name}")
+    assert missing == []
+
+
+def test_the_pages_about_the_history_and_exit_codes_know_all_of_them() -> None:
+    columns = re.findall(
+        r"^\s+(?:ADD COLUMN IF NOT EXISTS )?(\w+) (?:text|timestamptz|boolean|bigint|integer|jsonb)\b",
+        (ROOT / "squizzle" / "migrations" / "history_table.sql").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(columns) > 20
+    assert set(columns) <= set(_first_cells("history.md"))
+    codes = {str(kind.code) for kind in _all_kinds(SquizzleError)} | {"0", str(_INTERRUPTED)}
+    assert codes == set(_first_cells("exit-codes.md")) & {str(number) for number in range(256)}
+
+
+def _first_cells(page: str) -> list[str]:
+    """The words in the first column of the page's tables, without backticks."""
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
+    return [word.strip("` ") for row in rows for word in row.split(",")]
+
+
+def _all_kinds(kind: type[SquizzleError]) -> Iterator[type[SquizzleError]]:
+    yield kind
+    for one in kind.__subclasses__():
+        yield from _all_kinds(one)
 
 
 def _refused(call: Call, *, whole: bool) -> str | None:
