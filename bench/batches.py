@@ -6,16 +6,15 @@ Clients update one random row after the other. A migration sets a column of ever
 from __future__ import annotations
 
 import random
-import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.replay import scratch_database
-from bench.report import Finding
+from bench.report import Finding, Picture
+from bench.turns import Taken
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import ServerAccess, connect
@@ -48,25 +47,40 @@ class Round:
 
 def measure(access: ServerAccess, *, rounds: int, rows: int) -> Finding:
     """Backfill a new table as one statement and in batches, in turn."""
-    done = [
-        _round(access, name, mark, rows)
-        for _ in range(rounds)
-        for name, mark in (("one statement", ""), ("in batches", MARK))
-    ]
+    done: dict[str, list[Round]] = {WHOLE: [], IN_BATCHES: []}
+    for number in range(rounds):
+        for name in done if number % 2 == 0 else reversed(list(done)):
+            done[name].append(_round(access, name, MARK if name == IN_BATCHES else "", rows))
+    taken = {
+        name: {what: Taken(values=tuple(float(getattr(one, what)) for one in same)) for what in _UNITS}
+        for name, same in done.items()
+    }
     return Finding(
         title=f"A backfill of {rows:,} rows",
         method=f"{CLIENTS} clients that update random rows, 10 ms apart; medians of {rounds} interleaved rounds.",
         headings=("squizzle apply", "s", "p50 ms", "p99 ms", "longest ms"),
-        rows=tuple(_rows(done)),
-        command=f"python -m bench batches --rounds {rounds} --rows {rows}",
+        rows=tuple((name, *(f"{one.median:.1f}" for one in columns.values())) for name, columns in taken.items()),
+        figures=tuple(
+            taken[IN_BATCHES][what].figure(
+                f"{words}, {IN_BATCHES}", _UNITS[what], peer=taken[WHOLE][what], peer_name=WHOLE, why=_WHY
+            )
+            for what, words in _WHAT.items()
+        ),
+        picture=Picture(
+            title="The longest that a client waits for a row during a backfill",
+            unit="ms",
+            bars=tuple(one["longest_ms"].bar(name, is_ours=name == IN_BATCHES) for name, one in taken.items()),
+            is_logarithmic=True,
+        ),
+        shows_not="what a backfill does to standbys, to vacuum and to the log: batches commit often, so all three keep"
+        " up, which is not measured here.",
     )
 
 
-def _rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
-    for name in dict.fromkeys(one.name for one in rounds):
-        same = [one for one in rounds if one.name == name]
-        columns = zip(*((one.seconds, one.p50_ms, one.p99_ms, one.longest_ms) for one in same), strict=True)
-        yield (name, *(f"{statistics.median(column):.1f}" for column in columns))
+WHOLE, IN_BATCHES = "one statement", "in batches"
+_UNITS = {"seconds": "s", "p50_ms": "ms", "p99_ms": "ms", "longest_ms": "ms"}
+_WHAT = {"seconds": "time", "p99_ms": "p99 of clients", "longest_ms": "longest wait of a client"}
+_WHY = "a transaction for each batch, and pauses while somebody waits"
 
 
 def _round(access: ServerAccess, name: str, mark: str, rows: int) -> Round:

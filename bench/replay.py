@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from psycopg import sql
 
 from bench import histories, peers
-from bench.report import Finding
+from bench.report import Finding, Picture
+from bench.turns import Taken, take_turns
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
@@ -21,9 +22,11 @@ from squizzle.postgres.identity import Target
 from squizzle.proof.digests import digest_schema
 
 BASELINE = "psql -1 -f, a process a file"
+OURS, LIBRARY = "squizzle apply --all", "squizzle as a library"
 _BOOKKEEPING = ("schema_migrations", "alembic_version")
 
 _Contender = Callable[[str], None]
+_Schema = frozenset[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +68,10 @@ def measure(access: ServerAccess, *, rounds: int, migrations: int) -> Finding:
     """Replay the history with every contender in turn, each time on a new database."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         contenders, missing = _contenders(access, write_projects(Path(folder), migrations))
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            schemas = {name: _replay(access, contender, taken[name]) for name, contender in contenders.items()}
-            _refuse_different(schemas)
+        schemas: dict[str, _Schema] = {}
+        taken = take_turns(
+            {name: partial(_replay, access, name, contender, schemas) for name, contender in contenders.items()}, rounds
+        )
     return Finding(
         title=f"Replay of {migrations} migrations",
         method=f"A generated history on an empty database; medians of {rounds} interleaved rounds. Every contender"
@@ -76,8 +79,25 @@ def measure(access: ServerAccess, *, rounds: int, migrations: int) -> Finding:
         headings=("contender", "median s", "min s", "max s", "ms a migration", "ratio"),
         rows=tuple(_rows(taken, migrations)),
         missing=missing,
-        command=f"python -m bench replay --rounds {rounds} --migrations {migrations}",
+        figures=tuple(
+            taken[OURS].figure(OURS, "s", peer=one, peer_name=name, why=_WHY)
+            for name, one in taken.items()
+            if name not in {OURS, LIBRARY}
+        ),
+        picture=Picture(
+            title=f"Replay of {migrations} migrations",
+            unit="s",
+            bars=tuple(one.bar(name, is_ours="squizzle" in name) for name, one in taken.items()),
+        ),
+        shows_not="migrations that take long by themselves: there all contenders wait for the server, and what each"
+        " adds to a migration is lost in it.",
     )
+
+
+_WHY = (
+    "reads and splits every script, tells its locks, looks at those that it took, and writes a row before and after"
+    " each migration"
+)
 
 
 def _contenders(access: ServerAccess, projects: Projects) -> tuple[dict[str, _Contender], tuple[str, ...]]:
@@ -97,10 +117,10 @@ def _contenders(access: ServerAccess, projects: Projects) -> tuple[dict[str, _Co
         "psql -1 -f a -f b …, one transaction": lambda database: peers.run_psql(
             psql, access, database, ["-1", *all_files]
         ),
-        "squizzle apply --all": lambda database: _discard(
+        OURS: lambda database: _discard(
             peers.run_squizzle(squizzle, access, database, projects.native, "apply", "--all")
         ),
-        "squizzle as a library": lambda database: _in_process(access, database, projects.native),
+        LIBRARY: lambda database: _in_process(access, database, projects.native),
     }
     if not dbmate.missing:
         found["dbmate up"] = lambda database: _discard(peers.run_dbmate(dbmate, access, database, projects.dbmate))
@@ -120,16 +140,18 @@ def _in_process(access: ServerAccess, database: str, folder: Path) -> None:
         apply_versions(connection, Target(database=database), read_migrations(folder))
 
 
-def _replay(access: ServerAccess, contender: _Contender, taken: list[float]) -> frozenset[tuple[str, str, str]]:
+def _replay(access: ServerAccess, name: str, contender: _Contender, schemas: dict[str, _Schema]) -> float:
     with scratch_database(access) as database:
         started = time.perf_counter()
         contender(database)
-        taken.append(time.perf_counter() - started)
+        taken = time.perf_counter() - started
         with connect(access, database, purpose="bench") as connection:
             objects = digest_schema(connection, schema="public").objects
-    return frozenset(
+    schemas[name] = frozenset(
         (one.kind, one.name, one.logical) for one in objects if not any(word in one.name for word in _BOOKKEEPING)
     )
+    _refuse_different(schemas)
+    return taken
 
 
 @contextmanager
@@ -144,21 +166,15 @@ def scratch_database(access: ServerAccess, name: str = "replay") -> Iterator[str
             control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _refuse_different(schemas: dict[str, frozenset[tuple[str, str, str]]]) -> None:
-    expected = schemas[BASELINE]
-    for name, schema in schemas.items():
+def _refuse_different(schemas: Mapping[str, _Schema]) -> None:
+    """All of them are what the first one is."""
+    (first, expected), *others = schemas.items()
+    for name, schema in others:
         if schema != expected:
             odd = sorted({f"{kind} {what}" for kind, what, _ in schema ^ expected})[:5]
-            raise RuntimeError(f"{name} left another schema than {BASELINE}: {', '.join(odd)}")
+            raise RuntimeError(f"{name} left another schema than {first}: {', '.join(odd)}")
 
 
-def _rows(taken: dict[str, list[float]], migrations: int) -> Iterator[tuple[str, ...]]:
-    baseline = statistics.median(taken[BASELINE])
-    for name, seconds in taken.items():
-        median = statistics.median(seconds)
-        each = f"{median * 1000 / migrations:.2f}"
-        yield (name, f"{median:.2f}", *_extremes(seconds, ".2f"), each, f"{median / baseline:.2f}")
-
-
-def _extremes(values: Sequence[float], form: str) -> tuple[str, str]:
-    return f"{min(values):{form}}", f"{max(values):{form}}"
+def _rows(taken: Mapping[str, Taken], migrations: int) -> Iterator[tuple[str, ...]]:
+    for name, one in taken.items():
+        yield (name, *one.cells(), f"{one.median * 1000 / migrations:.2f}", f"{one.ratio_to(taken[BASELINE]):.2f}")

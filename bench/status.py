@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from bench import peers
 from bench.replay import Projects, scratch_database, write_projects
-from bench.report import Finding
+from bench.report import Finding, Picture
+from bench.turns import take_turns
 from squizzle.postgres.access import ServerAccess
 
-_SQUIZZLE = "squizzle status"
+OURS = "squizzle status"
 
 
 def measure(access: ServerAccess, *, rounds: int, migrations: int) -> Finding:
@@ -22,23 +23,41 @@ def measure(access: ServerAccess, *, rounds: int, migrations: int) -> Finding:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as databases:
         projects = write_projects(Path(folder), migrations)
         questions, missing = _questions(access, projects, databases)
-        taken: dict[str, list[float]] = {name: [] for name in questions}
-        for _ in range(rounds):
-            for name, (ask, proof) in questions.items():
-                started = time.perf_counter()
-                answer = ask()
-                taken[name].append(time.perf_counter() - started)
-                if proof not in answer:
-                    raise RuntimeError(f"{name} does not say {proof!r}: {answer[-500:]}")
+        taken = take_turns({name: partial(_ask, name, *one) for name, one in questions.items()}, rounds, form=".3f")
     return Finding(
         title=f"Status of {migrations} applied migrations",
         method=f"Whole processes; medians of {rounds} interleaved runs. Only Squizzle compares the files with what was"
         " applied.",
         headings=("contender", "median s", "min s", "max s", "ratio"),
-        rows=tuple(_rows(taken)),
+        rows=tuple((name, *one.cells(".3f"), f"{one.ratio_to(taken[OURS]):.2f}") for name, one in taken.items()),
         missing=missing,
-        command=f"python -m bench status --runs {rounds} --applied {migrations}",
+        figures=(
+            taken[OURS].figure(OURS, "s"),
+            *(
+                taken[OURS].figure(OURS, "s", peer=one, peer_name=name, why=_WHY)
+                for name, one in taken.items()
+                if not name.startswith(OURS)
+            ),
+        ),
+        picture=Picture(
+            title=f"Status of {migrations} applied migrations",
+            unit="s",
+            bars=tuple(one.bar(name, is_ours=name.startswith(OURS)) for name, one in taken.items()),
+        ),
+        shows_not="a server that is far away: each question to it costs its distance, and all three ask a few.",
     )
+
+
+_WHY = "starts Python and loads psycopg, before which dbmate is done; compares every file with what was applied"
+
+
+def _ask(name: str, ask: Callable[[], str], proof: str) -> float:
+    started = time.perf_counter()
+    answer = ask()
+    taken = time.perf_counter() - started
+    if proof not in answer:
+        raise RuntimeError(f"{name} does not say {proof!r}: {answer[-500:]}")
+    return taken
 
 
 _Question = tuple[Callable[[], str], str]
@@ -52,7 +71,7 @@ def _questions(
     ours = databases.enter_context(scratch_database(access, "status_squizzle"))
     peers.run_squizzle(squizzle, access, ours, projects.native, "apply", "--all")
     found: dict[str, _Question] = {
-        _SQUIZZLE: (
+        OURS: (
             lambda: peers.run_squizzle(squizzle, access, ours, projects.native, "status"),
             f"current version {count:04}",
         ),
@@ -76,11 +95,3 @@ def _questions(
             f"{count:04} (head)",
         )
     return found, tuple(peer.sentence() for peer in (dbmate, alembic) if peer.missing)
-
-
-def _rows(taken: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
-    baseline = statistics.median(taken[_SQUIZZLE])
-    for name, seconds in taken.items():
-        median = statistics.median(seconds)
-        cells = (median, min(seconds), max(seconds))
-        yield (name, *(f"{cell:.3f}" for cell in cells), f"{median / baseline:.2f}")
