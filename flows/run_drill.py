@@ -16,12 +16,12 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
-from squizzle.backups.records import Backup
 from squizzle.disturbance import exposed, spared, strikes_so_far
 from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
 from squizzle.drills.verdict import judge_drill
-from squizzle.errors import CouldNotVerifyError, RefusedError, SquizzleError
+from squizzle.errors import CouldNotVerifyError, SquizzleError
+from tasks.drill_case import DrillCase
 from tasks.drill_costs import DrillCosts, drill_costs, weigh_costs
 from tasks.drill_source import choose_source, restore_source
 from tasks.drilling import Base, Stage
@@ -146,40 +146,57 @@ def run_drill(  # noqa: PLR0913 - each is a field of the form
         The reports; inside a Failed state when the verdict is not `pass`.
     """
     refuse_inline(server, store, source, production, production_store)
+    return carry_out_drill(
+        DrillCase(
+            scenario=scenario,
+            scale=scale,
+            seed=seed,
+            server=server,
+            store=None if source else store,
+            source=source,
+            source_store=store if source else None,
+            production=production,
+            production_store=production_store,
+            configuration=configuration,
+        )
+    )
+
+
+def carry_out_drill(case: DrillCase) -> DrillRun:
+    """The whole drill, inside a flow; the reports come in a Failed state when the verdict is not `pass`."""
     run_id = str(flow_run.id or uuid4()).replace("-", "")[:8]
     started_at = now()
-    chosen, costs = scenarios_of(scenario), drill_costs(store, configuration)
+    chosen, costs = scenarios_of(case.scenario), drill_costs(case.source_store or case.store, case.configuration)
     with ExitStack() as stack:
         stack.enter_context(keep_journal(progress_artifact("drill-progress", total=STEPS * len(chosen))))
         stack.enter_context(spared())
-        saved = _choose(source, store)
-        schema = source.schema_name if source else "public"
-        kept = None if source else store
-        on = stack.enter_context(drill_server(server=server, store=kept, source=saved, schema=schema))
-        around = _bystanders(on, production, production_store)
+        saved = choose_source(case.source, case.source_store) if case.source and case.source_store else None
+        schema = case.source.target().schema if case.source else "public"
+        on = stack.enter_context(drill_server(server=case.server, store=case.store, source=saved, schema=schema))
+        around = _bystanders(on, case)
         shared = stack.enter_context(drill_place(on, uuid4().hex[:8]))
         base = None
-        if saved is not None and store is not None:
-            base = restore_source(shared, store, saved, makes_roles=on.is_ours)
+        if saved is not None and case.source_store is not None:
+            base = restore_source(shared, case.source_store, saved, makes_roles=on.is_ours)
         elif any(one.shares for one in chosen):
-            base = make_base(shared, scale)
+            base = make_base(shared, case.scale)
         reports = []
         for one, each in zip(chosen, [run_id, *(uuid4().hex[:8] for _ in chosen[1:])], strict=True):
             with about(one.name.value if len(chosen) > 1 else ""):
-                drawn = randbits(31) if seed is None else seed
-                reports.append(play_disaster(on, base, one, each, around, costs, scale=scale, seed=drawn))
+                drawn = randbits(31) if case.seed is None else case.seed
+                reports.append(play_disaster(on, base, one, each, around, costs, scale=case.scale, seed=drawn))
         run = DrillRun(run_id=run_id, started_at=started_at, reports=tuple(reports))
         if len(reports) > 1:
             publish_drills(run)
     return _ended(run)
 
 
-def _bystanders(
-    on: DrillServer, production: PostgresDatabase | None, store: BackupFolder | BackupBucket | None
-) -> tuple[Bystander, ...]:
+def _bystanders(on: DrillServer, case: DrillCase) -> tuple[Bystander, ...]:
     """What must not be touched: whatever else is on the drill's server, and production."""
     here = Bystander(server=on.server, store=on.store, books=False)
-    return (here,) if production is None else (here, Bystander(server=production, store=store))
+    if case.production is None:
+        return (here,)
+    return (here, Bystander(server=case.production, store=case.production_store))
 
 
 def _ended(run: DrillRun) -> DrillRun:
@@ -190,22 +207,6 @@ def _ended(run: DrillRun) -> DrillRun:
         return run
     # A flow that returns a state ends in that state; the reports travel as its data.
     return cast("DrillRun", failed(f"{run.verdict.value}: {run.reasons[0]}", run))
-
-
-def _choose(source: PostgresDatabase | None, store: BackupFolder | BackupBucket | None) -> Backup | None:
-    """The backup to play with; None for the example company.
-
-    Raises:
-        RefusedError: Nobody said where backups of the source are.
-    """
-    if source is None:
-        return None
-    if store is None:
-        raise RefusedError(
-            f"a drill with the data of {source.database} needs the store with its backups",
-            hint="choose the Store, too; or no Source, to play with the example company",
-        )
-    return choose_source(source, store)
 
 
 def make_base(place: DrillPlace, scale: float) -> Base:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from prefect.artifacts import create_image_artifact
 
-from blocks import BackupBucket, BackupFolder
 from squizzle.backups.open_store import configured_store
 from squizzle.backups.store import BackupStore
 from squizzle.chaos.settings import VARIABLE
@@ -26,6 +25,7 @@ from squizzle.settings.drills import DrillBudget
 from tasks.markdown_artifact import create_markdown_artifact
 from tasks.outage import publish
 from tasks.reporting import artifact_key, as_url, path_of, write_file
+from tasks.sources import StoreSource
 from tasks.steps import log_line, now, step
 
 
@@ -42,8 +42,8 @@ class DrillCosts:
     budget: DrillBudget = field(default_factory=DrillBudget)
 
 
-def drill_costs(store: BackupFolder | BackupBucket | None, configuration: Path) -> DrillCosts:
-    """What a store's block and squizzle.toml say; without the file nothing is compared with a budget.
+def drill_costs(store: StoreSource | None, configuration: Path) -> DrillCosts:
+    """What a store and squizzle.toml say; without the file nothing is compared with a budget.
 
     Where chaos is on nothing is compared or kept: what its blows cost says nothing about a recovery.
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from psycopg import sql
 
-from blocks import PostgresDatabase
 from squizzle.backups.records import Backup
 from squizzle.backups.surroundings import saved_surroundings
 from squizzle.durations import words
@@ -24,12 +23,12 @@ from squizzle.recovery.scratch_copy import make_roles
 from squizzle.rehearsal.place_rows import cut_off
 from tasks.drilling import Base
 from tasks.scratch import DrillPlace
-from tasks.sources import StoreSource
+from tasks.sources import DatabaseSource, StoreSource
 from tasks.steps import now, step
 
 
 @step("Choose the newest backup", timeout=timedelta(minutes=30), detail=lambda backup: backup.id)
-def choose_source(source: PostgresDatabase, store: StoreSource) -> Backup:
+def choose_source(source: DatabaseSource, store: StoreSource) -> Backup:
     """The newest whole backup of a database; the database itself is not asked, for it may be production.
 
     Raises:
@@ -37,8 +36,8 @@ def choose_source(source: PostgresDatabase, store: StoreSource) -> Backup:
     """
     place = store.open()
     found = find_backups(place, source.database, system_identifier="")
-    wanted = source.database_id
-    ours = [one for one in found if not wanted or one.backup is None or one.backup.identity_id == wanted]
+    wanted = source.target().expected.id
+    ours = [one for one in found if wanted is None or one.backup is None or one.backup.identity_id == str(wanted)]
     return newest_comparable(place, ours)
 
 

@@ -80,6 +80,7 @@ def run_here(words: Words[R], load: Callable[[], Procedure[R]], *, quiet: bool) 
             from prefect import flow  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
             from tasks.approval import answered_by  # noqa: PLC0415 - same
+            from tasks.outcome import report_of  # noqa: PLC0415 - same
             from tasks.steps import watched_by  # noqa: PLC0415 - same
 
             procedure = load()
@@ -95,7 +96,7 @@ def run_here(words: Words[R], load: Callable[[], Procedure[R]], *, quiet: bool) 
     except KeyboardInterrupt:
         say(f"interrupted: {words.interrupted}")
         raise
-    result: R | BaseException = state.result(raise_on_failure=False)
+    result: R | BaseException = report_of(state)
     if isinstance(result, BaseException):
         raise result
     if not quiet:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from squizzle.backups.open_store import open_store
 from squizzle.backups.store import BackupStore
 from squizzle.chaos.settings import SURVIVED_KINDS, VARIABLE
-from squizzle.cli.backups import store_address, store_options
+from squizzle.cli.backups import store_address, store_of, store_options
 from squizzle.cli.output import print_result, say
-from squizzle.config import CONFIG_NAME, load_config
+from squizzle.config import CONFIG_NAME, Config, load_config, resolve_environment, resolve_url
 from squizzle.drills.records import DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import TITLES
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RecoveryError
 from squizzle.reports.drill import drill_json, drill_markdown, drills_markdown
 from squizzle.reports.drill_trend import trend_document, trend_markdown
-from squizzle.reports.terminal import StepView, print_markdown
-from tasks.temporary_api import temporary_api
+from squizzle.reports.terminal import print_markdown
+from tasks.in_this_process import Procedure, Words, run_here
+from tasks.sources import NamedDatabase, NamedStore
+
+if TYPE_CHECKING:
+    # Loads Prefect, which reads its settings when it is imported.
+    from tasks.drill_case import DrillCase
 
 _EXIT_CODES = {
     DrillVerdict.PASS: 0,
@@ -57,13 +64,19 @@ _EXIT_CODES = {
     metavar="N",
     help="Play the same random moment again, and with --chaos strike at the same places, as a report says.",
 )
+@click.option(
+    "--source",
+    metavar="ENV",
+    help="Play with the newest backup of this environment's database (or of a URL's), on copies; it is not asked.",
+)
 @click.option("--trend", is_flag=True, help="Show what drills cost so far instead; nothing is played.")
 @store_options
-def drill(
+def drill(  # noqa: PLR0913 - one argument an option
     scenario: str,
     scale: float,
     rate: float | None,
     seed: int | None,
+    source: str | None,
     *,
     trend: bool,
     address: str | None,
@@ -73,19 +86,63 @@ def drill(
     """Play a disaster on an embedded PostgreSQL and recover from it.
 
     Nothing of yours is touched: the server, its data and its backup go with the drill. What it cost is kept in the
-    store that squizzle.toml names ([backups] store), and compared with the drills before and with [drills]. --store is
-    for --trend. Exit codes: 0 pass, 7 fail, 10 could not verify.
-    """
+    store that squizzle.toml names ([backups] store), and compared with the drills before and with [drills].
+
+    --source plays with your own data: the newest whole backup in --store (or [backups] store) is restored to the
+    drill's server, compared, and disasters strike copies of it. The rows are those of the source, unmasked.
+
+    Exit codes: 0 pass, 7 fail, 10 could not verify.
+
+    \b
+    Examples:
+      squizzle drill --scenario all
+      squizzle drill --source production --store s3://backups/shop
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if trend:
         return show_drills(open_store(store_address(address, load_config(config_file))), as_json=as_json)
-    if address is not None:
-        raise InvalidInputError("--store is for --trend", hint="name the store in squizzle.toml: [backups] store")
-    chaos = _chaos(rate, seed) if rate else ""
-    with _environment(VARIABLE, chaos):
-        run = _run(DrillScenario(scenario), scale, seed, config_file, quiet=as_json)
+    if address is not None and source is None:
+        raise InvalidInputError(
+            "--store is for --source and --trend", hint="name the store in squizzle.toml: [backups] store"
+        )
+    named = None if source is None else _named(source, address, load_config(config_file))
+    chosen = DrillScenario(scenario)
+    case = partial(_case, named, scenario=chosen, scale=scale, seed=seed, configuration=config_file)
+    with _environment(VARIABLE, _chaos(rate, seed) if rate else ""):
+        run = _drill(case, chosen, quiet=as_json)
     document = {"scenarios": [drill_json(report) for report in run.reports], "verdict": run.verdict.value}
     print_result(document, "", as_json=as_json)
     return _EXIT_CODES[run.verdict]
+
+
+def _named(source: str, address: str | None, config: Config) -> tuple[NamedDatabase, NamedStore]:
+    """The database whose backup is played with, which is not asked anything, and where that backup is."""
+    if "://" in source:
+        access, target = resolve_url(config, source, schema=None)
+    else:
+        access, target = resolve_environment(config, source, schema=None)
+    store = store_of(address, config)
+    return NamedDatabase(meant=target, opens=lambda: access), NamedStore(opens=lambda: store)
+
+
+def _case(
+    named: tuple[NamedDatabase, NamedStore] | None,
+    *,
+    scenario: DrillScenario,
+    scale: float,
+    seed: int | None,
+    configuration: Path | None,
+) -> DrillCase:
+    from tasks.drill_case import DrillCase  # noqa: PLC0415 - blocks load Prefect, which reads its settings then
+
+    source, store = named or (None, None)
+    return DrillCase(
+        scenario=scenario,
+        scale=scale,
+        seed=seed,
+        source=source,
+        source_store=store,
+        configuration=configuration or Path(CONFIG_NAME),
+    )
 
 
 def show_drills(store: BackupStore, *, as_json: bool) -> int:
@@ -126,23 +183,23 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ.update({} if before is None else {name: before})
 
 
-def _run(scenario: DrillScenario, scale: float, seed: int | None, config_file: Path | None, *, quiet: bool) -> DrillRun:
-    with StepView(f"Disaster drill: {TITLES[scenario]}") as view, temporary_api() as wait_for_api:
-        from flows.run_drill import run_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
-        from tasks.outcome import report_of  # noqa: PLC0415 - same
-        from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
-        from tasks.steps import watched_by  # noqa: PLC0415 - same
+def _drill(case: Callable[[], DrillCase], scenario: DrillScenario, *, quiet: bool) -> DrillRun:
+    words: Words[DrillRun] = Words(
+        title=f"Disaster drill: {TITLES[scenario]}",
+        name="drill",
+        run_name=f"drill {scenario.value}",
+        report=lambda run: drill_markdown(run.reports[0]) if len(run.reports) == 1 else drills_markdown(run),
+        agree_beforehand="a drill agrees to what it asks",
+        interrupted="what the drill had made is gone; nothing else was touched",
+    )
+    return run_here(words, partial(_load, case), quiet=quiet)
 
-        wait_for_api()
-        with watched_by(view):
-            configuration = config_file or Path(CONFIG_NAME)
-            state = run_drill(scenario=scenario, scale=scale, seed=seed, configuration=configuration, return_state=True)
-    run: DrillRun | BaseException = report_of(state)
-    if isinstance(run, BaseException):
-        raise run
-    is_one = len(run.reports) == 1
-    if not quiet:
-        print_markdown(drill_markdown(run.reports[0]) if is_one else drills_markdown(run))
-    path = path_of(run.reports[0]) if is_one else drills_path(run)
-    view.console.print(f"report: {path}", highlight=False, soft_wrap=True)
-    return run
+
+def _load(case: Callable[[], DrillCase]) -> Procedure[DrillRun]:
+    from flows.run_drill import carry_out_drill  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    from tasks.reporting import drills_path, path_of  # noqa: PLC0415 - same
+
+    def path(run: DrillRun) -> Path:
+        return path_of(run.reports[0]) if len(run.reports) == 1 else drills_path(run)
+
+    return Procedure(work=partial(carry_out_drill, case()), path=path)

@@ -16,6 +16,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from squizzle.chaos.settings import SURVIVED_KINDS
 from squizzle.postgres.access import connect
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from tests.integration.conftest import access_to
@@ -52,6 +55,34 @@ def test_drill_passes_and_prints_one_json_document_though_the_prefect_server_of_
         assert file.read().startswith("# Disaster drill: PASS")
     assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("scenario", "seeds"), [("data_loss", (3, 3, 4)), ("all", (1,))])
+def test_a_drill_with_chaos_ends_with_a_report_of_what_was_struck_and_leaves_nothing(
+    machine: Machine, scenario: str, seeds: tuple[int, ...]
+) -> None:
+    """A minute each, on a machine that has nothing else to do."""
+    struck: dict[int, list[str]] = {}
+    for seed in seeds:
+        done = machine.run("drill", *SMALL, "--scenario", scenario, "--chaos", "0.1", "--seed", str(seed), "--json")
+
+        assert done.returncode in {0, 7, 10}, done.stderr
+        reports = json.loads(done.stdout)["scenarios"]
+        found = [strike for one in reports for strike in one["struck"]]
+        assert found
+        assert [line for line in done.stderr.splitlines() if line.startswith("chaos: ")] == [
+            f"chaos: {strike} (rate=0.1 seed={seed} kinds={','.join(sorted(SURVIVED_KINDS))})" for strike in found
+        ]
+        for one in reports:
+            assert one["leftovers"] == []
+            assert one["verdict"] == "pass" or one["reasons"]
+            assert not [reason for reason in one["reasons"] if "broke off" in reason], "a defect, and no disaster"
+        path = Path(done.stderr.strip().splitlines()[-1].removeprefix("report: "))
+        assert "## What chaos struck" in path.read_text(encoding="utf-8")
+        assert found == struck.setdefault(seed, found)
+        assert machine.wait_until_nothing_runs(3) == []
+        assert machine.clusters() == []
 
 
 def test_nothing_runs_after_kill_9_and_the_next_drill_cleans_up_whatever_comes_of_it(machine: Machine) -> None:
@@ -92,6 +123,45 @@ def test_ctrl_c_stops_at_once_and_cleans_up(machine: Machine) -> None:
     process.communicate(timeout=30)
 
     assert process.returncode == 130
+    assert machine.wait_until_nothing_runs(3) == []
+    assert machine.clusters() == []
+
+
+@pytest.mark.chaos
+def test_a_drill_plays_with_the_newest_backup_of_an_environment_that_it_does_not_ask(machine: Machine) -> None:
+    """The server is gone when it begins; a minute on a machine that has nothing else to do."""
+    place = machine.folder / "own"
+    place.mkdir()
+    project = replace(machine, folder=place, environment=dict(machine.environment))
+    (place / "squizzle.toml").write_text(
+        f'[backups]\nstore = "{place}/store"\n\n[environments.production]\nurl_env = "SHOP_URL"\n'
+    )
+    runtime = find_runtime()
+    settings = drill_settings(runtime.major, throwaway=True)
+    with throwaway_cluster("source", settings=settings, runtime=runtime) as running:
+        access = access_to(running)
+        with connect(access, "postgres", purpose="test") as session:
+            session.execute("CREATE DATABASE shop")
+        with connect(access, "shop", purpose="test") as session:
+            session.execute(
+                "CREATE TABLE account AS SELECT n AS id, 'note ' || n AS note FROM generate_series(1, 700) AS n;"
+                " ALTER TABLE account ADD PRIMARY KEY (id)"
+            )
+        password = running.read_password()
+        project.environment["SHOP_URL"] = f"postgresql://{running.user}:{password}@{running.host}:{running.port}/shop"
+        saved = project.run("backup", "full", "--env", "production", "--json")
+        assert saved.returncode == 0, saved.stderr
+
+    done = project.run("drill", "--source", "production", "--scenario", "corrupted_migration", "--json")
+
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["scenarios"]
+    assert found["source"].startswith(f"backup {json.loads(saved.stdout)['id']} of shop")
+    assert (found["rows"], found["recovered_by"], found["leftovers"]) == (700, "restore_beside", [])
+    assert password not in done.stdout + done.stderr
+    # Nothing is written into the source's store but what the drill cost.
+    kept = [one.name for one in (place / "store").iterdir() if not one.name.startswith(".")]
+    assert sorted(kept) == sorted([json.loads(saved.stdout)["id"], "drills"])
     assert machine.wait_until_nothing_runs(3) == []
     assert machine.clusters() == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from squizzle.errors import IdentityMismatchError, RefusedError
 from squizzle.frames.drills import keep_drill, read_drills
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
+from squizzle.postgres.identity import ExpectedIdentity, Target
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.evidence import StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.backups import damage_backup, take_backup
+from tasks.drill_case import DrillCase
 from tasks.outcome import report_of
 from tasks.reporting import path_of
+from tasks.sources import NamedDatabase
 from tasks.watched import Sign
 from tests.flows.conftest import wait_for_sign
 from tests.support.machine import new_machine
@@ -219,6 +223,27 @@ def test_data_of_a_source_needs_the_store_with_its_backups(server_block: Postgre
 
     assert isinstance(error, RefusedError)
     assert "choose the Store" in error.hint
+
+
+@pytest.mark.parametrize("environment", ["production", "testing"])
+def test_data_of_production_is_not_drilled_with_while_chaos_is_on(
+    monkeypatch: pytest.MonkeyPatch, store_block: BackupFolder, environment: str
+) -> None:
+    """A command names it, so no form has refused its block."""
+    meant = Target(database="shop", expected=ExpectedIdentity(environment=environment))
+    case = partial(
+        DrillCase,
+        scenario=DrillScenario.DATA_LOSS,
+        source=NamedDatabase(meant=meant, opens=ServerAccess),
+        source_store=store_block,
+    )
+    case()
+    monkeypatch.setenv("SQUIZZLE_CHAOS", "rate=0.1")
+    if environment != "production":
+        case()
+        return
+    with pytest.raises(RefusedError, match="chaos is on, and shop is production"):
+        case()
 
 
 def test_block_given_inline_is_refused_because_prefect_stores_parameters_in_clear() -> None:

@@ -44,7 +44,7 @@ class Machine:
             text=True,
             env=self.environment | environment,
             check=False,
-            timeout=180,
+            timeout=600,
             cwd=self.folder,
         )
 

@@ -76,5 +76,13 @@ def test_what_drills_cost_is_shown_and_written_for_prometheus(offline: Squizzle,
         ("squizzle_drill_detection_seconds", "data_loss", "restore_beside"): 1.5,
         ("squizzle_drill_detection_seconds", "locked_database", "end"): 1.5,
     }
-    refused = offline("drill", "--store", place)
-    assert (refused.code, "--store is for --trend" in refused.err) == (2, True)
+
+
+def test_a_store_is_for_a_source_and_a_source_needs_one(offline: Squizzle, tmp_path: Path) -> None:
+    for arguments, why in (
+        (("--store", str(tmp_path)), "--store is for --source and --trend"),
+        (("--source", "nowhere", "--store", str(tmp_path)), "there is no environment 'nowhere'"),
+        (("--source", "postgresql://127.0.0.1/shop"), "no store named"),
+    ):
+        refused = offline("drill", *arguments)
+        assert (refused.code, why in refused.err) == (2, True), refused.err
