@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import peers
+from bench.debian import find_program
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, connect
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.processes import GuardedProcess
@@ -52,7 +52,7 @@ def size_of(place: Path) -> int:
 def find_barman() -> peers.Peer:
     """Barman in an environment of its own, which is made the first time; missing where it cannot be installed."""
     program = _BARMANS_HOME / "bin" / "barman"
-    if shutil.which("rsync") is None:
+    if find_program("rsync", "rsync") is None:
         return peers.Peer(name="Barman (which needs rsync)")
     try:
         if not program.exists():
@@ -74,8 +74,9 @@ def running_barman(
     home.mkdir(parents=True)
     configuration = folder / "barman.conf"
     configuration.write_text(_barman_conf(access, programs, folder), encoding="utf-8")
-    # Beside its own programs it starts `barman` again.
-    path = os.pathsep.join((str(_BARMANS_HOME / "bin"), os.environ.get("PATH", "")))
+    # Beside its own programs it starts `barman` again, and rsync.
+    rsync = find_program("rsync", "rsync") or Path()
+    path = os.pathsep.join((str(_BARMANS_HOME / "bin"), os.environ.get("PATH", ""), str(rsync.parent)))
     environment = {**os.environ, "PATH": path}
     command = [*barman.command, "--quiet", "--config", str(configuration)]
 
@@ -173,12 +174,12 @@ def _drop_slot(access: ServerAccess) -> None:
 
 
 def find_pgbackrest() -> peers.Peer:
-    """The package `pgbackrest` of the system."""
-    program = shutil.which("pgbackrest")
+    """Debian's package `pgbackrest`."""
+    program = find_program("pgbackrest", "pgbackrest")
     if program is None:
         return peers.Peer(name="pgBackRest")
-    said = subprocess.run([program, "version"], check=True, capture_output=True, text=True).stdout
-    return peers.Peer(name="pgBackRest", version=said.split()[-1], command=(program,))
+    version = peers.run([str(program), "version"]).split()[-1]
+    return peers.Peer(name="pgBackRest", version=version, command=(str(program),))
 
 
 def set_up_pgbackrest(pgbackrest: peers.Peer, access: ServerAccess, folder: Path) -> BackupTool:

@@ -16,7 +16,8 @@ from statistics import median
 
 from bench.fleet_databases import each, fleet_of, many_databases, write_versions
 from bench.fleet_replay import Recorded, record, replay
-from bench.report import Finding
+from bench.report import Bar, Figure, Finding, Picture
+from bench.turns import Taken
 from bench.usage import Meter
 from squizzle.migrations.layouts import read_migrations
 from squizzle.postgres.access import ServerAccess, connect
@@ -40,7 +41,7 @@ ANEW = "squizzle, first rollout of a database"
 
 
 @dataclass(kw_only=True, slots=True)
-class Taken:
+class Pieces:
     """What one contender has taken so far: seconds of each piece, by the clock and of processor."""
 
     clock: list[float] = field(default_factory=list)
@@ -54,15 +55,20 @@ class Taken:
         self.clock.append(time.perf_counter() - began)
         self.processor.append(meter.seconds())
 
+    def figure(self, name: str, targets: int, *, peer: Pieces, peer_name: str, why: str) -> Figure:
+        """Milliseconds of processor that a target takes, beside a peer's."""
+        mine, theirs = (Taken(values=tuple(1000 * s / targets for s in one.processor)) for one in (self, peer))
+        return mine.figure(name, "ms of processor", peer=theirs, peer_name=peer_name, why=why)
+
 
 def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
     """Migrate every database with each contender in turn."""
-    taken = {name: Taken() for name in (BARE, REPLAYED, OURS, IN_TASKS, ANEW)}
+    taken = {name: Pieces() for name in (BARE, REPLAYED, OURS, IN_TASKS, ANEW)}
     with ExitStack() as stack:
         # One more: what Squizzle sends to it is recorded.
         names = stack.enter_context(many_databases(access, targets + 1))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        fleet = _Fleet(access, names, folder, versions=1 + 3 * rounds)
+        fleet = Works(access, names, folder, versions=1 + 3 * rounds)
         in_a_flow(partial(_take_turns, access, fleet, names, taken, rounds))
     return Finding(
         title=f"A column for each of {targets:,} databases",
@@ -71,12 +77,35 @@ def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
         " piece by piece.",
         headings=("contender", "ms a target", "ratio", "processor ms", "ratio"),
         rows=tuple(_rows(taken, min(PIECE, targets))),
-        command=f"python -m bench fleet --rounds {rounds} --targets {targets}",
+        figures=tuple(_figures(taken, min(PIECE, targets))),
+        picture=Picture(
+            title=f"A column for each of {targets:,} databases",
+            unit="ms of processor a database",
+            bars=tuple(_bar(name, one, min(PIECE, targets)) for name, one in taken.items()),
+        ),
+        shows_not="servers behind a network, where waiting is most of the time, and scripts that work for more than a"
+        " moment: what is asked and written to be safe takes the same for both.",
     )
 
 
+_WHY = (
+    "what is asked and written to be safe: identity, lock, history, digest, who blocks; the same statements sent by a"
+    " bare psycopg take nearly as much"
+)
+
+
+def _figures(taken: dict[str, Pieces], size: int) -> Iterator[Figure]:
+    yield taken[OURS].figure("a target", size, peer=taken[BARE], peer_name=BARE, why=_WHY)
+    yield taken[IN_TASKS].figure("a target", size, peer=taken[REPLAYED], peer_name=REPLAYED, why="what Squizzle does")
+
+
+def _bar(name: str, taken: Pieces, size: int) -> Bar:
+    one = Taken(values=tuple(1000 * seconds / size for seconds in taken.processor))
+    return one.bar(name, is_ours=name in {OURS, IN_TASKS, ANEW})
+
+
 def _take_turns(
-    access: ServerAccess, fleet: _Fleet, names: Sequence[str], taken: dict[str, Taken], rounds: int
+    access: ServerAccess, fleet: Works, names: Sequence[str], taken: dict[str, Pieces], rounds: int
 ) -> None:
     """Inside a flow, so that a task is a task."""
     meter = Meter(access)
@@ -101,7 +130,7 @@ def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
         yield names[begin : begin + PIECE]
 
 
-def _rows(taken: dict[str, Taken], size: int) -> Iterator[tuple[str, ...]]:
+def _rows(taken: dict[str, Pieces], size: int) -> Iterator[tuple[str, ...]]:
     bare = taken[BARE]
     for name, one in taken.items():
         cells: list[str] = []
@@ -111,8 +140,13 @@ def _rows(taken: dict[str, Taken], size: int) -> Iterator[tuple[str, ...]]:
         yield (name, *cells)
 
 
-class _Fleet:
-    """Squizzle's side: an order for each version."""
+class Works:
+    """Squizzle's side: an order for each version.
+
+    Attributes:
+        case: As the flow has it.
+        targets: By the database's name.
+    """
 
     def __init__(self, access: ServerAccess, names: Sequence[str], folder: Path, *, versions: int) -> None:
         write_versions(folder, range(1, versions + 1))
@@ -126,7 +160,7 @@ class _Fleet:
             concurrency=CONCURRENCY,
             per_server=CONCURRENCY,
         )
-        self._case = RolloutCase(
+        self.case = RolloutCase(
             fleet=FleetSettings(name="bench"),
             stages=(),
             folder=MigrationsFolder(path=folder, layout="native"),
@@ -140,6 +174,7 @@ class _Fleet:
         return replace(self._order, migrations=upto, versions=tuple(one.version for one in upto))
 
     def apply(self, names: Sequence[str], version: int) -> None:
+        """Bring targets up to a version, and refuse to be fast by failing."""
         targets = [self.targets[name] for name in names]
         refuse_failures(apply_to_targets(self.order(version), targets, max_failures=0, environ={}))
 
@@ -148,9 +183,10 @@ class _Fleet:
         from tasks.rollout import apply_batch  # noqa: PLC0415 - Prefect reads its settings when it is imported
 
         targets = tuple(self.targets[name] for name in names)
-        refuse_failures(apply_batch(self._case, self.order(version), targets, max_failures=0))
+        refuse_failures(apply_batch(self.case, self.order(version), targets, max_failures=0))
 
     def record(self, name: str, version: int) -> Recorded:
+        """The same for one target, with every statement that is sent."""
         recorded = Recorded()
         with record(recorded):
             self.apply((name,), version)

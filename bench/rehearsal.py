@@ -22,7 +22,8 @@ from pathlib import Path
 
 from bench import peers
 from bench.replay import scratch_database
-from bench.report import Finding
+from bench.report import Figure, Finding, Picture
+from bench.turns import Taken
 from bench.usage import Meter
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.order import Order
@@ -137,8 +138,28 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
         " own server does not.",
         headings=("what", "median s", "min s", "max s", "ratio", "CPU s", "CPU ratio"),
         rows=(*_rows(taken), *by_verb),
-        command=f"python -m bench rehearsal --rounds {rounds} --shop-scale {scale}",
+        figures=tuple(_figures(taken)),
+        picture=Picture(
+            title=f"A rehearsal of one version, {rows:,} rows",
+            unit="s",
+            bars=tuple(_clock(runs).bar(name, is_ours=name != _ALONE) for name, runs in taken.items()),
+        ),
+        shows_not="databases that do not fit into memory, and migrations that take longer than a backup.",
     )
+
+
+def _clock(runs: Sequence[_Taken]) -> Taken:
+    return Taken(values=tuple(one.total for one in runs))
+
+
+_WHY = "it is backup, restore and comparison, and then the migration three times, each time compared, and the ways back"
+
+
+def _figures(taken: dict[str, list[_Taken]]) -> Iterator[Figure]:
+    processor = {name: Taken(values=tuple(one.processor for one in runs)) for name, runs in taken.items()}
+    for name in (_REHEARSAL, _BACKFILL):
+        yield _clock(taken[name]).figure(name, "s", peer=_clock(taken[_ALONE]), peer_name=_ALONE, why=_WHY)
+        yield processor[name].figure(f"{name}, processor", "s", peer=processor[_ALONE], peer_name=_ALONE, why=_WHY)
 
 
 def _write_version(folder: Path) -> Path:

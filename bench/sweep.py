@@ -14,9 +14,10 @@ from typing import LiteralString
 
 import psycopg
 
-from bench.fleet import CONCURRENCY, Taken
+from bench.fleet import CONCURRENCY, Pieces
 from bench.fleet_databases import SERVER, fleet_of, many_databases
-from bench.report import Finding
+from bench.report import Figure, Finding, Picture
+from bench.turns import Taken
 from bench.usage import Meter
 from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess
 from squizzle.postgres.identity import ExpectedIdentity
@@ -44,7 +45,7 @@ _QUESTIONS: tuple[LiteralString, ...] = (
 
 def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
     """Look at every database with each contender in turn."""
-    taken = {name: Taken() for name in (BARE, OURS, DEAD)}
+    taken = {name: Pieces() for name in (BARE, OURS, DEAD)}
     meter = Meter(access)
     with many_databases(access, targets) as names, _silent_port() as port:
         fleet = fleet_of(access, names)
@@ -63,11 +64,26 @@ def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
         f" its deadline is {_DEADLINE.total_seconds():g} s.",
         headings=("contender", "s a sweep", "ms a target", "ratio", "processor ms", "ratio"),
         rows=tuple(_rows(taken, targets)),
-        command=f"python -m bench sweep --rounds {rounds} --targets {targets}",
+        figures=tuple(_figures(taken, targets)),
+        picture=Picture(
+            title=f"A health sweep over {targets:,} databases",
+            unit="s",
+            bars=tuple(Taken(values=tuple(one.clock)).bar(name, is_ours=name != BARE) for name, one in taken.items()),
+        ),
+        shows_not="servers behind a network, and databases with thousands of tables.",
     )
 
 
-def _rows(taken: dict[str, Taken], targets: int) -> Iterator[tuple[str, ...]]:
+def _figures(taken: dict[str, Pieces], targets: int) -> Iterator[Figure]:
+    """Scaled to a thousand, so that small sizes have the same figure."""
+    clocks = {name: Taken(values=tuple(1000 * s / targets for s in one.clock)) for name, one in taken.items()}
+    why = "every answer is judged, and a session's end has a deadline"
+    yield clocks[OURS].figure("a sweep over 1,000", "s", peer=clocks[BARE], peer_name=BARE, why=why)
+    yield clocks[DEAD].figure("a sweep over 1,000 and a server that never answers", "s")
+    yield taken[OURS].figure("a target of a sweep", targets, peer=taken[BARE], peer_name=BARE, why=why)
+
+
+def _rows(taken: dict[str, Pieces], targets: int) -> Iterator[tuple[str, ...]]:
     bare = taken[BARE]
     for name, one in taken.items():
         cells = [f"{median(one.clock):.1f}"]

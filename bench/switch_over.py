@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
-from bench.report import Finding
+from bench.debian import find_program
+from bench.report import Figure, Finding, Picture
+from bench.turns import Taken, take_turns
 from bench.writers import Written, writing
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
@@ -28,10 +31,12 @@ from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_al
 from squizzle.recovery.fences.records import Hold
 from squizzle.recovery.switch_over import switch_over
 from squizzle.settings.fences import PgBouncerSettings
-from tests.support.pgbouncer import PROGRAM, pgbouncer
+from tests.support.pgbouncer import pgbouncer
 
 CLIENTS = 60
 NOBODY = "no switch-over"
+OURS, POOLED = "squizzle", "squizzle behind PgBouncer"
+RUNBOOK = "terminate, then two renames"
 _BEFORE_S = 1.0
 _AFTER_S = 1.0
 _DATABASE, _RESTORED, _KEPT = "switch_over", "switch_over__r", "switch_over__old"
@@ -66,19 +71,47 @@ class Round:
 
 def measure(access: ServerAccess, *, rounds: int) -> Finding:
     """Switch over under load, each way in turn."""
-    ways: dict[str, Callable[[ServerAccess], Round]] = {"none": _none, "squizzle": _direct, "runbook": _by_runbook}
-    if PROGRAM is not None:
-        ways["pgbouncer"] = _behind_pgbouncer
-    done = [measured(access) for _ in range(rounds) for measured in ways.values()]
+    pooler = find_program("pgbouncer", "pgbouncer")
+    ways: dict[str, Callable[[ServerAccess], Round]] = {NOBODY: _none, OURS: _direct, RUNBOOK: _by_runbook}
+    if pooler is not None:
+        ways[POOLED] = partial(_behind_pgbouncer, program=pooler)
+    done: dict[str, list[Round]] = {name: [] for name in ways}
+
+    def once(name: str) -> float:
+        done[name].append(ways[name](access))
+        return done[name][-1].gap_ms
+
+    gaps = take_turns({name: partial(once, name) for name in ways}, rounds, form=".1f")
     return Finding(
         title=f"A switch-over under {CLIENTS} clients",
         method=f"{CLIENTS} clients write one row after the other and come back at once; medians of {rounds} interleaved"
-        " rounds. The gap is the longest time in which nobody's write was acknowledged.",
+        " rounds. The gap is the longest time in which nobody's write was acknowledged. Errors, lost and misdirected"
+        " writes are those of all rounds: every acknowledged write is looked for afterwards, in both databases.",
         headings=("way", "gap ms", "slowest write ms", "took ms", "tries", "errors", "lost", "misdirected"),
         rows=tuple(_rows(done)),
-        missing=() if PROGRAM is not None else ("PgBouncer is not installed",),
-        command=f"python -m bench switch-over --rounds {rounds}",
+        figures=tuple(_figures(done, gaps)),
+        picture=Picture(
+            title="The longest time without a write",
+            unit="ms",
+            bars=tuple(one.bar(name, is_ours=name in {OURS, POOLED}) for name, one in gaps.items()),
+        ),
+        missing=() if pooler is not None else ("PgBouncer: missing on this machine",),
+        shows_not="clients elsewhere in a network, and pools that wait for seconds before they come back.",
     )
+
+
+def _figures(done: Mapping[str, Sequence[Round]], gaps: Mapping[str, Taken]) -> Iterator[Figure]:
+    yield gaps[OURS].figure("gap", "ms", peer=gaps[RUNBOOK], peer_name=RUNBOOK, why="one round is one chance")
+    if POOLED in gaps:
+        yield gaps[POOLED].figure("gap behind PgBouncer", "ms", peer=gaps[RUNBOOK], peer_name=RUNBOOK)
+    took = {name: Taken(values=tuple(one.took_ms for one in rounds)) for name, rounds in done.items()}
+    yield took[OURS].figure("a switch-over", "ms", peer=took[RUNBOOK], peer_name=RUNBOOK)
+    for name, rounds in done.items():
+        told = Taken(values=tuple(float(sum(one.errors.values())) for one in rounds))
+        yield told.figure(f"failed queries of clients, {name}", "queries")
+    mine = [one for name in (OURS, POOLED) for one in done.get(name, ())]
+    lost = Taken(values=tuple(float(one.lost + one.misdirected) for one in mine))
+    yield lost.figure("writes lost, or written into the old database", "writes")
 
 
 def _none(access: ServerAccess) -> Round:
@@ -87,17 +120,17 @@ def _none(access: ServerAccess) -> Round:
 
 
 def _direct(access: ServerAccess) -> Round:
-    return _round("squizzle", access, access, _squizzle)
+    return _round(OURS, access, access, _squizzle)
 
 
 def _by_runbook(access: ServerAccess) -> Round:
-    return _round("terminate, then two renames", access, access, _runbook)
+    return _round(RUNBOOK, access, access, _runbook)
 
 
-def _behind_pgbouncer(access: ServerAccess) -> Round:
-    with pgbouncer(access, "transaction", servers=20, auth_type="trust") as pool:
+def _behind_pgbouncer(access: ServerAccess, *, program: Path) -> Round:
+    with pgbouncer(access, "transaction", servers=20, auth_type="trust", program=str(program)) as pool:
         settings = PgBouncerSettings(access=pool, database=_DATABASE)
-        return _round("squizzle behind PgBouncer", access, pool, partial(_squizzle, settings=settings))
+        return _round(POOLED, access, pool, partial(_squizzle, settings=settings))
 
 
 def _round(way: str, access: ServerAccess, clients: ServerAccess, switch: Callable[..., int]) -> Round:
@@ -193,9 +226,8 @@ def _lost(access: ServerAccess, written: Written, databases: tuple[str, ...]) ->
     return len({(client, n) for client, count in written.acknowledged.items() for n in range(count)} - found)
 
 
-def _rows(rounds: Sequence[Round]) -> Iterator[tuple[str, ...]]:
-    for way in dict.fromkeys(one.way for one in rounds):
-        same = [one for one in rounds if one.way == way]
+def _rows(done: Mapping[str, Sequence[Round]]) -> Iterator[tuple[str, ...]]:
+    for way, same in done.items():
         times = zip(*((one.gap_ms, one.slowest_ms, one.took_ms, one.tries) for one in same), strict=True)
         counts = (
             sum(sum(one.errors.values()) for one in same),

@@ -43,6 +43,7 @@ def pgbouncer(
     auth_type: str = "any",
     password: str = "",
     connect_query: str = "",
+    program: str | None = PROGRAM,
 ) -> Iterator[ServerAccess]:
     """PgBouncer in front of a server; gives how clients reach it.
 
@@ -54,8 +55,9 @@ def pgbouncer(
             this password.
         password: Of the superuser.
         connect_query: What each session on the server begins with.
+        program: Another PgBouncer than the system's.
     """
-    assert PROGRAM is not None
+    assert program is not None
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     # It refuses to run as root, and only the server's own account may enter the folder of its socket.
     owner = Path(access.host).stat()
@@ -82,7 +84,7 @@ def pgbouncer(
         for path in (folder, settings, users):
             os.chown(path, owner.st_uid, owner.st_gid)
     with subprocess.Popen(
-        [PROGRAM, str(settings)],
+        [program, str(settings)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
