@@ -20,6 +20,17 @@ def parse_duration(text: str) -> timedelta:
 
 
 _TENTHS_BELOW_S = 10
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def about(duration: timedelta) -> str:
+    """A length of time as exactly as an estimate deserves: `12 s`, `3 min`, `2.1 h`; never nothing."""
+    seconds = duration.total_seconds()
+    if seconds < _MINUTE_S:
+        return f"{max(1, round(seconds))} s"
+    if seconds < _HOUR_S:
+        return f"{round(seconds / _MINUTE_S)} min"
+    return f"{seconds / _HOUR_S:.1f} h"
 
 
 def words(duration: timedelta) -> str:

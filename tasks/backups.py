@@ -18,7 +18,7 @@ from squizzle.backups.catalogue import (
 from squizzle.backups.dump import DUMP_FOLDER, DumpOptions
 from squizzle.backups.encryption.store import EncryptedStore
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.order import CopyOptions, Order, Progress
+from squizzle.backups.order import CopyOptions, Order
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.rds.provider import RdsProvider
 from squizzle.backups.rds.records import SnapshotProgress
@@ -44,9 +44,6 @@ from tasks.steps import log_line, now, run_name, step
 
 AS_FAST_AS_IT_CAN = CopyOptions()
 
-# A line in the log whenever so much more was written, so that a long backup is seen to move.
-_LOG_EVERY_BYTES = 1_000_000_000
-
 
 def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
     """Client programs that fit the server."""
@@ -56,19 +53,6 @@ def programs_for(access: ServerAccess, database: str) -> ClientPrograms:
 
 def _taken(backup: Backup) -> str:
     return f"{backup.id}: {size_words(backup.size_bytes)}, {backup.rows:,} rows fingerprinted"
-
-
-class _Log:
-    """Says in the run's log how far a long backup is."""
-
-    def __init__(self) -> None:
-        self._next = _LOG_EVERY_BYTES
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.written_bytes >= self._next:
-            self._next = progress.written_bytes + _LOG_EVERY_BYTES
-            expected = f" of about {size_words(progress.expected_bytes)}" if progress.expected_bytes else ""
-            log_line(f"{size_words(progress.written_bytes)}{expected} written")
 
 
 class _SnapshotLog:
@@ -121,7 +105,7 @@ def take_backup(
         snapshots=_snapshots(rds),
         copying=copying,
     )
-    return take(order, suffix=secrets.token_hex(3), on_progress=_Log())
+    return take(order, suffix=secrets.token_hex(3))
 
 
 def _verified(proof: Proof) -> str:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
@@ -22,9 +22,11 @@ from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
 from squizzle.errors import SquizzleError
+from squizzle.headway import told_to
 from squizzle.interrupts import heed_interrupt
 from squizzle.postgres.translation import translated
 from squizzle.recovery.evidence import Step, StepState
+from squizzle.reports.headway import HeadwayLog
 from tasks.chaos import chaos_of_environment, disturbed
 
 P = ParamSpec("P")
@@ -162,6 +164,19 @@ def as_task(title: str, *, timeout: timedelta) -> Callable[[Callable[P, R]], Tas
     )
 
 
+def _logged(function: Callable[P, R]) -> Callable[P, R]:
+    """Let the log of the run say now and then how far long work is: one that says nothing for an hour looks dead."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # In the context of the run, which the thread that looks does not have.
+        write = copy_context().run
+        with told_to(HeadwayLog(lambda text: write(log_line, text))):
+            return function(*args, **kwargs)
+
+    return call
+
+
 @contextmanager
 def plain_step(title: str) -> Iterator[Callable[[str], None]]:
     """A step of the journal that is no task itself; the caller may say what came of it."""
@@ -186,7 +201,7 @@ def step(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        made = as_task(title, timeout=timeout)(disturbed(title, _in_our_words(title, function)))
+        made = as_task(title, timeout=timeout)(_logged(disturbed(title, _in_our_words(title, function))))
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

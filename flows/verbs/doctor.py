@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from squizzle.cli.output import print_result
+from squizzle.cli.output import coloured, print_result
 from squizzle.doctor.examine import examine
 from squizzle.doctor.findings import SIGNS, Finding, State, is_ready, looked
 
@@ -49,7 +49,7 @@ def _human(findings: Sequence[Finding]) -> str:
     width = max(len(one.name) for one in findings)
     lines = []
     for one in findings:
-        lines.append(f"{click.style(SIGNS[one.state], fg=_COLOURS[one.state])} {one.name.ljust(width)}  {one.detail}")
+        lines.append(f"{coloured(SIGNS[one.state], _COLOURS[one.state])} {one.name.ljust(width)}  {one.detail}")
         if one.hint:
             lines.append(f"  {' ' * width}  → {one.hint}")
     counts = {state: sum(one.state is state for one in findings) for state in State}

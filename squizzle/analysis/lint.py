@@ -19,6 +19,7 @@ from squizzle.analysis.statements import split_statements
 from squizzle.analysis.summary import Inner, Summary, summarize
 from squizzle.analysis.waivers import BAD_WAIVER, UNUSED_WAIVER, waive
 from squizzle.errors import InvalidInputError
+from squizzle.headway import Unit, counted
 
 UNREADABLE = ("U100", "unreadable-script")
 
@@ -74,7 +75,7 @@ def lint_scripts(
     findings: list[Finding] = []
     known = Known()
     files = statements = 0
-    for script in scripts:
+    for script in counted(tuple(scripts), "reading migrations", unit=Unit.FILES):
         files += 1
         try:
             split = split_statements(script.text, source=script.source)

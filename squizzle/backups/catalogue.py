@@ -19,6 +19,7 @@ from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.settings import Retention
 from squizzle.backups.store import BackupStore, manifest_of
 from squizzle.errors import BackupDamagedError, CloudError, RefusedError, SquizzleError, ToolError
+from squizzle.headway import Unit, stretch
 
 REMOVED_FOLDER = "removed"
 """Where a store keeps a record of each backup that was removed on purpose."""
@@ -343,13 +344,14 @@ def carry_out_pruning(
     leftovers = store.remove_leftovers()
     removed: list[str] = []
     refused: dict[str, str] = {}
-    for choice in plan.choices:
-        if choice.keeps:
-            continue
-        try:
-            remove_backup(store, choice, by=by, reason=reason, now=now, provider=provider)
-        except (CloudError, RefusedError, ToolError) as exc:
-            refused[choice.backup.id] = exc.message
-        else:
-            removed.append(choice.backup.id)
+    going = [choice for choice in plan.choices if not choice.keeps]
+    with stretch("removing backups", unit=Unit.BACKUPS, total=len(going)) as headway:
+        for choice in going:
+            try:
+                remove_backup(store, choice, by=by, reason=reason, now=now, provider=provider)
+            except (CloudError, RefusedError, ToolError) as exc:
+                refused[choice.backup.id] = exc.message
+            else:
+                removed.append(choice.backup.id)
+            headway.add()
     return replace(plan, removed=tuple(removed), refused=refused, leftovers=leftovers)

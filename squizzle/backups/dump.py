@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -254,6 +255,8 @@ class _Fingerprint(threading.Thread):
 
     def __init__(self, connection: Connection, *, rows: bool) -> None:
         super().__init__(name="fingerprint", daemon=True)
+        # Whoever is told how far the dump is hears of the fingerprints, too.
+        self._context = copy_context()
         self._connection = connection
         self._rows = rows
         self._digest: DatabaseDigest | None = None
@@ -262,7 +265,7 @@ class _Fingerprint(threading.Thread):
     def run(self) -> None:
         """Take the fingerprints, and keep what came of it."""
         try:
-            self._digest = digest_in_snapshot(self._connection, bookkeeping=True, rows=self._rows)
+            self._digest = self._context.run(digest_in_snapshot, self._connection, bookkeeping=True, rows=self._rows)
         except SquizzleError as exc:
             self.error = exc
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from squizzle.backups.records import Backup, BackupFile
 from squizzle.errors import BackupDamagedError
+from squizzle.headway import Unit, stretch
 
 MANIFEST_NAME = "manifest.json"
 """Written last; a backup without one does not exist."""
@@ -17,8 +19,13 @@ NOTES_FOLDER = "notes"
 _CHUNK = 1 << 20
 
 
-def describe_file(path: Path, root: Path) -> BackupFile:
+def describe_file(path: Path, root: Path, *, on_bytes: Callable[[int], None] = lambda _more: None) -> BackupFile:
     """Size and hash of one file of a backup.
+
+    Args:
+        path: The file.
+        root: The backup's folder.
+        on_bytes: Called with the number of bytes of each piece.
 
     Raises:
         OSError: It cannot be read.
@@ -29,6 +36,7 @@ def describe_file(path: Path, root: Path) -> BackupFile:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
+            on_bytes(len(chunk))
     return BackupFile(path=path.relative_to(root).as_posix(), size_bytes=size, sha256=digest.hexdigest())
 
 
@@ -41,7 +49,10 @@ def paths_of(root: Path) -> tuple[Path, ...]:
 
 def describe_files(root: Path) -> tuple[BackupFile, ...]:
     """Size and hash of every file of a backup, in the order of their paths."""
-    return tuple(describe_file(path, root) for path in paths_of(root))
+    paths = paths_of(root)
+    total = sum(path.stat().st_size for path in paths)
+    with stretch("reading the files of the backup", unit=Unit.BYTES, total=total) as headway:
+        return tuple(describe_file(path, root, on_bytes=headway.add) for path in paths)
 
 
 def check_files(backup: Backup, root: Path) -> None:

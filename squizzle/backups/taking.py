@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,6 +19,7 @@ from squizzle.backups.physical.take import take_physical
 from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.snapshot.take import take_rds
 from squizzle.backups.space import (
+    SpaceNeed,
     estimate_need,
     refuse_without_room,
     source_size,
@@ -27,6 +28,7 @@ from squizzle.backups.space import (
 )
 from squizzle.backups.store import safe_name
 from squizzle.errors import BackupDamagedError, InvalidInputError, LockTimeoutError
+from squizzle.headway import Stretch, Unit, stretch
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.postgres.translation import translate_error
@@ -104,20 +106,36 @@ def take_backup(
                 refuse_without_room(order.store, need)
             else:
                 order = _with_details(order, {SKIPPED_SPACE_CHECK: order.ignore_space})
-            watch_space = space_watch(order.store)
-
-            def tell(written: int) -> None:
-                if order.ignore_space is None:
-                    watch_space()
-                on_progress(Progress(written_bytes=written, expected_bytes=need.need_bytes))
-
             backup_id = new_backup_id(database, now=clock(), suffix=suffix)
             try:
-                return TAKERS[order.kind](order, backup_id, tell)
+                with _saving(order, need) as headway:
+                    return TAKERS[order.kind](order, backup_id, _teller(order, need, headway, on_progress))
             except psycopg.Error as exc:  # a server can be lost at any question
                 error = translate_error(exc, doing=f"save {database} (nothing was published)")
                 error.hint = error.hint or "run the same again when the server answers; older backups are untouched"
                 raise error from exc
+
+
+def _saving(order: Order, need: SpaceNeed) -> AbstractContextManager[Stretch]:
+    """That it is being saved, for whoever looks on: in bytes where they can be counted here."""
+    doing = f"saving {order.target.database} ({order.kind})"
+    if order.kind is BackupKind.RDS:
+        return stretch(doing)
+    return stretch(doing, unit=Unit.BYTES, total=need.need_bytes, is_estimate=True)
+
+
+def _teller(
+    order: Order, need: SpaceNeed, headway: Stretch, on_progress: Callable[[Progress], None]
+) -> Callable[[int], None]:
+    watch_space = space_watch(order.store)
+
+    def tell(written: int) -> None:
+        if order.ignore_space is None:
+            watch_space()
+        headway.at(written)
+        on_progress(Progress(written_bytes=written, expected_bytes=need.need_bytes))
+
+    return tell
 
 
 def _with_details(order: Order, more: Mapping[str, str]) -> Order:

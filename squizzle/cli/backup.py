@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import secrets
-import sys
-import time
 
 import click
 
 from squizzle.backups.dump import DumpOptions
 from squizzle.backups.manifest import document_of
-from squizzle.backups.order import CopyOptions, Order, Progress
+from squizzle.backups.order import CopyOptions, Order
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.snapshot.take import Between
 from squizzle.backups.space import size_words
 from squizzle.backups.taking import TAKERS, take_backup
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
-from squizzle.cli.output import print_result, say
+from squizzle.cli.output import print_result
 from squizzle.cli.rds import snapshot_source
 from squizzle.postgres.access import connect
 from squizzle.postgres.programs import find_programs
-
-# What takes longer than this deserves a sign of life.
-_QUIET_S = 2.0
-_TERMINAL_EVERY_S = 0.5
-_FILE_EVERY_S = 30.0
 
 
 @click.command()
@@ -89,11 +82,7 @@ def backup(  # noqa: PLR0913 - one for each option
         snapshots=snapshot_source(invocation, access, instance) if kind == BackupKind.RDS else None,
         ignore_space=ignore_space,
     )
-    line = ProgressLine()
-    try:
-        made = take_backup(order, suffix=secrets.token_hex(3), on_progress=line)
-    finally:
-        line.end()
+    made = take_backup(order, suffix=secrets.token_hex(3))
     document = {key: value for key, value in document_of(made).items() if key != "objects"}
     print_result(document, _text(made), as_json=invocation.as_json)
 
@@ -127,33 +116,3 @@ _BETWEEN = {
     Between.EQUAL: "the fingerprints were the same before and after",
     Between.CHANGED: "which was written to meanwhile",
 }
-
-
-class ProgressLine:
-    """A sign of life on standard error: one line that changes at a terminal, a line now and then in a file."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._terminal = sys.stderr.isatty()
-        self._next = self._begun + _QUIET_S
-        self._shown = False
-
-    def __call__(self, progress: Progress) -> None:
-        """Show how far it is, if it is time."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + (_TERMINAL_EVERY_S if self._terminal else _FILE_EVERY_S)
-        text = f"{now - self._begun:.0f} s, {size_words(progress.written_bytes)} written"
-        if progress.expected_bytes:
-            text += f", about {size_words(progress.expected_bytes)} expected"
-        if self._terminal:
-            click.echo(f"\r{text}\033[K", err=True, nl=False)
-            self._shown = True
-        else:
-            say(text)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._shown:
-            click.echo("", err=True)

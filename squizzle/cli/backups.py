@@ -37,6 +37,7 @@ from squizzle.backups.wal.retention import LogPruning, carry_out_log_pruning, pl
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, ToolError
+from squizzle.headway import Unit, stretch
 from squizzle.rehearsal.certificate_store import check_certificates
 
 PIN = "pin"
@@ -122,7 +123,7 @@ def backups(
     proofs: list[Proof] = []
     if verify:
         provider = RdsProvider()
-        proofs = [_verify(store, entry.backup, provider) for entry in entries if entry.backup is not None]
+        proofs = _verify_all(store, [entry.backup for entry in entries if entry.backup is not None], provider)
         entries = read_catalogue(store)
     gaps = check_chain(store, entries)
     if verify:
@@ -137,6 +138,16 @@ def backups(
     if any(proof.verdict is not Verdict.PASS for proof in proofs):
         return CouldNotVerifyError.code
     return 0
+
+
+def _verify_all(store: BackupStore, there: Sequence[Backup], provider: Provider) -> list[Proof]:
+    proofs = []
+    total = sum(backup.size_bytes for backup in there)
+    with stretch("verifying every backup", unit=Unit.BYTES, total=total) as headway:
+        for backup in there:
+            proofs.append(_verify(store, backup, provider))
+            headway.add(backup.size_bytes)
+    return proofs
 
 
 def _verify(store: BackupStore, backup: Backup, provider: Provider) -> Proof:

@@ -10,7 +10,7 @@ import click
 
 from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation
-from squizzle.cli.output import say
+from squizzle.cli.output import coloured, say
 from squizzle.errors import CloudError, KeyNotUsableError, ToolError
 from squizzle.migrations.approvals import Approvals
 from squizzle.migrations.records import PlannedMigration
@@ -97,7 +97,7 @@ def require(invocation: Invocation, answers: Answers | None, options: GateOption
     override = options.override(invocation)
     approvals = require_certificates(answers, invocation.config.rehearsal, override)
     for line in warnings_of(answers, override):
-        say(click.style(line, fg="red", bold=True) if line.startswith("WARNING") else line)
+        say(coloured(line, "red", bold=True) if line.startswith("WARNING") else line)
     return approvals
 
 

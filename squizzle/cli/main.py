@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +15,7 @@ from squizzle import __version__
 from squizzle.cli.output import print_error
 from squizzle.errors import DatabaseState, InvalidInputError, SquizzleError
 from squizzle.interrupts import note_interrupts, was_interrupted
+from squizzle.reports.headway import shown_at_terminal
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -94,6 +96,14 @@ def _plugged() -> dict[str, EntryPoint]:
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="squizzle")
+@click.option(
+    "--no-color",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda _context, _option, value: os.environ.__setitem__("NO_COLOR", "1") if value else None,
+    help="No colours at a terminal either, as with NO_COLOR=1; anywhere else there are none.",
+)
 def app() -> None:
     """Get PostgreSQL migrations out safely, and the database back when one goes wrong.
 
@@ -121,7 +131,8 @@ def run(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
     as_json = "--json" in arguments
     try:
-        result = app.main(args=arguments, prog_name="squizzle", standalone_mode=False)
+        with shown_at_terminal(as_json=as_json):
+            result = app.main(args=arguments, prog_name="squizzle", standalone_mode=False)
     except SquizzleError as exc:
         print_error(exc, as_json=as_json)
         return exc.code

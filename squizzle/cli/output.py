@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +37,11 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def coloured(text: str, colour: str, *, bold: bool = False) -> str:
+    """A text in a colour, which click takes away where it is printed to no terminal; as it is with NO_COLOR."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
+
+
 def print_error(error: SquizzleError, *, as_json: bool) -> None:
     """Print what failed, the state of the database, and what to do next."""
     if as_json:
@@ -46,7 +52,7 @@ def print_error(error: SquizzleError, *, as_json: bool) -> None:
             "database_state": error.database_state.value,
         }
         click.echo(_as_json({"error": details}))
-    lines = [click.style("error: ", fg="red", bold=True) + error.message]
+    lines = [coloured("error: ", "red", bold=True) + error.message]
     lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
     lines.append(f"  database: {error.database_state.value}")
     if error.hint:

@@ -11,6 +11,7 @@ from datetime import timedelta
 import psycopg
 
 from squizzle.errors import DatabaseError, DatabaseState, RefusedError, SquizzleError
+from squizzle.headway import stretch
 from squizzle.migrations import history
 from squizzle.migrations.aftercare import Aftercare, Statistics, care, read_statistics
 from squizzle.migrations.approvals import NO_APPROVAL, Approval
@@ -84,7 +85,8 @@ def execute_plan(
                 if stored:
                     take_stored_settings(connection)
             approval = (approvals or {}).get(step.migration.version, NO_APPROVAL)
-            outcome = _run_step(connection, plan, step, environment, watch, listener, approval=approval)
+            with stretch(f"running {step.source}"):
+                outcome = _run_step(connection, plan, step, environment, watch, listener, approval=approval)
             stored = stored or any(map(stores_settings, step.statements))
             outcomes.append(outcome)
             listener.on_done(outcome)

@@ -1,6 +1,6 @@
--- How far a long statement of a session is, as a sentence; no row when the server does not know.
+-- How far a long statement of a session is; no row when the server does not know.
 -- Rows that a client sends have no total.
-SELECT format('%%s: %%s, %%s%%s %%s', p.what, p.phase, p.done, CASE WHEN p.total > 0 THEN ' of ' || p.total END, p.unit)
+SELECT p.what, p.phase, coalesce(p.done, 0), p.total, p.unit
 FROM (
     SELECT 'index ' || coalesce(index_relid::regclass::text, relid::regclass::text) AS what, phase,
            CASE WHEN blocks_total > 0 THEN blocks_done ELSE tuples_done END AS done,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
@@ -17,6 +18,7 @@ from squizzle.analysis.locks.modes import LockMode, lock_mode
 from squizzle.analysis.locks.records import RelationLock, RelationName
 from squizzle.durations import words
 from squizzle.errors import ConnectionFailedError
+from squizzle.migrations.statement_headway import Progress, StatementHeadway
 from squizzle.postgres.access import Connection, second_session, server_pid
 from squizzle.postgres.sql_files import load_sql
 
@@ -147,7 +149,7 @@ class SessionWatch:
         self.connection = connection
         self.sees_relations = sees_relations
         self._pid = pid
-        self._on_progress = on_progress
+        self._headway = StatementHeadway(on_progress)
         self._since: float | None = None
         self._waited = 0.0
         self._last: Wait | None = None
@@ -164,7 +166,8 @@ class SessionWatch:
         self._guard = threading.Lock()
         self._stop = threading.Event()
         self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="session watch", daemon=True)
+        context = copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="session watch", daemon=True)
         self.failure = ""
 
     def __enter__(self) -> Self:
@@ -262,6 +265,8 @@ class SessionWatch:
         except psycopg.Error as exc:
             # Watching is a service to the reader of a message; losing it must not stop the migration.
             self.failure = f"the watching session was lost: {exc}"
+        finally:
+            self._headway.end()
 
     def _watch_one(self) -> None:
         pause = 0.0
@@ -269,6 +274,8 @@ class SessionWatch:
         while not self._stop.is_set():
             since = self._since
             follows = self._follows and self._sampling
+            if since is None:
+                self._headway.end()
             if since is None or (time.monotonic() - since < _GRACE_S and not follows):
                 self._begun.wait(_IDLE_S)
                 self._begun.clear()
@@ -339,7 +346,7 @@ class SessionWatch:
     def _tell_progress(self) -> None:
         row = self.connection.execute(load_sql("squizzle.migrations", "progress"), {"pid": self._pid}).fetchone()
         if row is not None:
-            self._on_progress(str(row[0]))
+            self._headway.see(Progress(*row))
 
 
 def _blocker(

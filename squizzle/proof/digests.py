@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
+from squizzle.headway import Unit, is_told, stretch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -194,9 +195,10 @@ def digest_in_snapshot(
         return DatabaseDigest(
             sequences=read_sequences(connection, schema=schema),
             schema=_schema_digest(connection, schema),
-            tables=tuple(
-                (digest_table or digest_whole_table)(connection, TableRows(*row))
-                for row in _tables(connection, schema, bookkeeping=bookkeeping)
+            tables=_table_digests(
+                connection,
+                [TableRows(*row) for row in _tables(connection, schema, bookkeeping=bookkeeping)],
+                digest_table or digest_whole_table,
             ),
         )
 
@@ -305,6 +307,32 @@ def _schema_object(
 def _tables(connection: Connection, schema: str | None, *, bookkeeping: bool) -> list[tuple[str, str, str, list[str]]]:
     cursor = connection.execute(_TABLES, {"schema": schema, "bookkeeping": bookkeeping})
     return sorted((name, space, table, columns) for name, space, table, columns in cursor)
+
+
+_SIZES = """
+    SELECT format('%I.%I', n.nspname, c.relname),
+           coalesce(pg_relation_size(c.oid), 0) + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND n.nspname <> 'pg_catalog'
+"""
+
+
+def _table_digests(
+    connection: Connection, tables: Sequence[TableRows], digest_table: TableDigester
+) -> tuple[TableDigest, ...]:
+    # Nobody else needs to know how large tables are before they are read.
+    sizes: dict[str, int] = dict(connection.execute(_SIZES).fetchall()) if is_told() and tables else {}
+    total = sum(sizes.get(table.name, 0) for table in tables)
+    found = []
+    with stretch("fingerprinting rows", unit=Unit.BYTES, total=total, is_estimate=True) as headway:
+        read = 0
+        for table in tables:
+            size = sizes.get(table.name, 0)
+            headway.at(read, until=read + size, doing=f"fingerprinting {table.name}")
+            found.append(digest_table(connection, table))
+            read += size
+            headway.at(read)
+    return tuple(found)
 
 
 def digest_whole_table(connection: Connection, table: TableRows) -> TableDigest:

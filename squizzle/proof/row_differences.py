@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from squizzle.errors import InvalidInputError
+from squizzle.headway import stretch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
@@ -77,7 +78,8 @@ def find_row_differences(
         for name in names:
             tally = _Tally(table=name, at_most_keys=at_most_keys)
             try:
-                _compare(before, after, (was.get(name), now.get(name)), tally)
+                with stretch(f"comparing the rows of {name}"):
+                    _compare(before, after, (was.get(name), now.get(name)), tally)
             except psycopg.Error as exc:
                 raise translate_error(exc, doing=f"compare the rows of {name}") from exc
             found += tally.differences()

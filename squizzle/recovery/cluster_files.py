@@ -10,7 +10,7 @@ import gzip
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 from squizzle.backups.files import check_files
 from squizzle.backups.physical.copying import PACKED, SERVER_MANIFEST, plain
 from squizzle.backups.physical.take import LOG_FOLDER
-from squizzle.backups.records import Backup
+from squizzle.backups.records import SIZE_DETAIL, Backup
 from squizzle.backups.store import BackupStore
 from squizzle.errors import BackupDamagedError, EmbeddedServerError, ToolError
+from squizzle.headway import Unit, stretch
 from squizzle.postgres.embedded import Runtime
 from squizzle.postgres.embedded.settings import render_settings
 
@@ -89,7 +90,8 @@ def _combine(runtime: Runtime, folders: Sequence[str], data: Path, backup: Backu
     # Linked: the members are ours alone, and nobody writes to them before they are removed.
     how = ["--link"] if runtime.major >= _FIRST_WITH_LINKS else []
     try:
-        _run(runtime, "pg_combinebackup", [*folders, f"--output={data}", "--no-sync", *how])
+        with stretch(f"putting {backup.id} together"):
+            _run(runtime, "pg_combinebackup", [*folders, f"--output={data}", "--no-sync", *how])
     except EmbeddedServerError as exc:
         _refuse_full_disk(exc.message)
         raise BackupDamagedError(
@@ -154,13 +156,15 @@ def _unpack_checked(runtime: Runtime, store: BackupStore, backup: Backup, into: 
     """Compare the files with our manifest, unpack, and let PostgreSQL compare with the server's."""
     with store.fetch(backup) as folder:
         check_files(backup, folder)
-        for file in backup.files:
-            packed = PACKED.fullmatch(file.path)
-            if packed:
+        packed = {file: found[1] for file in backup.files if (found := PACKED.fullmatch(file.path))}
+        # What an increment becomes nobody has counted.
+        total = 0 if backup.chain else int(backup.details.get(SIZE_DETAIL, "0"))
+        with stretch(f"unpacking {backup.id}", unit=Unit.BYTES, total=total, is_estimate=True) as headway:
+            for file, space in packed.items():
                 # A tablespace becomes a folder of the copy itself, wherever it lay: a link would lead to the original.
-                place = into if packed[1] == "base" else into / "pg_tblspc" / packed[1]
+                place = into if space == "base" else into / "pg_tblspc" / space
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                unpack(folder / file.path, place)
+                unpack(folder / file.path, place, on_bytes=headway.add)
         beside = (folder / SERVER_MANIFEST).read_bytes()
         inside = into / SERVER_MANIFEST
         if inside.exists() and inside.read_bytes() != beside:
@@ -171,18 +175,23 @@ def _unpack_checked(runtime: Runtime, store: BackupStore, backup: Backup, into: 
     verify_with_server_manifest(runtime, into, backup)
 
 
-def unpack(archive: Path, into: Path) -> None:
+def unpack(archive: Path, into: Path, *, on_bytes: Callable[[int], None] = lambda _more: None) -> None:
     """Unpack a copy of a cluster; only files and folders, and none outside.
+
+    Args:
+        archive: The packed copy.
+        into: A folder.
+        on_bytes: Called with the number of bytes of each piece that was written.
 
     Raises:
         BackupDamagedError: It is cut, damaged, or holds something else.
     """
     with plain(archive) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar:
         for member in tar:
-            _unpack_member(tar, member, into)
+            _unpack_member(tar, member, into, on_bytes)
 
 
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path, on_bytes: Callable[[int], None]) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise BackupDamagedError(
@@ -201,6 +210,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) ->
         target.chmod(0o600)
         while chunk := content.read(1 << 20):
             file.write(chunk)
+            on_bytes(len(chunk))
 
 
 def verify_with_server_manifest(runtime: Runtime, data: Path, backup: Backup) -> None:
@@ -211,7 +221,8 @@ def verify_with_server_manifest(runtime: Runtime, data: Path, backup: Backup) ->
     """
     try:
         # As ourselves: the folder is still ours.
-        _run(runtime, "pg_verifybackup", ["--exit-on-error", "--quiet", str(data)])
+        with stretch(f"comparing every file of {backup.id} with what the server copied"):
+            _run(runtime, "pg_verifybackup", ["--exit-on-error", "--quiet", str(data)])
     except EmbeddedServerError as exc:
         if exc.exit_code != 1:  # it did not come to an end
             raise

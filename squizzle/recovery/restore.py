@@ -14,9 +14,10 @@ from psycopg import sql
 
 from squizzle.backups.dump import DUMP_FOLDER, VIEWS_DETAIL
 from squizzle.backups.files import check_files
-from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.records import SIZE_DETAIL, Backup, BackupKind
 from squizzle.backups.surroundings import GLOBALS_FILE, commands_for, saved_surroundings
 from squizzle.errors import InvalidInputError, ProgramNotUsableError, RecoveryError, ToolError
+from squizzle.headway import stretch
 from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties
@@ -24,6 +25,7 @@ from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import compare_digests, digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
+from squizzle.recovery.growing import WITH_INDEXES, growing_database
 from squizzle.recovery.new_database import new_database
 
 PATIENCE = timedelta(hours=24)
@@ -102,9 +104,17 @@ def restore_beside(
 
     def restore(jobs: int) -> None:
         with new_database(access, control, backup, into=into, like=like, private=manner.scratch):
-            _run_restore(
-                access, programs, backup, folder, into=into, options=manner.options(jobs), timeout=manner.timeout
-            )
+            with growing_database(control, into, expected_bytes=_expected_bytes(backup)) as look:
+                _run_restore(
+                    access,
+                    programs,
+                    backup,
+                    folder,
+                    into=into,
+                    options=manner.options(jobs),
+                    timeout=manner.timeout,
+                    on_wait=look,
+                )
             _analyze(access, into)
 
     _with_one_job_if_need_be(restore)
@@ -150,10 +160,20 @@ def restore_rows_beside(
 
     def restore(jobs: int) -> None:
         with new_database(access, control, schema, into=into, like=like, private=manner.scratch):
-            for (backup, folder), sections in steps:
-                parts = [f"--section={section}" for section in sections]
-                options = [*parts, *manner.options(jobs)]
-                _run_restore(access, programs, backup, folder, into=into, options=options, timeout=manner.timeout)
+            with growing_database(control, into, expected_bytes=_expected_bytes(data)) as look:
+                for (backup, folder), sections in steps:
+                    parts = [f"--section={section}" for section in sections]
+                    options = [*parts, *manner.options(jobs)]
+                    _run_restore(
+                        access,
+                        programs,
+                        backup,
+                        folder,
+                        into=into,
+                        options=options,
+                        timeout=manner.timeout,
+                        on_wait=look,
+                    )
             _refresh(access, data, into)
             _analyze(access, into)
 
@@ -209,6 +229,7 @@ def _run_restore(
     into: str,
     options: Sequence[str],
     timeout: timedelta,
+    on_wait: Callable[[], None],
 ) -> None:
     run_client(
         programs.path("pg_restore"),
@@ -223,7 +244,13 @@ def _run_restore(
         database=into,
         doing=f"restore backup {backup.id} into {into}",
         timeout=timeout,
+        on_wait=on_wait,
     )
+
+
+def _expected_bytes(backup: Backup) -> int:
+    """About how large the database becomes; 0 when that cannot be told."""
+    return round(int(backup.details.get(SIZE_DETAIL, "0")) * WITH_INDEXES)
 
 
 def _refresh(access: ServerAccess, data: Backup, into: str) -> None:
@@ -253,7 +280,7 @@ def _is_refreshed(connection: Connection, name: sql.SQL) -> bool:
 
 
 def _analyze(access: ServerAccess, into: str) -> None:
-    with connect(access, into, purpose="analyze") as connection:
+    with stretch(f"analyzing {into}"), connect(access, into, purpose="analyze") as connection:
         _execute(connection, sql.SQL("ANALYZE"), doing=f"analyze {into}")
 
 

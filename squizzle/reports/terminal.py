@@ -14,7 +14,9 @@ from rich.markdown import Markdown
 from rich.spinner import Spinner
 from rich.table import Table
 
+from squizzle.headway import Stretch
 from squizzle.recovery.evidence import Step, StepState
+from squizzle.reports.headway import BARS_AFTER, headway_words, is_terminal
 
 _MARKS = {StepState.DONE: "[green]✓[/]", StepState.FAILED: "[red]✗[/]"}
 _REFRESHES_PER_S = 8
@@ -31,12 +33,21 @@ class StepView:
     """
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, force_terminal=is_terminal())
         self._title = title
         self._steps: tuple[Step, ...] = ()
         self._printed = 0
         self._changed_at = time.monotonic()
         self._live: Live | None = None
+        self._going: tuple[Stretch, ...] = ()
+
+    def begun(self, stretch: Stretch) -> None:
+        """Something long has begun; how far it is, is shown beside the running step."""
+        self._going = (*self._going, stretch)
+
+    def ended(self, stretch: Stretch) -> None:
+        """It has ended."""
+        self._going = tuple(one for one in self._going if one is not stretch)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -92,8 +103,13 @@ class StepView:
             running = step.state is StepState.RUNNING
             mark: RenderableType = Spinner("dots") if running else _MARKS[step.state]
             took = self._waited() if running else f"{step.duration.total_seconds():.2f} s"
-            table.add_row(mark, step.title, took, step.detail)
+            table.add_row(mark, step.title, took, self._headway() if running else step.detail)
         return table
+
+    def _headway(self) -> str:
+        """How far the long work inside the running step is; nothing of what has only begun."""
+        going = (one.headway() for one in self._going)
+        return "; ".join(headway_words(one) for one in going if one.elapsed > BARS_AFTER)
 
     def _waited(self) -> str:
         return f"{time.monotonic() - self._changed_at:.1f} s"

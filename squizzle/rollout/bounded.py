@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from squizzle.headway import Unit, stretch
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -55,11 +57,13 @@ def each_bounded(
     try:
         for thread in threads:
             thread.start()
-        for _ in range(turns.count):
-            item, result, error = done.get()
-            if error is not None:
-                raise error
-            yield item, result  # type: ignore[misc]  # there is a result where there is no error
+        with stretch("going through the fleet", unit=Unit.PLACES, total=turns.count) as headway:
+            for _ in range(turns.count):
+                item, result, error = done.get()
+                if error is not None:
+                    raise error
+                headway.add()
+                yield item, result  # type: ignore[misc]  # there is a result where there is no error
     finally:
         turns.stop()
         on_end()

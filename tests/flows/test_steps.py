@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from blocks import Chaos, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.chaos.settings import ChaosKind
 from squizzle.errors import ChaosError, InvalidInputError, LockTimeoutError, RefusedError
+from squizzle.headway import Unit, stretch
 from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
 from tasks.outcome import report_of
@@ -169,3 +171,25 @@ def test_chaos_of_a_block_that_is_not_there_begins_nothing(monkeypatch: pytest.M
         keep_journal(),
     ):
         raise AssertionError("it was begun")
+
+
+@step("Copy for a while", timeout=MINUTE)
+def copy_for_a_while() -> None:
+    with stretch("copying shop", unit=Unit.BYTES, total=4_000_000) as headway:
+        headway.at(1_000_000)
+        time.sleep(0.3)
+
+
+def test_a_long_step_says_in_the_runs_log_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("squizzle.reports.headway._LOG_AFTER", timedelta(seconds=0.1))
+
+    @flow
+    def once() -> None:
+        with keep_journal():
+            copy_for_a_while()
+
+    once()
+
+    assert sum("copying shop: 25 % of 4.0 MB" in one.message for one in caplog.records) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -210,8 +210,13 @@ class Bucket:
                 self._pause_or_raise(exc, attempt)
         raise AssertionError("the last attempt raises")
 
-    def download(self, held: Held, target: IO[bytes]) -> None:
+    def download(self, held: Held, target: IO[bytes], *, on_bytes: Callable[[int], None] = lambda _more: None) -> None:
         """Copy an object; a broken connection is taken up where it broke.
+
+        Args:
+            held: What to copy.
+            target: Where to.
+            on_bytes: Called with the number of bytes of each piece.
 
         Raises:
             ToolError: The service fails, or what lies there was removed or exchanged meanwhile.
@@ -226,6 +231,7 @@ class Bucket:
                 with clear_failures(f"read {held.path} in {self.address}"), closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(_CHUNK):
                         target.write(chunk)
+                        on_bytes(len(chunk))
             except ToolError as exc:
                 if isinstance(exc.__cause__, FlexibleChecksumError):  # all of it came, but not as it lies there
                     target.seek(0)

@@ -17,6 +17,7 @@ from squizzle.backups.sealed import open_sealed, seal
 from squizzle.backups.store import manifest_of
 from squizzle.backups.work_folder import PUBLISHING
 from squizzle.errors import BackupDamagedError, ToolError
+from squizzle.headway import Unit, stretch
 
 _WORKERS = 4
 _BUG = "a kind of backup wrote the same file twice: report it"
@@ -111,8 +112,12 @@ class S3Incoming:
         """Send the files of the folder, look at what lies there, and write the manifest; see `Incoming.publish`."""
         if not self._resumes:
             self._note(backup)
-        with ThreadPoolExecutor(_WORKERS) as threads:
-            sent = tuple(threads.map(self._send, paths_of(self._folder)))
+        paths = paths_of(self._folder)
+        total = sum(path.stat().st_size for path in paths)
+        with stretch(f"sending {self._id}", unit=Unit.BYTES, total=total) as headway:
+            self._uploads.on_sent = headway.add
+            with ThreadPoolExecutor(_WORKERS) as threads:
+                sent = tuple(threads.map(self._send, paths))
         expected = {file.path: file for file in backup.files}
         changed = [file.path for file in sent if expected.get(file.path) not in {None, file}]
         sizes = {held.path.removeprefix(f"{self._id}/"): held.size for held in self._bucket.list(f"{self._id}/")}

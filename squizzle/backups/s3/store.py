@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from squizzle.backups.work_folder import (
     work_place,
 )
 from squizzle.errors import BackupDamagedError, InvalidInputError, ToolError
+from squizzle.headway import Unit, stretch
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _WORKERS = 4
@@ -111,8 +112,12 @@ class S3Store:
         files = self._files(backup.id, only)
         with work_folder() as folder:
             refuse_without_local_room(f"backup {backup.id}", sum(held.size for held in files))
-            with ThreadPoolExecutor(_WORKERS) as threads:
-                list(threads.map(lambda held: self._fetch(held, folder, backup.id), files))
+            total = sum(held.size for held in files)
+            with (
+                stretch(f"fetching {backup.id}", unit=Unit.BYTES, total=total) as headway,
+                ThreadPoolExecutor(_WORKERS) as threads,
+            ):
+                list(threads.map(lambda held: self._fetch(held, folder, backup.id, headway.add), files))
             yield folder
 
     def _files(self, backup_id: str, only: Collection[str] | None) -> Sequence[Held]:
@@ -122,7 +127,7 @@ class S3Store:
             found = threads.map(self.bucket.look, [f"{backup_id}/{path}" for path in only])
             return [held for held in found if held is not None]
 
-    def _fetch(self, held: Held, folder: Path, backup_id: str) -> None:
+    def _fetch(self, held: Held, folder: Path, backup_id: str, on_bytes: Callable[[int], None]) -> None:
         path = held.path.removeprefix(f"{backup_id}/")
         if {"", ".", ".."}.intersection(path.split("/")):
             raise BackupDamagedError(
@@ -132,7 +137,7 @@ class S3Store:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
-            self.bucket.download(held, file)
+            self.bucket.download(held, file, on_bytes=on_bytes)
 
     def read(self, backup_id: str) -> Backup:
         """The manifest of a backup that is not encrypted; see `BackupStore.read`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
@@ -36,11 +36,15 @@ class Uploads:
 
     Args:
         bucket: Where to.
+
+    Attributes:
+        on_sent: Called with the number of bytes whenever some more have arrived.
     """
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._memory = _Memory(MEMORY)
+        self.on_sent: Callable[[int], None] = lambda _more: None
         self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="squizzle-s3")
 
     def __enter__(self) -> Self:
@@ -68,6 +72,7 @@ class Uploads:
         if len(first) < part_size(1):
             try:
                 self._bucket.put(key, bytes(first), is_file=True)
+                self.on_sent(len(first))
             finally:
                 self._memory.give(part_size(1))
             return BackupFile(path=path, size_bytes=len(first), sha256=hashlib.sha256(first).hexdigest())
@@ -113,6 +118,7 @@ class Uploads:
     ) -> Future[tuple[str, bytes]]:
         """Send a part by another thread; its memory is given back when it was sent or will not be."""
         future = self._threads.submit(self._bucket.put_part, key, upload, number, data, there)
+        future.add_done_callback(lambda _: self.on_sent(len(data)))
         future.add_done_callback(lambda _: self._memory.give(part_size(number)))
         return future
 

@@ -16,6 +16,7 @@ from squizzle.backups.wal.history import Fork, read_forks
 from squizzle.backups.wal.names import WalKind, WalName, lsn_number, segment_name, wal_name
 from squizzle.backups.wal.stored import COMPRESSED, HASH
 from squizzle.errors import ToolError
+from squizzle.headway import stretch
 
 _LONGEST_HISTORY = 1 << 20
 
@@ -79,7 +80,8 @@ def carry_out_log_pruning(archive: WalArchive, plans: Iterable[LogPruning]) -> t
     done = []
     for plan in plans:
         try:
-            archive.remove(plan.system_identifier, plan.names)
+            with stretch(f"removing {len(plan.names)} files of the log of {plan.system_identifier}"):
+                archive.remove(plan.system_identifier, plan.names)
         except ToolError as exc:
             done.append(replace(plan, why_not=exc.message, failed=True))
         else:

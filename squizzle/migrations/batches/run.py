@@ -11,6 +11,8 @@ import psycopg
 
 from squizzle.analysis.batchable import read_shape
 from squizzle.errors import DatabaseState, InvalidInputError, LockTimeoutError, SquizzleError, StandbyBehindError
+from squizzle.headway import Stretch, stretch
+from squizzle.headway import Unit as Counted
 from squizzle.migrations import history
 from squizzle.migrations.batch_records import BatchedStatement, BatchProgress, Share
 from squizzle.migrations.batches.key_table import Key, KeyTable
@@ -130,7 +132,14 @@ class _StatementRun:
 
     def run(self) -> None:
         self._around.locks.until_granted(self._prepare, state=self._state)
-        telling = Telling(self._around.listener.on_progress, self._where, self._table_rows, self._done)
+        with stretch(
+            f"{self._where}, in batches", unit=Counted.ROWS, total=self._table_rows, is_estimate=True
+        ) as headway:
+            self._all_batches(headway)
+
+    def _all_batches(self, headway: Stretch) -> None:
+        tell = self._around.listener.on_progress
+        telling = Telling(tell, self._where, self._table_rows, self._done, headway=headway)
         while not self._is_over:
             if self._around.listener.is_ended():
                 raise ended_between_batches(self._around.step, self._statement, self._state, rows=self._done.rows)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
+from squizzle.durations import about
+from squizzle.headway import Stretch, is_told
 from squizzle.migrations.batch_records import BatchedStatement, Share
 
 _TELL_EVERY_S = 1.0
-_MINUTE_S, _HOUR_S = 60, 3600
 
 
 class Telling:
@@ -19,6 +21,7 @@ class Telling:
         where: `0007_x/up.sql:12`.
         table_rows: How many rows the table has, as the planner estimates.
         done: How far the statement is now.
+        headway: Told after each batch; whoever looks at it needs no sentence every second.
         clock: Seconds that only grow.
     """
 
@@ -29,6 +32,7 @@ class Telling:
         table_rows: int,
         done: BatchedStatement,
         *,
+        headway: Stretch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tell = tell
@@ -36,6 +40,7 @@ class Telling:
         self._table_rows = table_rows
         self._clock = clock
         self._began = self._told = clock()
+        self._headway = headway
         self._passed_before = done.passed
         if done.batches:
             tell(f"{where}: goes on behind {', '.join(done.key)} = {', '.join(done.after or ())}; {_rows(done)}")
@@ -43,11 +48,15 @@ class Telling:
     def batch_done(self, done: BatchedStatement) -> None:
         """Say how far it is, unless that was said a moment ago."""
         now = self._clock()
+        # The estimate may be too low, and the table may grow: never say that all is done before it is.
+        total = max(self._table_rows, done.passed + done.size)
+        if self._headway is not None:
+            self._headway.at(done.passed, total=total)
         if done.finished:
             self._tell(f"{self._where}: {_rows(done)} in {done.batches:,} batches, finished")
-        elif now - self._told >= _TELL_EVERY_S:
+        elif not is_told() and now - self._told >= _TELL_EVERY_S:
             self._told = now
-            self._tell(f"{self._where}: {_rows(done)}{self._share(done, now)}")
+            self._tell(f"{self._where}: {_rows(done)}{self._share(done, total, now)}")
 
     def share_done(self, done: BatchedStatement, share: Share) -> None:
         """Say that it goes no further now, as was meant."""
@@ -55,25 +64,14 @@ class Telling:
             f"{self._where}: {_rows(done)}, stops here: {share.pct} % of {done.share_of or 0:,} rows were asked for"
         )
 
-    def _share(self, done: BatchedStatement, now: float) -> str:
-        # The estimate may be too low, and the table may grow: never say that all is done before it is.
-        total = max(self._table_rows, done.passed + done.size)
+    def _share(self, done: BatchedStatement, total: int, now: float) -> str:
         percent = min(99, 100 * done.passed // total)
         share = f", {percent} % of about {total:,} in the table"
         passed = done.passed - self._passed_before
         if passed <= 0:
             return share
-        return f"{share}, about {duration_left((now - self._began) * (total - done.passed) / passed)} left"
+        return f"{share}, about {about(timedelta(seconds=(now - self._began) * (total - done.passed) / passed))} left"
 
 
 def _rows(done: BatchedStatement) -> str:
     return f"{done.rows:,} rows done"
-
-
-def duration_left(seconds: float) -> str:
-    """A length of time as exactly as an estimate deserves."""
-    if seconds < _MINUTE_S:
-        return f"{max(1, round(seconds))} s"
-    if seconds < _HOUR_S:
-        return f"{round(seconds / _MINUTE_S)} min"
-    return f"{seconds / _HOUR_S:.1f} h"

@@ -23,6 +23,7 @@ from squizzle.errors import (
     SquizzleError,
     ToolError,
 )
+from squizzle.headway import stretch
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.embedded import Cluster, Runtime, sweep_abandoned
@@ -32,6 +33,7 @@ from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.postgres.scratch_server import runtime_of
 from squizzle.postgres.translation import translate_error
 from squizzle.recovery.cluster_files import HARMLESS, PATIENCE, configure, settings_of_source
+from squizzle.recovery.growing import growing_folder
 
 PREFIX = "damaged-"
 _TIMEOUT = timedelta(hours=24)
@@ -231,26 +233,7 @@ def _filling_from_server(source: Source) -> tuple[_Fill, str, int]:
         places = {location: data.with_name(f"{data.name}.{oid}") for location, oid in spaces}
         mapped = [f"--tablespace-mapping={_escaped(one)}={_escaped(str(place))}" for one, place in places.items()]
         try:
-            run_client(
-                programs.path("pg_basebackup"),
-                [
-                    f"--pgdata={data}",
-                    "--format=plain",
-                    "--wal-method=stream",
-                    "--checkpoint=fast",
-                    # The damaged pages are what it is about.
-                    "--no-verify-checksums",
-                    "--no-manifest",
-                    "--no-sync",
-                    "--no-password",
-                    "--label=squizzle",
-                    *mapped,
-                ],
-                access=source.access,
-                database=source.database,
-                doing=f"copy the damaged cluster of {source.database}",
-                timeout=_TIMEOUT,
-            )
+            _run_basebackup(source, programs, data, mapped, size=int(size))
             for link in (data / "pg_tblspc").iterdir():
                 place = link.readlink()
                 link.unlink()
@@ -263,6 +246,31 @@ def _filling_from_server(source: Source) -> tuple[_Fill, str, int]:
                 shutil.rmtree(place, ignore_errors=True)
 
     return fill, str(user), major
+
+
+def _run_basebackup(source: Source, programs: ClientPrograms, data: Path, mapped: list[str], *, size: int) -> None:
+    with growing_folder(f"copying {source.words}", data, expected_bytes=size) as look:
+        run_client(
+            programs.path("pg_basebackup"),
+            [
+                f"--pgdata={data}",
+                "--format=plain",
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                # The damaged pages are what it is about.
+                "--no-verify-checksums",
+                "--no-manifest",
+                "--no-sync",
+                "--no-password",
+                "--label=squizzle",
+                *mapped,
+            ],
+            access=source.access,
+            database=source.database,
+            doing=f"copy the damaged cluster of {source.database}",
+            timeout=_TIMEOUT,
+            on_wait=look,
+        )
 
 
 def _escaped(location: str) -> str:
@@ -302,7 +310,8 @@ def _filling_from_folder(source: Source) -> tuple[_Fill, str, int]:
 
     def fill(data: Path, _programs: ClientPrograms) -> None:
         _refuse_full_disk(data, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
-        _copy_tree(folder, data)
+        with stretch(f"copying {folder}"):
+            _copy_tree(folder, data)
 
     return fill, source.access.user or "postgres", major
 

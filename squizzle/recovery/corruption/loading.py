@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from squizzle.errors import CouldNotVerifyError, RefusedError, SquizzleError, ToolError
+from squizzle.headway import Unit, counted, stretch
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import create_like, read_properties
@@ -115,19 +116,21 @@ def _fill(access: ServerAccess, found: Examination, into: str, programs: ClientP
     problems: list[str] = []
     for section in ("pre-data", "data"):
         say(f"restoring {section} into {into}")
-        problems += _restore(access, found, into, programs, section)
+        with stretch(f"restoring {section} into {into}"):
+            problems += _restore(access, found, into, programs, section)
     tables = []
     with connect(access, into, purpose="load salvage") as connection:
         try:
             connection.execute(_READS_ALIKE)
             _make_beside(connection, found)
-            for one in found.saved:
+            for one in counted(found.saved, "loading what was saved", unit=Unit.TABLES):
                 say(f"loading {one.rows:,} rows into {one.table}")
                 tables.append(_load_table(connection, found.folder, one, problems))
         except psycopg.Error as exc:
             raise translate_error(exc, doing=f"load the salvaged rows into {into}") from exc
     say("making indexes and constraints")
-    problems += _restore(access, found, into, programs, "post-data")
+    with stretch("making indexes and constraints"):
+        problems += _restore(access, found, into, programs, "post-data")
     with connect(access, into, purpose="load salvage") as connection:
         problems += _complete_constraints(connection, found)
         connection.execute("ANALYZE")

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from squizzle.errors import CouldNotVerifyError
+from squizzle.headway import Unit, stretch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
 from squizzle.recovery.corruption.copying import DamagedCopy
@@ -137,9 +138,12 @@ class TableReader:
         Raises:
             CouldNotVerifyError: The copy lacks something that has nothing to do with damage.
         """
-        for first, last in sound_runs(self._shape.relation.pages, damaged):
-            for start in range(first, last + 1, _RUN_PAGES):
-                self._read_run(start, min(start + _RUN_PAGES - 1, last))
+        relation = self._shape.relation
+        with stretch(f"reading {relation.name}", unit=Unit.PAGES, total=relation.pages) as headway:
+            for first, last in sound_runs(relation.pages, damaged):
+                for start in range(first, last + 1, _RUN_PAGES):
+                    self._read_run(start, min(start + _RUN_PAGES - 1, last))
+                    headway.at(start)
 
     def read_page(self, block: int, *, only: Collection[int] = (), but: Collection[int] = ()) -> None:
         """Write the rows of one page, each by itself, and list what cannot be read of it.

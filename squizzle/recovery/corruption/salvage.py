@@ -19,6 +19,7 @@ from squizzle.recovery.corruption.lost_keys import Missing, hollow_out, missing_
 from squizzle.recovery.corruption.reading import Reading, Shape, TableReader, hash_of, read_shape
 from squizzle.recovery.corruption.records import DamagedRelation, LostValue, Role, SavedTable
 from squizzle.recovery.corruption.structure import Relation, is_sound_index
+from squizzle.recovery.growing import growing_folder
 
 ROWS_FOLDER = "rows"
 DUMP_FOLDER = "rest"
@@ -119,6 +120,13 @@ class Salvage:
     def _dump_rest(self, leave_out: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         self._say("saving the rest of the database")
         try:
+            self._run_dump(leave_out)
+        except ToolError as exc:
+            return "", (f"the rest of the database could not be saved: {exc.message}",)
+        return DUMP_FOLDER, ()
+
+    def _run_dump(self, leave_out: Sequence[str]) -> None:
+        with growing_folder("saving the rest of the database", self._folder / DUMP_FOLDER) as look:
             run_client(
                 self._copy.programs.path("pg_dump"),
                 [
@@ -134,10 +142,8 @@ class Salvage:
                 database=self._database,
                 doing=f"save the rest of {self._database}",
                 timeout=_TIMEOUT,
+                on_wait=look,
             )
-        except ToolError as exc:
-            return "", (f"the rest of the database could not be saved: {exc.message}",)
-        return DUMP_FOLDER, ()
 
     def _find_lost_keys(self, patients: Sequence[Patient]) -> None:
         pages = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from squizzle.errors import CouldNotVerifyError, EmbeddedServerError, ToolError
+from squizzle.headway import Unit, stretch
 from squizzle.postgres.embedded import Runtime
 from squizzle.recovery.cluster_files import PATIENCE
 from squizzle.recovery.corruption.pages import PAGE_BYTES, SEGMENT_PAGES, checksum_words, flaw_of
@@ -96,25 +97,30 @@ def scan_copy(runtime: Runtime, data: Path, evidence: Path) -> Scan:
             f"the cluster has pages of {size} bytes, and only those of {PAGE_BYTES} can be examined",
             hint="run pg_amcheck and pg_checksums of that server by hand, on a copy",
         )
-    failed = _failed_checksums(runtime, data) if has_checksums else frozenset()
+    with stretch("checking the checksums of every page"):
+        failed = _failed_checksums(runtime, data) if has_checksums else frozenset()
     found: list[DamagedPage] = []
     empty: list[EmptyPage] = []
     read = 0
-    for file in relation_files(data):
-        blank: list[int] = []
-        last = file.first
-        for block, page in _pages(file):
-            read += 1
-            if page == _ZEROS:
-                blank.append(block)
-                continue
-            last = block
-            flaw = flaw_of(page)
-            if failed is None or (file.name, block - file.first) in failed:
-                flaw = flaw or checksum_words(page, block)
-            if flaw:
-                found.append(_keep(evidence, file, block, page, flaw))
-        empty += [EmptyPage(page=_empty_page(file, block), inside=block < last) for block in blank]
+    files = tuple(relation_files(data))
+    pages = sum(file.path.stat().st_size for file in files) // PAGE_BYTES
+    with stretch("looking at every page", unit=Unit.PAGES, total=pages) as headway:
+        for file in files:
+            blank: list[int] = []
+            last = file.first
+            for block, page in _pages(file):
+                read += 1
+                if page == _ZEROS:
+                    blank.append(block)
+                    continue
+                last = block
+                flaw = flaw_of(page)
+                if failed is None or (file.name, block - file.first) in failed:
+                    flaw = flaw or checksum_words(page, block)
+                if flaw:
+                    found.append(_keep(evidence, file, block, page, flaw))
+            empty += [EmptyPage(page=_empty_page(file, block), inside=block < last) for block in blank]
+            headway.at(read)
     return Scan(
         pages=tuple(found),
         empty=tuple(empty),

@@ -19,7 +19,9 @@ from psycopg import sql
 from squizzle.backups.dump import DumpOptions, new_backup_id, take_dump
 from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
-from squizzle.backups.records import Backup
+from squizzle.backups.order import Order
+from squizzle.backups.records import Backup, BackupKind
+from squizzle.backups.taking import take_backup
 from squizzle.errors import (
     ConnectionFailedError,
     DatabaseError,
@@ -28,12 +30,16 @@ from squizzle.errors import (
     SquizzleError,
     ToolError,
 )
+from squizzle.headway import Unit, told_to
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
+from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.recovery.beside import RestoreOrder, restore_database
 from squizzle.recovery.restore import restore_beside, verify_copy
+from tests.support.heard import Heard
 from tests.support.mounts import pages_of, small_disk
 from tests.support.processes import command_of, descendants_of, wait_until
 from tests.support.scratch import new_database, new_role
@@ -172,6 +178,30 @@ def test_progress_is_told_while_it_runs(take: Take, store: FolderStore, access: 
         backup.start()
         wait_until(lambda: len(told) > 1, "progress is told")
     assert backup.wait() is None
+
+
+def test_whoever_listens_hears_how_far_backup_and_restore_are(
+    access: ServerAccess, filled: str, programs: ClientPrograms, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("squizzle.recovery.growing._ASK_EVERY_S", 0.0)
+    monkeypatch.setattr("squizzle.postgres.client_run._POLL_S", 0.01)
+    order = Order(access=access, target=Target(database=filled), store=store, kind=BackupKind.FULL, programs=programs)
+    heard = Heard()
+    with told_to(heard):
+        backup = take_backup(order, suffix="aaaaaa")
+        restoring = RestoreOrder(access=access, store=store, backup=backup, into=f"{filled}_heard", programs=programs)
+        assert restore_database(restoring).is_equal
+    with connect(access, "postgres", purpose="test") as control:
+        control.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(f"{filled}_heard")))
+
+    rows = heard.last("fingerprinting public.")
+    assert rows.done == rows.total > 100_000
+    assert heard.last(f"saving {filled} (full)").total > 100_000
+    files = heard.last("reading the files of the backup")
+    assert files.done == files.total == backup.size_bytes
+    restored = heard.last(f"restoring {filled}_heard")
+    assert restored.done > restored.total // 2 > 100_000
+    assert heard.last(f"analyzing {filled}_heard").unit is Unit.TIME
 
 
 def test_rows_written_while_it_runs_are_neither_in_the_dump_nor_in_the_digest(

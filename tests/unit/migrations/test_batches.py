@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from squizzle.analysis.records import BatchOptions, Statement
 from squizzle.analysis.statements import split_statements
+from squizzle.durations import about
 from squizzle.errors import ChecksumMismatchError, InvalidInputError, VersionConflictError
 from squizzle.migrations.batch_records import (
     BatchedStatement,
@@ -27,7 +28,7 @@ from squizzle.migrations.batch_records import (
 from squizzle.migrations.batches.pace import LARGEST, LONGEST_PAUSE, SMALLEST, BatchRun, Pace, next_pace
 from squizzle.migrations.batches.shares import rows_to_do, until_share
 from squizzle.migrations.batches.standbys import StandbyLag, StandbyReader, farthest_behind
-from squizzle.migrations.batches.telling import Telling, duration_left
+from squizzle.migrations.batches.telling import Telling
 from squizzle.migrations.history import History
 from squizzle.migrations.planning import plan_apply, plan_rollback
 from squizzle.migrations.records import Direction, HistoryRow, Migration
@@ -422,7 +423,7 @@ def test_a_table_that_is_larger_than_thought_is_never_said_to_be_done_before_it_
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, "1 s"), (59, "59 s"), (90, "2 min"), (9000, "2.5 h")])
 def test_time_left_is_as_exact_as_an_estimate_deserves(seconds: float, said: str) -> None:
-    assert duration_left(seconds) == said
+    assert about(timedelta(seconds=seconds)) == said
 
 
 # --- shares --------------------------------------------------------------------------------------------------------
