@@ -78,8 +78,7 @@ def take_mark(order: Order, backup_id: str, on_progress: Callable[[int], None]) 
                 *(() if logged else (_NO_LOG,)),
             ),
         )
-        incoming.publish(backup)
-    return backup
+        return incoming.publish(backup)
 
 
 def _details(logged: ChangeLogMark) -> dict[str, str]:

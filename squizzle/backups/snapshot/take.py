@@ -97,7 +97,7 @@ def take_rds(order: Order, backup_id: str, on_progress: Callable[[int], None]) -
         backup = replace(
             backup, details={**backup.details, **room}, not_covered=(*after.clauses, *clauses, *backup.not_covered)
         )
-        incoming.publish(backup)
+        backup = incoming.publish(backup)
     on_progress(sum(file.size_bytes for file in backup.files))
     tries.forget(begun)
     for left in unfinished:

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from squizzle.backups.catalogue import verify_files
 from squizzle.backups.change_log.switching import enable
+from squizzle.backups.encryption.store import EncryptedStore
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.marks import log_mark_of
 from squizzle.backups.order import CopyOptions, Order
@@ -24,6 +25,7 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.recovery.undo.records import UndoRequest
 from squizzle.recovery.undo.undo import plan_undo
+from tests.support.keys import random_keys
 from tests.support.scratch import new_role
 
 
@@ -47,6 +49,9 @@ def test_a_mark_is_made_where_no_increments_are_and_undo_goes_back_to_it(
     )
     first = take_backup(order, suffix="111111")
     assert (first.kind, first.files, "no table is logged" in first.not_covered[-1]) == (BackupKind.MARK, (), True)
+    encrypted = EncryptedStore(FolderStore(store.folder.with_name("sealed")), random_keys())
+    sealed = take_backup(replace(order, store=encrypted), suffix="222222")
+    assert verify_files(encrypted, sealed, by="test").verdict is Verdict.PASS
     with pytest.raises(InvalidInputError, match="holds no point in the change log"):
         log_mark_of(first)
     if not increments:

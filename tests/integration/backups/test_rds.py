@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from squizzle.backups.dump import DumpOptions
+from squizzle.backups.encryption.store import EncryptedStore
 from squizzle.backups.files import check_files
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.manifest import to_json
@@ -35,6 +36,7 @@ from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.secret import Secret
 from squizzle.proof.digests import digest_database
+from tests.support.keys import random_keys
 from tests.support.processes import wait_until
 from tests.support.rds_service import START, Fault, Instance, RdsFake, rds_service
 from tests.support.tally import Kind, note_strike
@@ -153,6 +155,10 @@ def test_a_quiet_database_is_in_the_snapshot_exactly_as_it_was_fingerprinted(sho
         replace(there[one.table], rows=0, digest="0") if one.table == "public.sessions" else there[one.table]
         for one in made.fingerprint.tables
     )
+    encrypted = EncryptedStore(shop.store, random_keys())
+    sealed = shop.take(store=encrypted, suffix="eeeeee")
+    assert sealed == encrypted.read(sealed.id), "it knows what lies in the store, and can be verified"
+    assert [file.path for file in sealed.stored_files] != [file.path for file in sealed.files]
     said = "; ".join(made.not_covered)
     assert "unlogged tables, which no copy of a cluster has: public.sessions" in said
     assert "it was not tried" in said
