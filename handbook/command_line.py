@@ -74,10 +74,10 @@ Most verbs take all of these; they are not told again below.
 
 ## While it works
 
-What lasts over two seconds shows how far it is on standard error, where that is a terminal: a bar, the share
-that is done, about how long the rest will take. *about 12 GB* is an estimate (of the server, of the backup before); more
-than was expected is said, and the bar then only moves to and fro. Bars are gone when the work is done. There are none
-in a file, in a pipe, beside `--json`, and with `TERM=dumb`.
+What lasts over two seconds shows how far it is on standard error, where that is a terminal: a bar, the share that
+is done, about how long the rest will take. *about 12 GB* is an estimate (of the server, of the backup before);
+more than was expected is said, and the bar then only moves. Bars are gone when the work is done. There
+are none in a file, in a pipe, beside `--json`, and with `TERM=dumb`.
 
 Colours are for a terminal, too. `NO_COLOR=1`, or `squizzle --no-color VERB`, switches them off there.
 

@@ -40,6 +40,8 @@ def approvals(*, slack: bool, block: str | None, config_file: Path | None, as_js
 
     With --slack it is a service that ends with Ctrl-C or SIGTERM, and may be killed and started again at any time.
 
+    Exit codes: 0; 1 where Prefect does not answer.
+
     \b
     Examples:
       squizzle approvals

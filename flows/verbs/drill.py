@@ -95,7 +95,9 @@ def drill(  # noqa: PLR0913 - one argument an option
 
     \b
     Examples:
-      squizzle drill --scenario all
+      squizzle drill
+      squizzle drill --scenario data_loss
+      squizzle drill --trend --store file:///var/backups/shop
       squizzle drill --source production --store s3://backups/shop
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if trend:

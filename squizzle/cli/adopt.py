@@ -29,7 +29,12 @@ def adopt(invocation: Invocation, *, dry_run: bool, trust: str | None) -> None:
     The tool is the layout's: golang-migrate, diesel, dbmate, goose, sql-migrate, flyway, sqitch or alembic. Its own
     table is only read, unless --trust history says that it should be completed. Once adopted, what the tool did since
     is taken in by adopting again.
-    """
+
+    \b
+    Examples:
+      squizzle adopt --env staging --dry-run
+      squizzle adopt --env staging
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     layout = invocation.folder_layout()
     books = open_books(invocation.folder, layout, invocation.migrations())

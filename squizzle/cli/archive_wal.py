@@ -31,7 +31,7 @@ def archive_wal(
 ) -> int:
     """Put one file of the write-ahead log into a store: for archive_command.
 
-    Durable with its SHA-256 when it returns 0. The same again is success; another content under that name, a segment
+    Exit code 0: it is durable, with its SHA-256. The same again is success; another content under that name, a segment
     of another cluster or half a segment is refused. Killed at any instant or stopped by a full disk, it leaves nothing
     that the next try stumbles over.
 

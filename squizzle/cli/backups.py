@@ -267,7 +267,14 @@ def prune(
 
     Never the newest of a database, the newest that was verified, one that is held or pinned, or one that a kept backup
     needs; never anything while a gap in the chain is unexplained; no log of a cluster whose copies are elsewhere.
-    """
+
+    Exit codes: 0; 1 something could not be removed.
+
+    \b
+    Examples:
+      squizzle backups prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12
+      squizzle backups prune --yes
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     config = load_config(config_file)
     store = store_of(address, config)
     default = config.backups.retention
@@ -349,7 +356,12 @@ def _prune_text(result: Pruning, log: Sequence[LogPruning], *, yes: bool) -> str
 def pin(
     *, backup_id: str, reason: str, days: int | None, address: str | None, config_file: Path | None, as_json: bool
 ) -> None:
-    """Keep a backup from being removed."""
+    """Keep a backup from being removed.
+
+    \b
+    Examples:
+      squizzle backups pin 20270131T020000Z-shop-1a2b3c --reason "before the move" --days 90
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     store = store_of(address, load_config(config_file))
     backup = store.read_header(backup_id)
     now = datetime.now(UTC)
@@ -363,7 +375,12 @@ def pin(
 @click.argument("backup_id", metavar="ID")
 @store_options
 def unpin(*, backup_id: str, address: str | None, config_file: Path | None, as_json: bool) -> None:
-    """Lift the pin of a backup; holds of rollouts and drills stay."""
+    """Lift the pin of a backup; holds of rollouts and drills stay.
+
+    \b
+    Examples:
+      squizzle backups unpin 20270131T020000Z-shop-1a2b3c
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     store = store_of(address, load_config(config_file))
     backup = store.read_header(backup_id)
     remove_hold(store, backup.id, PIN)

@@ -53,7 +53,12 @@ def certificates() -> None:
 @click.option("--store", "address", metavar="URL", help="Where they lie; without it: [backups] store.")
 @common_options
 def list_certificates(invocation: Invocation, version: str | None, database: str | None, address: str | None) -> None:
-    """List certificates, newest first; with --env or --url also whether each counts there now, and why not."""
+    """List certificates, newest first; with --env or --url also whether each counts there now, and why not.
+
+    \b
+    Examples:
+      squizzle certificates list 0013 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     store = store_of(address, invocation.config)
     answers = None
     if invocation.environment or invocation.url:
@@ -132,7 +137,12 @@ def _row(certificate: Certificate, answers: Answers | None, now: datetime) -> tu
 @click.argument("certificate_id", metavar="ID")
 @store_options
 def show(*, certificate_id: str, address: str | None, config_file: Path | None, as_json: bool) -> None:
-    """Show everything that one certificate says; the beginning of its id is enough where no other has it."""
+    """Show everything that one certificate says; the beginning of its id is enough where no other has it.
+
+    \b
+    Examples:
+      squizzle certificates show 1f2e3d4c
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     known = read_certificates(store_of(address, load_config(config_file)))
     found = [one for one in known.found if one.id.startswith(certificate_id)]
     if len(found) != 1:
@@ -209,7 +219,11 @@ def check(*, address: str | None, config_file: Path | None, as_json: bool) -> in
     """Look for certificates that were changed or taken away, and with a signing key for those that others wrote.
 
     Exit codes: 0; 7 when something is not as it was written.
-    """
+
+    \b
+    Examples:
+      squizzle certificates check --store file:///var/backups/shop
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     config = load_config(config_file)
     key = signing_key(config.rehearsal.signing_key_env)
     found = check_certificates(store_of(address, config), key=key)

@@ -50,7 +50,12 @@ def changelog() -> None:
 @click.option("--all", "every", is_flag=True, help="Every table of the schema that can be logged; says which cannot.")
 @common_options
 def enable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
-    """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about."""
+    """Log every change of these tables from now on; without --yes, what it costs is measured, shown and asked about.
+
+    \b
+    Examples:
+      squizzle changelog enable --table orders --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     _refuse_unclear(tables, every=every)
     names = table_names(tables, target.schema)
@@ -73,7 +78,12 @@ def enable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> N
 @click.option("--all", "every", is_flag=True, help="Every table that is logged.")
 @common_options
 def disable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> None:
-    """Log these tables no longer; what was logged stays."""
+    """Log these tables no longer; what was logged stays.
+
+    \b
+    Examples:
+      squizzle changelog disable --table orders --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     _refuse_unclear(tables, every=every)
     names = table_names(tables, target.schema)
@@ -90,7 +100,12 @@ def disable(invocation: Invocation, tables: tuple[str, ...], *, every: bool) -> 
 @changelog.command()
 @common_options
 def status(invocation: Invocation) -> None:
-    """Show what is logged since when, what is missing, and how large the log is."""
+    """Show what is logged since when, what is missing, and how large the log is.
+
+    \b
+    Examples:
+      squizzle changelog status --env production --json
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="changelog status", read_only=True) as connection:
         found = read_log_status(connection)
@@ -103,7 +118,12 @@ def status(invocation: Invocation) -> None:
 @_TABLES
 @common_options
 def prune(invocation: Invocation, keep: str | None, max_mb: int | None, tables: tuple[str, ...]) -> None:
-    """Show what would go from the log; with --yes, let it go. The space is used again by new changes."""
+    """Show what would go from the log; with --yes, let it go. The space is used again by new changes.
+
+    \b
+    Examples:
+      squizzle changelog prune --keep 14d --env production --yes
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if keep is None and max_mb is None:
         raise InvalidInputError("nothing says what may go", hint="give --keep AGE, --max-mb N, or both")
     if max_mb is not None and tables:
@@ -147,7 +167,12 @@ def _age(text: str) -> timedelta:
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="So many changes at most.")
 @common_options
 def show(invocation: Invocation, name: str, since: str, limit: int) -> None:
-    """Show the changes of a table since a time, newest transaction first, each transaction whole."""
+    """Show the changes of a table since a time, newest transaction first, each transaction whole.
+
+    \b
+    Examples:
+      squizzle changelog show --table orders --since 2027-01-31T13:59:00+01:00 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     (place,) = table_names((name,), target.schema)
     with connect(access, target.database, purpose="changelog show", read_only=True) as connection:

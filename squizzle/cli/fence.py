@@ -112,7 +112,11 @@ def terminate(invocation: Invocation) -> None:
     """End the sessions that are in a database now. It stays as open as it was, so pools come back.
 
     Idle, busy or in a transaction: what they have not committed is rolled back. `squizzle fence` keeps them out, too.
-    """
+
+    \b
+    Examples:
+      squizzle terminate --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with control_session(access, purpose="terminate") as control:
         _ask_first(invocation, "end all sessions", access, target, control)

@@ -47,6 +47,8 @@ def grants(
 ) -> int:
     """Print the rights that an account needs for a JOB, as SQL that may be run again. Nothing is changed.
 
+    Exit codes: 0; with --check 1 when a right is missing.
+
     \b
     Examples:
       squizzle grants operator --role migrator --database shop --owner shop_owner | psql shop

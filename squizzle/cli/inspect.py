@@ -20,7 +20,15 @@ from squizzle.proof.records import COVERS, NOT_COVERED, DatabaseDigest, SchemaDi
 @click.argument("version", required=False)
 @common_options
 def verify(invocation: Invocation, version: str | None) -> int:
-    """Compare files with the history, run verify scripts, and look for drift of the schema."""
+    """Compare files with the history, run verify scripts, and look for drift of the schema.
+
+    Exit codes: 0 as it should be; 6 a file is not the one that was applied; 1 anything else differs.
+
+    \b
+    Examples:
+      squizzle verify --env production
+      squizzle verify 0013 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     migrations = invocation.migrations()
     with connect(access, target.database, purpose="verify", read_only=True) as connection:
@@ -42,7 +50,13 @@ def _checks_text(checks: Sequence[Check]) -> str:
 @click.option("--schema-only", is_flag=True, help="Only definitions; no table is read.")
 @common_options
 def digest(invocation: Invocation, *, schema_only: bool) -> None:
-    """Fingerprint the schema and the rows, for comparing two databases or two moments."""
+    """Fingerprint the schema and the rows, for comparing two databases or two moments.
+
+    \b
+    Examples:
+      squizzle digest --env staging
+      squizzle digest --env staging --schema-only --json
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="digest", read_only=True) as connection:
         if schema_only:

@@ -44,7 +44,15 @@ def lint(invocation: Invocation, paths: tuple[Path, ...], form: str) -> int:
     Without PATH the project's migrations folder is analysed. With --env or --url the severity of what locks a table
     follows its real size and traffic, and what its catalogue says is locked besides (foreign keys, views, partitions)
     is told. Nothing of the scripts is run. Ends with 1 when anything is an error.
-    """
+
+    Exit codes: 0; 1 a finding is an error.
+
+    \b
+    Examples:
+      squizzle lint migrations
+      squizzle lint migrations/0013_orders/up.sql --env production
+      squizzle lint migrations --format sarif
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     layout = invocation.layout or invocation.config.layout
     placeholders = placeholders_of(os.environ)
     scripts = [

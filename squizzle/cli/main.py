@@ -107,6 +107,10 @@ def _plugged() -> dict[str, EntryPoint]:
 def app() -> None:
     """Get PostgreSQL migrations out safely, and the database back when one goes wrong.
 
+    Exit codes, where a verb says nothing else: 0 done; 1 general error; 2 configuration or usage; 3 no connection;
+    4 account or password; 5 versions conflict; 6 a file was changed; 7 rollback or recovery failed; 8 a lock was not
+    granted; 9 refused; 10 could not verify; 130 interrupted.
+
     \b
     Examples:
       squizzle status --env staging

@@ -253,7 +253,12 @@ def rollback(  # noqa: PLR0913 - one argument an option
     """Run down scripts, newest version first: VERSION (the newest), or everything after --to VERSION.
 
     There is no default: going back always says how far.
-    """
+
+    \b
+    Examples:
+      squizzle rollback 0013 --env staging
+      squizzle rollback --to 0011 --env staging --dry-run
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if (version is None) == (to is None):
         raise InvalidInputError("say what to roll back", hint="give VERSION, or --to VERSION; there is no default")
     if (accept_loss or keep_newer or scratch) and not generated:

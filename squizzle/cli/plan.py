@@ -51,7 +51,12 @@ def plan(
     Nothing is changed. Locks are told from the text of each statement and from the catalogue as it is now (CASCADE,
     the other end of a foreign key that is dropped, partitions); what a function or a block does is said to be open.
     At the end: who would have to wait if it ran now.
-    """
+
+    \b
+    Examples:
+      squizzle plan --all --env staging
+      squizzle plan 0013 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     over = _watch_time(watch)
     if version is not None and everything:
         raise InvalidInputError("say what to plan", hint="give either VERSION or --all")

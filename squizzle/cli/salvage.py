@@ -50,7 +50,11 @@ def compare(invocation: Invocation, damaged: str, backup_id: str, limit: int) ->
     """Compare both databases row by row; what only the damaged one has is kept in the recovered one.
 
     Exit codes: 0 everything was compared, 10 a table could not be compared whole, or a limit was reached.
-    """
+
+    \b
+    Examples:
+      squizzle salvage compare --from shop__old_20270131140000 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with session_through_fence(access, target.database, purpose="salvage") as connection:
         check_identity(read_identity(connection), target.expected, database=target.database)
@@ -70,7 +74,12 @@ def compare(invocation: Invocation, damaged: str, backup_id: str, limit: int) ->
 @click.argument("salvage_id", metavar="[ID]", required=False)
 @common_options
 def show(invocation: Invocation, salvage_id: str | None) -> None:
-    """Show what a salvage found, the newest without an ID."""
+    """Show what a salvage found, the newest without an ID.
+
+    \b
+    Examples:
+      squizzle salvage show --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="salvage show", read_only=True) as connection:
         found = find_salvage(connection, salvage_id)
@@ -89,7 +98,12 @@ def merge(
     """Merge kept rows in one transaction: added ones, with --changed also those that have other values.
 
     What stands in the way of a row is noted beside it, and it stays kept. Exit codes: 0 all are in, 1 some are not.
-    """
+
+    \b
+    Examples:
+      squizzle salvage merge --dry-run --env production
+      squizzle salvage merge --table orders --changed --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="salvage merge") as connection:
         identity = read_identity(connection)

@@ -69,7 +69,13 @@ _FOLDER_LAYOUTS = frozenset({"native", "diesel"})
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def init(folder: Path, *, as_json: bool) -> None:
-    """Write a commented squizzle.toml and an empty migrations folder; what exists is left alone."""
+    """Write a commented squizzle.toml and an empty migrations folder; what exists is left alone.
+
+    \b
+    Examples:
+      squizzle init
+      squizzle init shop
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     config = folder / CONFIG_NAME
     if config.exists():
         raise InvalidInputError(f"{config} exists already", hint="edit it, or name another folder")
@@ -98,7 +104,12 @@ def _writing(folder: Path) -> Iterator[None]:
 @click.argument("name")
 @common_options
 def new(invocation: Invocation, name: str) -> None:
-    """Make the next version's folder with up.sql, down.sql and verify.sql."""
+    """Make the next version's folder with up.sql, down.sql and verify.sql.
+
+    \b
+    Examples:
+      squizzle new create_users
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise InvalidInputError(f"{name!r} cannot be a migration's name", hint="letters, digits and _ (create_users)")
     layout = invocation.folder_layout()

@@ -18,7 +18,13 @@ from squizzle.postgres.access import connect
 @click.command()
 @common_options
 def status(invocation: Invocation) -> None:
-    """Show what is applied, pending, failed, running, and applied to a share of its rows."""
+    """Show what is applied, pending, failed, running, and applied to a share of its rows.
+
+    \b
+    Examples:
+      squizzle status --env staging
+      squizzle status --env staging --json
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="status", read_only=True) as connection:
         found = read_status(connection, target, invocation.migrations())

@@ -134,7 +134,7 @@ def _refuse_changed(access: ServerAccess, copy: str) -> None:
     if differences:
         raise RecoveryError(
             f"{copy} is not as it was when it was copied: {'; '.join(differences)}",
-            hint="nothing was changed; take another copy (`squizzle copies`) or a backup",
+            hint="nothing was changed; take another copy (`squizzle copies list`) or a backup",
         )
 
 
@@ -152,9 +152,8 @@ def _finish(access: ServerAccess, done: SwitchOver) -> list[str]:
         return []
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def copies(context: click.Context) -> None:
+@click.group()
+def copies() -> None:
     """Databases beside the one that clients use: copies that were prepared, and those that a switch-over kept.
 
     \b
@@ -163,8 +162,6 @@ def copies(context: click.Context) -> None:
       squizzle copies prepare --env production
       squizzle copies drop shop__copy_20270131t020000 --env production
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +178,12 @@ class _Beside:
 @copies.command(name="list")
 @common_options
 def list_(invocation: Invocation) -> None:
-    """List the prepared copies of a database and those that switch-overs kept, the newest first."""
+    """List the prepared copies of a database and those that switch-overs kept, the newest first.
+
+    \b
+    Examples:
+      squizzle copies list --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with control_session(access, purpose="copies") as control:
         found = _beside(control, target.database)
@@ -224,7 +226,11 @@ def prepare(invocation: Invocation) -> None:
 
     The server copies files, so it takes as long as the disk does, and on a file system that clones no time. Clients are
     thrown out once and wait for as long as it takes. The copy is fingerprinted and lets nobody in.
-    """
+
+    \b
+    Examples:
+      squizzle copies prepare --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     identity = _identity(access, target.database)
     check_identity(identity, target.expected, database=target.database)
@@ -252,7 +258,12 @@ def prepare(invocation: Invocation) -> None:
 @click.argument("name", metavar="NAME")
 @common_options
 def drop(invocation: Invocation, name: str) -> None:
-    """Drop one prepared copy, or one database that a switch-over kept, for ever. Any other database is refused."""
+    """Drop one prepared copy, or one database that a switch-over kept, for ever. Any other database is refused.
+
+    \b
+    Examples:
+      squizzle copies drop shop__copy_20270131t140000 --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with control_session(access, purpose="copies") as control:
         known: dict[str, PreparedCopy | KeptDatabase] = {one.name: one for one in list_copies(control, target.database)}

@@ -49,7 +49,12 @@ def triggers() -> None:
 @click.argument("name", metavar="[TABLE]", required=False)
 @common_options
 def list_triggers(invocation: Invocation, *, name: str | None) -> None:
-    """Show the triggers of a table, or of every table, and what is switched off since when, by whom, why."""
+    """Show the triggers of a table, or of every table, and what is switched off since when, by whom, why.
+
+    \b
+    Examples:
+      squizzle triggers list --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="triggers", read_only=True) as connection:
         check_identity(read_identity(connection), target.expected, database=target.database)
@@ -83,7 +88,11 @@ def pause(
     """Show what switching triggers off would mean; with --yes, switch them off and note it.
 
     Nothing switches them on by itself: `squizzle triggers resume` does, or the next run of `pause-triggers`.
-    """
+
+    \b
+    Examples:
+      squizzle triggers pause orders --for 10m --reason "bulk load" --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     try:
         limit = parse_duration(duration)
     except ValueError as exc:
@@ -121,7 +130,11 @@ def resume(invocation: Invocation, *, name: str | None) -> int:
     """Put triggers back as they were, then look for rows that break a foreign key that was off.
 
     Without TABLE: of every table. Exit codes: 0; 7 when rows break a key, or a trigger is gone.
-    """
+
+    \b
+    Examples:
+      squizzle triggers resume orders --env production
+    """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
     access, target = invocation.target()
     with connect(access, target.database, purpose="triggers") as connection:
         done = put_back(connection, target, table=_names(name, target) if name else None, on_wait=say)

@@ -101,7 +101,7 @@ def bars(going: tuple[Headway, ...]) -> RenderableType:
     table.add_column(no_wrap=True)
     for one in going:
         share = one.share
-        # One that moves to and fro says that nobody knows how much is left.
+        # One that only moves says that nobody knows how much is left.
         bar = ProgressBar(
             total=None if share is None else 1.0, completed=share or 0.0, width=_BAR_WIDTH, pulse=share is None
         )
