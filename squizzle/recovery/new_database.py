@@ -24,9 +24,7 @@ _IS_MARKED = "coalesce(starts_with(shobj_description(oid, 'pg_database'), %s), d
 def new_database(
     access: ServerAccess, control: Connection, backup: Backup, *, into: str, like: DatabaseProperties, private: bool
 ) -> Iterator[None]:
-    """An empty database to be filled in the block, marked as ours, and if it is private open to nobody else.
-
-    Whatever goes wrong in the block, half a database does not stay, and the first error stays the error.
+    """An empty database to be filled from a backup in the block; see `unfinished_database`.
 
     Args:
         access: Server and account.
@@ -40,6 +38,31 @@ def new_database(
         RecoveryError: A database of that name exists and is no leftover of ours. Nothing was made.
         DatabaseError: It cannot be made.
     """
+    with unfinished_database(control, into=into, like=like, source=f"backup {backup.id}", private=private):
+        _drop_what_was_not_saved(access, backup, into)
+        yield
+
+
+@contextmanager
+def unfinished_database(
+    control: Connection, *, into: str, like: DatabaseProperties, source: str, private: bool
+) -> Iterator[None]:
+    """An empty database to be filled in the block, marked as ours, and if it is private open to nobody else.
+
+    Whatever goes wrong in the block, half a database does not stay, and the first error stays the error. Who fills it
+    takes the mark away: another comment, or none.
+
+    Args:
+        control: A session in another database of the same cluster.
+        into: Its name; one that a run left which died is dropped first.
+        like: Encoding, locale and tablespace to use.
+        source: What it is filled from, for the mark.
+        private: Whether nobody but the account and superusers may get in, from its first instant on.
+
+    Raises:
+        RecoveryError: A database of that name exists and is no leftover of ours. Nothing was made.
+        DatabaseError: It cannot be made.
+    """
     _drop_leftover(control, into)
     # A comment comes a moment later, and until then a limit that nobody sets by hand says whose it is.
     create = create_like(like, into) + sql.SQL(" CONNECTION LIMIT {}").format(sql.Literal(_LIMIT_AS_MARK))
@@ -47,10 +70,9 @@ def new_database(
         create += sql.SQL(" ALLOW_CONNECTIONS false")
     _execute(control, create, doing=f"create {into}")
     try:
-        _mark(control, into, backup)
+        _mark(control, into, source)
         if private:
             open_to_us_alone(control, into)
-        _drop_what_was_not_saved(access, backup, into)
         yield
     except BaseException as exc:
         try:
@@ -75,8 +97,8 @@ def _drop_what_was_not_saved(access: ServerAccess, backup: Backup, into: str) ->
             _execute(connection, command, doing=f"drop {kind} {name} of {into}")
 
 
-def _mark(control: Connection, into: str, backup: Backup) -> None:
-    name, comment = sql.Identifier(into), sql.Literal(f"{_MARK} from backup {backup.id}")
+def _mark(control: Connection, into: str, source: str) -> None:
+    name, comment = sql.Identifier(into), sql.Literal(f"{_MARK} from {source}")
     try:
         with control.transaction():
             control.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, comment))

@@ -9,23 +9,26 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from squizzle.errors import CouldNotVerifyError, RefusedError, SquizzleError, ToolError
+from squizzle.errors import CouldNotVerifyError, RefusedError, ToolError
 from squizzle.headway import Unit, counted, stretch
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect, conninfo_database
 from squizzle.postgres.client_run import run_client
-from squizzle.postgres.database_properties import create_like, read_properties
+from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.postgres.translation import server_words, translate_error
 from squizzle.recovery.corruption.reading import hash_of
 from squizzle.recovery.corruption.records import Examination, Loaded, LoadedTable, SavedTable
 from squizzle.recovery.corruption.salvage import DUMP_FOLDER
-from squizzle.recovery.new_database import drop_database
+from squizzle.recovery.new_database import is_taken, unfinished_database
+from squizzle.recovery.single_flight import lock_recovery
 
 BESIDE = "squizzle_corruption"
 """The schema of the new database with doubtful rows, lost keys and lost values."""
 
 _TIMEOUT = timedelta(hours=24)
 _CHUNK_BYTES = 1 << 20
+# pg_restore goes on behind such an error as behind any other, and all that follows is missing.
+_SERVER_IS_GONE = ("server closed the connection", "no connection to the server", "terminating connection")
 _READS_ALIKE = "SET datestyle = ISO; SET intervalstyle = postgres"
 Say = Callable[[str], None]
 
@@ -42,6 +45,8 @@ def load_salvage(
 ) -> Loaded:
     """Make a database of what an examination saved, and count its rows. No other database is changed.
 
+    Nobody else gets in before it is whole; one that a run left half which died is made anew.
+
     Args:
         access: The server that it is made on; one that can be trusted, if there is one.
         found: The examination, with the rest of the database.
@@ -56,22 +61,19 @@ def load_salvage(
         RefusedError: There is no rest of the database to make one of, or the catalogue is damaged. No database was
             made.
         CouldNotVerifyError: A file is not what the examination wrote. No database was made.
+        LockTimeoutError: Somebody else makes or recovers a database of this name. Nothing was made.
         ToolError, DatabaseError: It could not be made; what was made of it was dropped.
     """
     _refuse_unusable(found)
     with connect(access, CONTROL_DATABASE, purpose="load salvage") as control:
         major = control.info.server_version // 10000
         fitting = find_programs(explicit=programs, server_major=major)
-        _create(control, found.database, into)
-        try:
+        lock_recovery(control, into)
+        like = _properties(control, found.database, into)
+        source = f"what could be read of {found.database}"
+        with unfinished_database(control, into=into, like=like, source=source, private=True):
             loaded = _fill(access, found, into, fitting, say)
-            _comment(control, into, found)
-        except BaseException as exc:
-            try:
-                drop_database(control, into)
-            except SquizzleError as second:
-                exc.add_note(f"Also, {into} could not be dropped: {second.message}")
-            raise
+            _let_in(control, into, found)
     return loaded
 
 
@@ -93,23 +95,27 @@ def _refuse_unusable(found: Examination) -> None:
             )
 
 
-def _create(control: Connection, database: str, into: str) -> None:
+def _properties(control: Connection, database: str, into: str) -> DatabaseProperties:
+    """Encoding and locale of the damaged database where it is here, too; else those of a new one."""
+    if is_taken(control, into):
+        raise RefusedError(f"a database {into!r} exists already", hint="name another one")
     try:
-        there = control.execute(
-            "SELECT datname FROM pg_database WHERE datname IN (%s, %s)", (database, into)
-        ).fetchall()
-        names = {name for (name,) in there}
-        if into in names:
-            raise RefusedError(f"a database {into!r} exists already", hint="name another one")
-        like = read_properties(control, database if database in names else "template0")
-        control.execute(create_like(like, into))
+        there = control.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone()
+        return read_properties(control, database if there is not None else "template0")
     except psycopg.Error as exc:
-        raise translate_error(exc, doing=f"create {into}", needs="CREATEDB") from exc
+        raise translate_error(exc, doing=f"see what {into} has to be like") from exc
 
 
-def _comment(control: Connection, into: str, found: Examination) -> None:
+def _let_in(control: Connection, into: str, found: Examination) -> None:
+    """It is whole: the comment says what it is, and everybody gets in who gets into a new database."""
     text = f"squizzle: what could be read of the damaged {found.database} on {found.at:%Y-%m-%d %H:%M} UTC"
-    control.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(into), sql.Literal(text)))
+    name = sql.Identifier(into)
+    try:
+        with control.transaction():
+            control.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(text)))
+            control.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(name))
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing=f"let clients into {into}") from exc
 
 
 def _fill(access: ServerAccess, found: Examination, into: str, programs: ClientPrograms, say: Say) -> Loaded:
@@ -132,8 +138,11 @@ def _fill(access: ServerAccess, found: Examination, into: str, programs: ClientP
     with stretch("making indexes and constraints"):
         problems += _restore(access, found, into, programs, "post-data")
     with connect(access, into, purpose="load salvage") as connection:
-        problems += _complete_constraints(connection, found)
-        connection.execute("ANALYZE")
+        try:
+            problems += _complete_constraints(connection, found)
+            connection.execute("ANALYZE")
+        except psycopg.Error as exc:
+            raise translate_error(exc, doing=f"complete {into}") from exc
     return Loaded(database=into, tables=tuple(tables), problems=tuple(problems))
 
 
@@ -155,7 +164,7 @@ def _restore(access: ServerAccess, found: Examination, into: str, programs: Clie
             timeout=_TIMEOUT,
         )
     except ToolError as exc:
-        if "errors ignored on restore" not in exc.stderr_tail:
+        if "errors ignored on restore" not in exc.stderr_tail or any(one in exc.stderr_tail for one in _SERVER_IS_GONE):
             raise
         lines = [one.partition("error:")[2].strip() for one in exc.stderr_tail.splitlines() if "error:" in one]
         return [one.removeprefix("could not execute query: ERROR:").strip() for one in lines]
@@ -251,5 +260,7 @@ def _complete_constraints(connection: Connection, found: Examination) -> list[st
                 " VALIDATE CONSTRAINT when they are back"
             )
         except psycopg.Error as exc:
+            if connection.closed:
+                raise
             problems.append(f"foreign key {one.name} of {one.table} is missing: {server_words(exc)}")
     return problems

@@ -49,6 +49,7 @@ class Case:
     found: Examination
     loaded: Loaded
     after: dict[str, str]
+    open_meanwhile: frozenset[bool]
 
 
 def keys_of_page(block: int) -> set[str]:
@@ -84,8 +85,19 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         source = Source(access=shop.access, database="shop")
         found = examine(source, TARGET, Wish(folder=folder / "evidence", with_rest=True, store=store), now=NOW)
         after = shop.digests()
-        loaded = load_salvage(shop.access, found, database_name(found))
-        yield Case(shop=shop, before=before, found=found, loaded=loaded, after=after)
+        name = database_name(found)
+        with connect(shop.access, "postgres", purpose="test") as control:
+            # As a run leaves it that was killed in its first moment.
+            control.execute(f"CREATE DATABASE {name} CONNECTION LIMIT {0x53515A52}")
+        seen: list[bool] = []
+        loaded = load_salvage(shop.access, found, name, say=lambda _text: seen.append(is_open_to_others(shop, name)))
+        yield Case(shop=shop, before=before, found=found, loaded=loaded, after=after, open_meanwhile=frozenset(seen))
+
+
+def is_open_to_others(shop: Damaged, database: str) -> bool:
+    query = "SELECT datallowconn AND has_database_privilege('pg_monitor', oid, 'CONNECT') FROM pg_database"
+    with connect(shop.access, "postgres", purpose="test") as control:
+        return control.execute(f"{query} WHERE datname = %s".encode(), (database,)).fetchone() == (True,)
 
 
 @pytest.fixture
@@ -292,6 +304,15 @@ def test_no_database_is_made_of_files_that_changed_or_of_a_damaged_catalogue(cas
     with connect(case.shop.access, "postgres", purpose="test") as connection:
         names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
     assert names == {"postgres", "template0", "template1", "shop", case.loaded.database}
+
+
+def test_one_that_a_killed_run_left_half_is_made_anew_and_nobody_else_gets_in_before_it_is_whole(case: Case) -> None:
+    assert case.open_meanwhile == {False}
+    assert is_open_to_others(case.shop, case.loaded.database)
+    query = "SELECT shobj_description(oid, 'pg_database'), datconnlimit FROM pg_database WHERE datname = %s"
+    with connect(case.shop.access, "postgres", purpose="test") as connection:
+        row = connection.execute(query, (case.loaded.database,)).fetchone()
+    assert row == ("squizzle: what could be read of the damaged shop on 2027-01-31 02:00 UTC", -1)
 
 
 def test_the_checksum_is_the_servers(case: Case) -> None:
