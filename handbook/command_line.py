@@ -11,7 +11,7 @@ from squizzle.cli.main import app
 
 # Each verb once; a test says which is forgotten.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Begin": ("init", "new", "adopt", "doctor", "grants"),
+    "Begin": ("init", "new", "adopt", "doctor", "grants", "completion"),
     "Write a migration": ("lint", "plan", "generate-rollback"),
     "Prove it": ("rehearse", "certificates", "drill"),
     "Bring it out": ("status", "apply", "rollback", "verify", "digest"),
@@ -55,7 +55,8 @@ _INTRODUCTION = """\
 
 Every verb of `squizzle`, as `squizzle VERB --help` says it (rendered by `make docs`).
 
-Completion: `eval "$(_SQUIZZLE_COMPLETE=bash_source squizzle)"`; `zsh_source` and `fish_source` for the others.
+Verbs, options, environments, fleets, versions and backups are completed by the shell once
+[`squizzle completion`](#squizzle-completion) has told it how.
 
 ## Options of many verbs
 

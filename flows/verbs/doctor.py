@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from squizzle.cli.names import environments
 from squizzle.cli.output import coloured, print_result
 from squizzle.doctor.examine import examine
 from squizzle.doctor.findings import SIGNS, Finding, State, is_ready, looked
@@ -16,7 +17,14 @@ _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red", St
 
 
 @click.command()
-@click.option("--env", "only", multiple=True, metavar="NAME", help="Only this environment's database; several times.")
+@click.option(
+    "--env",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this environment's database; several times.",
+    shell_complete=environments,
+)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
 def doctor(*, only: tuple[str, ...], config_file: Path | None, as_json: bool) -> int:

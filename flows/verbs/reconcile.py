@@ -10,6 +10,7 @@ import click
 from flows.verbs.roll_out import roll_out
 from squizzle.cli.backups import store_of
 from squizzle.cli.fleet import settings_of
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import CouldNotVerifyError, InvalidInputError
@@ -24,7 +25,7 @@ _CODES = {FleetState.WHOLE: 0, FleetState.HALF_MIGRATED: 1, FleetState.NOT_ALL_S
 
 
 @click.command()
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option("--on", "goes_on", is_flag=True, help="Go on: the same as `roll-out FLEET --stages FILE`.")
 @click.option(
     "--back", "goes_back", is_flag=True, help="Go back: the same as `roll-out FLEET --stages FILE --go-back`."

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import backup_ids, versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.durations import parse_duration
@@ -35,10 +36,17 @@ _EXIT_CODES = {
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @click.option("--all", "every", is_flag=True, help="Every pending version, in order.")
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
-@click.option("--backup", "backup_id", default="", metavar="ID", help="Restore this one; else the newest fresh one.")
+@click.option(
+    "--backup",
+    "backup_id",
+    default="",
+    metavar="ID",
+    help="Restore this one; else the newest fresh one.",
+    shell_complete=backup_ids,
+)
 @click.option("--max-backup-age", metavar="AGE", help="An older backup does not count; a new one is taken (1d).")
 @click.option("--scratch", metavar="URL", help="A server for the copy; without it, one of our own is started.")
 @click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="SQL that masks the copy first.")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import fleets, versions
 from squizzle.cli.output import print_result
 from squizzle.config import CONFIG_NAME, load_config
 from squizzle.errors import RecoveryError
@@ -26,12 +27,19 @@ from tasks.sources import NamedDatabase, NamedStore
 
 
 @click.command("roll-out")
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option(
     "--stages", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The stages file (YAML)."
 )
 @click.option("--section", metavar="NAME", help="Which section of it, where it has several.")
-@click.option("--to", "version", default="", metavar="VERSION", help="The last version to roll out; else everything.")
+@click.option(
+    "--to",
+    "version",
+    default="",
+    metavar="VERSION",
+    help="The last version to roll out; else everything.",
+    shell_complete=versions,
+)
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only targets that have it; repeatable.")
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--control", metavar="URL", help="Where rollouts are written down; else in the first canary.")

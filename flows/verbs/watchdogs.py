@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from squizzle.cli.names import fleets
 from squizzle.cli.output import print_result, table
 from squizzle.config import load_config
 from squizzle.durations import parse_duration
@@ -28,7 +29,14 @@ def _duration(_context: click.Context, option: click.Parameter, value: str) -> t
 
 @click.command()
 @click.option("--notify", "block", metavar="BLOCK", help="Who is told: slack-webhook/ops, webhook/NAME ...")
-@click.option("--fleet", "fleets", multiple=True, metavar="NAME", help="Its sweeps; without: all of squizzle.toml.")
+@click.option(
+    "--fleet",
+    "fleets",
+    multiple=True,
+    metavar="NAME",
+    help="Its sweeps; without: all of squizzle.toml.",
+    shell_complete=fleets,
+)
 @click.option("--database", "databases", multiple=True, metavar="ENV/NAME", help="Its backups; without: any database.")
 @click.option("--sweep", default="15m", show_default=True, callback=_duration, help="No sweep for so long.")
 @click.option("--backup", default="26h", show_default=True, callback=_duration, help="No backup for so long.")

@@ -14,6 +14,7 @@ from squizzle.backups.rds.access import RdsAccess
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.points import point_in_time
@@ -60,7 +61,14 @@ class DamageOptions:
 
 _OPTIONS = (
     click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store."),
-    click.option("--backup", "backup_id", default="", metavar="ID", help="Compare with this one; else the newest."),
+    click.option(
+        "--backup",
+        "backup_id",
+        default="",
+        metavar="ID",
+        help="Compare with this one; else the newest.",
+        shell_complete=backup_ids,
+    ),
     click.option(
         "--damaged-since", metavar="TIME", help="ISO time, or an age such as 2h: what was saved since is not used."
     ),

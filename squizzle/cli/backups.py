@@ -34,6 +34,7 @@ from squizzle.backups.space import size_words
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.open_archive import archive_of
 from squizzle.backups.wal.retention import LogPruning, carry_out_log_pruning, plan_log_pruning
+from squizzle.cli.names import backup_ids
 from squizzle.cli.output import print_result, say, table
 from squizzle.config import Config, load_config
 from squizzle.errors import BackupDamagedError, CouldNotVerifyError, InvalidInputError, ToolError
@@ -349,7 +350,7 @@ def _prune_text(result: Pruning, log: Sequence[LogPruning], *, yes: bool) -> str
 
 
 @backups.command()
-@click.argument("backup_id", metavar="ID")
+@click.argument("backup_id", metavar="ID", shell_complete=backup_ids)
 @click.option("--reason", required=True, help="Why it must stay, for whoever wonders later.")
 @click.option("--days", type=click.IntRange(1), help="The pin ends by itself after so many days; else never.")
 @store_options
@@ -372,7 +373,7 @@ def pin(
 
 
 @backups.command()
-@click.argument("backup_id", metavar="ID")
+@click.argument("backup_id", metavar="ID", shell_complete=backup_ids)
 @store_options
 def unpin(*, backup_id: str, address: str | None, config_file: Path | None, as_json: bool) -> None:
     """Lift the pin of a backup; holds of rollouts and drills stay.

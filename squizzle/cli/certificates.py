@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from squizzle.cli.backups import store_of, store_options, words_for
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.config import load_config
@@ -48,7 +49,7 @@ def certificates() -> None:
 
 
 @certificates.command("list")
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @click.option("--database", metavar="NAME", help="Only those of this database.")
 @click.option("--store", "address", metavar="URL", help="Where they lie; without it: [backups] store.")
 @common_options

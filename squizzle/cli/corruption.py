@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say
 from squizzle.errors import CouldNotVerifyError
@@ -39,7 +40,14 @@ _DAMAGED = 1
 @click.option("--keep-copy/--no-copy", default=True, help="Keep the untouched copy of the cluster as evidence.")
 @click.option("--into", metavar="URL", help="Make this new database of what can be read; best on another server.")
 @click.option("--store", "address", metavar="URL", help="Ask the newest backup in there for what is not readable.")
-@click.option("--backup", "backup_id", default="", metavar="ID", help="Ask this one; without --store: [backups] store.")
+@click.option(
+    "--backup",
+    "backup_id",
+    default="",
+    metavar="ID",
+    help="Ask this one; without --store: [backups] store.",
+    shell_complete=backup_ids,
+)
 @common_options
 def corruption(
     invocation: Invocation,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import words
@@ -37,7 +38,7 @@ class _Planned:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=fleets)
 @click.option("--stages", type=click.Path(path_type=Path), metavar="FILE", help="Stages, as docs/fleets.md has them.")
 @click.option("--section", metavar="NAME", help="Which section of the stages file, where it has several.")
 @click.option("--plan", "show_plan", is_flag=True, help="Show the stages of a rollout instead of the targets.")

@@ -10,6 +10,7 @@ import click
 from squizzle.backups.open_store import configured_store
 from squizzle.cli.fleet import settings_of
 from squizzle.cli.health_trend import DEFAULT_SINCE, show_trend
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import InvalidInputError
@@ -28,7 +29,7 @@ _ONE = "database"
 
 
 @click.command()
-@click.argument("fleet", required=False)
+@click.argument("fleet", required=False, shell_complete=fleets)
 @click.option("--alerts", "files", multiple=True, metavar="FILE", help="Alert rules; `guide` for those that ship.")
 @click.option("--drift", is_flag=True, help="Compare schemas with what the last run left, too.")
 @click.option("--install", is_flag=True, help="Make the view squizzle.health_check, or bring it up to date, instead.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from squizzle.cli.fleet_control import fleet_control
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.durations import words
@@ -15,7 +16,7 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @click.command()
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option("--show", "incident_id", metavar="ID", help="One incident, with everything that happened in it.")
 @common_options
 def incidents(invocation: Invocation, fleet: str, *, incident_id: str | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from squizzle.cli.books import kept_books
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.errors import ChecksumMismatchError
@@ -17,7 +18,7 @@ from squizzle.proof.records import COVERS, NOT_COVERED, DatabaseDigest, SchemaDi
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @common_options
 def verify(invocation: Invocation, version: str | None) -> int:
     """Compare files with the history, run verify scripts, and look for drift of the schema.

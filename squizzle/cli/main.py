@@ -32,6 +32,7 @@ _VERBS = {
     "backups": "squizzle.cli.backups",
     "certificates": "squizzle.cli.certificates",
     "changelog": "squizzle.cli.changelog",
+    "completion": "squizzle.cli.completion",
     "copies": "squizzle.cli.switch_over",
     "corruption": "squizzle.cli.corruption",
     "digest": "squizzle.cli.inspect",

@@ -13,6 +13,7 @@ from squizzle.backups.memory import memory_of
 from squizzle.backups.remembered import remembered_catalogue
 from squizzle.backups.store import BackupStore
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.drills.figures import DRILLS, DrillFigures
@@ -38,7 +39,7 @@ _MODE = 0o644
 
 
 @click.command()
-@click.argument("fleets", nargs=-1, metavar="[FLEET]...")
+@click.argument("fleets", nargs=-1, metavar="[FLEET]...", shell_complete=fleets)
 @click.option("--store", "address", metavar="URL", help="Backups and certificates; without it: [backups] store.")
 @click.option(
     "--textfile", type=click.Path(path_type=Path), metavar="FILE", help="Put it there at once, as a whole; else stdout."

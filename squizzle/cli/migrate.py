@@ -12,6 +12,7 @@ from squizzle.analysis.records import Statement
 from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
 from squizzle.cli.gate import GateOptions, answers_document, ask, gate_options, require, say_answers
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.reverse import means_of
@@ -40,9 +41,9 @@ from squizzle.postgres.identity import Target, read_identity
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @click.option("--all", "everything", is_flag=True, help="Every pending version.")
-@click.option("--to", metavar="VERSION", help="Pending versions up to this one.")
+@click.option("--to", metavar="VERSION", shell_complete=versions, help="Pending versions up to this one.")
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
 @click.option("--save-rows", is_flag=True, help="Save the rows that scripts change or take away, for the way back.")
 @gate_options
@@ -229,8 +230,13 @@ def _summary(report: Report, current: str | None) -> str:
 
 
 @click.command()
-@click.argument("version", required=False)
-@click.option("--to", metavar="VERSION", help="Roll back everything after this version; it stays applied.")
+@click.argument("version", required=False, shell_complete=versions)
+@click.option(
+    "--to",
+    metavar="VERSION",
+    shell_complete=versions,
+    help="Roll back everything after this version; it stays applied.",
+)
 @click.option("--dry-run", is_flag=True, help="Execute nothing; show exactly what would run.")
 @click.option("--generated", is_flag=True, help="Where there is no down script, take the generated way back.")
 @click.option("--accept-loss", is_flag=True, help="With --generated: also one that loses something.")

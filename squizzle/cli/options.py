@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from squizzle.cli.names import environments
 from squizzle.cli.output import say
 from squizzle.config import LAYOUTS, PRODUCTION, Config, load_config, resolve_environment, resolve_url
 from squizzle.errors import InvalidInputError, RefusedError
@@ -22,7 +23,9 @@ from squizzle.postgres.access import ServerAccess
 from squizzle.postgres.identity import Identity, Target
 
 _OPTIONS = (
-    click.option("--env", "environment", metavar="NAME", help="An environment of squizzle.toml."),
+    click.option(
+        "--env", "environment", metavar="NAME", help="An environment of squizzle.toml.", shell_complete=environments
+    ),
     click.option("--url", metavar="URL", help="A connection string; without --env and --url: DATABASE_URL."),
     click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE", help="squizzle.toml."),
     click.option("--migrations", type=click.Path(path_type=Path), metavar="DIR", help="The migrations folder."),

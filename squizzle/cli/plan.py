@@ -9,6 +9,7 @@ import click
 
 from squizzle.cli.batches import batch_document, batch_words
 from squizzle.cli.books import kept_books
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.durations import parse_duration
@@ -29,7 +30,7 @@ from squizzle.reports.lock_forecast import lock_forecast_document, lock_forecast
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @click.option("--all", "everything", is_flag=True, help="Every pending version; also when nothing is said.")
 @click.option("--save-rows", is_flag=True, help="As for apply; says how much would be saved.")
 @click.option(

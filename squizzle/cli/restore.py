@@ -21,6 +21,7 @@ from squizzle.backups.store import BackupStore
 from squizzle.backups.surroundings import PASSWORDS
 from squizzle.backups.wal.open_archive import open_archive
 from squizzle.cli.backups import store_address, store_of
+from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.restore_to_point import order_of, restore_at_point, timeline_of
@@ -52,13 +53,18 @@ def _options_of_points(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("backup_id", metavar="ID", required=False)
+@click.argument("backup_id", metavar="ID", required=False, shell_complete=backup_ids)
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--into", metavar="NAME", help="full, schema, data, or with a point: a new database of this name.")
 @click.option(
     "--into-folder", type=click.Path(path_type=Path), metavar="DIR", help="physical, incremental: an empty folder."
 )
-@click.option("--definitions", metavar="ID", help="data: the schema backup whose tables the rows are put into.")
+@click.option(
+    "--definitions",
+    metavar="ID",
+    help="data: the schema backup whose tables the rows are put into.",
+    shell_complete=backup_ids,
+)
 @click.option("--roles", is_flag=True, help="globals, full: make the roles that the server of --env lacks.")
 @click.option("--switch-over", is_flag=True, help="Put the new database in the place of the one that --env names.")
 @_options_of_points

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.errors import InvalidInputError
@@ -24,7 +25,7 @@ _SCRATCH = click.option(
 
 
 @click.command("generate-rollback")
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=versions)
 @click.option("--file", type=click.Path(path_type=Path), metavar="UP.sql", help="Any script, instead of a version.")
 @click.option("--save-rows", is_flag=True, help="Save the rows that the script touches, and bring them back.")
 @_SCRATCH

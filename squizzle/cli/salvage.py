@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.errors import CouldNotVerifyError
@@ -37,7 +38,14 @@ def salvage() -> None:
 
 @salvage.command()
 @click.option("--from", "damaged", required=True, metavar="DBNAME", help="The damaged database; it is only read.")
-@click.option("--backup", "backup_id", default="", metavar="ID", help="What the recovered one was restored from.")
+@click.option(
+    "--backup",
+    "backup_id",
+    default="",
+    metavar="ID",
+    help="What the recovered one was restored from.",
+    shell_complete=backup_ids,
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),

@@ -8,6 +8,7 @@ from squizzle.alerts.ledger import add_silence, end_silence, make_tables, read_s
 from squizzle.alerts.states import Silence
 from squizzle.cli.backups import who_am_i
 from squizzle.cli.fleet_control import fleet_control
+from squizzle.cli.names import fleets
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.durations import parse_duration
@@ -16,7 +17,7 @@ from squizzle.incidents.failure import HANDS_OFF
 
 
 @click.command()
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option("--rule", default="*", metavar="NAME", help="Which alerts; * stands for anything (all).")
 @click.option("--target", default="*", metavar="NAME", help="Which targets; * stands for anything (all).")
 @click.option("--for", "length", required=True, metavar="TIME", help="How long: 30m, 2h, 1d.")
@@ -46,7 +47,7 @@ def _add(invocation: Invocation, fleet: str, *, rule: str, target: str, length: 
 
 
 @click.command("hands-off")
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option("--target", default="*", metavar="NAME", help="Which targets; * stands for anything (all).")
 @click.option("--for", "length", required=True, metavar="TIME", help="How long: 30m, 2h, 1d.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is shown wherever somebody keeps away.")
@@ -64,7 +65,7 @@ def hands_off(invocation: Invocation, fleet: str, *, target: str, length: str, r
 
 
 @click.command()
-@click.argument("fleet")
+@click.argument("fleet", shell_complete=fleets)
 @click.option("--end", metavar="ID", help="End this one before its time.")
 @common_options
 def silences(invocation: Invocation, fleet: str, *, end: str | None) -> None:

@@ -11,6 +11,7 @@ from squizzle.backups.change_log.changes import ChangeLogMark
 from squizzle.backups.change_log.names import table_names
 from squizzle.backups.marks import log_mark_of
 from squizzle.cli.backups import store_of
+from squizzle.cli.names import versions
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.cli.points import point_in_time
@@ -25,7 +26,11 @@ from squizzle.recovery.undo.undo import DEFAULT_LIMIT, plan_undo, since_version,
 @click.option("--table", "tables", multiple=True, required=True, metavar="T", help="A logged table; may be repeated.")
 @click.option("--since", metavar="TIME", help="ISO time such as 2025-03-01T12:00+00:00, or an age: 30m, 2h.")
 @click.option(
-    "--since-version", "version", metavar="V", help="Since this version began to be applied, its own changes too."
+    "--since-version",
+    "version",
+    metavar="V",
+    help="Since this version began to be applied, its own changes too.",
+    shell_complete=versions,
 )
 @click.option("--since-mark", "mark", metavar="ID", help="Since a backup of kind mark: exactly what was not over then.")
 @click.option("--store", "address", metavar="URL", help="The store of the mark; without it: [backups] store.")

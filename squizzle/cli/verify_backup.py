@@ -10,6 +10,7 @@ from squizzle.backups.catalogue import verify_files
 from squizzle.backups.proofs import Proof, Verdict
 from squizzle.backups.rds.provider import RdsProvider
 from squizzle.cli.backups import proof_document, store_of, verdict_words, who_am_i
+from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.rds import refuse_without_room
@@ -26,7 +27,7 @@ _EXIT_CODES = {
 
 
 @click.command("verify-backup")
-@click.argument("backup_id", metavar="ID")
+@click.argument("backup_id", metavar="ID", shell_complete=backup_ids)
 @click.option("--store", "address", metavar="URL", help="file:///folder or s3://…; without it: [backups] store.")
 @click.option("--restore", is_flag=True, help="Restore it to a scratch place and compare it row by row.")
 @common_options

@@ -12,8 +12,9 @@ import pytest
 
 from squizzle.cli.main import app
 
-# PostgreSQL runs these two, and reads nothing but the exit code; the third runs until somebody stops it.
-WITHOUT_JSON = {"squizzle archive-wal", "squizzle fetch-wal", "squizzle serve"}
+# PostgreSQL runs these two, and reads nothing but the exit code; a shell reads the third; the last runs until
+# somebody stops it.
+WITHOUT_JSON = {"squizzle archive-wal", "squizzle fetch-wal", "squizzle completion", "squizzle serve"}
 EXAMPLE = re.compile(r"^  (squizzle .*|\w+_command = '.*')$", re.MULTILINE)
 COMMAND_OF_A_SERVER = re.compile(r"\w+_command = '\S*/(squizzle .*)'")
 
@@ -37,7 +38,7 @@ def verbs() -> list[click.Context]:
 
 def parsed(line: str) -> str:
     """The verb that a line calls; raises when its options are not those of that verb."""
-    line = COMMAND_OF_A_SERVER.sub(r"\1", line).partition(" | ")[0]
+    line = re.split(r" [|>] ", COMMAND_OF_A_SERVER.sub(r"\1", line))[0]
     first, *words = shlex.split(line, comments=True)
     context = click.Context(app, info_name=first)
     command: click.Command = app
