@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 def shown(*, title: str, description: str, **constraints: Any) -> Any:
@@ -20,3 +20,18 @@ def shown(*, title: str, description: str, **constraints: Any) -> Any:
     """
     added: dict[str, Any] = {"title": title, "description": description}
     return Field(title=title, description=description, json_schema_extra=added, **constraints)
+
+
+def _in_order(schema: dict[str, Any]) -> None:
+    """Prefect shows fields by their position; without it they come as its database sorts their names."""
+    for position, one in enumerate(schema.get("properties", {}).values()):
+        one["position"] = position
+
+
+class Group(BaseModel):
+    """Fields of a form that belong together, in a frame of their own.
+
+    No block is in one: a saved block that a flow is given is kept as a reference only where it is a parameter itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_in_order)

@@ -27,7 +27,6 @@ from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, ap
 from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
-from squizzle.rollout.unwinding import Recovers
 from tasks.outcome import failed
 from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
 from tasks.rollout import (
@@ -41,7 +40,7 @@ from tasks.rollout import (
     plan,
     refuse_stops,
 )
-from tasks.rollout_case import RolloutCase, Running, Secured, Spread, TakenBack, Unapproved, case_of
+from tasks.rollout_case import RolloutCase, Running, Secured, Spread, case_of
 from tasks.rollout_events import keep_transitions, tell
 from tasks.rollout_foresight import foresee, links_of
 from tasks.rollout_names import call_run
@@ -83,58 +82,42 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
     fleet: form.FleetName = "",
     stages: form.Stages = Path("stages.yaml"),
     *,
-    fleet_block: form.FleetBlock = None,
-    labels: form.Labels = [],  # noqa: B006 - a form's default; nobody changes it
+    version: form.Version = "",
     dry_run: form.DryRun = True,
     go_back: form.GoBack = False,
+    labels: form.Labels = [],  # noqa: B006 - a form's default; nobody changes it
     section: form.Section = "",
     configuration: form.Config = Path("squizzle.toml"),
-    version: form.Version = "",
+    fleet_block: form.FleetBlock = None,
     store: form.Store = None,
     control: form.Control = None,
     backups: form.Backups = Secured.ALL,
-    takes_back: form.Scope = TakenBack.STAGE,
-    recovers: form.Recover = Recovers.SAFE,
-    on_timeout: form.OnTimeout = Unapproved.STOP,
-    on_rejection: form.OnRejection = Unapproved.STOP,
-    checks: form.Checks = None,
-    alerts: form.Alerts = [],  # noqa: B006 - a form's default; nobody changes it
-    watch_every_s: form.Every = 30,
-    approval_hours: form.Hours = 8,
-    approvers: form.People = [],  # noqa: B006 - a form's default; nobody changes it
-    two_people: form.TwoPeople = False,
     spread: form.Where = Spread.HERE,
-    without_certificates: form.Reason = "",
-    approver: form.Approver = "",
+    failure: form.WhenFailed = form.Failure(),  # noqa: B008 - frozen
+    watching: form.Watched = form.Watching(),  # noqa: B008 - frozen
+    approval: form.Approved = form.Approval(),  # noqa: B008 - frozen
+    unproven: form.OnAWord = form.Unproven(),  # noqa: B008 - frozen
 ) -> RolloutReport:
     """Bring migrations to a fleet in stages.
 
     Args:
         fleet: A section `[fleets.NAME]` of squizzle.toml; empty where a block is chosen.
         stages: The stages file, on the worker.
+        version: The last version to roll out; empty for everything.
         dry_run: Look, check and plan only.
         go_back: Take back what the rollout that is under way brought.
-        section: Which section of it, where it has several.
+        labels: `NAME=VALUE`; only targets that have all of them take part. Empty for all.
+        section: Which section of the stages file, where it has several.
         configuration: squizzle.toml, on the worker; secrets are in the worker's environment.
-        version: The last version to roll out; empty for everything.
+        fleet_block: The fleet, where it is not in squizzle.toml.
         store: Backups and certificates; empty for `[backups] store` of squizzle.toml.
         control: Where decisions are written down; empty for one of the fleet's own, always the same.
-        fleet_block: The fleet, where it is not in squizzle.toml.
-        labels: `NAME=VALUE`; only targets that have all of them take part. Empty for all.
         backups: Which targets of a stage are backed up before it, where the environment asks for certificates.
-        takes_back: What a failure takes back, where the stage says that it does.
-        recovers: When a target that could not be taken back is recovered.
-        on_timeout: What becomes of what is migrated when nobody decides about a stage in time.
-        on_rejection: The same when somebody says no.
-        checks: A file of SQL that must hold while targets are watched.
-        alerts: Files of alert rules that must not fire meanwhile, besides those of squizzle.toml.
-        watch_every_s: Seconds between two looks.
-        approval_hours: How long a person may take to decide; then the stage is not approved.
-        approvers: Who may approve; empty for anybody.
-        two_people: Whether an approval takes two, neither of whom started the rollout.
         spread: Where a stage's targets are worked on.
-        without_certificates: Why it goes to production unproven.
-        approver: Who answers for that.
+        failure: What is taken back and recovered when a stage fails.
+        watching: What must hold at targets that were migrated.
+        approval: Whose yes counts, and what becomes of a stage without one.
+        unproven: Why it goes to production without certificates, and who answers for that.
 
     Returns:
         The report; inside a Failed state unless all was done that was asked for.
@@ -147,8 +130,7 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         section=section or None,
         configuration=configuration,
         store=store,
-        without_certificates=without_certificates,
-        approver=approver,
+        **unproven.model_dump(),
         environ={**os.environ, **secrets},
     )
     case = replace(
@@ -156,16 +138,16 @@ def roll_out(  # noqa: PLR0913 - each is a field of the form
         version=version,
         control=control,
         backups=backups,
-        takes_back=takes_back,
-        recovers=recovers,
-        on_timeout=on_timeout,
-        on_rejection=on_rejection,
-        checks=checks,
-        alerts=(*case.alerts, *alerts),
-        watch_every=timedelta(seconds=watch_every_s),
-        approval_timeout=timedelta(hours=approval_hours),
+        takes_back=failure.takes_back,
+        recovers=failure.recovers,
+        checks=watching.checks,
+        alerts=(*case.alerts, *watching.alerts),
+        watch_every=timedelta(seconds=watching.watch_every_s),
+        on_timeout=approval.on_timeout,
+        on_rejection=approval.on_rejection,
+        approval_timeout=timedelta(hours=approval.approval_hours),
+        rules=ApprovalRules(approvers=approval.approvers, two_people=approval.two_people),
         spread=spread,
-        rules=ApprovalRules(approvers=tuple(approvers), two_people=two_people),
         dry_run=dry_run,
         go_back=go_back,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from string import Formatter
 from typing import Any
 
@@ -22,7 +23,7 @@ def run_named(template: str) -> Callable[[], str]:
     Args:
         template: With names of parameters in braces: see `name_of`. What was left empty leaves no gap.
     """
-    return lambda: name_of(template, flow_run.parameters)
+    return partial(_name, template)
 
 
 def name_of(template: str, given: Mapping[str, Any]) -> str:
@@ -38,6 +39,10 @@ def name_of(template: str, given: Mapping[str, Any]) -> str:
     shown = {name: _said(fleet if name == "fleet" else given.get(name)) for name in fields}
     words = " ".join(template.format(**shown).split())
     return words + (_DRY if given.get("dry_run") else "")
+
+
+def _name(template: str) -> str:
+    return name_of(template, flow_run.parameters)
 
 
 def _said(value: Any) -> str:

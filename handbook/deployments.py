@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from prefect import Flow
-from prefect.utilities.callables import parameter_schema
+from prefect.utilities.callables import ParameterSchema, parameter_schema
 
 _FILE = Path(__file__).parents[1] / "prefect.yaml"
 _INTRODUCTION = """\
@@ -62,11 +62,23 @@ def _described(deployment: dict[str, Any]) -> Iterator[str]:
     given: dict[str, Any] = deployment.get("parameters") or {}
     yield "| parameter | name | | default |"
     yield "|---|---|---|---|"
-    for parameter, field in sorted(schema.properties.items(), key=lambda one: one[1]["position"]):
+    for parameter, field in fields_of(schema):
         words = field["description"].replace("|", "\\|")
         default = "required" if parameter in schema.required else _words(field.get("default"))
         yield f"| {field['title']} | `{parameter}` | {words} | {_words(given.get(parameter)) or default} |"
     yield ""
+
+
+def fields_of(schema: ParameterSchema) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and schema of each field as the form shows them; behind a group its own fields, as `group.field`."""
+    for name, field in sorted(schema.properties.items(), key=lambda one: one[1]["position"]):
+        group = schema.definitions.get(field.get("$ref", "").rpartition("/")[2], {})
+        if "properties" not in group or "block_type_slug" in group:
+            yield name, field
+            continue
+        yield name, {**field, "title": f"**{field['title']}**", "default": None}
+        for inner, one in group["properties"].items():
+            yield f"{name}.{inner}", one
 
 
 def _words(value: object) -> str:

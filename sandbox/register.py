@@ -111,7 +111,7 @@ def fill_in_forms(shops: FleetFolder) -> None:
     with get_client(sync_client=True) as client:
         rollout = client.read_deployment_by_name("roll-out/rollout")
         # Its stages are watched for seconds, not for hours.
-        filled = {**rollout.parameters, **about, "stages": str(shops.stages), "watch_every_s": 5}
+        filled = {**rollout.parameters, **about, "stages": str(shops.stages), "watching": {"watch_every_s": 5}}
         client.update_deployment(rollout.id, DeploymentUpdate(parameters=filled))
         health = client.read_deployment_by_name("sweep-health/health")
         client.update_deployment(health.id, DeploymentUpdate(parameters={**health.parameters, **about}))

@@ -22,6 +22,7 @@ from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome
 from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of, somebody_answers
 from tests.support.processes import wait_until
+from tests.support.rollout_form import as_form
 from tests.support.scratch import drop_databases
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -87,7 +88,7 @@ like = "{like or self.prefix + "%"}"
             stages=self.folder / "stages.yaml",
             configuration=self.folder / "squizzle.toml",
             return_state=True,
-            **arguments,
+            **as_form(arguments),
         )
 
     def session(self, number: int) -> Connection:
@@ -315,7 +316,8 @@ import sys
 from pathlib import Path
 from flows.roll_out import roll_out
 folder = Path(sys.argv[1])
-roll_out("shops", folder / "stages.yaml", configuration=folder / "squizzle.toml", dry_run=False, watch_every_s=1)
+roll_out("shops", folder / "stages.yaml", configuration=folder / "squizzle.toml", dry_run=False,
+         watching={"watch_every_s": 1})
 """
 
 

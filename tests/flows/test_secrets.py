@@ -38,6 +38,7 @@ from tasks.outcome import report_of
 from tests.flows.conftest import somebody_answers
 from tests.support.ears import HttpEar, http_ear, mail_ear
 from tests.support.leaks import Planted, account, files_with, shown_by, watched
+from tests.support.rollout_form import as_form
 from tests.support.town import Town, a_town
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -102,7 +103,7 @@ class Company:
     def roll_out(self, **options: Any) -> Any:
         stages = self.town.folder / "stages.yaml"
         given = {"configuration": self.town.settings, "dry_run": False, "watch_every_s": 1, **options}
-        return roll_out("town", stages, store=self.store, return_state=True, **given)
+        return roll_out("town", stages, store=self.store, return_state=True, **as_form(given))
 
 
 def saved(block: Any, *, name: str = "planted") -> Any:

@@ -24,6 +24,7 @@ from squizzle.postgres.access import connect, parse_url
 from squizzle.recovery.evidence import Step, StepState
 from tasks.steps import watched_by
 from tests.support.processes import PATIENCE_S, wait_until
+from tests.support.rollout_form import as_form
 
 STATES = {"before": StepState.RUNNING, "after": StepState.DONE}
 
@@ -82,7 +83,7 @@ def rollout(
             place / "stages.yaml",
             configuration=place / "squizzle.toml",
             return_state=True,
-            **{"dry_run": False, "watch_every_s": 1, **options},
+            **as_form({"dry_run": False, "watch_every_s": 1, **options}),
         )
     titles = [f"{one.title}: {one.detail}" for one in steps_seen]
     Path(said).write_text(json.dumps({"state": state.type.value, "message": state.message, "steps": titles}))
