@@ -18,7 +18,7 @@ from squizzle.notify.trial import trial_notification
 from tasks.notify import try_all
 from tasks.outcome import failed
 from tasks.reporting import publish_trial
-from tasks.steps import now
+from tasks.steps import keep_journal, now, plain_step
 
 DESCRIPTION = """\
 Sends one message by every channel, as a low one that wakes nobody on purpose: channels that always wake
@@ -58,8 +58,11 @@ def try_channels(
     """
     refuse_inline(notifier)
     settings = notifier.settings() if notifier else load_config(configuration).notify
-    done = try_all(settings, trial_notification(now()), os.environ, only=channels)
-    publish_trial(done)
+    with keep_journal():
+        with plain_step("Send a message by every channel") as say:
+            done = try_all(settings, trial_notification(now()), os.environ, only=channels)
+            say(f"{sum(one.is_delivered for one in done)} of {len(done)} took it")
+        publish_trial(done)
     deaf = [one.channel for one in done if not one.is_delivered]
     if not deaf:
         return done

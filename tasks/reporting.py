@@ -372,14 +372,17 @@ def as_url(picture: bytes) -> str:
 
 
 def write_file(content: str | bytes, path: Path) -> None:
-    """Write a report, or a picture of one.
+    """Write a report, or a picture of one: all of it or nothing, so that an earlier one of that name is never half.
 
     Raises:
         ToolError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        # One name for all tries, so that what a killed one left is written over.
+        new = path.with_name(f".{path.name}.new")
+        new.write_bytes(content.encode() if isinstance(content, str) else content)
+        new.replace(path)
     except OSError as exc:
         raise ToolError(
             f"the report could not be written to {path}: {exc.strerror}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,11 +11,14 @@ from squizzle.notify.deliver import Telling, tell_in_threads
 from squizzle.notify.records import Channel, Delivery, Moment, Notification
 from squizzle.severity import Severity
 
+# The same in every trial: a page that one left open which was killed is ended by the next.
+_KEY = "squizzle-trial"
+
 
 def trial_notification(at: datetime) -> Notification:
     """What is said."""
     return Notification(
-        key=f"squizzle-trial-{secrets.token_hex(6)}",
+        key=_KEY,
         moment=Moment.BEGINS,
         severity=Severity.LOW,
         title="this is a trial of the channel; nothing is wrong",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from blocks import Notifier, WebhookNotifications
 from flows.try_channels import try_channels
 from squizzle.errors import InvalidInputError
+from squizzle.notify.trial import trial_notification
 from tasks.outcome import report_of
 from tests.flows.conftest import artifacts_of
 from tests.support.ears import http_ear
@@ -38,6 +40,8 @@ def test_every_channel_is_a_task_and_one_that_does_not_work_is_named(tmp_path: P
     assert {name: one.is_delivered for name, one in done.items()} == {"hook": True, "ours": True, "gone": False}
     assert done["gone"].error == "there is no block slack-webhook/gone"
     assert [one["moment"] for one in ear.documents()] == ["begins", "ends"]
+    # The next trial ends the page of one that was killed in between: it is the same one.
+    assert {one["key"] for one in ear.documents()} == {trial_notification(datetime.now(UTC)).key}
     assert "[LOW] this is a trial" in prefects.documents()[0]["said"]
     text = str(artifacts_of(state.state_details.flow_run_id)["channels"].data)
     assert "1 of 3 channels do NOT work" in text

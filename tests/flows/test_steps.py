@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,11 +15,12 @@ from prefect import flow
 from blocks import Chaos, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.chaos.settings import ChaosKind
-from squizzle.errors import ChaosError, InvalidInputError, LockTimeoutError, RefusedError
+from squizzle.errors import ChaosError, InvalidInputError, LockTimeoutError, RefusedError, ToolError
 from squizzle.headway import Unit, stretch
 from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
 from tasks.outcome import report_of
+from tasks.reporting import write_file
 from tasks.steps import keep_journal, step
 
 MINUTE = timedelta(minutes=1)
@@ -193,3 +196,18 @@ def test_a_long_step_says_in_the_runs_log_how_far_it_is(
     once()
 
     assert sum("copying shop: 25 % of 4.0 MB" in one.message for one in caplog.records) == 1
+
+
+def test_a_report_that_cannot_be_written_to_its_end_leaves_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    write_file("the earlier one", path)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, usual[1]))
+    try:
+        with pytest.raises(ToolError, match="could not be written"):
+            write_file("x" * 5000, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert path.read_text(encoding="utf-8") == "the earlier one"
+    write_file("a new one", path)
+    assert [one.read_text(encoding="utf-8") for one in tmp_path.iterdir()] == ["a new one"]
