@@ -17,7 +17,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 from prefect.utilities.annotations import quote
 
@@ -132,10 +132,28 @@ def keep_journal(*watchers: Watcher) -> Iterator[Journal]:
     journal = Journal((*_watchers.get(), *watchers))
     token = _journal.set(journal)
     try:
-        with chaos_of_environment(partial(log_line, level=logging.WARNING)):
+        with _without_ends_of_tasks(), chaos_of_environment(partial(log_line, level=logging.WARNING)):
             yield journal
     finally:
         _journal.reset(token)
+
+
+@contextmanager
+def _without_ends_of_tasks() -> Iterator[None]:
+    """Keep out of the log of the run what each step says better in a line of its own; how a step fails stays."""
+    logger = get_logger("task_runs")
+    if _says_more in logger.filters:
+        yield
+        return
+    logger.addFilter(_says_more)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_says_more)
+
+
+def _says_more(record: logging.LogRecord) -> bool:
+    return not (record.levelno <= logging.INFO and record.getMessage().startswith("Finished in state Completed("))
 
 
 def steps_so_far() -> tuple[Step, ...]:
@@ -154,6 +172,8 @@ def as_task(title: str, *, timeout: timedelta) -> Callable[[Callable[P, R]], Tas
     """Make a function a Prefect task that is retried when that can help, and never cached; see `step`."""
     return task(
         name=title,
+        # Prefect would put three letters of chance behind it. A function, not the text: that would be a template.
+        task_run_name=lambda: title,
         retries=len(_RETRY_DELAYS),
         retry_delay_seconds=_RETRY_DELAYS,
         retry_jitter_factor=_JITTER,
@@ -206,7 +226,7 @@ def step(
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             shown = _shown(title)
-            # A function, not the text: that would be a template, and a name may have braces.
+            # A function for the same reason: a name may have braces.
             named = made if shown == title else made.with_options(task_run_name=lambda: shown)
             with plain_step(title) as say:
                 # Quoted, for Prefect would look for futures in every field of ten thousand targets, at each step.

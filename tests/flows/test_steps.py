@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import time
 from contextlib import suppress
@@ -11,6 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.logging import get_logger
 
 from blocks import Chaos, PostgresDatabase
 from blocks.references import refuse_inline
@@ -22,6 +26,7 @@ from squizzle.recovery.evidence import Step, StepState
 from tasks.outcome import report_of
 from tasks.reporting import write_file
 from tasks.steps import keep_journal, step
+from tests.support.processes import wait_until
 
 MINUTE = timedelta(minutes=1)
 calls: list[str] = []
@@ -63,6 +68,43 @@ def test_retryable_error_is_tried_again() -> None:
     assert calls == ["lock", "lock"]
     assert recorded.state is StepState.DONE
     assert recorded.detail == "2 tries"
+
+
+def test_the_log_says_each_step_once_and_by_its_title_alone() -> None:
+    @flow
+    def once() -> None:
+        with keep_journal():
+            wait_for_a_lock()
+            with keep_journal():
+                wait_for_a_lock()
+
+    lines: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    for name in ("task_runs", "flow_runs"):
+        get_logger(name).addHandler(listener)
+    try:
+        calls.append("first is free")
+        done = once(return_state=True)
+    finally:
+        for name in ("task_runs", "flow_runs"):
+            get_logger(name).removeHandler(listener)
+    told = [line.partition(" (")[0] for line in lines if not line.startswith(("Beginning flow run", "View at"))]
+    assert told == [
+        "Wait for a lock: 2 tries",
+        "Wait for a lock: 3 tries",
+        "Finished in state Completed()",
+    ]
+
+    def names() -> set[str]:
+        with get_client(sync_client=True) as client:
+            runs = client.read_task_runs(
+                flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [done.state_details.flow_run_id]}})
+            )
+        return {one.name for one in runs}
+
+    # Prefect's server writes down tasks a moment later.
+    wait_until(lambda: names() == {"Wait for a lock"}, "its tasks are known")
 
 
 def test_refusal_is_not_tried_again() -> None:
