@@ -14,6 +14,8 @@ from prefect import Flow
 from prefect.utilities.callables import ParameterSchema, parameter_schema
 
 from handbook.deployments import fields_of
+from tests.chaos.flows.scenes import NO_SCENE, SCENES
+from tests.support.reliability_page import PROCEDURES
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
 
@@ -92,3 +94,15 @@ def test_the_name_of_a_run_is_made_from_fields_of_its_form(deployment: dict[str,
     fields = {field for _text, field, *_rest in Formatter().parse(template) if field}
     assert fields
     assert fields <= set(parameter_schema(flow).properties)
+
+
+def test_every_deployment_is_killed_in_the_middle_by_make_chaos_or_says_why_not() -> None:
+    deployed = {one["name"]: one["entrypoint"] for one in DEPLOYMENTS}
+    killed = {name: scene.flow for scene in SCENES for name in scene.deployments}
+
+    assert killed | {name: deployed[name] for name in NO_SCENE} == deployed
+    assert killed.keys().isdisjoint(NO_SCENE)
+    assert all(NO_SCENE.values())
+    # What a page calls them; and one test, one row of the page for each.
+    assert [scene.name for scene in SCENES if scene.name not in PROCEDURES] == []
+    assert len({scene.name for scene in SCENES}) == len(SCENES)

@@ -19,11 +19,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 from prefect.blocks.core import Block
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import tasks.approval
+import tasks.triggers
 from squizzle.errors import SquizzleError
 from squizzle.recovery.evidence import Step, StepState
 from tasks.approval import Approval, ApprovalByName, answered_by
@@ -117,12 +119,14 @@ def watch_effects(place: Place) -> None:
             place.effect(is_program=any(one in name for one in PROGRAMS) or "pg_" in str(arguments[1:2]))
 
     sys.addaudithook(told)
-    for owner, name in ((psycopg.Cursor, "execute"), (psycopg.Connection, "connect")):
+    for owner, name in ((psycopg.Cursor, "execute"), (psycopg.Connection, "connect"), (httpx.Client, "send")):
         setattr(owner, name, _telling(getattr(owner, name), place))
 
 
 def _telling(function: Callable[..., Any], place: Place) -> Callable[..., Any]:
     def tells(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(request := args[-1] if args else None, httpx.Request) and "/api/" in request.url.path:
+            return function(*args, **kwargs)  # what is said to Prefect is nobody's business
         place.effect()
         result = function(*args, **kwargs)
         place.effect()  # the server has done it, and nobody knows yet
@@ -153,6 +157,7 @@ def play(
     strike: Mapping[str, Any],
     said: str,
     api: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run a flow, and write down how that ended and what its steps did.
 
@@ -163,11 +168,14 @@ def play(
         strike: Where somebody is killed; see `Place`.
         said: A file for the state, its message, whether it is an error of ours, and the steps; beside it `.struck`.
         api: Where Prefect is; empty where it is for everybody.
+        environment: What else its environment has.
     """
     del begin
+    os.environ.update(environment or {})
     module, _, name = flow.partition(":")
     run = getattr(import_module(module), name)
     tasks.approval._POLL_S = 0.2
+    tasks.triggers._LOOK_AGAIN_S = 0.1
     place = Place(strike, Path(said).with_suffix(".struck"))
     elsewhere = temporary_settings({PREFECT_API_URL: api}) if api else nullcontext()
     with elsewhere:

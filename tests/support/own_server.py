@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,13 +30,14 @@ class Server:
 
 
 @contextmanager
-def own_server(name: str) -> Iterator[Server]:
-    """A server of one's own for the length of the block."""
+def own_server(name: str, *, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server of one's own for the length of the block, with more settings than servers of drills have."""
     runtime = find_runtime()
     cluster = Cluster(runtime, f"tests-{name}-{os.getpid()}")
     try:
         # What was committed has to be there after a crash of the server; of the machine there is none.
-        cluster.create(drill_settings(runtime.major, throwaway=True) | {"synchronous_commit": "on"})
+        usual = drill_settings(runtime.major, throwaway=True) | {"synchronous_commit": "on"}
+        cluster.create(usual | dict(settings or {}))
         yield Server(cluster)
     finally:
         cluster.destroy()

@@ -15,16 +15,26 @@ PAGE = Path("docs") / "reliability.md"
 PROCEDURES = {
     "apply": "`squizzle apply`",
     "archive-wal": "`squizzle archive-wal`",
+    "auto-recover": "flow `auto-recover`",
     "back-up": "flow `back-up`",
+    "back-up (incremental)": "flow `back-up`, of what changed",
     "check-backups": "flow `check-backups`",
     "clean": "removing what killed backups left",
     "drill": "flow `drill`",
+    "examine-corruption": "flow `examine-corruption`",
+    "note-queries": "flow `note-queries`",
+    "pause-triggers": "flow `pause-triggers`",
+    "rebuild-server": "flow `rebuild-server`",
+    "release-locks": "flow `release-locks`",
     "recover": "flow `recover`",
     "rehearse": "flow `rehearse`",
     "relieve-load": "flow `relieve-load`",
     "restore-backup": "flow `restore-backup`",
     "roll-out": "flow `roll-out`",
+    "roll-out (canary recovered)": "flow `roll-out`, whose canary is recovered",
     "sweep-health": "flow `sweep-health`",
+    "sweep-health (recovers)": "flow `sweep-health`, which takes back",
+    "try-channels": "flow `try-channels`",
     "undo-changes": "flow `undo-changes`",
     "undo-wrong-environment": "flow `undo-wrong-environment`",
     "copy": "preparing a copy of a database",
@@ -44,6 +54,7 @@ PROCEDURES = {
     "undo": "undoing changes of rows",
     "unfence": "`squizzle unfence`",
     "verify-backup": "restoring a backup for proof",
+    "write-postmortem": "flow `write-postmortem`",
 }
 """What the pieces of work are called that are struck; what is not here is called as it is."""
 
@@ -122,6 +133,7 @@ def _summary(run: Run) -> str:
         ("Squizzle", f"{run.version}{f', {run.revision}' if run.revision else ''}"),
         ("day", run.on.isoformat()),
         ("what ran", f"only {run.chosen}" if run.chosen else "everything"),
+        ("flows that were killed", _flows(run)),
         ("PostgreSQL", run.postgres),
         ("machine", run.machine),
         ("kills", f"{run.number(Kind.KILL)} at {_cells(one for one in run.strikes if one.kind is Kind.KILL)} places"),
@@ -135,6 +147,12 @@ def _summary(run: Run) -> str:
     )
     body = "".join(f"| {name} | {value} |\n" for name, value in rows)
     return f"| | |\n|---|---|\n{body}\nWhere everything would take too long, the seed chooses; other seeds reach the rest.\n\n"
+
+
+def _flows(run: Run) -> str:
+    struck = {_title(one.procedure) for one in run.strikes if one.kind is Kind.KILL}
+    names = sorted({title.split("`")[1] for title in struck if title.startswith("flow `")})
+    return f"{len(names)}: {', '.join(names)}" if names else "none"
 
 
 def _kills(run: Run) -> str:

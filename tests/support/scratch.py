@@ -38,3 +38,9 @@ def drop_databases(control: Connection, prefix: str) -> None:
     """Drop every database whose name begins like this."""
     for (found,) in control.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (prefix,)):
         control.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(found)))
+
+
+def drop_roles(control: Connection, prefix: str) -> None:
+    """Drop every role whose name begins like this; the databases where they own something are gone."""
+    for (found,) in control.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", (prefix,)):
+        control.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(found)))

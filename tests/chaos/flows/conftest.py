@@ -60,7 +60,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with own_server("matrix") as server:
+    with own_server("matrix", settings={"shared_preload_libraries": "pg_stat_statements"}) as server:
         yield Place(server, tmp_path_factory.mktemp("way"))
 
 
