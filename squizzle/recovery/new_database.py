@@ -13,6 +13,7 @@ from squizzle.errors import RecoveryError, SquizzleError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import DatabaseProperties, create_like
 from squizzle.postgres.translation import translate_error, translated
+from squizzle.recovery.restored_owners import owner_to_be
 
 _MARK = "squizzle: being restored"
 # "SQZR" in ASCII.
@@ -31,8 +32,9 @@ def new_database(
         control: A session in another database of the same cluster.
         backup: What it is filled from.
         into: Its name; one that a run left which died is dropped first.
-        like: Encoding, locale and tablespace to use.
-        private: Whether nobody but the account and superusers may get in, from its first instant on.
+        like: Encoding, locale and tablespace to use; and its owner, where the account is a member of that and no
+            superuser.
+        private: Whether nobody but its owner and superusers may get in, from its first instant on.
 
     Raises:
         RecoveryError: A database of that name exists and is no leftover of ours. Nothing was made.
@@ -65,7 +67,10 @@ def unfinished_database(
     """
     _drop_leftover(control, into)
     # A comment comes a moment later, and until then a limit that nobody sets by hand says whose it is.
+    owner = owner_to_be(control, like.owner)
     create = create_like(like, into) + sql.SQL(" CONNECTION LIMIT {}").format(sql.Literal(_LIMIT_AS_MARK))
+    if owner is not None:
+        create += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
     if private:
         create += sql.SQL(" ALLOW_CONNECTIONS false")
     _execute(control, create, doing=f"create {into}")

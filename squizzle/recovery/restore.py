@@ -27,6 +27,7 @@ from squizzle.proof.digests import compare_digests, digest_database, digest_sche
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.growing import WITH_INDEXES, growing_database
 from squizzle.recovery.new_database import new_database
+from squizzle.recovery.restored_owners import refuse_owners_of_others
 
 PATIENCE = timedelta(hours=24)
 """To restore some terabytes."""
@@ -86,7 +87,8 @@ def restore_beside(
 
     Raises:
         InvalidInputError: The backup holds no whole database; no database was made.
-        RecoveryError: Roles that the backup speaks of are missing; no database was made.
+        RecoveryError: Roles that the backup speaks of are missing, or the account may not hand objects to their owners;
+            no database was made.
         BackupDamagedError: A file is not what the manifest says; no database was made.
         ProgramNotUsableError: pg_restore is of a version that this server does not understand; no database was made.
         RecoveryError: A database of that name exists and is no leftover of ours.
@@ -100,7 +102,7 @@ def restore_beside(
             if backup.kind is BackupKind.DATA
             else "name a full backup, or one of the schema",
         )
-    _refuse_unfit(control, backup, folder, programs)
+    _refuse_unfit(access, control, backup, folder, programs)
 
     def restore(jobs: int) -> None:
         with new_database(access, control, backup, into=into, like=like, private=manner.scratch):
@@ -154,7 +156,7 @@ def restore_rows_beside(
     schema, data = definitions[0], rows[0]
     refuse_unlike_definitions(schema, data)
     for backup, folder in (definitions, rows):
-        _refuse_unfit(control, backup, folder, programs)
+        _refuse_unfit(access, control, backup, folder, programs)
     # Of rows, `pre-data` makes the large objects (PostgreSQL 15 and 16).
     steps = ((definitions, ("pre-data",)), (rows, ("pre-data", "data")), (definitions, ("post-data",)))
 
@@ -200,11 +202,14 @@ def refuse_unlike_definitions(schema: Backup, data: Backup) -> None:
         )
 
 
-def _refuse_unfit(control: Connection, backup: Backup, folder: Path, programs: ClientPrograms) -> None:
+def _refuse_unfit(
+    access: ServerAccess, control: Connection, backup: Backup, folder: Path, programs: ClientPrograms
+) -> None:
     """Everything that can be asked before a database is made."""
     check_files(backup, folder)
     _refuse_newer_client(control, programs)
     refuse_missing_roles(control, backup, folder)
+    refuse_owners_of_others(access, control, backup, folder, programs)
 
 
 _DEADLOCK = "deadlock detected"

@@ -99,7 +99,7 @@ def taken_away(statement: str) -> str:
     return re.sub(r" (CREATEDB|REPLICATION)$", r" NO\1", statement)
 
 
-def test_an_operator_migrates_and_backs_up_and_as_the_owner_restores_and_switches_over(
+def test_an_operator_migrates_and_backs_up_restores_and_switches_over_and_so_does_the_owner(
     granted: Granted, tmp_path: Path
 ) -> None:
     granted.give("operator")
@@ -111,13 +111,36 @@ def test_an_operator_migrates_and_backs_up_and_as_the_owner_restores_and_switche
     owner = replace(granted, role=f"{granted.database}_owner")
     owner.run(owner.database, f"ALTER ROLE {owner.role} LOGIN; REASSIGN OWNED BY {granted.role} TO {owner.role}")
     owner.give("operator")
-    saved = owner("backup", "full", *store)
-    assert saved.code == 0, saved.err
-    into = ["--into", f"{granted.database}_new", "--switch-over", "--yes"]
-    restored = owner("restore", saved.document["id"], *store, *into)
-    assert restored.code == 0, restored.document
-    assert (restored.document["verified"], bool(restored.document["kept_as"])) == (True, True)
+    for account in (granted, owner):
+        saved = owner("backup", "full", *store)
+        assert saved.code == 0, saved.err
+        into = ["--into", f"{granted.database}_new", "--switch-over", "--yes"]
+        restored = account("restore", saved.document["id"], *store, *into)
+        assert restored.code == 0, restored.document
+        assert (restored.document["verified"], bool(restored.document["kept_as"])) == (True, True)
     assert owner("fence", "--yes").code == 0
+
+
+def test_whose_objects_an_account_may_not_hand_on_is_said_with_the_grant_before_anything_is_restored(
+    granted: Granted, tmp_path: Path
+) -> None:
+    granted.give("operator")
+    owner = f"{granted.database}_owner"
+    granted.run(granted.database, f"SET ROLE {owner}; CREATE TABLE ledger AS SELECT 1 AS n")
+    store = ["--store", f"file://{tmp_path / 'store'}"]
+    saved = granted("backup", "full", *store)
+    assert saved.code == 0, saved.err
+    granted.run("postgres", f"REVOKE {owner} FROM {granted.role}")
+
+    refused = granted("restore", saved.document["id"], *store, "--into", f"{granted.database}_new")
+
+    assert refused.code == 7
+    error = refused.document["error"]
+    assert f"to its owners: {owner}; nothing was restored" in error["message"]
+    assert error["hint"].startswith(f'GRANT "{owner}" TO "{granted.role}"')
+    granted.run("postgres", error["hint"].split(";")[0])
+    restored = granted("restore", saved.document["id"], *store, "--into", f"{granted.database}_new")
+    assert (restored.code, restored.document["verified"]) == (0, True), restored.document
 
 
 @pytest.mark.parametrize(
