@@ -107,6 +107,6 @@ def _is_superuser(control: Connection) -> bool:
 def _asked(control: Connection, roles: tuple[str, ...]) -> list[tuple[str, bool, bool, bool]]:
     becoming = "SET" if control.info.server_version >= _FIRST_WITH_SET else "MEMBER"
     try:
-        return control.execute(_ROLES, (becoming, list(roles))).fetchall()  # type: ignore[return-value]
+        return control.execute(_ROLES, (becoming, list(roles))).fetchall()
     except psycopg.Error as exc:
         raise translate_error(exc, doing="see whose the restored objects may become") from exc
