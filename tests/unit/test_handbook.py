@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -197,6 +198,28 @@ def test_the_pages_about_the_history_and_exit_codes_know_all_of_them() -> None:
     assert set(columns) <= set(_first_cells("history.md"))
     codes = {str(kind.code) for kind in _all_kinds(SquizzleError)} | {"0", str(_INTERRUPTED)}
     assert codes == set(_first_cells("exit-codes.md")) & {str(number) for number in range(256)}
+
+
+def test_the_page_about_manifest_and_certificate_has_every_key() -> None:
+    told = set(_first_cells("manifest.md"))
+    kept = ROOT / "tests" / "data" / "formats"
+    manifest = json.loads((kept / "manifest.2.json").read_text(encoding="utf-8"))["manifest"]
+    certificate = json.loads((kept / "certificate.1.json").read_text(encoding="utf-8"))
+    keys = {*manifest, *certificate, *certificate["rollback"], *certificate["statements"][0]}
+    assert keys - told == set()
+    # And nothing but these: what the files above have is looked at by the tests of formats.
+    assert told - keys - {"key", ""} <= {"---"}
+
+
+def test_every_page_that_a_message_names_is_there() -> None:
+    named = {
+        (file.name, page)
+        for room in ("squizzle", "blocks", "tasks", "flows", "sandbox", "bench")
+        for file in (ROOT / room).rglob("*.py")
+        for page in re.findall(r"\bdocs/([\w-]+\.md)", file.read_text(encoding="utf-8"))
+    }
+    assert {(file, page) for file, page in named if not (ROOT / "docs" / page).exists()} == set()
+    assert len(named) > 20
 
 
 def _first_cells(page: str) -> list[str]:
