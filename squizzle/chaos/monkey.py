@@ -22,6 +22,7 @@ from squizzle.disturbance import present
 from squizzle.errors import ChaosError, DatabaseError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import read_identity
+from squizzle.postgres.names_in_queries import NamesCursor
 
 _OF_STEPS = (ChaosKind.RAISE, ChaosKind.KILL, ChaosKind.KILL_WORKER, ChaosKind.DELAY)
 _OF_SESSIONS = (ChaosKind.TERMINATE, ChaosKind.CUT)
@@ -186,7 +187,7 @@ def _ending(chaos: Chaos, kind: ChaosKind, place: str, at: int) -> type[psycopg.
     """Cursors of a session that is ended before its n-th statement."""
     said = 0
 
-    class Ending(psycopg.Cursor[Any]):
+    class Ending(NamesCursor):
         def execute(self, *args: Any, **kwargs: Any) -> Any:
             nonlocal said
             said += 1

@@ -34,6 +34,8 @@ _LATE = timedelta(minutes=10)
 # So many at one time, lest a sweep waits for what a long break left.
 _MOST_MERGES = 4
 _READERS = 4
+# File systems take 255 bytes.
+_LONGEST_PART, _CUT_PART = 200, 100
 # Somebody merges once an hour: whoever lists anew finds what was merged meanwhile.
 _LISTINGS = 4
 
@@ -74,8 +76,12 @@ class ReadFrames:
 
 
 def folder_name(name: str) -> str:
-    """A name of a user's as one part of a path; another name is another part."""
-    return quote(name, safe="").replace(".", "%2E")
+    """A name of a user's as one part of a path, short enough for a file system; another name is another part."""
+    part = quote(name, safe="").replace(".", "%2E")
+    if len(part) <= _LONGEST_PART:
+        return part
+    # A dot is in no other part.
+    return f"{part[:_CUT_PART]}.{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def remove_ended(store: BackupStore, parent: str, *, but: Collection[str], before: datetime) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from squizzle.disturbance import present
 from squizzle.errors import ConnectionFailedError, InvalidInputError
-from squizzle.postgres.names_in_queries import NamesCursor
+from squizzle.postgres.names_in_queries import NamesCursor, refuse_cut_name
 from squizzle.postgres.secret import Secret
 from squizzle.postgres.translation import translate_connect_error
 from squizzle.processes import bare_environment
@@ -74,7 +74,10 @@ def connect(access: ServerAccess, database: str, *, purpose: str, read_only: boo
     Raises:
         AuthenticationFailedError: The user or the password is not accepted.
         ConnectionFailedError: No server there, no such database, or it accepts no connections.
+        InvalidInputError: The server would cut the name of the database or of the user.
     """
+    refuse_cut_name(database, "a database")
+    refuse_cut_name(access.user, "a user")
     try:
         connection = psycopg.connect(**_connect_arguments(access, database, purpose, read_only=read_only))
     except psycopg.Error as exc:

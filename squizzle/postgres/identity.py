@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from squizzle.errors import IdentityMismatchError
 from squizzle.postgres.access import Connection
+from squizzle.postgres.names_in_queries import refuse_cut_name
 from squizzle.postgres.own_scripts import OwnTables
 from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
@@ -62,6 +63,11 @@ class Target:
     database: str
     schema: str = "public"
     expected: ExpectedIdentity = ExpectedIdentity()
+
+    def __post_init__(self) -> None:
+        """Refuse names that the server would cut: it would be another database or schema."""
+        refuse_cut_name(self.database, "a database")
+        refuse_cut_name(self.schema, "a schema")
 
     @property
     def environment(self) -> str | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from squizzle.backups.records import Backup
 from squizzle.backups.wal.names import lsn_number
 from squizzle.errors import InvalidInputError
+from squizzle.postgres.names_in_queries import refuse_cut_name
 
 
 class TargetKind(StrEnum):
@@ -75,6 +76,7 @@ def parse_target(
             raise InvalidInputError(f"{to_lsn!r} is no position in a log", hint="write it as in 0/3000148")
         return RecoveryTarget(kind=TargetKind.LSN, value=to_lsn)
     if to_name:
+        refuse_cut_name(to_name, "a restore point")
         return RecoveryTarget(kind=TargetKind.NAME, value=to_name)
     return RecoveryTarget(kind=TargetKind.LATEST) if to_latest else None
 

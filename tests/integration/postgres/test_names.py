@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from psycopg import sql
 from squizzle.alerts.ledger import add_silence, end_silence, make_tables, read_silences
 from squizzle.backups.change_log.switching import disable, enable
 from squizzle.errors import DatabaseError
+from squizzle.incidents.ledger import close_incident, open_incident, read_open
+from squizzle.incidents.ledger import make_tables as make_incident_tables
 from squizzle.migrations.forgetting import forget_saved_rows
 from squizzle.migrations.history import ensure_history, read_history
 from squizzle.migrations.operations import apply_versions, roll_back_versions
@@ -24,12 +26,14 @@ from squizzle.postgres.access import Connection, ServerAccess, connect, conninfo
 from squizzle.postgres.client_run import run_client
 from squizzle.postgres.decisions import Answer, Question, find_decision, record_decision
 from squizzle.postgres.grants import Account, Job, held_rights, rights_for
-from squizzle.postgres.identity import Target
+from squizzle.postgres.identity import ExpectedIdentity, Target, ensure_identity
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.sql_files import load_sql
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.fence import fence, is_fenced, unfence
 from squizzle.recovery.new_database import drop_database, is_taken
+from squizzle.rollout.ledger import RolloutRow, begin_rollout, end_rollout, find_rollout, note_taking_back
+from squizzle.rollout.records import PlannedVersion
 from tests.integration.migrations.conftest import Folder
 from tests.support.nasty_names import names, texts
 from tests.support.scratch import new_database
@@ -117,6 +121,29 @@ def everything_with(session: Connection, owner: str, schema: str, table: str, ro
     decided = record_decision(session, question, Answer.APPROVE, decided_by=f"x{text}", comment=text, run=text)
     assert (decided.decided_by, decided.comment) == (f"x{text}".strip(), text)
     assert find_decision(session, question) == decided
+    kept_of_a_fleet(session, text, f"{schema}.{table}")
+
+
+def kept_of_a_fleet(session: Connection, fleet: str, target: str) -> None:
+    """Rollouts, incidents, sweeps and an identity, by whatever names."""
+    labels = ((f"tier {fleet}", fleet),)
+    row = RolloutRow(
+        id=f"r{fleet}", fleet=fleet, versions=(PlannedVersion(version=target, checksum=fleet),), stage_of={target: fleet},
+        started_at=datetime.now(UTC), started_by=fleet, only=labels,
+    )  # fmt: skip
+    begun = begin_rollout(session, row)
+    note_taking_back(session, row.id, stage=fleet, why=fleet)
+    assert find_rollout(session, fleet) == replace(begun, failed_stage=fleet, failure=fleet)
+    end_rollout(session, row.id, "done")
+    make_incident_tables(session)
+    incident = open_incident(session, fleet, target, cause=fleet, by=fleet)
+    assert [(one.cause, one.target) for one in read_open(session, fleet)] == [(fleet, target)]
+    close_incident(session, incident, shown_by=fleet, by=fleet)
+    assert read_open(session, fleet) == ()
+    session.execute("DELETE FROM squizzle.identity")
+    made = ensure_identity(session, ExpectedIdentity(environment=fleet, fleet=target), database=session.info.dbname)
+    assert (made.environment, made.fleet) == (fleet, target)
+    session.execute("DELETE FROM squizzle.identity")
 
 
 def without(session: Connection, schema: str, role: str) -> None:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from squizzle.backups.folder_store import FolderStore
+from squizzle.backups.s3.settings import S3Settings, settings_of
 from squizzle.backups.store import safe_name
 from squizzle.errors import InvalidInputError
+from squizzle.frames.folder import folder_name
 from squizzle.notify.wording import plain_text, short_text, slack_message
 from squizzle.reports.markdown import bullets, table, without_html
+from squizzle.settings.fleet_labels import parse_labels
 from tests.support.nasty_names import texts
 from tests.support.telling import told
 
@@ -78,3 +82,34 @@ def test_a_name_leads_nowhere_out_of_a_store(text: str) -> None:
     store = FolderStore(Path("/nonexistent/store"))
     with pytest.raises(InvalidInputError):
         store.read_header(f"../{text}")
+
+
+@given(st.lists(st.one_of(texts, texts.map(lambda text: text * 40)).filter(bool), min_size=2, max_size=2, unique=True))
+def test_two_fleets_never_share_a_folder_and_none_leads_elsewhere(two: list[str]) -> None:
+    one, other = map(folder_name, two)
+    assert one != other
+    for part in (one, other):
+        assert re.fullmatch(r"[A-Za-z0-9_~%-]+(\.[0-9a-f]{64})?", part)
+        assert len(part) <= 200
+        assert Path("/x", part).resolve().parent == Path("/x")
+
+
+@given(texts, texts)
+def test_a_label_is_asked_for_as_it_is_or_refused(name: str, value: str) -> None:
+    said = f"{name}={value}"
+    try:
+        ((found, wanted),) = parse_labels([said])
+    except InvalidInputError:
+        assert not (said.partition("=")[0].strip() and said.partition("=")[2].strip())
+    else:
+        assert (found, wanted) == (said.partition("=")[0].strip(), said.partition("=")[2].strip())
+
+
+@given(texts)
+def test_a_prefix_of_a_bucket_is_a_place_below_it_or_refused(prefix: str) -> None:
+    try:
+        settings = S3Settings(bucket="shop", prefix=prefix.strip("/"))
+    except InvalidInputError:
+        return
+    assert settings_of(settings.address) == settings
+    assert not {"", ".", ".."} & set(settings.prefix.split("/") if settings.prefix else ())
