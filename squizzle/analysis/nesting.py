@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from squizzle.analysis.scanner import UnreadableError, scan
+from squizzle.analysis.scanner import UnreadableError, words_of
 
 # Behind these nothing nests in what stood before them; `a AND b AND c` is one level, ORs too.
 _FLAT_WORDS = frozenset({",", "AND", "OR", ";", "THEN", "WHEN", "ELSE"})
@@ -12,7 +12,6 @@ _FLAT_WORDS = frozenset({",", "AND", "OR", ";", "THEN", "WHEN", "ELSE"})
 _CHAINING = frozenset({"UNION", "INTERSECT", "EXCEPT", "JOIN"})
 _OPENING = frozenset({"(", "[", "CASE"})
 _CLOSING = frozenset({")", "]", "END"})
-_LITERAL_BEGINS = tuple("'\"0123456789$")
 
 
 def levels_of(text: str) -> int:
@@ -25,13 +24,16 @@ def levels_of(text: str) -> int:
         text: One statement of moderate length; all of its tokens are in memory at once.
     """
     try:
-        tokens = scan(text)
+        words = words_of(text)
     except UnreadableError:
         return 0  # the grammar cannot read it either
     brackets = [_Bracket(word="", base=0)]
     level = 0
-    for token in tokens:
-        word, inmost = token.word, brackets[-1]
+    for word in words:
+        # A name or a literal is no level of its own.
+        if not word:
+            continue
+        inmost = brackets[-1]
         if word in _OPENING:
             level += 1
             brackets.append(_Bracket(word=word, base=level))
@@ -44,7 +46,7 @@ def levels_of(text: str) -> int:
             level = inmost.base
         elif word in _CHAINING:
             level = inmost.base = inmost.deepest + 1
-        elif not token.is_name and not word.startswith(_LITERAL_BEGINS):
+        else:
             inmost.betweens += word == "BETWEEN"
             level += 1
         brackets[-1].deepest = max(brackets[-1].deepest, level)
