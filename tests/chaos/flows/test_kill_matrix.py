@@ -27,7 +27,7 @@ from tests.support.tally import Kind, dice, note_strike
 pytestmark = [pytest.mark.chaos, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 MOMENTS = ("before", "during", "after")
-WHOM = {"run": 5, "PostgreSQL": 3, "program": 2, "Prefect": 0.4}
+WHOM = {"run": 4, "PostgreSQL": 2.5, "program": 1.5, "Prefect": 0.3}
 """How many places of each flow are chosen, as an average; a start of Prefect takes as long as ten runs."""
 SHOWN = {"run": "the run itself", "program": "client program"}
 
