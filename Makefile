@@ -67,7 +67,7 @@ format: $(STAMP)  ## Format the code.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: $(STAMP)  ## Render the pages that come from the code: rules, command line, blocks, deployments.
+docs: $(STAMP)  ## Render the pages that come from the code: rules, settings, command line, blocks, deployments.
 	@$(BIN)/python -m handbook
 
 site: $(STAMP)  ## Build docs/ as a site in build/site; a link between pages that leads nowhere is an error.

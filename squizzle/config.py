@@ -120,7 +120,7 @@ class Config:
         contacts: Whom to reach, in the order in which it is tried: what they do, and how (`[contacts]`).
         approvals: Where people are asked besides Prefect's page (`[approvals]`).
         notify: Who is told what, and by which channel (`[notify]`).
-        programs: Folder of pg_dump and pg_restore; None to find them (`[postgres] programs`).
+        programs: Folder of pg_dump and pg_restore; without it they are looked for (`[postgres] programs`).
         environments: By name.
         fences: What can be shut before a database is (`[fences.NAME]`), by name.
         fleets: Many targets that migrate together (`[fleets.NAME]`), by name.

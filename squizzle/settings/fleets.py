@@ -52,9 +52,9 @@ class ListedTarget:
     Attributes:
         server: Its server's name.
         database: The database's exact name.
-        schema: None for the fleet's.
-        name: What it is called; None for `server/database`, with the schema where it is not the fleet's.
-        tier: How much depends on it; None for its server's.
+        schema: Instead of the fleet's.
+        name: What it is called; without it `server/database`, with the schema where it is not the fleet's.
+        tier: How much depends on it; without it its server's.
         size: In any one unit that is used for the whole fleet.
         pinned: Whether it goes before all others.
         labels: Besides its server's.
