@@ -9,7 +9,6 @@ from squizzle.errors import RefusedError
 from squizzle.migrations.records import PlannedMigration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target
-from squizzle.proof.digests import digest_schema
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +56,9 @@ def refuse_unapproved(
         raise RefusedError(f"not what was approved any more: {', '.join(others)}", hint=again)
     if not approvals.schema_digest:
         return
+    # Imported when something is applied: it loads the grammar, 50 ms that `squizzle status` would wait for in vain.
+    from squizzle.proof.digests import digest_schema  # noqa: PLC0415
+
     found = digest_schema(connection, schema=target.schema).logical
     if found != approvals.schema_digest:
         raise RefusedError(

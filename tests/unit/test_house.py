@@ -53,6 +53,16 @@ def test_the_command_starts_without_what_only_some_verbs_need(project_root: Path
     assert {name for name in imported if name.split(".")[0] in HEAVY} == set()
 
 
+def test_status_starts_without_the_grammar(project_root: Path) -> None:
+    # It parses nothing, is typed the most, and the grammar is a fifth of what it would load.
+    program = 'from squizzle.cli.main import run\nassert run(["status", "--url", "nonsense"]) == 2'
+
+    imported = modules_after(program, project_root)
+
+    assert "squizzle.migrations.history" in imported
+    assert {name for name in imported if name.split(".")[0] in {"postgast", "google"}} == set()
+
+
 def flow_files(project_root: Path) -> list[Path]:
     found = sorted(path for path in (project_root / "flows").rglob("*.py") if path.name != "__init__.py")
     assert found

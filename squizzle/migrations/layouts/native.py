@@ -22,7 +22,9 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
         InvalidInputError: The folder or a file is missing, unreadable, not UTF-8, or a link out of the folder.
         VersionConflictError: Two folders have the same version, or versions that cannot be ordered (`1` and `01`).
     """
-    migrations = [_read_version(entry, root=folder.resolve()) for entry in list_folder(folder) if may_be_folder(entry)]
+    entries = [entry for entry in list_folder(folder) if may_be_folder(entry)]
+    root = folder.resolve()
+    migrations = [_read_version(entry, root=root) for entry in entries]
     return in_order(((version_key(one.version), one) for one in migrations), tool="Squizzle")
 
 
