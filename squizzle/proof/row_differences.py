@@ -21,15 +21,7 @@ from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import read_snapshot
 from squizzle.proof.records import RowChange, RowDifference
-from squizzle.proof.row_buckets import (
-    BucketRow,
-    RowSource,
-    different_buckets,
-    pair_by_key,
-    read_buckets,
-    row_text,
-    sum_buckets,
-)
+from squizzle.proof.row_buckets import Buckets, Chosen, RowSource, Side, choose_buckets, pair_by_key, read_both
 
 # So many different sets of changed columns are told apart, and the rest together: a table of noise has thousands.
 _COLUMN_SETS = 8
@@ -47,8 +39,8 @@ def find_row_differences(
     Values are the same when their texts are, as for digests, generated columns included. Rows are told apart by the
     primary key, of either side where the other has it not, and as a whole where neither can serve; then a changed row
     is one that is missing and one that is unexpected. Where a column is on one side only, every row that both sides
-    have is changed in it. Each table is read once on either side, and of the rows only 1/1,024 for each one that
-    differs; memory does not grow with the table.
+    have is changed in it. Each table is read once or twice on either side, and of the rows only 1/1,024 for each one
+    that differs, or less; memory does not grow with the table.
 
     Args:
         before: A session outside any transaction in the database as it should be; it may read every table.
@@ -170,7 +162,10 @@ def _compare(
     columns = tuple(name for name in was.columns if name in now.columns)
     on_one_side = frozenset(was.columns) ^ frozenset(now.columns)
     key = _common_key((before, was), (after, now), columns)
-    sides = _Sides(before=before, after=after, was=was.source(key, columns), now=now.source(key, columns))
+    sides = _Sides(
+        was=Side(connection=before, source=was.source(key, columns)),
+        now=Side(connection=after, source=now.source(key, columns)),
+    )
     sides.compare(tally, on_one_side)
 
 
@@ -210,71 +205,74 @@ def _tells_apart(connection: Connection, layout: _Layout, key: tuple[str, ...]) 
 class _Sides:
     """A table that both databases have, read by the same key and columns."""
 
-    before: Connection
-    after: Connection
-    was: RowSource
-    now: RowSource
+    was: Side
+    now: Side
 
     def compare(self, tally: _Tally, on_one_side: frozenset[str]) -> None:
-        sums = sum_buckets(self.before, self.was), sum_buckets(self.after, self.now)
-        wanted = set(different_buckets(*sums))
+        keyed = bool(self.was.source.key)
+        # Where a column is on one side only, all rows are changed; of those that are equal otherwise a few show keys.
+        chosen = choose_buckets(self.was, self.now, also=tally.at_most_keys if on_one_side and keyed else 0)
         if on_one_side:
-            # Equal otherwise, so all of these rows are changed; a few buckets of them are read for their keys.
-            equal = sorted(sums[0].keys() - wanted, key=lambda bucket: sums[0][bucket][0])
-            wanted.update(equal[: tally.at_most_keys] if self.was.key else ())
-            rest = sum(rows for bucket, (rows, _) in sums[0].items() if bucket not in wanted)
-            tally.add(tally.changed_in(on_one_side), None, rows=rest)
-        if not wanted:
+            tally.add(tally.changed_in(on_one_side), None, rows=chosen.rest)
+        if not chosen.buckets.these:
             return
-        if self.was.key:
-            self._compare_keyed(tally, wanted, on_one_side)
+        if keyed:
+            self._compare_keyed(tally, chosen.buckets, on_one_side)
         else:
-            total = sum(sums[0][bucket][0] for bucket in wanted if bucket in sums[0])
-            self._compare_whole(tally, wanted, total, on_one_side)
+            self._compare_whole(tally, chosen, on_one_side)
 
-    def _compare_keyed(self, tally: _Tally, wanted: set[int], on_one_side: frozenset[str]) -> None:
-        left = read_buckets(self.before, self.was, wanted, further=self._column_hashes)
-        right = read_buckets(self.after, self.now, wanted, further=self._column_hashes)
+    def _compare_keyed(self, tally: _Tally, buckets: Buckets, on_one_side: frozenset[str]) -> None:
+        left, right = read_both(self.was, self.now, buckets, digest=self._column_hashes, further=sql.NULL)
         for ours, theirs in pair_by_key(left, right):
             if theirs is None:
                 tally.add(tally.missing, ours.key if ours else None)
             elif ours is None:
                 tally.add(tally.unexpected, theirs.key)
             elif on_one_side or ours.digest != theirs.digest:
-                tally.add(tally.changed_in(self._changed(ours, theirs) | on_one_side), ours.key)
+                tally.add(tally.changed_in(self._changed(ours.digest, theirs.digest) | on_one_side), ours.key)
 
     @property
     def _column_hashes(self) -> sql.Composed:
-        """A hash of each column, through ROW: what a type prints, where a cast to text may do something else."""
-        hashes = [sql.SQL("hashtextextended({}, 0)").format(row_text([name])) for name in self.was.columns]
-        return sql.SQL("ARRAY[{}]::bigint[]").format(sql.SQL(", ").join(hashes))
+        """A hash of each column in one value, which is taken apart only where two rows are not the same.
 
-    def _changed(self, ours: BucketRow[list[int]], theirs: BucketRow[list[int]]) -> frozenset[str]:
-        if ours.digest == theirs.digest:
-            return frozenset()
-        each = zip(self.was.columns, ours.further, theirs.further, strict=True)
+        `concat` has what a type prints, where a cast to text may do something else; NULL, which prints nothing, is
+        told from an empty text by the seed.
+        """
+        hashes = [
+            sql.SQL("hashtextextended(concat({0}), num_nulls({0}))").format(sql.Identifier("x", name))
+            for name in self.was.source.columns
+        ]
+        return sql.SQL("array_send(ARRAY[{}]::bigint[])").format(sql.SQL(", ").join(hashes))
+
+    def _changed(self, ours: bytes, theirs: bytes) -> frozenset[str]:
+        each = zip(self.was.source.columns, _hashes(ours), _hashes(theirs), strict=True)
         return frozenset([name for name, one, other in each if one != other])
 
-    def _compare_whole(self, tally: _Tally, wanted: set[int], total: int, on_one_side: frozenset[str]) -> None:
+    def _compare_whole(self, tally: _Tally, chosen: Chosen, on_one_side: frozenset[str]) -> None:
         """Rows that only their values tell apart, as often as each is there; counted on the servers."""
-        left = self._counted(self.before, self.was, wanted, 1)
-        right = self._counted(self.after, self.now, wanted, -1)
+        left, right = self._counted(self.was, chosen.buckets, 1), self._counted(self.now, chosen.buckets, -1)
         for _, group in groupby(merge(left, right), key=lambda row: row[:2]):
             more = sum(rows for _, _, rows in group)
             tally.add(tally.missing if more > 0 else tally.unexpected, None, rows=abs(more))
         if on_one_side:
-            tally.add(tally.changed_in(on_one_side), None, rows=total - tally.missing.rows)
+            tally.add(tally.changed_in(on_one_side), None, rows=chosen.rows - tally.missing.rows)
 
-    def _counted(
-        self, connection: Connection, source: RowSource, wanted: set[int], sign: int
-    ) -> Iterator[tuple[int, int, int]]:
+    def _counted(self, side: Side, buckets: Buckets, sign: int) -> Iterator[tuple[int, int, int]]:
         """Two hashes of each different row, 128 bits together, in their order, and how often it is there."""
+        source = side.source
         query = sql.SQL(
-            "SELECT {first}, hashtextextended({row}, 0), count(*) FROM {relation} WHERE {these}"
-            " GROUP BY 1, 2 ORDER BY 1, 2"
-        ).format(first=source.key_hash, row=source.row_text, relation=source.relation, these=source.is_in(wanted))
-        with connection.cursor(name="squizzle_rows", binary=True) as cursor:
+            "SELECT {first}, {second}, count(*) FROM {relation} WHERE {these} GROUP BY 1, 2 ORDER BY 1, 2"
+        ).format(first=source.key_hash, second=source.row_hash, relation=source.relation, these=source.is_in(buckets))
+        with side.connection.cursor(name="squizzle_rows", binary=True) as cursor:
             cursor.itersize = _FETCH_ROWS
             cursor.execute(query)
             for first, second, rows in cursor:
                 yield first, second, sign * rows
+
+
+# How an array is sent: its head, then each number behind its length (array_send() in PostgreSQL's source).
+_ARRAY_HEAD, _NUMBER = 20, 12
+
+
+def _hashes(sent: bytes) -> list[bytes]:
+    return [sent[at : at + _NUMBER] for at in range(_ARRAY_HEAD, len(sent), _NUMBER)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -13,14 +13,13 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.row_buckets import (
-    BUCKETS,
-    BucketRow,
+    EVERY_BUCKET,
     Pair,
     RowSource,
-    different_buckets,
+    Side,
+    choose_buckets,
     pair_by_key,
-    read_buckets,
-    sum_buckets,
+    read_both,
 )
 from squizzle.recovery.salvage.records import RowKind, TableLayout, TableSalvage
 
@@ -102,11 +101,12 @@ def compare_table(
         return found
     try:
         source = _source(comparable)
-        buckets = different_buckets(sum_buckets(damaged, source), sum_buckets(recovered, source))
-        if not buckets:
+        here, there = Side(connection=damaged, source=source), Side(connection=recovered, source=source)
+        buckets = choose_buckets(here, there).buckets
+        if not buckets.these:
             return found
-        pairs = pair_by_key(_rows(damaged, comparable, buckets), _rows(recovered, comparable, buckets))
-        return _count(found, pairs, table=theirs.table, keep=keep)
+        rows = read_both(here, there, buckets, digest=source.row_hash, further=_values(comparable))
+        return _count(found, pair_by_key(*rows), table=theirs.table, keep=keep)
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"compare the rows of {theirs.table}") from exc
 
@@ -123,7 +123,8 @@ def _one_sided(
     if layout is None:
         raise AssertionError("a table that neither database has")
     try:
-        rows = _rows(damaged if ours else recovered, layout, range(BUCKETS))
+        side = Side(connection=damaged if ours else recovered, source=_source(layout))
+        rows = side.rows(EVERY_BUCKET, digest=side.source.row_hash, further=_values(layout))
         where = "damaged" if ours else "recovered"
         found = TableSalvage(table=layout.table, note=f"only the {where} database has this table")
         pairs: Iterator[Pair[str]] = ((row, None) if ours else (None, row) for row in rows)
@@ -164,14 +165,13 @@ def _source(layout: TableLayout) -> RowSource:
     )
 
 
-def _rows(connection: Connection, layout: TableLayout, buckets: Collection[int]) -> Iterator[BucketRow[str]]:
-    """The rows of some buckets with their values as JSON."""
+def _values(layout: TableLayout) -> sql.Composed:
+    """The values of a row as JSON."""
     names = [name for name, _ in layout.columns]
-    values = sql.SQL("jsonb_object({names}::text[], ARRAY[{texts}]::text[])::text").format(
+    return sql.SQL("jsonb_object({names}::text[], ARRAY[{texts}]::text[])::text").format(
         names=sql.Literal(names),
         texts=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("x", name)) for name in names),
     )
-    return read_buckets(connection, _source(layout), buckets, further=values)
 
 
 def _count(

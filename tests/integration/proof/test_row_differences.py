@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,10 @@ from psycopg import sql
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.embedded import ServerAddress
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof import row_buckets
+from squizzle.proof.digests import compare_digests, digest_database, read_snapshot
 from squizzle.proof.records import RowChange, RowDifference
+from squizzle.proof.row_buckets import RowSource, Side, choose_buckets, of_both
 from squizzle.proof.row_differences import find_row_differences
 from tests.integration.conftest import SERVERS, access_to
 from tests.support.scratch import new_database
@@ -108,6 +111,68 @@ def test_a_lost_column_is_named_and_hides_no_other_difference(sides: Sides) -> N
     assert (both.change, both.rows, both.columns, both.keys) == (CHANGED, 1, ("at", "name"), ("(4711)",))
 
 
+@pytest.mark.parametrize("key", ["id bigint PRIMARY KEY", "id bigint"])
+def test_rows_that_differ_here_and_there_are_told_from_the_many_others_and_counted_exactly(
+    sides: Sides, key: str
+) -> None:
+    sides.run(f"CREATE TABLE many ({key}, name text, lost int)")
+    sides.run("INSERT INTO many SELECT n, 'n' || n, n FROM generate_series(1, 20000) AS n")
+    sides.after.execute("UPDATE many SET name = '' WHERE id % 20 = 0")
+    source = RowSource(
+        schema="s",
+        table="many",
+        partitioned=False,
+        key=("id",) if "KEY" in key else (),
+        columns=("id", "name"),
+    )
+    with read_snapshot(sides.before), read_snapshot(sides.after):
+        left, right = (Side(connection=one, source=source) for one in (sides.before, sides.after))
+        chosen = choose_buckets(left, right, also=3)
+    # At 0.15 rows a small bucket one in seven of the others is read with them; by 1,024 it would be every row.
+    assert 1_000 <= chosen.rows < 2_000
+    assert chosen.rows + chosen.rest == 20_000
+
+    sides.after.execute("ALTER TABLE many DROP COLUMN lost")
+    changed = {one.columns: one.rows for one in sides.found("many") if one.change is CHANGED}
+    if source.key:
+        assert changed == {("lost",): 19_000, ("lost", "name"): 1_000}
+    else:
+        assert changed == {("lost",): 19_000}
+        assert {one.change: one.rows for one in sides.found("many")} == {
+            MISSING: 1_000,
+            UNEXPECTED: 1_000,
+            CHANGED: 19_000,
+        }
+
+
+def test_where_all_rows_differ_they_are_not_summed_twice(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides.run(*BIG)
+    sides.after.execute("UPDATE \"big Table\" SET name = 'x'")
+    monkeypatch.setattr(row_buckets, "_SMALL_BUCKETS", 0)  # no bucket is one of none
+    [all_of_it] = sides.found('"big Table"')
+    assert (all_of_it.change, all_of_it.rows, all_of_it.columns) == (CHANGED, 20_000, ("name",))
+
+
+def test_what_one_side_raises_ends_the_other_sides_work(sides: Sides) -> None:
+    sides.run("CREATE TABLE few (id int PRIMARY KEY)")
+
+    ended = []
+
+    def work(side: Side) -> None:
+        try:
+            side.connection.execute("SELECT 1 / 0" if side.connection is sides.before else "SELECT pg_sleep(5)")
+        except psycopg.errors.QueryCanceled as exc:
+            ended.append(exc)
+            raise
+
+    source = RowSource(schema="s", table="few", partitioned=False, key=("id",), columns=("id",))
+    both = [Side(connection=one, source=source) for one in (sides.before, sides.after)]
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        of_both(both[0], both[1], work)
+    assert ended
+    assert sides.after.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_table_on_one_side_only_and_one_on_neither(sides: Sides) -> None:
     sides.before.execute("CREATE TABLE gone AS SELECT 1 AS n, 2 AS m FROM generate_series(1, 7)")
     sides.after.execute("CREATE TABLE fresh (a int, b text, PRIMARY KEY (b, a))")
@@ -185,10 +250,12 @@ TABLE = st.tuples(
 Table = tuple[set[str], bool, list[dict[str, str | int | None]]]
 
 
-def test_whatever_differs_is_counted_like_by_hand(sides: Sides) -> None:
+def test_whatever_differs_is_counted_like_by_hand(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     @settings(max_examples=60, deadline=None)
-    @given(before=TABLE, after=TABLE)
-    def one(before: Table, after: Table) -> None:
+    @given(before=TABLE, after=TABLE, twice=st.booleans())
+    def one(before: Table, after: Table, twice: bool) -> None:  # noqa: FBT001 - drawn
+        monkeypatch.setattr(row_buckets, "_FROM_ROWS", 0 if twice else 5_000)
+        monkeypatch.setattr(row_buckets, "_WORTH", 2 if twice else 0)
         was, now = (_small(connection, *made) for connection, made in ((sides.before, before), (sides.after, after)))
         found = sides.found("small", keys=2)
         wanted = {how: one for how, one in _by_hand(was, now).items() if one[0]}
