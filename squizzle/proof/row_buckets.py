@@ -103,8 +103,8 @@ class RowSource:
 
     def is_in(self, buckets: Buckets) -> sql.Composed:
         """The condition that a row is in one of these buckets."""
-        # Of the same type as the number: then they are looked up in a hash table, else one after the other for every row
-        # (convert_saop_to_hashed_saop() in PostgreSQL's source).
+        # Of the number's own type: so they are looked up in a hash table, else one after the other for each row
+        # (convert_saop_to_hashed_saop() in PostgreSQL's source, since 14).
         numbers = sql.Literal(sorted(buckets.these))
         return sql.SQL("{} = ANY({}::bigint[])").format(self.bucket(buckets.count), numbers)
 
