@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench import batches, replay, status, tracer
+from bench import (
+    backup_figures,
+    batches,
+    fingerprints,
+    fleet,
+    fleet_flow,
+    rehearsal,
+    replay,
+    status,
+    sweep,
+    switch_over,
+    tracer,
+)
 from bench.report import Figure, Finding, Table
 
 
@@ -130,6 +142,96 @@ AIMS: tuple[Aim, ...] = (
         peer_name="not traced",
         of=Of.RATIO,
         limit=1.1,
+    ),
+    Aim(
+        what="a copy of the cluster takes half of the time that the guide's does",
+        benchmark="backup",
+        figure=backup_figures.COPY,
+        peer_name=backup_figures.GUIDE_COPY,
+        of=Of.RATIO,
+        limit=0.5,
+        stated="docs/backups.md",
+    ),
+    Aim(
+        what="a full backup takes half of the time that the guide's does",
+        benchmark="backup",
+        figure=backup_figures.DUMP,
+        peer_name=backup_figures.GUIDE_DUMP,
+        of=Of.RATIO,
+        limit=0.5,
+        stated="docs/backups.md",
+    ),
+    Aim(
+        what="rows are fingerprinted as fast as COPY reads them",
+        benchmark="fingerprints",
+        figure="fingerprints",
+        peer_name=fingerprints.COPIED,
+        of=Of.RATIO,
+        limit=1,
+        at_least=True,
+    ),
+    Aim(
+        what="no acknowledged write is lost or misdirected by a switch-over",
+        benchmark="switch-over",
+        figure=switch_over.LOST,
+        of=Of.OURS,
+        limit=0,
+    ),
+    Aim(
+        what="a rehearsal of the example's last version, beside backup, restore and comparison alone",
+        benchmark="rehearsal",
+        figure=rehearsal.REHEARSAL,
+        peer_name=rehearsal.ALONE,
+        of=Of.RATIO,
+        limit=rehearsal.LIMIT,
+    ),
+    Aim(
+        what="a rehearsal of a backfill, beside the same",
+        benchmark="rehearsal",
+        figure=rehearsal.BACKFILL,
+        peer_name=rehearsal.ALONE,
+        of=Of.RATIO,
+        limit=rehearsal.LIMIT,
+    ),
+    Aim(
+        what="a sweep beside a bare pool of psycopg that asks the same",
+        benchmark="sweep",
+        figure=sweep.SWEEP,
+        peer_name=sweep.BARE,
+        of=Of.RATIO,
+        limit=1.5,
+    ),
+    Aim(
+        what="a sweep over 1,000 databases in a minute",
+        benchmark="sweep",
+        figure=sweep.SWEEP,
+        peer_name=sweep.BARE,
+        of=Of.OURS,
+        limit=60,
+    ),
+    Aim(
+        what="a column for 1,000 databases in a minute",
+        benchmark="fleet",
+        figure="a column for 1,000 databases",
+        peer_name=fleet.BARE,
+        of=Of.OURS,
+        limit=60,
+        stated="docs/sizing.md",
+    ),
+    Aim(
+        what="all drills in five minutes",
+        benchmark="drill",
+        figure="all drills",
+        of=Of.OURS,
+        limit=300,
+    ),
+    Aim(
+        what="orchestration of one of 10,000 targets in 2 ms",
+        benchmark="fleet-memory",
+        figure=f"orchestration of a target, {fleet_flow.MANY:,} of them",
+        of=Of.OURS,
+        limit=2,
+        stated="docs/sizing.md",
     ),
 )
 

@@ -48,7 +48,7 @@ def measure(_access: ServerAccess, *, scale: float, every: int) -> Finding:
             for one in scenarios
         ),
         figures=(
-            Taken(values=(seconds,)).figure("all drills" if every else "one drill", "s"),
+            Taken(values=(seconds,)).figure("all drills", "s"),
             *(_recovery(one) for one in scenarios if one["rto_ms"] is not None),
         ),
         picture=Picture(

@@ -95,6 +95,9 @@ _WHY = (
 
 
 def _figures(taken: dict[str, Pieces], size: int) -> Iterator[Figure]:
+    """Scaled to a thousand, so that small sizes have the same figure."""
+    clocks = {name: Taken(values=tuple(1000 * s / size for s in taken[name].clock)) for name in (OURS, BARE)}
+    yield clocks[OURS].figure("a column for 1,000 databases", "s", peer=clocks[BARE], peer_name=BARE, why=_WHY)
     yield taken[OURS].figure("a target", size, peer=taken[BARE], peer_name=BARE, why=_WHY)
     yield taken[IN_TASKS].figure("a target", size, peer=taken[REPLAYED], peer_name=REPLAYED, why="what Squizzle does")
 

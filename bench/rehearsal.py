@@ -62,9 +62,9 @@ ALTER TABLE orders DROP CONSTRAINT orders_item_count_range;
 DROP INDEX orders_item_count_idx;
 ALTER TABLE orders DROP COLUMN item_count;
 """
-_ALONE = "backup, restore, compare"
-_REHEARSAL = f"rehearsal of the example's {_VERSION}"
-_BACKFILL = "rehearsal of a backfill"
+ALONE = "backup, restore, compare"
+REHEARSAL = f"rehearsal of the example's {_VERSION}"
+BACKFILL = "rehearsal of a backfill"
 _PARTS_OF_ALONE = ("backup full", "restore --into: restored, compared")
 _PARTS = (
     "backup full",
@@ -97,7 +97,7 @@ class _Taken:
         print(f"  {name}: {self.clock[name]:.2f} s", file=sys.stderr, flush=True)
 
 
-def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
+def measure(access: ServerAccess, *, rounds: int, scale: float) -> Finding:
     """Do both in turn on the same rows."""
     loads = [os.getloadavg()[0]]
     with (
@@ -115,9 +115,9 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
             connection.execute("CHECKPOINT")
         contest = _Contest(access, Path(folder))
         ways: dict[str, Callable[[], _Taken]] = {
-            _ALONE: contest.alone,
-            _REHEARSAL: partial(contest.rehearsal, example),
-            _BACKFILL: partial(contest.rehearsal, backfill),
+            ALONE: contest.alone,
+            REHEARSAL: partial(contest.rehearsal, example),
+            BACKFILL: partial(contest.rehearsal, backfill),
         }
         taken: dict[str, list[_Taken]] = {name: [] for name in ways}
         for number in range(rounds):
@@ -129,7 +129,7 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
         by_verb = tuple(contest.by_verb(example))
         rows = contest.rows
     return Finding(
-        title=f"A rehearsal of one version on the example shop at scale {scale}",
+        title=f"A rehearsal of one version on the example shop at scale {scale:g}",
         method=f"{rows:,} rows. The example's last version splits a column of one row in ten and takes it away; the"
         " backfill fills a column of one row in five, and adds an index and a check. Medians of"
         f" {rounds} interleaved rounds; load average {min(loads):.1f} to {max(loads):.1f} meanwhile. The ratio is"
@@ -142,7 +142,7 @@ def measure(access: ServerAccess, *, rounds: int, scale: int) -> Finding:
         picture=Picture(
             title=f"A rehearsal of one version, {rows:,} rows",
             unit="s",
-            bars=tuple(_clock(runs).bar(name, is_ours=name != _ALONE) for name, runs in taken.items()),
+            bars=tuple(_clock(runs).bar(name, is_ours=name != ALONE) for name, runs in taken.items()),
         ),
         shows_not="databases that do not fit into memory, and migrations that take longer than a backup.",
     )
@@ -157,9 +157,9 @@ _WHY = "it is backup, restore and comparison, and then the migration three times
 
 def _figures(taken: dict[str, list[_Taken]]) -> Iterator[Figure]:
     processor = {name: Taken(values=tuple(one.processor for one in runs)) for name, runs in taken.items()}
-    for name in (_REHEARSAL, _BACKFILL):
-        yield _clock(taken[name]).figure(name, "s", peer=_clock(taken[_ALONE]), peer_name=_ALONE, why=_WHY)
-        yield processor[name].figure(f"{name}, processor", "s", peer=processor[_ALONE], peer_name=_ALONE, why=_WHY)
+    for name in (REHEARSAL, BACKFILL):
+        yield _clock(taken[name]).figure(name, "s", peer=_clock(taken[ALONE]), peer_name=ALONE, why=_WHY)
+        yield processor[name].figure(f"{name}, processor", "s", peer=processor[ALONE], peer_name=ALONE, why=_WHY)
 
 
 def _write_version(folder: Path) -> Path:
@@ -290,7 +290,7 @@ def _newest(folder: Path) -> str:
 
 
 def _rows(taken: dict[str, list[_Taken]]) -> Iterator[tuple[str, ...]]:
-    alone = taken[_ALONE]
+    alone = taken[ALONE]
     for name, runs in taken.items():
         ratios = [one.total / other.total for one, other in zip(runs, alone, strict=True)]
         processor = [one.processor / other.processor for one, other in zip(runs, alone, strict=True)]

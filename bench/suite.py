@@ -159,8 +159,8 @@ BENCHMARKS = (
     Benchmark(
         name="rehearsal",
         measure=rehearsal.measure,
-        full={"rounds": 1, "scale": 5},
-        quick={"rounds": 1, "scale": 1},
+        full={"rounds": 1, "scale": 5.0},
+        quick={"rounds": 1, "scale": 0.2},
         limit_s=300,
         quick_limit_s=80,
     ),

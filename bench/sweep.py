@@ -30,6 +30,7 @@ from squizzle.sweep.sweeping import SweepOrder, sweep_fleet
 
 BARE = "psycopg: a session each, the same questions"
 OURS = "squizzle: sweep_fleet"
+SWEEP = "a sweep over 1,000"
 DEAD = "squizzle, with a server more that never answers"
 _DEADLINE = timedelta(seconds=10)
 _DEAD = "dead"
@@ -78,7 +79,7 @@ def _figures(taken: dict[str, Pieces], targets: int) -> Iterator[Figure]:
     """Scaled to a thousand, so that small sizes have the same figure."""
     clocks = {name: Taken(values=tuple(1000 * s / targets for s in one.clock)) for name, one in taken.items()}
     why = "every answer is judged, and a session's end has a deadline"
-    yield clocks[OURS].figure("a sweep over 1,000", "s", peer=clocks[BARE], peer_name=BARE, why=why)
+    yield clocks[OURS].figure(SWEEP, "s", peer=clocks[BARE], peer_name=BARE, why=why)
     yield clocks[DEAD].figure("a sweep over 1,000 and a server that never answers", "s")
     yield taken[OURS].figure("a target of a sweep", targets, peer=taken[BARE], peer_name=BARE, why=why)
 

@@ -36,6 +36,7 @@ from tests.support.pgbouncer import pgbouncer
 CLIENTS = 60
 NOBODY = "no switch-over"
 OURS, POOLED = "squizzle", "squizzle behind PgBouncer"
+LOST = "writes lost, or written into the old database"
 RUNBOOK = "terminate, then two renames"
 _BEFORE_S = 1.0
 _AFTER_S = 1.0
@@ -111,7 +112,7 @@ def _figures(done: Mapping[str, Sequence[Round]], gaps: Mapping[str, Taken]) -> 
         yield told.figure(f"failed queries of clients, {name}", "queries")
     mine = [one for name in (OURS, POOLED) for one in done.get(name, ())]
     lost = Taken(values=tuple(float(one.lost + one.misdirected) for one in mine))
-    yield lost.figure("writes lost, or written into the old database", "writes")
+    yield lost.figure(LOST, "writes")
 
 
 def _none(access: ServerAccess) -> Round:
