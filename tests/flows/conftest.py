@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from sandbox.one_root import VARIABLE, one_root
 from squizzle.backups.s3.settings import S3Settings
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
+from squizzle.recovery.evidence import Step, StepState
 from tasks.watched import Sign
 from tests.support.buckets import place_in
 from tests.support.keys import random_key
@@ -220,3 +221,15 @@ def _taken(client: SyncPrefectClient, run_id: object, answer: dict[str, str], re
         return False
     refusals.append(reason)
     return True
+
+
+def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], None]:
+    """Does something once, when a step of this title is done."""
+    done: list[str] = []
+
+    def watch(steps: tuple[Step, ...]) -> None:
+        if not done and any(step.title == title and step.state is StepState.DONE for step in steps):
+            done.append(title)
+            do()
+
+    return watch

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,26 +13,14 @@ import pytest
 from squizzle.drills.records import Detector, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import BY_THE_LOG, EVERY_DATABASE
 from squizzle.postgres.embedded import find_runtime
-from squizzle.recovery.evidence import Step, StepState
 from squizzle.recovery.scratch import PREFIX
 from tasks.steps import watched_by
+from tests.flows.conftest import behind
 from tests.flows.test_run_drill import SMALL, play
 from tests.support.machine import Machine, new_machine
 from tests.support.ready_drill import ready_drill
 
 SEGMENT_LETTERS = 24
-
-
-def behind(title: str, do: Callable[[], None]) -> Callable[[tuple[Step, ...]], None]:
-    """Does something once, when a step of this title is done."""
-    done: list[str] = []
-
-    def watch(steps: tuple[Step, ...]) -> None:
-        if not done and any(step.title == title and step.state is StepState.DONE for step in steps):
-            done.append(title)
-            do()
-
-    return watch
 
 
 def own_clusters() -> list[Path]:

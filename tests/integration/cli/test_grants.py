@@ -126,6 +126,7 @@ def test_whose_objects_an_account_may_not_hand_on_is_said_with_the_grant_before_
 ) -> None:
     granted.give("operator")
     owner = f"{granted.database}_owner"
+    granted.run(granted.database, "ALTER SCHEMA public OWNER TO pg_database_owner")  # as in every new database
     granted.run(granted.database, f"SET ROLE {owner}; CREATE TABLE ledger AS SELECT 1 AS n")
     store = ["--store", f"file://{tmp_path / 'store'}"]
     saved = granted("backup", "full", *store)
