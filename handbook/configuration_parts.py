@@ -68,12 +68,12 @@ PARTS = (
         example="project",
         records=(Config, Policy),
         called={"name": "project"},
-        about="[layouts](migrations.md#layouts-of-other-tools), [rows that are saved](rollback.md#rows),"
-        " [two books](migrations.md#keeping-both-in-use-keep_in_step)",
+        about="[layouts](layouts.md), [rows that are saved](rollback.md#rows),"
+        " [two books](layouts.md#keeping-both-in-use-keep_in_step)",
     ),
     Part(title="[timeouts]", example="timeouts", records=(Timeouts,)),
     Part(title="[after]", example="after", records=(Policy,)),
-    Part(title="[batches]", example="batches", records=(BatchPolicy,), about="[batches](migrations.md#batches)"),
+    Part(title="[batches]", example="batches", records=(BatchPolicy,), about="[batches](batches.md)"),
     Part(title="[lint]", example="lint", records=(LintSettings,), about="[lint](lint.md)"),
     Part(
         title="[lint.severity]",
@@ -202,7 +202,7 @@ PARTS = (
         title="[fleets.NAME.watch]",
         example="fleets.shops.watch",
         records=(WatchSettings, SoakLimits),
-        about="[watching](rollout.md#watching)",
+        about="[watching](watching.md)",
     ),
     Part(
         title="[fleets.NAME.health]",
