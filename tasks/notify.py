@@ -56,7 +56,10 @@ class ByPrefectBlock:
                     asyncio.run(waited)
         except Exception as exc:  # noqa: BLE001 - see below
             # Whatever library is behind it raises what it likes, and says in it what was sent where.
-            raise CloudUnavailableError(f"the block {self.settings.block} failed ({type(exc).__name__})") from None
+            raise CloudUnavailableError(
+                f"the block {self.settings.block} failed ({type(exc).__name__})",
+                hint="try the block on Prefect's page of blocks, and correct what it holds",
+            ) from None
         return ""
 
 

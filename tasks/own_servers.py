@@ -171,7 +171,11 @@ def lose_server(own: OwnServer) -> datetime:
     ends = time.monotonic() + _ENDS_WITHIN_S
     while running_server(data) is not None:
         if time.monotonic() > ends:
-            raise EmbeddedServerError("the server that was to be lost does not end", command="postgres")
+            raise EmbeddedServerError(
+                "the server that was to be lost does not end",
+                command="postgres",
+                hint="look at load and disk of this machine, then run the same again",
+            )
         time.sleep(_POLL_S)
     gone = data.with_name("gone")
     data.rename(gone)

@@ -89,7 +89,7 @@ def recover(stage: Stage, *, folders: Sequence[Path], insist: bool = False) -> N
     if notice is not None:
         book.noticed(notice)
     if not is_open:
-        raise RecoveryError(book.evidence.error)
+        raise RecoveryError(book.evidence.error, hint="what it says is the reason; the report has every step")
 
 
 def read_again(stage: Stage, victim: Victim) -> None:

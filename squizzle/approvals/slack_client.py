@@ -114,7 +114,10 @@ class SlackSocket:
         except SlackApiError as exc:
             raise refused("apps.connections.open", exc) from None
         except Exception as exc:  # noqa: BLE001 - the library raises plain Exception where a handshake fails
-            raise CloudUnavailableError(f"Slack's Socket Mode cannot be reached: {type(exc).__name__}") from None
+            raise CloudUnavailableError(
+                f"Slack's Socket Mode cannot be reached: {type(exc).__name__}",
+                hint="the same is tried again; check the app's token and the way to wss-primary.slack.com",
+            ) from None
         LOG.info("connected to Slack's Socket Mode")
 
     def _heard(self, client: BaseSocketModeClient, request: SocketModeRequest) -> None:

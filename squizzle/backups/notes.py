@@ -154,7 +154,10 @@ def _hold(document: dict[str, Any], backup_id: str) -> Hold:
 
 def _same(document: dict[str, Any], backup_id: str) -> None:
     if document["backup_id"] != backup_id:
-        raise BackupDamagedError(f"a note of backup {document['backup_id']!r} lies beside backup {backup_id!r}")
+        raise BackupDamagedError(
+            f"a note of backup {document['backup_id']!r} lies beside backup {backup_id!r}",
+            hint="find out who moved it; `squizzle backups --verify` reads all of them",
+        )
 
 
 def _texts(values: Iterable[Any]) -> Iterable[str]:

@@ -34,9 +34,14 @@ def open_sealed(text: str, source: str) -> dict[str, Any]:
         stated = envelope["sha256"]
         version = document["format_version"]
     except (ValueError, KeyError, TypeError) as exc:
-        raise BackupDamagedError(f"{source} is no document of ours: {type(exc).__name__}") from exc
+        raise BackupDamagedError(
+            f"{source} is no document of ours: {type(exc).__name__}",
+            hint="find out who changed it; what it says does not count",
+        ) from exc
     if _hash(json.dumps(document, ensure_ascii=False, indent=1)) != stated:
-        raise BackupDamagedError(f"{source} was changed after it was written")
+        raise BackupDamagedError(
+            f"{source} was changed after it was written", hint="find out who changed it; what it says does not count"
+        )
     if version != FORMAT_VERSION:
         raise BackupDamagedError(
             f"{source} has format {version}, this program reads {FORMAT_VERSION}",

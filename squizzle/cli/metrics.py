@@ -132,7 +132,9 @@ def _drills(store: BackupStore, problems: list[SquizzleError]) -> tuple[DrillFig
     from squizzle.frames.drills import read_drills  # noqa: PLC0415 - pandas costs 0.7 s
 
     found = read_drills(store)
-    problems += [BackupDamagedError(one) for one in found.problems]
+    problems += [
+        BackupDamagedError(one, hint="find out who changed it; the other drills count") for one in found.problems
+    ]
     return found.figures
 
 

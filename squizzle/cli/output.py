@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from squizzle.errors import SquizzleError
+from squizzle.errors import DatabaseState, SquizzleError
 
 JsonDocument = Mapping[str, object]
 
@@ -42,21 +42,32 @@ def coloured(text: str, colour: str, *, bold: bool = False) -> str:
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
 
 
+def next_step(error: SquizzleError) -> str:
+    """What to do next: what the error says itself, else what always helps where it leaves the database like that."""
+    if error.hint:
+        return error.hint
+    if error.retryable:
+        return "run the same again in a moment"
+    if error.database_state is DatabaseState.UNTOUCHED:
+        return "what it says is the reason; correct it, then run the same again"
+    return "look at `squizzle status`: it says what was finished; then run the same again"
+
+
 def print_error(error: SquizzleError, *, as_json: bool) -> None:
     """Print what failed, the state of the database, and what to do next."""
+    hint = next_step(error)
     if as_json:
         details = {
             "code": error.code,
             "message": error.message,
-            "hint": error.hint,
+            "hint": hint,
             "database_state": error.database_state.value,
         }
         click.echo(_as_json({"error": details}))
     lines = [coloured("error: ", "red", bold=True) + error.message]
     lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
     lines.append(f"  database: {error.database_state.value}")
-    if error.hint:
-        lines.append(f"  next: {error.hint}")
+    lines.append(f"  next: {hint}")
     click.echo("\n".join(lines), err=True)
 
 

@@ -156,7 +156,10 @@ class BySmtp:
             ) from None
         except (smtplib.SMTPException, OSError) as exc:
             where = f"{settings.host}:{settings.port}"
-            raise CloudUnavailableError(f"the mail server {where} does not answer ({type(exc).__name__})") from None
+            raise CloudUnavailableError(
+                f"the mail server {where} does not answer ({type(exc).__name__})",
+                hint="check host and port, and whether this machine may reach it",
+            ) from None
         if refused:
             raise CloudError(f"the mail server takes no mail for {', '.join(refused)}", hint="check the addresses")
         return ""
@@ -179,7 +182,7 @@ class BySmtp:
 def _refused(what: str, codes: set[int]) -> CloudError:
     told = f"{what} ({', '.join(map(str, sorted(codes)))})"
     if any(code < _FOR_GOOD for code in codes):
-        return CloudUnavailableError(told)
+        return CloudUnavailableError(told, hint="the same is tried again; look at the mail server where it stays so")
     return CloudError(told, hint="check sender and addresses")
 
 
@@ -256,7 +259,10 @@ class BySns:
             raise problems[0]
         if problems:
             # Another try would send it twice to those that have it.
-            raise CloudError(f"{len(problems)} of {len(places)} got no text message: {problems[0].message}")
+            raise CloudError(
+                f"{len(problems)} of {len(places)} got no text message: {problems[0].message}",
+                hint="correct those numbers; the others have it",
+            )
         return ""
 
 

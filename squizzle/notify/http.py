@@ -34,16 +34,29 @@ def post(service: str, url: str, body: bytes, headers: Mapping[str, str] | None 
     except httpx.InvalidURL:
         raise InvalidInputError(f"the address of {service} cannot be read", hint="write https://host/path") from None
     except httpx.TimeoutException as exc:
-        raise CloudUnavailableError(f"{service} does not answer in time ({type(exc).__name__})") from None
+        raise CloudUnavailableError(
+            f"{service} does not answer in time ({type(exc).__name__})",
+            hint="the same is tried again; check whether this machine may reach it",
+        ) from None
     except httpx.HTTPError as exc:
-        raise CloudUnavailableError(f"{service} cannot be reached ({type(exc).__name__})") from None
+        raise CloudUnavailableError(
+            f"{service} cannot be reached ({type(exc).__name__})",
+            hint="check the address, and whether this machine may reach it",
+        ) from None
     status = response.status_code
     if response.is_success:
         return
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise CloudBusyError(f"{service} asks to wait (429)", wait_s=wait_of(response.headers))
+        raise CloudBusyError(
+            f"{service} asks to wait (429)",
+            wait_s=wait_of(response.headers),
+            hint="it is sent again later; fewer messages, or a higher limit there, where it stays so",
+        )
     if response.is_server_error:
-        raise CloudUnavailableError(f"{service} answers {status}")
+        raise CloudUnavailableError(
+            f"{service} answers {status}",
+            hint="the same is tried again; look at the service's status page where it stays so",
+        )
     hint = {
         httpx.codes.UNAUTHORIZED: "check its key",
         httpx.codes.FORBIDDEN: "check its key",

@@ -74,7 +74,10 @@ class ClientPrograms:
             ProgramNotUsableError: The folder has no such program. Nothing was changed.
         """
         if not name or Path(name).name != name:
-            raise InvalidInputError(f"{name!r} is not the bare name of a program")
+            raise InvalidInputError(
+                f"{name!r} is not the bare name of a program",
+                hint="name the program alone; its folder is [postgres] programs",
+            )
         program = self.folder / name
         if not _is_program(program):
             raise ProgramNotUsableError(
@@ -209,7 +212,10 @@ def parse_version(answer: str) -> tuple[str, int]:
     match = _VERSION.search(answer)
     if match is None:
         first_line = answer.strip().partition("\n")[0]
-        raise ProgramNotUsableError(f"it printed no PostgreSQL version but {first_line!r}")
+        raise ProgramNotUsableError(
+            f"it printed no PostgreSQL version but {first_line!r}",
+            hint="name another folder of client programs: [postgres] programs",
+        )
     return match[1], int(match[2])
 
 
@@ -329,7 +335,10 @@ def _ask(program: Path, arguments: tuple[str, ...], _stamp: tuple[int, int]) -> 
             env=_neutral_environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ProgramNotUsableError(f"{program} does not run: {error}") from error
+        raise ProgramNotUsableError(
+            f"{program} does not run: {error}",
+            hint="install the client programs anew, or name another folder: [postgres] programs",
+        ) from error
     return done.stdout
 
 

@@ -79,7 +79,10 @@ def _wait_for_recovery(cluster: Cluster, backup: Backup) -> None:
     log = wait_for_service(cluster, backup)
     # PostgreSQL itself ends when a target is not reached; this is the second look.
     if backup.digest_lsn and "recovery stopping before WAL location" not in log:
-        raise CouldNotVerifyError(f"the copy of backup {backup.id} was recovered, but not to {backup.digest_lsn}")
+        raise CouldNotVerifyError(
+            f"the copy of backup {backup.id} was recovered, but not to {backup.digest_lsn}",
+            hint="verify the copy (`squizzle verify-backup ID`); use an older one meanwhile",
+        )
 
 
 def wait_for_service(cluster: Cluster, backup: Backup) -> str:
@@ -95,7 +98,10 @@ def wait_for_service(cluster: Cluster, backup: Backup) -> str:
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while (server := running_server(cluster.layout.data)) is not None and server.phase != "ready":
         if time.monotonic() > deadline:
-            raise CouldNotVerifyError(f"the copy of backup {backup.id} was not recovered within {PATIENCE}")
+            raise CouldNotVerifyError(
+                f"the copy of backup {backup.id} was not recovered within {PATIENCE}",
+                hint="look at load and disk of this machine, then run the same again",
+            )
         time.sleep(_POLL_S)
     log = cluster.layout.log.read_text(encoding="utf-8", errors="replace")
     if server is None:
@@ -103,6 +109,7 @@ def wait_for_service(cluster: Cluster, backup: Backup) -> str:
             f"the copy of backup {backup.id} ended while it was recovered: {log[-_TAIL_CHARACTERS:].strip()}",
             command="postgres",
             stderr_tail=log[-_TAIL_CHARACTERS:],
+            hint="what the server says is the reason; use an older copy meanwhile",
         )
     return log
 

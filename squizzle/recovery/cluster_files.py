@@ -105,7 +105,10 @@ def _add_log(store: BackupStore, backup: Backup, data: Path) -> None:
     with store.fetch(backup, only=log) as folder:
         for path in map(PurePosixPath, log):
             if not _SEGMENT.fullmatch(path.stem):
-                raise BackupDamagedError(f"backup {backup.id} holds {path}, which is no segment of a log")
+                raise BackupDamagedError(
+                    f"backup {backup.id} holds {path}, which is no segment of a log",
+                    hint="use another backup; find out who put it there",
+                )
             with plain(folder / path) as segment, _room(), (data / "pg_wal" / path.stem).open("xb") as target:
                 shutil.copyfileobj(segment, target, 1 << 20)
 
@@ -205,7 +208,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path, on
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     content = tar.extractfile(member)
     if content is None:
-        raise BackupDamagedError(f"{member.name} has no content in the copy of the cluster")
+        raise BackupDamagedError(f"{member.name} has no content in the copy of the cluster", hint="use another backup")
     with _room(), target.open("xb") as file:
         target.chmod(0o600)
         while chunk := content.read(1 << 20):

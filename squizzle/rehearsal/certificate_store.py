@@ -251,11 +251,17 @@ def _read_note(store: BackupStore, backup: Backup, path: str, text: str) -> _Not
     except KeyNotUsableError as exc:
         return replace(note, locked=f"certificate {note.link.id} cannot be read: {exc.message}")
     if certificate.backup_id != backup.id or _path(certificate) != path:
-        raise BackupDamagedError(f"certificate {certificate.id} of backup {certificate.backup_id} lies at {path}")
+        raise BackupDamagedError(
+            f"certificate {certificate.id} of backup {certificate.backup_id} lies at {path}",
+            hint="find out who moved it; `squizzle certificates check` names all that do not count",
+        )
     told = (document["backup_sha256"], document["database"], document["version"], document["verdict"])
     meant = (certificate.backup_sha256, certificate.database, certificate.version, certificate.verdict.value)
     if told != meant or note.link != _link(certificate):
-        raise BackupDamagedError(f"{path} was changed: what everybody can read is not what the certificate says")
+        raise BackupDamagedError(
+            f"{path} was changed: what everybody can read is not what the certificate says",
+            hint="find out who changed it; rehearse the version again",
+        )
     return replace(note, certificate=certificate)
 
 

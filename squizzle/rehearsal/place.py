@@ -229,7 +229,7 @@ class _Opening:
         """What is left of the budget."""
         left = self._budget.total_seconds() - (monotonic() - self._started)
         if left <= 0:
-            raise CouldNotVerifyError("the time is over")
+            raise CouldNotVerifyError("the time is over", hint="give it longer: [rehearsal] budget, or --budget")
         return timedelta(seconds=left)
 
     def _limit(self, connection: Connection) -> None:

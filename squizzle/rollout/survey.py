@@ -189,7 +189,9 @@ class _Look:
             (limit, limit),
         ).fetchone()
         if row is None:
-            raise ConnectionFailedError(f"{target.database} was dropped a moment ago")
+            raise ConnectionFailedError(
+                f"{target.database} was dropped a moment ago", hint="look at the fleet again (`squizzle fleet NAME`)"
+            )
         _, _, is_standby, started, oid, may_ask = row
         cluster = ""
         if may_ask:

@@ -56,7 +56,10 @@ class SlackWeb:
             raise refused(method, exc) from None
         except (URLError, OSError, http.client.HTTPException, SlackClientError) as exc:
             reason = getattr(exc, "reason", None) or type(exc).__name__
-            raise CloudUnavailableError(f"Slack does not answer {method}: {reason}") from None
+            raise CloudUnavailableError(
+                f"Slack does not answer {method}: {reason}",
+                hint="check whether this machine may reach slack.com; the same is tried again",
+            ) from None
         return dict(response.data) if isinstance(response.data, dict) else {}
 
 
@@ -72,7 +75,11 @@ def refused(method: str, exc: SlackApiError) -> CloudError | InvalidInputError:
         )
     if response.status_code == http.client.TOO_MANY_REQUESTS or code in _BUSY or response.status_code >= _SERVER_FAULT:
         wait = response.headers.get("Retry-After") or response.headers.get("retry-after") or 0
-        return CloudBusyError(f"Slack is busy: {method} answers {code}", wait_s=float(wait))
+        return CloudBusyError(
+            f"Slack is busy: {method} answers {code}",
+            wait_s=float(wait),
+            hint="it is tried again when Slack has asked to",
+        )
     if code in _GONE:
         return MessageGoneError(f"Slack answers {method} with {code}")
     needed = f" (it needs the scope {response['needed']})" if response.get("needed") else ""

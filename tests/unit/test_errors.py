@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import json
 import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import pytest
 
 from squizzle import errors
+from squizzle.cli.main import app
+from squizzle.cli.output import print_error
 from squizzle.errors import DatabaseState, SquizzleError
 
 ALL_ERRORS = sorted(
@@ -116,3 +124,83 @@ def test_every_argument_of_every_error_has_a_default(kind: type[SquizzleError]) 
 
 def test_the_state_is_written_as_the_contract_writes_it() -> None:
     assert [state.value for state in DatabaseState] == ["untouched", "changed", "unknown"]
+
+
+# What a person is answered in Slack, who typed something there; nobody runs a command for it.
+WITHOUT_HINT = {"squizzle/approvals/slack_service.py"}
+
+
+def sources(project_root: Path) -> Iterator[tuple[Path, str]]:
+    for room in ("squizzle", "tasks", "flows", "blocks"):
+        for path in sorted((project_root / room).rglob("*.py")):
+            yield path.relative_to(project_root), path.read_text(encoding="utf-8")
+
+
+def calls_of_errors(project_root: Path) -> Iterator[tuple[str, ast.Call]]:
+    names = {kind.__name__ for kind in ALL_ERRORS}
+    one_of_them = re.compile(rf"\b(?:{'|'.join(names)})\(")
+    for path, text in sources(project_root):
+        # To parse everything takes seconds.
+        for node in ast.walk(ast.parse(text)) if one_of_them.search(text) else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                yield f"{path}:{node.lineno}", node
+
+
+def test_every_error_that_is_raised_says_what_to_do_next(project_root: Path) -> None:
+    found = list(calls_of_errors(project_root))
+    without = []
+    for place, call in found:
+        hint = [one.value for one in call.keywords if one.arg in {"hint", None}]
+        said = bool(hint) and not (isinstance(hint[0], ast.Constant) and not hint[0].value)
+        if not said and place.partition(":")[0] not in WITHOUT_HINT:
+            without.append(place)
+
+    assert len(found) > 800
+    assert without == []
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS)
+@pytest.mark.parametrize("state", list(DatabaseState))
+def test_an_error_that_says_nothing_itself_is_shown_with_a_next_step(
+    kind: type[SquizzleError], state: DatabaseState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = kind("it failed")
+    error.database_state = state
+    print_error(error, as_json=True)
+
+    out, err = capsys.readouterr()
+    hint = json.loads(out)["error"]["hint"]
+    assert hint
+    assert f"  next: {hint}\n" in err
+    assert ("squizzle status" in hint) is (state is not DatabaseState.UNTOUCHED and not kind.retryable)
+
+
+# In an error, a hint, a report, or a page: `squizzle VERB --option …`.
+COMMAND = re.compile(r"`squizzle ([a-z][a-z-]*)([^`\n]*)`")
+
+
+def commands_in(project_root: Path) -> Iterator[tuple[str, str, list[str]]]:
+    pages = ((path, path.read_text(encoding="utf-8")) for path in sorted((project_root / "docs").glob("*.md")))
+    for path, text in (*sources(project_root), *pages):
+        for verb, rest in COMMAND.findall(text):
+            yield str(path), verb, re.findall(r"(--[a-z][a-z-]+)", rest)
+
+
+def test_every_command_that_is_named_anywhere_exists_with_its_options(project_root: Path) -> None:
+    root = click.Context(app, info_name="squizzle")
+    found = list(commands_in(project_root))
+    wrong = []
+    for place, verb, options in found:
+        command = app.get_command(root, verb)
+        known = {
+            option for one in [command, *getattr(command, "commands", {}).values()] if one for option in options_of(one)
+        }
+        if command is None or not set(options) <= known:
+            wrong.append(f"{place}: squizzle {verb} {' '.join(options)}")
+
+    assert len(found) > 100
+    assert wrong == []
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {"--help", *(name for parameter in command.params for name in parameter.opts)}

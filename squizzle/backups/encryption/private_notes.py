@@ -36,7 +36,10 @@ def decrypt_note(store: BackupStore, backup: Backup, path: str, encrypted: str) 
         stream = DecryptingStream(source, _data_key(store, backup), place=path, what=path)
         return io.BufferedReader(stream).read().decode()
     except ValueError as exc:  # no base64, no UTF-8
-        raise BackupDamagedError(f"{path} is no encrypted note: {type(exc).__name__}") from exc
+        raise BackupDamagedError(
+            f"{path} is no encrypted note: {type(exc).__name__}",
+            hint="find out who changed it; the backup itself is looked at by `squizzle verify-backup`",
+        ) from exc
 
 
 def _data_key(store: BackupStore, backup: Backup) -> bytes:

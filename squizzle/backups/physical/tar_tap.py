@@ -70,7 +70,10 @@ class TarTap:
             self.tablespaces += 1
         if path in self._wanted:
             if size > _MOST_BYTES:
-                raise ToolError(f"{path} in the copy of the cluster has {size:,} bytes, which cannot be")
+                raise ToolError(
+                    f"{path} in the copy of the cluster has {size:,} bytes, which cannot be",
+                    hint="look at that file on the server, then take the copy again",
+                )
             self._keeping = self.kept.setdefault(path, bytearray())
 
     @staticmethod

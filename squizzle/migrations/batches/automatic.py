@@ -69,7 +69,9 @@ class AutomaticBatches:
 
     def _options(self, earlier: Sequence[Statement], statement: Statement, where: str) -> BatchOptions:
         if problem := lost_state(earlier):
-            raise InvalidInputError(f"{where}: {problem}")
+            raise InvalidInputError(
+                f"{where}: {problem}", hint="mark it in a script of its own: -- squizzle: batch key=…"
+            )
         # Which key is not known before the table is.
         shape = read_shape(statement.sql, BatchOptions(key=()), where=where)
         name = sql.Identifier(shape.target.schema, shape.target.name) if shape.target.schema else None
@@ -78,7 +80,9 @@ class AutomaticBatches:
             work_in_schema(self._connection, self._schema)
             row = self._connection.execute(_KEY, (found.as_string(self._connection),)).fetchone()
         if row is None or row[0] is None:
-            raise InvalidInputError(f"{where}: {shape.target.name} has no primary key")
+            raise InvalidInputError(
+                f"{where}: {shape.target.name} has no primary key", hint="mark it: -- squizzle: batch key=…"
+            )
         options = BatchOptions(key=tuple(row[0]), line=statement.line, automatic=True)
         read_shape(statement.sql, options, where=where)
         return options

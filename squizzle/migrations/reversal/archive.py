@@ -74,7 +74,7 @@ class _Reader:
 
     def read_header(self) -> None:
         if self._take(len(_MAGIC)) != _MAGIC:
-            raise InvalidInputError("not a dump in custom format")
+            raise InvalidInputError("not a dump in custom format", hint="take it with pg_dump --format=custom")
         major, minor, _, self._number_bytes, self._offset_bytes, form = (self._byte() for _ in range(6))
         self._version = (major, minor)
         if not _OLDEST <= self._version <= _NEWEST or form != _CUSTOM:

@@ -77,14 +77,20 @@ def _make_unless_there(base: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise InvalidInputError(f"the base folder {base} cannot be made: {error.strerror}") from error
+        raise InvalidInputError(
+            f"the base folder {base} cannot be made: {error.strerror}",
+            hint="check owner and mode of the folder above, or set TMPDIR to another one",
+        ) from error
     base.chmod(0o755)  # mkdir's mode was cut by the umask, and the server's account must get through
 
 
 def _refuse_unsuitable_text(base: Path) -> None:
     # Such a character would end a line of postgresql.conf or of postmaster.pid.
     if not str(base).isprintable():
-        raise InvalidInputError(f"the base folder {str(base)!r} has control characters in its path")
+        raise InvalidInputError(
+            f"the base folder {str(base)!r} has control characters in its path",
+            hint="set TMPDIR to a folder with a plain name",
+        )
 
 
 def _refuse_swappable(base: Path, above: os.stat_result) -> None:

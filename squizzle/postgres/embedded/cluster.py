@@ -160,7 +160,9 @@ class Cluster:
         """
         server = running_server(self.layout.data)
         if server is None or not server.accepts_connections:
-            raise EmbeddedServerError(f"no address: the embedded cluster {self.name} is {self.status().words}")
+            raise EmbeddedServerError(
+                f"no address: the embedded cluster {self.name} is {self.status().words}", hint="start it first"
+            )
         return self._address_of(server)
 
     def destroy(self) -> None:
@@ -325,7 +327,10 @@ class Cluster:
         try:
             return ownership.take(self.layout, wait=wait)
         except FileNotFoundError:
-            raise InvalidInputError(f"the embedded cluster {self.name} was destroyed by another process") from None
+            raise InvalidInputError(
+                f"the embedded cluster {self.name} was destroyed by another process",
+                hint="run the same again: a new one is made",
+            ) from None
 
     def _owned_by_another(self) -> EmbeddedServerError:
         return EmbeddedServerError(

@@ -82,7 +82,11 @@ def set_random_password(runtime: Runtime, folder: Path) -> str:
     except EmbeddedServerError as error:
         # What the server writes repeats the statement.
         reason = error.message.replace(password, "***")
-        raise EmbeddedServerError(f"the password could not be set: {reason}", command="postgres") from None
+        raise EmbeddedServerError(
+            f"the password could not be set: {reason}",
+            command="postgres",
+            hint="what it says is the reason; run the same again, the folder is made anew",
+        ) from None
     return password
 
 

@@ -139,7 +139,11 @@ class Guardian:
             EmbeddedServerError: The guardian does not end; with this process, the server may be stopped.
         """
         if not self._say("release") or not self.wait(PATIENCE_S):
-            raise EmbeddedServerError("the guardian of an embedded server does not let it go", command="sh")
+            raise EmbeddedServerError(
+                "the guardian of an embedded server does not let it go",
+                command="sh",
+                hint="stop the server in order and start it again",
+            )
 
     def has_ended(self) -> bool:
         """Says whether the guardian is gone, and with it, unless released or killed, the server."""

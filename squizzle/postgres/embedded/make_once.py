@@ -40,7 +40,10 @@ def make_once(folder: Path, build: Callable[[Path], None]) -> Path:
     _make_readable_folder(folder.parent)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     if not lock.acquire(wait=_PATIENCE):
-        raise EmbeddedServerError(f"process {lock.holder()} has been making {folder} for {_PATIENCE}")
+        raise EmbeddedServerError(
+            f"process {lock.holder()} has been making {folder} for {_PATIENCE}",
+            hint="look at that process; end it where it hangs, then run the same again",
+        )
     try:
         if not _is_whole(folder):
             _replace(folder, build)

@@ -76,7 +76,11 @@ class Runtime:
                 answer, _ = process.communicate(stdin.encode(), timeout=patience.total_seconds())
             except subprocess.TimeoutExpired as error:
                 process.kill()
-                raise EmbeddedServerError(f"{name} did not end within {patience}", command=name) from error
+                raise EmbeddedServerError(
+                    f"{name} did not end within {patience}",
+                    command=name,
+                    hint="look at load and disk of this machine, then run the same again",
+                ) from error
             except BaseException:
                 process.kill()
                 raise
@@ -87,6 +91,7 @@ class Runtime:
                 command=name,
                 exit_code=process.returncode,
                 stderr_tail=text[-_TAIL_CHARACTERS:],
+                hint="what it says is the reason; mend it, then run the same again",
             )
         return text
 
@@ -123,7 +128,11 @@ class Runtime:
             )
         except OSError as error:
             name = Path(command[0]).name
-            raise EmbeddedServerError(f"{name} cannot be executed: {error}", command=name) from error
+            raise EmbeddedServerError(
+                f"{name} cannot be executed: {error}",
+                command=name,
+                hint="check that the file is there and executable, and that its folder is not mounted noexec",
+            ) from error
 
     def hand_over(self, path: Path) -> None:
         """Gives a file or folder of ours to the server's account; nothing to do when that is us."""
@@ -180,14 +189,20 @@ def _server_account(name: str) -> tuple[int, int, bool]:
             hint="Name an unprivileged account of this machine, or run as a normal user.",
         ) from None
     if entry.pw_uid == 0:
-        raise InvalidInputError(f"the account {name!r} is root, and PostgreSQL refuses to run as root")
+        raise InvalidInputError(
+            f"the account {name!r} is root, and PostgreSQL refuses to run as root",
+            hint="name an unprivileged account of this machine",
+        )
     return entry.pw_uid, entry.pw_gid, True
 
 
 def _server_programs(explicit: Path | None) -> Path:
     if explicit is not None:
         if not _has_server(explicit):
-            raise ProgramNotUsableError(f"{explicit} has no postgres and initdb")
+            raise ProgramNotUsableError(
+                f"{explicit} has no postgres and initdb",
+                hint="name the bin folder of an installed server, such as /usr/lib/postgresql/18/bin",
+            )
         return explicit.resolve()
     looked_at = [*wheel_folders(), *system_folders()]
     for folder in looked_at:

@@ -55,7 +55,10 @@ class ServerAddress:
         try:
             return self.password_file.read_text().strip().rsplit(":", 1)[1]
         except (OSError, IndexError) as error:
-            raise EmbeddedServerError(f"no password in {self.password_file}: was the cluster destroyed?") from error
+            raise EmbeddedServerError(
+                f"no password in {self.password_file}: was the cluster destroyed?",
+                hint="run the same again: a new one is made",
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

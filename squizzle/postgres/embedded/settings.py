@@ -112,15 +112,21 @@ def render_lines(settings: Mapping[str, str]) -> str:
 
 def _refuse_unusable(name: str, value: str) -> None:
     if _SETTING_NAME.fullmatch(name) is None:
-        raise InvalidInputError(f"{name!r} is not the name of a PostgreSQL setting")
+        raise InvalidInputError(
+            f"{name!r} is not the name of a PostgreSQL setting", hint="write it as postgresql.conf has it"
+        )
     if name.lower() in _SET_BY_THE_CLUSTER:
-        raise InvalidInputError(f"the setting {name} is chosen by the embedded cluster and cannot be given")
+        raise InvalidInputError(
+            f"the setting {name} is chosen by the embedded cluster and cannot be given", hint="leave it out"
+        )
     _refuse_control_characters(name, value)
 
 
 def _refuse_control_characters(name: str, value: str) -> None:
     if not value.isprintable():
-        raise InvalidInputError(f"the value of the setting {name} has control characters")
+        raise InvalidInputError(
+            f"the value of the setting {name} has control characters", hint="write it on one line of plain text"
+        )
 
 
 def _quoted(value: str) -> str:

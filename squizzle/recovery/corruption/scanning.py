@@ -226,7 +226,10 @@ def _page_facts(runtime: Runtime, data: Path) -> tuple[int, bool]:
     try:
         text = runtime.run([runtime.bin_folder / "pg_controldata", data])
     except EmbeddedServerError as exc:
-        raise CouldNotVerifyError(f"what the cluster is cannot be read: {exc.message}") from exc
+        raise CouldNotVerifyError(
+            f"what the cluster is cannot be read: {exc.message}",
+            hint="check that it is a whole data folder (PG_VERSION, global/pg_control)",
+        ) from exc
     size = re.search(r"^Database block size:\s+(\d+)", text, re.MULTILINE)
     version = re.search(r"^Data page checksum version:\s+(\d+)", text, re.MULTILINE)
     return int(size[1]) if size else 0, bool(version and int(version[1]))

@@ -147,7 +147,10 @@ class Replay:
                 # It pauses by itself where it may not do as much at once as the source might.
                 raised += 1
                 if raised > _CAN_BE_RAISED or not self._raise_setting():
-                    raise RecoveryError(f"the recovery paused at {found.lsn}, which is not {self._point.words}")
+                    raise RecoveryError(
+                        f"the recovery paused at {found.lsn}, which is not {self._point.words}",
+                        hint="nothing was restored; name the point by its position (--to-lsn), or an older copy",
+                    )
                 self._cluster.stop()
                 self.start()
             self._tell(found)
@@ -163,7 +166,10 @@ class Replay:
                 deadline = time.monotonic() + PATIENCE.total_seconds()
                 while control.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
                     if time.monotonic() > deadline:
-                        raise RecoveryError(f"the recovered cluster did not go into service within {PATIENCE}")
+                        raise RecoveryError(
+                            f"the recovered cluster did not go into service within {PATIENCE}",
+                            hint="nothing was restored; look at load and disk of this machine, then run the same again",
+                        )
                     time.sleep(_POLL_S)
         except psycopg.Error as exc:
             if running_server(self._cluster.layout.data) is None:
@@ -208,7 +214,7 @@ class Replay:
             raise RecoveryError(
                 f"the recovery ended at {lsn}, before the last archived segment {self._last_segment}:"
                 " the log between cannot be read",
-                hint="`squizzle wal --verify --store …` reads every segment; recover to a point before the damage",
+                hint="`squizzle wal --check --store …` reads every segment; recover to a point before the damage",
             )
 
     def _refuse_elsewhere(self, stop: Stop, *, exact: bool = True) -> Stop:
