@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import psycopg
 
-from squizzle.errors import DatabaseError
+from squizzle.errors import DatabaseError, RefusedError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.pooling import refuse_pooler
 from squizzle.postgres.translation import UNDEFINED_FILE, translate_error
 
 # SQLSTATE of what a read-only transaction may not do.
 _READ_ONLY = "25006"
+OLDEST_MAJOR = 15
+"""Fingerprints, copies and properties of a database are read as from this version on."""
 
 
 def refuse_unfit(connection: Connection, database: str) -> None:
@@ -21,16 +23,33 @@ def refuse_unfit(connection: Connection, database: str) -> None:
         database: Its database, for messages.
 
     Raises:
-        RefusedError: A pooler lends the session out between two statements.
+        RefusedError: A pooler lends the session out between two statements, or the server is older than PostgreSQL 15.
         DatabaseError: The server or the session is read-only, or the server's own files do not fit it any more.
         ConnectionFailedError: The session was lost.
     """
+    refuse_old_server(connection.info.server_version)
     try:
         refuse_pooler(connection, database)
         _refuse_read_only(connection, database)
     except psycopg.Error as exc:
         raise translate_error(exc, doing=f"look whether {database} can be migrated") from exc
     _refuse_upgraded_files(connection, database)
+
+
+def refuse_old_server(version: int) -> None:
+    """Refuse a server that lacks what a migration is followed by, before anything is changed. Pure.
+
+    Args:
+        version: As libpq says it, such as 150018.
+
+    Raises:
+        RefusedError: It is older than PostgreSQL 15.
+    """
+    major = version // 10000
+    if major < OLDEST_MAJOR:
+        raise RefusedError(
+            f"this is PostgreSQL {major}, and Squizzle works from {OLDEST_MAJOR} on", hint="upgrade the server first"
+        )
 
 
 _WRITABLE = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean"

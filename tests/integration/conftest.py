@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +16,12 @@ from squizzle.postgres.programs import ClientPrograms, find_programs
 from tests.support.scratch import new_database
 
 # Debian's and the PGDG's folders, the newest last; the embedded server is always there.
-SYSTEM_FOLDERS = sorted(
-    [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")], key=lambda path: path.as_posix()
+# A server of any version in the place of the system's: the folder of its programs.
+OTHER_SERVER = "SQUIZZLE_TEST_SERVER"
+SYSTEM_FOLDERS = (
+    [Path(os.environ[OTHER_SERVER])]
+    if OTHER_SERVER in os.environ
+    else sorted([*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")], key=Path.as_posix)
 )
 SERVERS = ["embedded", *(["system"] if SYSTEM_FOLDERS else [])]
 
