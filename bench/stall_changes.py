@@ -59,10 +59,10 @@ _FILL = "UPDATE account SET total = balance * 2 + 1"
 # As it is done by hand: a block that commits every ten thousand rows.
 _FILL_IN_PARTS = f"""DO $fill$
 DECLARE
-    last int := (SELECT max(id) FROM account);
+    top int := (SELECT max(id) FROM account);
 BEGIN
-    FOR first IN 1 .. last BY 10000 LOOP
-        {_FILL} WHERE id >= first AND id < first + 10000;
+    FOR low IN 1 .. top BY 10000 LOOP
+        {_FILL} WHERE id >= low AND id < low + 10000;
         COMMIT;
     END LOOP;
 END
