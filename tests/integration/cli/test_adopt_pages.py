@@ -14,7 +14,6 @@ from tests.support.alembic_project import Project, alembic_heads, alembic_upgrad
 from tests.support.pages import calls_in_code, settings_of
 from tests.support.tools import TOOLS
 
-
 # The pages differ by names alone; how each table is read is tried in `migrations/test_adoption.py`. So three of them are
 # typed in `make test`: a row for each version, the newest version only, no table that we write. The others: exhaustive.
 ALWAYS = ("dbmate", "golang-migrate", "alembic")
