@@ -1,8 +1,8 @@
-"""Migrations, backups, disasters and recoveries in any order, beside a model of what must be restorable.
+"""Migrations, rehearsals, rollouts, backups, disasters and recoveries in any order, beside a model of what must be restorable.
 
 Hypothesis chooses the order; the model knows for each backup what the database was when it was taken, which ones somebody
-holds, and which ones were damaged. Whatever happened before, a whole backup gives exactly that back, a damaged one is
-refused and changes nothing, and nothing goes that must stay.
+holds, which ones were damaged, and what was rehearsed on which. Whatever happened before, a whole backup gives exactly that
+back, a damaged one is refused and changes nothing, and nothing goes that must stay.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from psycopg import sql
 
 from squizzle.backups.catalogue import carry_out_pruning, check_chain, plan_pruning, read_catalogue, verify_files
+from squizzle.backups.change_log.changes import mark
+from squizzle.backups.change_log.switching import enable
 from squizzle.backups.dump import new_backup_id, take_dump
 from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.notes import write_hold
@@ -32,14 +34,32 @@ from squizzle.backups.settings import Retention
 from squizzle.errors import BackupDamagedError, MigrationFailedError
 from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions
-from squizzle.migrations.records import Migration
+from squizzle.migrations.records import Migration, Policy
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.proof.digests import compare_digests, digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.beside import RestoreOrder, restore_database, swap_in
+from squizzle.recovery.restore_proof import prove_by_restore
+from squizzle.recovery.scratch_copy import ScratchPlace
+from squizzle.recovery.undo.records import UndoRequest
+from squizzle.recovery.undo.undo import undo_changes
+from squizzle.rehearsal.certificate_store import check_certificates, read_certificates, write_certificate
+from squizzle.rehearsal.place import PlaceOrder, rehearsal_place
+from squizzle.rehearsal.records import CertificateVerdict
+from squizzle.rehearsal.rehearse import draft_certificate, plan_rehearsal, rehearse_version
+from squizzle.rehearsal.version_run import Course, apply_earlier
+from squizzle.rehearsal.ways import measure_ways
+from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
+from squizzle.rollout.ledger import RolloutRow, begin_rollout, end_rollout, find_rollout, note_taking_back
+from squizzle.rollout.orders import ApplyVerdict, RolloutOrder
+from squizzle.rollout.planning import planned_versions
+from squizzle.rollout.records import Fleet, FleetTarget
+from squizzle.settings.fleets import FleetServer
 from tests.chaos.invariants import one_of_the_name
+from tests.integration.cli.conftest import url_of
+from tests.support.names import databases
 from tests.support.own_server import own_server
 from tests.support.scratch import drop_databases
 from tests.support.tally import Kind, chosen_seed, note_strike
@@ -83,6 +103,8 @@ class Histories(RuleBasedStateMachine):
         self.saved: dict[str, tuple[DatabaseDigest, int]] = {}
         self.held: set[str] = set()
         self.damaged: set[str] = set()
+        self.certificates: dict[str, str] = {}
+        self.rollouts = self.others = 0
         with self.control() as control:
             control.execute(sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(self.name)))
         with self.session() as session:
@@ -94,6 +116,7 @@ class Histories(RuleBasedStateMachine):
             (place / "up.sql").write_text(f"ALTER TABLE ledger ADD COLUMN {column} int DEFAULT {number}")
             (place / "down.sql").write_text(f"ALTER TABLE ledger DROP COLUMN {column}")
         self.expected = self.digest()
+        self.around = self.databases() - {self.name}
 
     def teardown(self) -> None:
         """At the end of each history: what can be relied on is told apart from what cannot."""
@@ -227,7 +250,119 @@ class Histories(RuleBasedStateMachine):
             note_strike(Kind.HISTORY, "a history in any order", "a recovery")
             return
 
+    @precondition(lambda self: bool(self.saved))
+    @rule(chance=CHANCE)
+    def drill(self, chance: Random) -> None:
+        """Restore one elsewhere, as a drill does every month, and see whether it is what was saved."""
+        backup_id = chance.choice(sorted(self.saved))
+        proof = prove_by_restore(self.store, self.store.read(backup_id), self.scratch, by="ann")
+        assert proof.verdict is (Verdict.FAIL if backup_id in self.damaged else Verdict.PASS), proof.sentences
+
+    @precondition(lambda self: self.versions < VERSIONS and bool(self.rehearsable))
+    @rule(chance=CHANCE)
+    def rehearse(self, chance: Random) -> None:
+        """The next version: proven on a whole backup of the same schema, refused on a damaged one."""
+        backup_id = chance.choice(self.rehearsable)
+        version = f"{self.versions + 1:04}"
+        backup = self.store.read(backup_id)
+        order = PlaceOrder(store=self.store, backup=backup, database=self.name, by="ann", scratch=self.scratch)
+        with self.session() as session:
+            plan = plan_rehearsal(session, self.target, self.migrations)
+        assert plan.versions[0] == version
+        with rehearsal_place(order) as place:
+            if backup_id in self.damaged:
+                with pytest.raises(BackupDamagedError), place.fresh():
+                    pytest.fail("there is no copy")
+                return
+            course = Course(
+                place=place, schema="public", migrations=self.migrations, policy=Policy(), budget=timedelta(minutes=5)
+            )
+            with place.fresh() as work:
+                before = apply_earlier(course, work, ())
+                result = rehearse_version(course, work, version, earlier=(), before=before)
+            draft = draft_certificate(plan, course, result, measure_ways(place), by="ann", now=datetime.now(UTC))
+        if self.saved[backup_id][0].schema.logical != self.digest(bookkeeping=True).schema.logical:
+            # It may be that the change log was switched on since.
+            assert draft.verdict in {CertificateVerdict.PROVEN, CertificateVerdict.INCONCLUSIVE}, draft.reasons
+            return
+        assert draft.verdict is CertificateVerdict.PROVEN, draft.reasons
+        self.certificates[write_certificate(self.store, draft).id] = backup_id
+        note_strike(Kind.HISTORY, "a history in any order", "a rehearsal")
+
+    @precondition(lambda self: self.versions < VERSIONS)
+    @rule(chance=CHANCE, fails=st.booleans(), stays=st.booleans())
+    def roll_out(self, chance: Random, fails: bool, stays: bool) -> None:  # noqa: FBT001 - Hypothesis chooses
+        """To a canary first; where it fails there, the database is not touched. What is regretted is taken back."""
+        last, canary = chance.randint(self.versions + 1, VERSIONS), f"{self.name}_canary"
+        self.rollouts += 1
+        with self.control() as control:
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+            control.execute(copy.format(sql.Identifier(canary), sql.Identifier(self.name)))
+        order = self.order(last, canary)
+        first, second = order.fleet.targets
+        with connect(self.world.access, canary, purpose="test") as session:
+            if fails:
+                session.execute(f"ALTER TABLE ledger ADD COLUMN c{last} int".encode())
+            before = digest_database(session)
+            begin_rollout(session, _row(order))
+            (done,) = apply_to_targets(order, [first], max_failures=0, environ={})
+            assert done.verdict is (ApplyVerdict.FAILED if fails else ApplyVerdict.APPLIED), done
+            if fails:
+                note_taking_back(session, order.rollout_id, stage="all", why="it failed")
+                take_back_from_targets(order, [first], environ={})
+                assert compare_digests(before, digest_database(session)).is_equal
+                note_strike(Kind.HISTORY, "a history in any order", "a rollout fails at its canary")
+            else:
+                self._reach(order, second, last, stays=stays)
+            end_rollout(session, order.rollout_id, "done")
+            assert find_rollout(session, "shops") is None
+        with self.control() as control:
+            drop_databases(control, canary)
+
+    def _reach(self, order: RolloutOrder, target: FleetTarget, last: int, *, stays: bool) -> None:
+        (done,) = apply_to_targets(order, [target], max_failures=0, environ={})
+        assert done.verdict is ApplyVerdict.APPLIED, done
+        if stays:
+            self.versions = last
+        else:
+            (back,) = take_back_from_targets(order, [target], environ={})
+            assert (back.verdict, len(back.versions)) == (ApplyVerdict.TAKEN_BACK, last - self.versions), back
+            assert compare_digests(self.expected, self.digest()).is_equal
+        self.expected = self.digest()
+
+    @rule(chance=CHANCE, what=st.sampled_from(["DELETE FROM ledger", "UPDATE ledger SET amount = -amount"]))
+    def undo(self, chance: Random, what: str) -> None:
+        """What somebody did to rows is undone by the change log; what others wrote meanwhile stays."""
+        with self.session() as session:
+            enable(session, self.target, (("public", "ledger"),), on_wait=print)
+            since = mark(session)
+            session.execute(f"{what} WHERE id % {chance.randint(1, 5)} = 0".encode())
+            (number,) = session.execute("SELECT max(xid::text::bigint) FROM squizzle_log.change").fetchone() or (None,)
+            touched = session.execute("SELECT count(*) FROM squizzle_log.change WHERE id > %s", (since.position,))
+            is_much = touched.fetchone() != (0,)
+            self.others += 1
+            session.execute("INSERT INTO ledger (id, amount) VALUES (%s, 0)", (1_000_000 + self.others,))
+            if is_much:
+                request = UndoRequest(tables=(("public", "ledger"),), since=since, transactions=(number,))
+                report = undo_changes(session, self.target, request, on_wait=print)
+                assert (report.changes > 0, report.conflict_count) == (True, 0)
+            session.execute("DELETE FROM ledger WHERE id = %s", (1_000_000 + self.others,))
+        before, self.expected = self.expected, self.digest()
+        # The log itself has more rows than before.
+        assert _rows_of_ledger(before) == _rows_of_ledger(self.expected)
+        note_strike(Kind.HISTORY, "a history in any order", "an undo", cell=what)
+
     # What must hold after each of them
+
+    @invariant()
+    def nothing_is_left_over(self) -> None:
+        assert self.databases() == self.around | {self.name}
+
+    @invariant()
+    def what_was_proven_is_known_as_long_as_its_backup_is_there(self) -> None:
+        found = {one.id: one.backup_id for one in read_certificates(self.store).found}
+        assert found == {one: of for one, of in self.certificates.items() if of in self.saved}
+        assert check_certificates(self.store).problems == ()
 
     @invariant()
     def the_database_is_as_it_was_left(self) -> None:
@@ -245,6 +380,30 @@ class Histories(RuleBasedStateMachine):
     def whole(self) -> list[str]:
         """The backups that a recovery may rely on."""
         return sorted(set(self.saved) - self.damaged)
+
+    @property
+    def rehearsable(self) -> list[str]:
+        """The backups that have the versions which the database has."""
+        return [one for one, (_, versions) in sorted(self.saved.items()) if versions == self.versions]
+
+    @property
+    def scratch(self) -> ScratchPlace:
+        """The same server: it has room, and is told apart by names."""
+        return ScratchPlace(server=self.world.access)
+
+    def order(self, last: int, canary: str) -> RolloutOrder:
+        server = FleetServer(name="one", url=url_of(self.world.access, "postgres"))
+        targets = tuple(FleetTarget(name=name, server="one", database=name) for name in (canary, self.name))
+        return RolloutOrder(
+            rollout_id=f"r{self.rollouts}",
+            fleet=Fleet(name="shops", environment="testing", servers={"one": server}, targets=targets),
+            migrations=tuple(self.migrations),
+            versions=tuple(f"{number:04}" for number in range(self.versions + 1, last + 1)),
+        )
+
+    def databases(self) -> set[str]:
+        with self.control() as control:
+            return databases(control)
 
     @property
     def target(self) -> Target:
@@ -267,6 +426,22 @@ class Histories(RuleBasedStateMachine):
     def digest(self, *, bookkeeping: bool = False) -> DatabaseDigest:
         with self.session() as session:
             return digest_database(session, bookkeeping=bookkeeping)
+
+
+def _rows_of_ledger(digest: DatabaseDigest) -> tuple[int, str]:
+    (found,) = (one for one in digest.tables if one.table == "public.ledger")
+    return found.rows, found.digest
+
+
+def _row(order: RolloutOrder) -> RolloutRow:
+    return RolloutRow(
+        id=order.rollout_id,
+        fleet="shops",
+        versions=planned_versions([one for one in order.migrations if one.version in order.versions]),
+        stage_of={one.name: "all" for one in order.fleet.targets},
+        started_at=NOW,
+        started_by="ann",
+    )
 
 
 def test_whatever_happened_before_a_whole_backup_brings_back_what_it_saved(world: World) -> None:
