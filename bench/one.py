@@ -43,11 +43,17 @@ def main() -> None:
     try:
         outcome = replace(outcome, finding=run(KNOWN[name], json.loads(sizes)), problem="")
     except BaseException as error:
-        outcome = replace(outcome, problem=" ".join(f"{type(error).__name__}: {error}".split())[:500])
+        outcome = replace(outcome, problem=_in_a_line(error))
         raise
     finally:
         outcome = replace(outcome, seconds=time.monotonic() - began, load_after=os.getloadavg()[0])
         Path(file).write_bytes(as_json(outcome))
+
+
+def _in_a_line(error: BaseException) -> str:
+    """For a page that is read elsewhere: paths begin at the project."""
+    said = f"{type(error).__name__}: {error}".replace(f"{Path(__file__).parent.parent}{os.sep}", "")
+    return " ".join(said.split())[:500]
 
 
 def run(benchmark: Benchmark, sizes: Sizes) -> Finding:

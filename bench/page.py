@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.aims import table_of_aims
 from bench.outcomes import Outcome
-from bench.report import Figure, Finding, Table
+from bench.report import Figure, Finding, Table, shown
 
 _HEAD = """# Benchmarks
 
@@ -61,8 +61,8 @@ def losses(findings: Mapping[str, Finding]) -> Table:
     rows = tuple(
         (
             name,
-            f"{same[0].ours:.3g} {same[0].unit}",
-            ", ".join(f"{one.peer_name} {one.peer or 0:.3g} ({one.to_peer() or 0:.2f})" for one in same),
+            f"{shown(same[0].ours)} {same[0].unit}",
+            ", ".join(f"{one.peer_name} {shown(one.peer or 0)} ({one.to_peer() or 0:.2f})" for one in same),
             same[0].why or "not explained",
         )
         for (_, name), same in lost.items()

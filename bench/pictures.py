@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import Picture
+from bench.report import Picture, shown
 
 _OURS, _OTHERS, _SPREAD = "#2f6f4f", "#b9bfc7", "#444444"
 _WIDTH_INCHES = 8.0
@@ -28,7 +28,7 @@ def draw(picture: Picture, file: Path) -> None:
         )
         axes.hlines(list(places), [bar.low for bar in bars], [bar.high for bar in bars], color=_SPREAD, linewidth=1.2)
         for place, bar in zip(places, bars, strict=True):
-            axes.annotate(f" {bar.value:,.3g}", (max(bar.high, bar.value), place), va="center", color=_SPREAD)
+            axes.annotate(f" {shown(bar.value)}", (max(bar.high, bar.value), place), va="center", color=_SPREAD)
         axes.set_yticks(list(places), [bar.name for bar in bars])
         if picture.is_logarithmic:
             axes.set_xscale("log")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 # Closer than this is neither won nor lost: the same contender differs by as much from itself.
 DRAW = 0.05
+_ALL_DIGITS = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,11 @@ class Figure:
             },
             ensure_ascii=False,
         )
+
+
+def shown(value: float) -> str:
+    """Three digits, or all that stand before the point."""
+    return f"{value:,.0f}" if abs(value) >= _ALL_DIGITS else f"{value:.3g}"
 
 
 def _short(value: float) -> float:

@@ -30,6 +30,8 @@ _MODEL = "stall_model"
 _DATABASE = "stall"
 NOBODY = "nobody"
 OURS = "squizzle"
+FAILED = "failed requests a migration, careful"
+LONGEST = "longest wait of all changes, careful"
 _AFTERWARDS_S = 0.5
 
 # Given a database and a folder, runs the steps.
@@ -247,10 +249,10 @@ def _figures(felt: _AllFelt) -> Iterator[Figure]:
                     peer_name=key[2],
                     why=_WHY[what],
                 )
-    for manner in (PLAIN, CAREFUL):
-        ours = [one for key, runs in felt.items() if key[2] == OURS and key[1] in {"", manner} for one in runs]
-        yield _taken(ours, "failed").figure(f"failed requests a migration, {manner}", "requests")
-        yield _taken(ours, "longest_ms").figure(f"longest wait of all changes, {manner}", "ms")
+    ours = [one for key, runs in felt.items() if key[2] == OURS and key[1] != PLAIN for one in runs]
+    # The most of all, which is what an aim is about.
+    yield Taken(values=(float(max(one.failed for one in ours)),)).figure(FAILED, "requests")
+    yield Taken(values=(max(one.longest_ms for one in ours),)).figure(LONGEST, "ms")
 
 
 def _title(change: str, manner: str) -> str:

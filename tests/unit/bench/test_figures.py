@@ -13,7 +13,7 @@ import pytest
 from bench.aims import AIMS, Aim, Answer, Of, not_found, table_of_aims
 from bench.outcomes import Outcome, as_json, from_json, keep, kept, write_figures, write_pictures
 from bench.page import losses, page
-from bench.report import Figure, Finding, Picture, Table
+from bench.report import Figure, Finding, Picture, Table, shown
 from bench.suite import BENCHMARKS, KNOWN
 from bench.turns import Taken, take_turns
 
@@ -204,3 +204,8 @@ def test_columns_of_words_are_to_the_left() -> None:
     table = Table(headings=("a", "b", "c"), rows=(("x", "psql", "0 of 4"), ("y", "", "10 of 4")))
     assert table.markdown().splitlines()[1] == "| --- | --- | ---: |"
     assert table.text().splitlines() == ["a  b           c", "x  psql   0 of 4", "y        10 of 4"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (99.96, "100"), (1520.4, "1,520"), (0, "0")])
+def test_a_number_is_shown_with_three_digits_or_all_before_the_point(value: float, text: str) -> None:
+    assert shown(value) == text
