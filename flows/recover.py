@@ -154,6 +154,8 @@ def recover(  # noqa: PLR0913 - each is a field of the form
 ) -> RecoveryReport:
     """Recover a database by the cheapest way that works; the damaged one is kept.
 
+    The report comes in a Failed state when the database is not recovered.
+
     Args:
         database: The damaged one. Not the maintenance database postgres.
         store: Where its backups are.
@@ -171,9 +173,6 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         commands: Programs that shut what else writes to the database.
         approval_minutes: How long to wait for an answer.
         keep_lost_rows: Find the rows that only the damaged database has, and keep them for `squizzle salvage merge`.
-
-    Returns:
-        The report; inside a Failed state when the database is not recovered.
     """
     refuse_inline(database, store, rds, *kubernetes, *pgbouncers, *commands)
     started_at = now()
@@ -182,12 +181,7 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         store=store,
         folders=(Path(migrations),) if migrations else (),
         names=recovery_names(database.database, started_at),
-        policy=RecoveryPolicy(
-            may_lose_data=may_lose_data,
-            max_rpo=_minutes(lose_at_most_minutes),
-            max_rto=_minutes(take_at_most_minutes),
-            ways=WAYS,
-        ),
+        policy=_policy(lose_at_most_minutes, take_at_most_minutes, may_lose_data=may_lose_data),
         insist=what_happened == "damaged",
         applications=(*kubernetes, *pgbouncers, *commands),
         backup_id=backup_id,
@@ -198,6 +192,13 @@ def recover(  # noqa: PLR0913 - each is a field of the form
         rds=rds,
     )
     return carry_out_recovery(case, started_at)
+
+
+def _policy(lose_at_most: int | None, take_at_most: int | None, *, may_lose_data: bool) -> RecoveryPolicy:
+    """What the form allows; times in minutes."""
+    return RecoveryPolicy(
+        may_lose_data=may_lose_data, max_rpo=_minutes(lose_at_most), max_rto=_minutes(take_at_most), ways=WAYS
+    )
 
 
 def _minutes(number: int | None) -> timedelta | None:

@@ -26,6 +26,7 @@ from tasks.recovery import (
     compare_properties,
     compare_with_copy,
     find_backup,
+    lacks_rows,
     move_sequences,
     note_properties,
     refuse_different,
@@ -123,7 +124,7 @@ def _roll_back(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessmen
     if not attempt.doubtful:
         book.note(verified=f"every table has the rows of backup {backup.id}")
         return ""
-    return _compare_row_by_row(case, book, backup)
+    return _compare_row_by_row(case, book, backup, only=frozenset(attempt.doubtful))
 
 
 def _undo(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: Assessment, means: Means) -> str:
@@ -164,9 +165,9 @@ def _compare_row_by_row(
         only: These tables; all for none.
     """
     copy, _ = _restore_beside(case, book, backup)
-    tables = [one for one in compare_with_copy(case.database, copy=copy) if not only or one.table in only]
+    tables = compare_with_copy(case.database, copy=copy, only=only)
     for table in tables:
-        if table.gone or table.changed or table.note:
+        if lacks_rows(table):
             return (
                 f"{table.table}: {table.gone:,} rows of the backup are gone, {table.changed:,} are others"
                 f" (clients may have written them){f'; {table.note}' if table.note else ''}"

@@ -119,13 +119,8 @@ def take_dump(
             client_version=programs.version,
             duration=timedelta(seconds=time.monotonic() - started),
         )
-        backup = replace(
-            draft,
-            digest=digest,
-            details={**options.details, **views},
-            not_covered=(*_LEFT_OUT[kind], *missing, *NOT_COVERED),
-        )
-        return incoming.publish(backup)
+        details, left_out = {**options.details, **views}, (*_LEFT_OUT[kind], *missing, *NOT_COVERED)
+        return incoming.publish(replace(draft, digest=digest, details=details, not_covered=left_out))
 
 
 _LEFT_OUT = {

@@ -106,47 +106,61 @@ def restore(
       squizzle restore --to-time 2027-01-31T13:59:00+01:00 --table public.orders --into shop_orders --env production
       squizzle restore 20270131T020000Z-shop-4d5e6f --into-folder /srv/restored --to-name before-0042-1f2e3d4c
     """  # noqa: D301 - click reads the backspace as "do not wrap what follows"
-    if sum((into is not None, into_folder is not None, roles)) != 1:
-        raise InvalidInputError(
-            "say what to restore: --into NAME a database, --into-folder DIR a cluster, --roles its roles",
-            hint="`squizzle backups` says of each backup what it is",
-        )
-    store = store_of(address, invocation.config)
     has_point = any(of_points[name] for name in _POINTS)
-    if backup_id is None and not (into and has_point):
-        raise InvalidInputError(
-            "no backup named", hint="only with --into and a point (--to-name …) the newest copy that fits is taken"
-        )
+    _refuse_unclear(into=into, into_folder=into_folder, roles=roles, needs_id=not (into and has_point), named=backup_id)
+    store = store_of(address, invocation.config)
     backup = store.read(backup_id) if backup_id else None
     if into and (backup is None or has_point or backup.kind is BackupKind.MARK):
         _refuse_options({"definitions": definitions}, "a data backup without a point")
         url = store_address(address, invocation.config)
         order = order_of(invocation, store, url, backup, into, of_points)
         document, text = restore_at_point(invocation, order, switch_over=switch_over)
-        print_result(document, text, as_json=invocation.as_json)
-        return 0 if document["verified"] else RecoveryError.code
-    if backup is None:
+    elif backup is None:
         raise AssertionError("without an id only a point is restored")
-    begun = time.monotonic()
-    if roles or into_folder is not None:
+    elif into:
+        _refuse_options(_about_points(of_points), "a point (--to-name …)")
+        other = store.read(definitions) if definitions else None
+        document = _into_database(invocation, store, backup, other, into, time.monotonic(), switch_over=switch_over)
+        text = _database_text(document, backup)
+    else:
         _refuse_options({"definitions": definitions, "switch_over": switch_over}, "--into NAME")
-    if roles:
-        _refuse_options(_about_points(of_points), "a point (--into NAME, --into-folder DIR)")
+        document, text = _of_cluster(invocation, address, store, backup, into_folder, of_points)
+    print_result(document, text, as_json=invocation.as_json)
+    return RecoveryError.code if document["verified"] is False else 0
+
+
+def _of_cluster(
+    invocation: Invocation,
+    address: str | None,
+    store: BackupStore,
+    backup: Backup,
+    folder: Path | None,
+    given: dict[str, Any],
+) -> tuple[dict[str, Any], str]:
+    """Make the folder of a cluster, or without one the roles that a server lacks; the document, and the text."""
+    begun = time.monotonic()
+    if folder is None:
+        _refuse_options(_about_points(given), "a point (--into NAME, --into-folder DIR)")
         found = _roles(invocation, store, backup)
-        document = {**_document(backup.database, None, begun), **asdict(found)}
-        print_result(document, _roles_text(found, backup), as_json=invocation.as_json)
-        return 0
-    if into_folder is not None:
-        _refuse_options({"table": of_points["tables"]}, "--into NAME with a point")
-        done = _into_folder(invocation, address, store, backup, into_folder, of_points)
-        document = {**_document(backup.database, None, begun), **_folder_document(backup, done)}
-        print_result(document, _folder_text(done, begun), as_json=invocation.as_json)
-        return 0
-    _refuse_options(_about_points(of_points), "a point (--to-name …)")
-    other = store.read(definitions) if definitions else None
-    document = _into_database(invocation, store, backup, other, str(into), begun, switch_over=switch_over)
-    print_result(document, _database_text(document, backup), as_json=invocation.as_json)
-    return 0 if document["verified"] else RecoveryError.code
+        return {**_document(backup.database, None, begun), **asdict(found)}, _roles_text(found, backup)
+    _refuse_options({"table": given["tables"]}, "--into NAME with a point")
+    done = _into_folder(invocation, address, store, backup, folder, given)
+    document = {**_document(backup.database, None, begun), **_folder_document(backup, done)}
+    return document, _folder_text(done, begun)
+
+
+def _refuse_unclear(
+    *, into: str | None, into_folder: Path | None, roles: bool, needs_id: bool, named: str | None
+) -> None:
+    if sum((into is not None, into_folder is not None, roles)) != 1:
+        raise InvalidInputError(
+            "say what to restore: --into NAME a database, --into-folder DIR a cluster, --roles its roles",
+            hint="`squizzle backups` says of each backup what it is",
+        )
+    if needs_id and named is None:
+        raise InvalidInputError(
+            "no backup named", hint="only with --into and a point (--to-name …) the newest copy that fits is taken"
+        )
 
 
 def _about_points(given: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import IO, Any
@@ -74,11 +74,25 @@ def take_salvage(
     return salvage
 
 
-def compare_rows(access: ServerAccess, damaged: str, recovered: str) -> tuple[TableSalvage, ...]:
+def compare_rows(
+    access: ServerAccess,
+    damaged: str,
+    recovered: str,
+    *,
+    only: Collection[str],
+    until: Callable[[TableSalvage], bool],
+) -> tuple[TableSalvage, ...]:
     """Compare two databases row by row, as `take_salvage` does, and keep nothing. Both are only read.
 
+    Args:
+        access: Server and account.
+        damaged: The one database.
+        recovered: The other.
+        only: These tables; all for none.
+        until: Whether a table that differs says enough, so that those behind it are not compared.
+
     Returns:
-        The tables that differ, or could not be compared whole.
+        The tables that differ, or could not be compared whole; nothing behind one that says enough.
 
     Raises:
         ConnectionFailedError, DatabaseError: A database cannot be read.
@@ -89,7 +103,12 @@ def compare_rows(access: ServerAccess, damaged: str, recovered: str) -> tuple[Ta
         read_snapshot(left),
         read_snapshot(right),
     ):
-        return tuple(_compared(left, right, lambda _difference: False))
+        found: list[TableSalvage] = []
+        for one in _compared(left, right, lambda _difference: False, only=only):
+            found.append(one)
+            if until(one):
+                break
+        return tuple(found)
 
 
 @dataclass(kw_only=True)
@@ -109,9 +128,13 @@ class _Keeper:
         return True
 
 
-def _compared(left: Connection, right: Connection, keep: Callable[[Difference], bool]) -> Iterator[TableSalvage]:
+def _compared(
+    left: Connection, right: Connection, keep: Callable[[Difference], bool], *, only: Collection[str] = ()
+) -> Iterator[TableSalvage]:
     ours, theirs = read_layouts(left), read_layouts(right)
     for table in sorted(ours.keys() | theirs.keys()):
+        if only and table not in only:
+            continue
         found = compare_table(left, right, (ours.get(table), theirs.get(table)), keep=keep)
         if not found.is_equal:
             yield found

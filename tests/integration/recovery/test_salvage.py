@@ -17,7 +17,7 @@ from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.proof.digests import compare_digests, digest_database
 from squizzle.recovery.fence import fence
-from squizzle.recovery.salvage.keeping import read_salvages, take_salvage
+from squizzle.recovery.salvage.keeping import compare_rows, read_salvages, take_salvage
 from squizzle.recovery.salvage.merging import merge_rows
 from squizzle.recovery.salvage.records import RowKind, Salvage, TableSalvage
 from squizzle.recovery.sequences import carry_sequences
@@ -311,3 +311,20 @@ def test_whatever_differs_is_counted_like_by_hand(
 
 def _more(rows: list[tuple[int, str | None]], than: list[tuple[int, str | None]]) -> int:
     return sum(max(0, rows.count(row) - than.count(row)) for row in set(rows))
+
+
+def test_a_comparison_looks_at_the_tables_that_are_asked_for_and_no_further_than_what_says_enough(
+    access: ServerAccess, pair: Pair
+) -> None:
+    damaged, recovered = pair
+    with connect(access, damaged, purpose="test") as connection:
+        connection.execute("UPDATE customer SET born = NULL WHERE id = 1; DELETE FROM node; DELETE FROM note")
+
+    def compared(only: tuple[str, ...] = (), *, enough: str = "") -> list[str]:
+        found = compare_rows(access, damaged, recovered, only=only, until=lambda one: one.table == enough)
+        return [one.table for one in found]
+
+    everything = compared()
+    assert everything == ["public.customer", "public.node", "public.note"]
+    assert compared(("public.node", '"public"."Order"')) == ["public.node"]
+    assert compared(enough="public.node") == everything[:2]
