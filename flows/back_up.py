@@ -85,7 +85,7 @@ Monthly = Annotated[int, shown(ge=0, le=3660, title="Keep monthly", description=
 
 @flow(
     name="back-up",
-    flow_run_name=run_named("{kind} backup of {database} → {store}"),
+    flow_run_name=run_named("{kind} backup of {database}"),
     description=DESCRIPTION,
     persist_result=False,
 )

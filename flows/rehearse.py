@@ -193,6 +193,7 @@ def carry_out_rehearsal(case: RehearsalCase, started_at: datetime) -> RehearsalR
             certificates=certificates,
             forecast=forecast,
             steps=journal.steps,
+            fleet=plan.target.expected.fleet or "",
         )
         publish_rehearsal(report)
     return report

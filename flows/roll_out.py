@@ -198,7 +198,7 @@ def carry_out_rollout(case: RolloutCase, started_at: datetime) -> RolloutReport:
                 started = started if goes_back else prove(case, survey, started)
                 checks = check(case, survey, started)
                 publish_checks(case.fleet.name, checks)
-                report = replace(report, checks=checks)
+                report = replace(report, checks=checks, certificates=tuple(started.certificates.values()))
                 if not case.dry_run:
                     run = Running(case=case, control=control, lock=lock, started=started, survey=survey, checks=checks)
                     with keep_transitions() as told:

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from prefect.artifacts import create_image_artifact
-
 from squizzle.backups.open_store import configured_store
 from squizzle.backups.store import BackupStore
 from squizzle.chaos.settings import VARIABLE
@@ -22,9 +20,10 @@ from squizzle.drills.verdict import judge_drill
 from squizzle.errors import SquizzleError
 from squizzle.reports.drill_trend import costs_picture, trend_markdown
 from squizzle.settings.drills import DrillBudget
-from tasks.markdown_artifact import create_markdown_artifact
+from tasks.markdown_artifact import create_markdown_artifact, create_picture_artifact
 from tasks.outage import publish
-from tasks.reporting import artifact_key, as_url, path_of, write_file
+from tasks.pages import with_pages
+from tasks.reporting import artifact_key, path_of, write_file
 from tasks.sources import StoreSource
 from tasks.steps import log_line, now, step
 
@@ -102,7 +101,8 @@ def _figures(report: DrillReport, judged: DrillReport) -> DrillFigures:
 def _publish(report: DrillReport, text: str, picture: bytes) -> None:
     key = f"drill-{artifact_key(report.scenario.value)}-trend"
     title = f"What drills of {report.scenario.value} cost"
-    publish(create_markdown_artifact, text, key=key, description=title)
+    linked = with_pages(text, {"the last one": key.removesuffix("-trend")})
+    publish(create_markdown_artifact, linked, key=key, description=title)
     if picture:
         write_file(picture, path_of(report).with_suffix(".png"))
-        publish(create_image_artifact, image_url=as_url(picture), key=f"{key}-picture", description=title)
+        publish(create_picture_artifact, picture, key=f"{key}-picture", description=title)

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from prefect.artifacts import create_image_artifact
-
 from squizzle.errors import SquizzleError
 from squizzle.reports.moves import moves_markdown, moves_picture, moves_summary
 from squizzle.sweep.records import Sweep
-from tasks.markdown_artifact import create_markdown_artifact
+from tasks.markdown_artifact import create_markdown_artifact, create_picture_artifact
 from tasks.outage import publish
-from tasks.reporting import artifact_key, as_url
+from tasks.reporting import artifact_key
 from tasks.steps import log_line, now, step
 from tasks.sweep_case import SweepCase
 
@@ -98,4 +96,4 @@ def publish_moves(fleet: str, kept: Keeping) -> None:
     publish(create_markdown_artifact, text, key=key, description=title)
     picture = moves_picture(moves)
     if picture:
-        publish(create_image_artifact, image_url=as_url(picture), key=f"{key}-picture", description=title)
+        publish(create_picture_artifact, picture, key=f"{key}-picture", description=title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,7 +9,6 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.artifacts import (
-    create_image_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -57,8 +55,9 @@ from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.report import RolloutReport
 from squizzle.sweep.records import Sweep
-from tasks.markdown_artifact import create_markdown_artifact
+from tasks.markdown_artifact import create_markdown_artifact, create_picture_artifact
 from tasks.outage import publish
+from tasks.pages import with_pages
 from tasks.steps import step
 
 REPORTS_VARIABLE = "SQUIZZLE_REPORTS"
@@ -103,8 +102,11 @@ def publish_report(report: DrillReport) -> Path:
     text = drill_markdown(report)
     path = path_of(report)
     write_file(text, path)
-    create_markdown_artifact(text, key=f"drill-{slug}", description=f"Drill {slug}: {report.verdict.value}")
     rows = table_artifact(report)
+    keys = {"every table": f"drill-{slug}-tables"} if rows else {}
+    create_markdown_artifact(
+        with_pages(text, keys), key=f"drill-{slug}", description=f"Drill {slug}: {report.verdict.value}"
+    )
     if rows:
         create_table_artifact(rows, key=f"drill-{slug}-tables", description="Rows saved and rows found, per table")
     return path
@@ -119,7 +121,9 @@ def publish_drills(run: DrillRun) -> Path:
     """
     text, path = drills_markdown(run), drills_path(run)
     write_file(text, path)
-    create_markdown_artifact(text, key="drill-all", description=f"All disasters: {run.verdict.value}")
+    slugs = [one.scenario.value.replace("_", "-") for one in run.reports]
+    linked = with_pages(text, {slug: f"drill-{slug}" for slug in slugs})
+    create_markdown_artifact(linked, key="drill-all", description=f"All disasters: {run.verdict.value}")
     return path
 
 
@@ -136,9 +140,10 @@ def publish_backup(report: BackupReport, earlier: tuple[Backup, ...]) -> None:
     key = f"backup-{artifact_key(backup.database)}-{backup.kind.value}"
     verdict = report.proof.verdict.value.replace("_", " ")
     summary = f"Backup {backup.id}: files {verdict}"
-    create_markdown_artifact(backup_markdown(report, trend), key=key, description=summary)
+    text = with_pages(backup_markdown(report, trend), {"size and time of the last ones": f"{key}-trend"})
+    create_markdown_artifact(text, key=key, description=summary)
     picture = trend_picture(trend, f"{backup.kind} backups of {backup.database}")
-    create_image_artifact(image_url=as_url(picture), key=f"{key}-trend", description="Size and time of the last ones")
+    create_picture_artifact(picture, key=f"{key}-trend", description="Size and time of the last ones")
 
 
 @step("Write the report of the recovery", timeout=timedelta(minutes=5), detail=str)
@@ -177,7 +182,8 @@ def publish_health(
         told=told,
         remarks=remarks,
     )
-    create_markdown_artifact(text, key=key, description=health_summary(sweep))
+    linked = with_pages(text, {"every target": f"{key}-targets"})
+    create_markdown_artifact(linked, key=key, description=health_summary(sweep))
 
 
 @step("Write the draft of the post-mortem", timeout=timedelta(minutes=5))
@@ -267,8 +273,9 @@ def publish_rehearsal(report: RehearsalReport) -> Path:
     """
     text, path = rehearsal_markdown(report), rehearsal_path(report)
     write_file(text, path)
-    key = f"rehearsal-{artifact_key(report.database)}"
-    create_markdown_artifact(text, key=key, description=rehearsal_summary(report))
+    key = rehearsal_key(report.database)
+    rollouts = {f"rollout to {report.fleet}": f"rollout-{artifact_key(report.fleet)}"} if report.fleet else {}
+    create_markdown_artifact(with_pages(text, rollouts), key=key, description=rehearsal_summary(report))
     return path
 
 
@@ -304,12 +311,24 @@ def publish_rollout(report: RolloutReport) -> Path:
     text, path = rollout_markdown(report), rollout_path(report)
     write_file(text, path)
     key, title = f"rollout-{artifact_key(report.fleet)}", rollout_summary(report)
-    publish(create_markdown_artifact, text, key=key, description=title)
+    linked = with_pages(text, _keys_of_rollout(report))
+    publish(create_markdown_artifact, linked, key=key, description=title)
     picture = rollout_picture(report)
     if picture:
         write_file(picture, path.with_suffix(".png"))
-        publish(create_image_artifact, image_url=as_url(picture), key=f"{key}-timeline", description=title)
+        publish(create_picture_artifact, picture, key=f"{key}-timeline", description=title)
     return path
+
+
+def _keys_of_rollout(report: RolloutReport) -> dict[str, str]:
+    def key(part: str) -> str:
+        return rollout_key(report.fleet, part)
+
+    stages = {f"stage {one.name}": key(one.name) for one in report.stages if one.results}
+    checks = {"checks": key("checks")} if report.checks else {}
+    picture = {"who was migrated when": key("timeline")} if stages else {}
+    rehearsals = {f"rehearsal for {one.database}": rehearsal_key(one.database) for one in report.certificates}
+    return {**picture, **stages, **checks, **rehearsals}
 
 
 @step("Write the report of the restore", timeout=timedelta(minutes=5))
@@ -329,6 +348,11 @@ def publish_rebuild(report: RebuildReport) -> None:
 def rollout_key(fleet: str, part: str) -> str:
     """The key of an artifact of a rollout: `checks`, or a stage's name."""
     return f"rollout-{artifact_key(fleet)}-{artifact_key(part)}"
+
+
+def rehearsal_key(database: str) -> str:
+    """The key of what a rehearsal for a database found."""
+    return f"rehearsal-{artifact_key(database)}"
 
 
 def artifact_key(name: str) -> str:
@@ -364,11 +388,6 @@ def rollout_path(report: RolloutReport) -> Path:
 
 def _folder() -> Path:
     return Path(os.environ.get(REPORTS_VARIABLE) or _DEFAULT_REPORTS).absolute()
-
-
-def as_url(picture: bytes) -> str:
-    """A picture as the address that an artifact has of it."""
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def write_file(content: str | bytes, path: Path) -> None:

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from prefect.settings import PREFECT_UI_ENABLED, PREFECT_UI_URL
-
 from squizzle.rehearsal.traffic import WATCH
 from squizzle.rollout.foresight import TargetForecast, foresee_stage, sample_targets
 from squizzle.rollout.records import FleetTarget
+from tasks.pages import pages_of
 from tasks.reporting import rollout_key
 from tasks.rollout_case import Running
 from tasks.steps import step
@@ -42,10 +41,6 @@ def links_of(run: Running, stages: Sequence[str]) -> dict[str, str]:
         run: The run.
         stages: Those before, by name; the last one's table is linked.
     """
-    base = str(PREFECT_UI_URL.value() or "").rstrip("/")
-    # The server that a command starts for itself has none.
-    if not base or not PREFECT_UI_ENABLED.value():
-        return {}
     fleet = run.case.fleet.name
-    pages = {"checks": rollout_key(fleet, "checks"), **{f"stage {one}": rollout_key(fleet, one) for one in stages[-1:]}}
-    return {what: f"{base}/artifacts/key/{key}" for what, key in pages.items()}
+    last = {f"stage {one}": rollout_key(fleet, one) for one in stages[-1:]}
+    return pages_of({"checks": rollout_key(fleet, "checks"), **last})

@@ -25,6 +25,7 @@ class RehearsalReport:
         versions: What was to be rehearsed, in order.
         certificates: Of the versions that were, in order; those behind one that could not be gone on from have none.
         forecast: Who would wait if all of it ran now; None when it was not asked.
+        fleet: Of the database; empty when it belongs to none.
         steps: What was done, in order.
     """
 
@@ -36,6 +37,7 @@ class RehearsalReport:
     certificates: tuple[Certificate, ...]
     steps: tuple[Step, ...]
     forecast: QueueForecast | None = None
+    fleet: str = ""
 
     @property
     def not_reached(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
@@ -185,8 +186,15 @@ def trend_picture(trend: pd.DataFrame, title: str) -> bytes:
 
     figure = Figure(figsize=(8, 3), layout="constrained")
     size = figure.subplots()
-    size.plot(trend["at"], trend["size_mb"], marker="o", color="tab:blue")
-    size.set_ylabel("MB", color="tab:blue")
+    # A small database is not a column of zeros.
+    largest = trend["size_mb"].max()
+    factor, unit = (1000, "kB") if largest < 1 else (1, "MB") if largest < 1000 else (0.001, "GB")  # noqa: PLR2004
+    size.plot(trend["at"], trend["size_mb"] * factor, marker="o", color="tab:blue")
+    size.set_ylabel(unit, color="tab:blue")
+    if len(trend) == 1:
+        # Of one moment Matplotlib draws four years.
+        (at,) = trend["at"]
+        size.set_xlim(at - timedelta(hours=12), at + timedelta(hours=12))
     size.set_ylim(bottom=0)
     size.tick_params(axis="x", rotation=30)
     time = size.twinx()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
+from squizzle.durations import words
 from squizzle.proof.records import Comparison, DatabaseDigest, SchemaMatch
 from squizzle.recovery.evidence import Step, StepState
 
 # A report is read by a person; past this many lines a list is counted, not shown.
 _MOST_LINES = 40
+_A_MINUTE = timedelta(minutes=1)
 _STATES = {StepState.FAILED: "FAILED", StepState.RUNNING: "not finished"}
 
 
@@ -20,6 +22,15 @@ def bullets(lines: Sequence[str]) -> str:
     if len(lines) > _MOST_LINES:
         shown.append(f"- … and {len(lines) - _MOST_LINES} more")
     return "\n".join(shown)
+
+
+def more(links: Mapping[str, str]) -> str:
+    """Where more is to be read.
+
+    Args:
+        links: What it is, and its address; at least one.
+    """
+    return "More: " + ", ".join(f"[{what}]({address})" for what, address in links.items())
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -57,8 +68,10 @@ def without_html(markdown: str) -> str:
 
 
 def seconds(duration: timedelta | None) -> str:
-    """How long something took."""
-    return "not measured" if duration is None else f"{duration.total_seconds():.2f} s"
+    """How long something took: hundredths of a second below a minute, words above it."""
+    if duration is None:
+        return "not measured"
+    return f"{duration.total_seconds():.2f} s" if duration < _A_MINUTE else words(duration)
 
 
 def number(value: int | None) -> str:

@@ -20,6 +20,8 @@ from squizzle.settings.fleet_labels import label_words
 # A table of artifacts and a question are read by a person; the rest is counted.
 _MOST_ROWS = 1000
 _NAMED = 20
+# Of a stage's targets in the report, which has several stages.
+_SHOWN = 10
 
 
 def rollout_summary(report: RolloutReport) -> str:
@@ -28,6 +30,8 @@ def rollout_summary(report: RolloutReport) -> str:
     fleet = f"{report.fleet}{only}"
     what = f"Rollout of {', '.join(report.versions)} to {fleet}" if report.versions else f"Fleet {fleet}"
     why = report.problem or next((_why(one) for one in report.stages if one.why), "")
+    if report.outcome is RolloutOutcome.NOT_BEGUN and not why and not report.stages:
+        return f"{what}: a dry run, no target was changed"
     return f"{what}: {report.outcome.value}{f' ({why})' if why else ''}"
 
 
@@ -94,6 +98,9 @@ def _parts(report: RolloutReport) -> Iterator[str]:
     if report.rollout_id:
         yield f"Rollout `{report.rollout_id}`"
     yield next_step(report)
+    if report.certificates:
+        yield "## What is proven"
+        yield bullets([f"{one.version}: certificate `{one.id}` of {one.database}" for one in report.certificates])
     if report.plan is not None:
         yield "## Stages"
         yield stage_table(report.plan, report.stages)
@@ -108,7 +115,7 @@ def _parts(report: RolloutReport) -> Iterator[str]:
         yield _left_out(report)
     if report.checks:
         yield "## Checks before"
-        yield check_table(report.checks)
+        yield _checks(report.checks)
     yield f"## What was done ({seconds(report.duration)})"
     yield timeline(report.steps)
 
@@ -181,7 +188,9 @@ def _ended(stage: Stage, report: StageReport | None, *, asked: str, is_plan: boo
         return report.outcome.value
     if stage.name == asked:
         return "**asked now**"
-    return "asks first" if stage.approval_required and is_plan else "not reached"
+    if not is_plan:
+        return "not reached"
+    return "asks first" if stage.approval_required else "asks nobody"
 
 
 def _stage_cells(one: StagePlan, *, with_windows: bool) -> tuple[str, ...]:
@@ -253,10 +262,18 @@ def _bad_first(results: Sequence[TargetResult]) -> list[TargetResult]:
 
 
 def _results(results: Sequence[TargetResult]) -> str:
-    rows = result_rows(results)
+    """All that failed, and some of the others: the table of the stage has every one."""
+    rows = result_rows(results)[: max(_SHOWN, len(failures(results)))]
     text = table(list(rows[0]), [list(row.values()) for row in rows])
-    left_out = len(results) - len(rows)
-    return f"{text}\n\n… and {left_out:,} more" if left_out > 0 else text
+    others = _bad_first(results)[len(rows) :]
+    return f"{text}\n\n… and {len(others):,} more: {result_words(others)}" if others else text
+
+
+def _checks(rows: Sequence[CheckRow]) -> str:
+    """What a check found, of those that found something; the others are counted."""
+    found = [row for row in rows if row.findings]
+    well = f"{len(rows) - len(found)} of {len(rows)} checks found nothing."
+    return f"{check_table(found)}\n\n{well}" if found else well
 
 
 def _where(report: RolloutReport) -> str:

@@ -9,7 +9,7 @@ from squizzle.postgres.decisions import Question
 from squizzle.recovery.ways import Way
 from squizzle.rehearsal.lock_forecast_records import QueueVerdict
 from squizzle.rehearsal.records import Certificate, ProvenWay
-from squizzle.reports.markdown import bullets, seconds, table
+from squizzle.reports.markdown import bullets, more, seconds, table
 from squizzle.reports.rollout import check_table, slug_of, some_names, stage_table
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.foresight import TargetForecast
@@ -78,7 +78,7 @@ def stage_question(
     if warnings:
         parts += ["## What the checks warn of", check_table(warnings)]
     if facts.links:
-        parts.append("More: " + ", ".join(f"[{what}]({address})" for what, address in facts.links.items()))
+        parts.append(more(facts.links))
     return Question(
         gate=f"rollout-{slug_of(stage.stage)}",
         title=f"Roll out {versions} to stage {stage.stage.name} of {plan.fleet}",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from squizzle.recovery.evidence import Step
+from squizzle.rehearsal.records import Certificate
 from squizzle.rollout.checks import CheckRow
 from squizzle.rollout.orders import TargetResult
 from squizzle.rollout.reconciling import Reconciliation
@@ -76,6 +77,7 @@ class RolloutReport:
         plan: Who is migrated when; None when there was nothing to roll out.
         started_at: When this run began.
         duration: How long it took.
+        certificates: What proves the versions, oldest version first; none where nobody asks for them.
         checks: What was looked at before.
         stages: Those that were begun, in order.
         found: Every target as it was at the end.
@@ -92,6 +94,7 @@ class RolloutReport:
     plan: RolloutPlan | None
     started_at: datetime
     duration: timedelta
+    certificates: tuple[Certificate, ...] = ()
     checks: tuple[CheckRow, ...] = ()
     stages: tuple[StageReport, ...] = ()
     found: tuple[TargetReport, ...] = ()

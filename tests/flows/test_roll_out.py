@@ -176,13 +176,16 @@ def test_a_fleet_is_migrated_stage_by_stage_and_the_last_one_when_somebody_agree
     assert "## If it ran now, at 5 of 6 targets" in asked
     assert f"| one/{shops.prefix}_" in asked
     assert f"[stage partial]({PREFECT_UI_URL.value()}/artifacts/key/rollout-shops-partial)" in asked
+    pages = f"{PREFECT_UI_URL.value()}/artifacts/key/rollout-shops"
+    for link in (f"[checks]({pages}-checks)", f"[stage canary]({pages}-canary)", f"({pages}-timeline)"):
+        assert link in str(shown["rollout-shops"].data)
     with get_client(sync_client=True) as client:
         names = [client.read_flow_run(one.state_details.flow_run_id).name for one in (dry, done)]
     assert names == ["rollout 0001 → shops (dry run)", "rollout 0001 → shops"]
     assert [one.title for one in report.steps if one.title.startswith("Apply")] == [
         f"Apply to targets ({name})" for name in ("canary", "partial", "full")
     ]
-    assert str(shown["rollout-shops-timeline"].data).startswith("data:image/png;base64,")
+    assert "](data:image/png;base64," in str(shown["rollout-shops-timeline"].data)
     assert events_of(report.rollout_id) == EVENTS
 
     again = shops.run()

@@ -343,7 +343,8 @@ def test_a_certificate_lets_it_into_production_but_not_to_another_schema(
     shops.configure("[rehearsal]", 'required_for = ["production"]', environment="production")
     shops.migration("0001_price", "ALTER TABLE goods ADD COLUMN price int", "ALTER TABLE goods DROP COLUMN price")
     (shops.folder / "stages.yaml").write_text("stages: [{name: full, percentage: 100}]", encoding="utf-8")
-    source = block_of(server_block.model_copy(update={"environment": "production"}), f"{shops.prefix}_0")
+    known = {"environment": "production", "fleet": "shops"}
+    source = block_of(server_block.model_copy(update=known), f"{shops.prefix}_0")
     rehearsed = rehearse(
         source, store_block, shops.folder / "migrations", scratch_server=server_block, return_state=True
     )
@@ -358,6 +359,11 @@ def test_a_certificate_lets_it_into_production_but_not_to_another_schema(
     done = shops.run(store=store_block, backups="none")
     assert done.is_completed(), done.message
     assert shops.ask("SELECT certificate FROM squizzle_history") == [certificate.id] * MANY
+    report = str(artifacts_of(done.state_details.flow_run_id)["rollout-shops"].data)
+    assert f"- 0001: certificate `{certificate.id}` of {certificate.database}" in report
+    found = artifacts_of(rehearsed.state_details.flow_run_id)
+    (rehearsal,) = [key for key in found if key.startswith("rehearsal-") and f"/artifacts/key/{key})" in report]
+    assert "[rollout to shops](" in str(found[rehearsal].data)
 
 
 def test_where_a_rollout_is_written_down_depends_on_the_fleet_alone(shops: Shops) -> None:

@@ -130,7 +130,7 @@ def test_the_report_has_the_numbers_the_steps_and_every_table(report: DrillRepor
 
     assert "- 1,500 rows are the rows of the backup\n" in text
     assert "| Time to recover (RTO) | 10.50 s, from noticing the damage to letting clients in again |" in text
-    assert "| Data at risk (RPO) | 90.00 s of writes, no row was written in it |" in text
+    assert "| Data at risk (RPO) | 1 min 30 s of writes, no row was written in it |" in text
     assert "| Backup | `20250301T120000Z-shop-abcdef`: 1.5 MB, 1,500 rows, 1.23 s |" in text
     assert "- 12:00:00 **Take a backup**, 1.50 s: 2 MB" in text
     assert "- public.users: 1,500 rows fewer than the 1,500 of the backup" in text
