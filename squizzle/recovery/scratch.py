@@ -98,10 +98,13 @@ def sweep_dead_runs(control: Connection) -> tuple[str, ...]:
         The names of what was dropped.
     """
     names = [*_databases(control), *_roles(control)]
-    for run_id in sorted({run_id for name in names if (run_id := _run_of(name))}):
-        if _try_lock(control, run_id):
-            remove_run(control, run_id)
-            control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
+    runs = sorted({run_id for name in names if (run_id := _run_of(name))})
+    dead = [run_id for run_id in runs if _try_lock(control, run_id)]
+    # Twice: in a copy of one run's database, which is another run's, roles of the first have rights and cannot go.
+    for run_id in (*dead, *dead):
+        remove_run(control, run_id)
+    for run_id in dead:
+        control.execute("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_CLASS, _lock_key(run_id)))
     left = {*_databases(control), *_roles(control)}
     return tuple(name for name in names if name not in left)
 

@@ -109,6 +109,23 @@ def test_dead_runs_are_swept_and_living_ones_left_alone(control: Connection, oth
         remove_run(control, living)
 
 
+def test_a_copy_of_a_dead_run_with_rights_of_another_ones_roles_keeps_neither(
+    access: ServerAccess, control: Connection
+) -> None:
+    """As of a drill that was killed while it played with a copy of what all of its disasters share."""
+    base, copy = (f"{first}{secrets.token_hex(4)[1:]}" for first in "0f")
+    names = drill_names(base)
+    create_role(control, names.application)
+    create(control, drill_names(copy).database)
+    try:
+        with connect(access, drill_names(copy).database, purpose="test") as session:
+            session.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(names.application)))
+        assert set(sweep_dead_runs(control)) == {names.application, drill_names(copy).database}
+    finally:
+        remove_run(control, copy)
+        remove_run(control, base)
+
+
 def test_run_whose_process_died_is_a_dead_one(access: ServerAccess, control: Connection, run_id: str) -> None:
     create(control, drill_names(run_id).database)
     session = connect(access, "postgres", purpose="test drill")
