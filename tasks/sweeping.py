@@ -15,7 +15,7 @@ from squizzle.alerts.telling import notification_of
 from squizzle.errors import ConnectionFailedError, SquizzleError
 from squizzle.incidents.changes import changes_of
 from squizzle.incidents.ledger import make_tables, read_open, write_changes
-from squizzle.incidents.records import Incident
+from squizzle.incidents.records import IncidentChange
 from squizzle.incidents.telling import over_notifications
 from squizzle.migrations.records import Migration
 from squizzle.notify.records import Deliveries, Link, Moment, Notification
@@ -109,10 +109,11 @@ def tell_people(case: SweepCase, looked: Looked, *, links: Sequence[Link] = (), 
         with _kept(case, looked) as (connection, at):
             before, done = _advance(connection, looked, at, held)
             deliveries = _deliver(connection, case, looked, done, at, links) if case.tell else ()
-            closed = _note_incidents(connection, looked, before, done)
+            over = _note_incidents(connection, looked, before, done)
             if case.tell:
-                over = over_notifications(closed, read_open(connection, looked.fleet.name), now())
-                deliveries += tuple(_tell(case, one, threads=threads) for one, threads in over)
+                deliveries += _tell_over(connection, case, looked.fleet.name, over)
+            # Behind the telling: of a run that dies in between people hear again from the next, and not from nobody.
+            write_changes(connection, looked.fleet.name, over, by=run_name())
             # For those who watch from outside whether sweeps go on: one that nobody hears of counts for none.
             if all(one.is_heard for one in deliveries):
                 write_note(connection, looked.fleet.name, note_of(looked.sweep, at))
@@ -184,12 +185,24 @@ def tell_held(
 
 def _note_incidents(
     connection: Connection, looked: Looked, before: Sequence[AlertState], done: Advance
-) -> tuple[Incident, ...]:
-    """What of it opens incidents, belongs to them, or closes them; returns those that are closed now."""
+) -> tuple[IncidentChange, ...]:
+    """What of it opens incidents, or belongs to them; returns what closes some, which is not written down yet."""
     fleet = looked.fleet.name
     make_tables(connection)
     is_open = {one.target for one in read_open(connection, fleet)}
-    return write_changes(connection, fleet, changes_of(looked.sweep, before, done, is_open), by=run_name())
+    changes = changes_of(looked.sweep, before, done, is_open)
+    write_changes(connection, fleet, [one for one in changes if not one.closes], by=run_name())
+    return tuple(one for one in changes if one.closes)
+
+
+def _tell_over(
+    connection: Connection, case: SweepCase, fleet: str, over: Sequence[IncidentChange]
+) -> tuple[Deliveries, ...]:
+    """Tell people of incidents that are about to be closed."""
+    well = {one.target for one in over}
+    is_open = read_open(connection, fleet)
+    closing, others = ([one for one in is_open if (one.target in well) is wanted] for wanted in (True, False))
+    return tuple(_tell(case, one, threads=threads) for one, threads in over_notifications(closing, others, now()))
 
 
 def _deliver(

@@ -66,6 +66,21 @@ class Failed(Town):
         ]
 
 
+class Looking(list[tuple[str, dict[str, str], bytes]]):
+    """What was posted; at each it is looked how many incidents are open."""
+
+    def __init__(self, town: Failed) -> None:
+        super().__init__()
+        self.town = town
+        self.open: list[int] = []
+
+    def append(self, post: tuple[str, dict[str, str], bytes]) -> None:
+        with self.town.session(2) as control:
+            found = control.execute("SELECT count(*) FROM squizzle.incident WHERE closed_at IS NULL").fetchone()
+        self.open.append(found[0] if found else 0)
+        super().append(post)
+
+
 @pytest.fixture
 def town(access: ServerAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Failed]:
     store = f'[backups]\nstore = "{tmp_path}/backups"'
@@ -206,11 +221,20 @@ def test_what_is_safe_is_taken_back_once_and_what_fails_is_left_to_a_person(
     assert kinds == [EventKind.OPENED, *done, EventKind.TOLD, EventKind.CLOSED]
     assert all(one.at.utcoffset() == timedelta() for one in events)
 
-    # A person put it right: the next sweep closes what is left, and whoever was told hears it.
+    _a_person_puts_it_right(town)
+
+
+def _a_person_puts_it_right(town: Failed) -> None:
+    """The next sweep closes what is left, and whoever was told hears it."""
     with town.session(1) as session:
         session.execute("DROP TABLE new; UPDATE squizzle_history SET success = true WHERE direction = 'rollback'")
+    town.ear.posts = posts = Looking(town)
     assert town.sweep().is_completed()
     assert town.told() == [("ends", "critical")]
+    # It was open while that was said, so that of a run that dies before it is heard the next one tells.
+    assert set(posts.open) == {1}
+    with town.session(2) as control:
+        assert [one for one in read_incidents(control, "town") if one.closed_at is None] == []
 
 
 def test_of_many_targets_people_are_told_once_and_once_more_when_the_last_is_well(
