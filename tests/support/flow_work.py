@@ -75,9 +75,9 @@ class Place:
             threading.Thread(target=self._hunt, args=(len(steps),), daemon=True).start()
 
     def effect(self, *, is_program: bool = False) -> None:
-        """Something is about to be done."""
+        """Something is about to be done, in a step or behind it: also what is no step belongs to one."""
         with self._lock:
-            if not self._runs or not self.steps:
+            if not self.steps:
                 return
             now = self.steps[-1]
             now["effects"] += 1
@@ -91,9 +91,7 @@ class Place:
         with self._lock:
             if self._struck.exists():
                 return
-            self._runs = False
             self._struck.touch()
-            self._runs = True
         if self._strike["whom"] == "run":
             os.kill(os.getpid(), signal.SIGKILL)
         kill(self._strike["pid"])
