@@ -22,6 +22,7 @@ from squizzle.cli.output import print_result, say, table
 from squizzle.config import load_config
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.postgres.decisions import Answer, Entry
+from squizzle.reports.headway import is_terminal
 from squizzle.reports.terminal import print_markdown
 from squizzle.settings.approvals import SlackSettings, resolve_slack
 
@@ -132,7 +133,7 @@ def approve(
     with open_approvals() as prefect:
         waiting = prefect.find(run)
         _must_be(waiting, digest)
-        print_markdown(f"{waiting.text}\n", Console(stderr=True))
+        print_markdown(f"{waiting.text}\n", Console(stderr=True, force_terminal=is_terminal()))
         if not (reject or digest):
             _agree(waiting)
         if waiting.asked.name_to_type and not (reject or typed) and sys.stdin.isatty():

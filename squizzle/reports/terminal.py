@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,7 +118,8 @@ class StepView:
 
 def print_markdown(text: str, console: Console | None = None) -> None:
     """Print a report, on standard output if nothing else is said: formatted on a terminal, as it is anywhere else."""
-    console = console or Console()
+    # Whatever FORCE_COLOR says: a file or a pipe gets the text alone.
+    console = console or Console(force_terminal=sys.stdout.isatty())
     if console.is_terminal:
         console.print(Markdown(text))
     else:

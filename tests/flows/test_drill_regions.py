@@ -81,6 +81,7 @@ def test_drills_killed_at_random_moments_leave_nothing_behind_the_next_one() -> 
         (DrillScenario.POINT_IN_TIME, f"drill-{os.getpid()}-*/archive", "the log in "),
         (DrillScenario.REGION_LOSS, f"drill.store-{os.getpid()}-*", f"it is not so that {BY_THE_LOG}: "),
     ],
+    ids=["point_in_time", "region_loss"],
 )
 def test_without_the_newest_segment_of_its_log_a_database_does_not_come_back_as_it_was(
     scenario: DrillScenario, archives: str, says: str

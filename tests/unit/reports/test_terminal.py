@@ -9,6 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from squizzle.headway import Stretch, Unit
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.reports.terminal import StepView, print_markdown
 
@@ -88,6 +89,36 @@ def test_a_view_ends_its_picture_when_a_step_raises() -> None:
     with pytest.raises(ValueError, match="broken"):
         fail()
     assert file.getvalue().endswith("\x1b[?25h")  # the cursor is visible again
+
+
+def test_nothing_is_drawn_and_no_colour_is_used_where_no_terminal_is_whatever_the_environment_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with StepView("Drill") as view:
+        view((step("first"),))
+    print_markdown("# Report\n")
+
+    assert capsys.readouterr() == ("# Report\n", "Drill\n  done       1.50 s  first\n")
+
+
+def test_a_running_step_shows_how_far_its_long_work_is() -> None:
+    now = [0.0]
+    copying = Stretch("copying shop", unit=Unit.BYTES, total=4_000_000, is_estimate=True, clock=lambda: now[0])
+    file = StringIO()
+    with StepView("Drill", Console(file=file, force_terminal=True, width=120, color_system=None)) as view:
+        view((step("Take a backup", StepState.RUNNING),))
+        view.begun(copying)
+        now[0] = 30.0
+        copying.at(1_000_000)
+        view(view._steps)
+        view._live.refresh()  # type: ignore[union-attr]
+        view.ended(copying)
+        view((step("Take a backup"),))
+
+    assert "copying shop: 25 % of about 4.0 MB, about 2 min left" in file.getvalue()
+    assert "copying shop" not in file.getvalue().rpartition("Drill")[2]
 
 
 def test_a_report_goes_to_a_pipe_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
