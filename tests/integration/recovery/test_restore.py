@@ -43,6 +43,37 @@ def test_copy_is_analyzed_and_marked_as_ours(
         assert copy.execute("SELECT reltuples FROM pg_class WHERE relname = 't'").fetchone() == (500,)
 
 
+OF_EVERY_KIND = """
+    CREATE TABLE "Odd ""one" AS SELECT n AS "%" FROM generate_series(1, 50) n;
+    CREATE TABLE day (id int, at date) PARTITION BY RANGE (at);
+    CREATE TABLE day_1 PARTITION OF day FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+    CREATE TABLE day_2 PARTITION OF day DEFAULT PARTITION BY LIST (id);
+    CREATE TABLE day_2_rest PARTITION OF day_2 DEFAULT;
+    CREATE TABLE parent (id int);
+    CREATE TABLE child (more text) INHERITS (parent);
+    INSERT INTO day SELECT n, '2026-01-01'::date + n FROM generate_series(1, 60) n;
+    INSERT INTO parent SELECT n FROM generate_series(1, 5) n;
+    INSERT INTO child SELECT n, 'x' FROM generate_series(1, 5) n;
+    CREATE INDEX odd ON day_1 ((id % 7));
+    CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM day;
+"""
+
+
+def test_the_planner_knows_of_a_copy_what_one_analyze_of_everything_tells_it(
+    access: ServerAccess, connection: Connection, database: str, take: Take, restore: Restore
+) -> None:
+    connection.execute(OF_EVERY_KIND)
+    restore(take(database), f"{database}_r")
+    query = "SELECT schemaname, tablename, inherited, attname FROM pg_stats WHERE schemaname <> 'pg_catalog'"
+    with connect(access, f"{database}_r", purpose="test") as copy:
+        known = set(copy.execute(query))
+        catalogues = copy.execute("SELECT last_analyze FROM pg_stat_sys_tables WHERE relname = 'pg_class'").fetchone()
+        copy.execute("ANALYZE")
+        assert known == set(copy.execute(query))
+        assert len(known) > 10
+    assert catalogues != (None,)
+
+
 def test_jobs_that_block_each_other_for_ever_are_followed_by_one_alone(
     access: ServerAccess,
     control: Connection,
