@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from squizzle.backups.folder_store import FolderStore
 from squizzle.backups.store_address import folder_of_address
 from squizzle.config import Config, load_config
 from squizzle.errors import SquizzleError
@@ -50,6 +49,8 @@ def versions(context: click.Context, _parameter: click.Parameter, incomplete: st
 def backup_ids(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The backups of a store that is a folder, newest first."""
     address: str = context.params.get("address") or _config(context).backups.store or ""
+    from squizzle.backups.folder_store import FolderStore  # noqa: PLC0415 - only for a shell that asks
+
     try:
         folder = folder_of_address(address)
         found = FolderStore(folder).list_ids() if folder is not None else ()
