@@ -122,7 +122,7 @@ def test_an_aim_of_a_benchmark_that_failed_is_not_measured() -> None:
 
 
 def test_an_aim_without_its_figure_is_told() -> None:
-    misspelt = replace(AIM, what="misspelt", figure="aply")
+    misspelt = replace(AIM, what="misspelt", figure="no such")
     assert not_found({"replay": FINDING}, (AIM, misspelt)) == ("misspelt",)
     assert not_found({}, (AIM, misspelt)) == ()
 
