@@ -17,7 +17,6 @@ import click
 from squizzle.cli.backups import who_am_i
 from squizzle.cli.output import say
 from squizzle.errors import RefusedError
-from squizzle.headway import told_to
 from squizzle.postgres.decisions import Question
 from squizzle.reports.terminal import StepView, print_markdown
 from tasks.temporary_api import temporary_api
@@ -94,7 +93,6 @@ def run_here(words: Words[R], load: Callable[[], Procedure[R]], *, quiet: bool) 
             wait_for_api()
             with (
                 watched_by(view),
-                told_to(view, alone=True),
                 answered_by(partial(ask_at_terminal, view, words.agree_beforehand)),
             ):
                 state = here(return_state=True)

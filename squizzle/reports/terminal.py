@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +15,7 @@ from rich.markdown import Markdown
 from rich.spinner import Spinner
 from rich.table import Table
 
-from squizzle.headway import Stretch
+from squizzle.headway import Stretch, told_to
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.reports.headway import BARS_AFTER, headway_words, is_terminal
 
@@ -41,6 +41,7 @@ class StepView:
         self._changed_at = time.monotonic()
         self._live: Live | None = None
         self._going: tuple[Stretch, ...] = ()
+        self._listening = ExitStack()
 
     def begun(self, stretch: Stretch) -> None:
         """Something long has begun; how far it is, is shown beside the running step."""
@@ -51,6 +52,8 @@ class StepView:
         self._going = tuple(one for one in self._going if one is not stretch)
 
     def __enter__(self) -> Self:
+        # Alone: two pictures do not share a terminal.
+        self._listening.enter_context(told_to(self, alone=True))
         if self.console.is_terminal:
             self._live = Live(
                 get_renderable=self._render, console=self.console, refresh_per_second=_REFRESHES_PER_S
@@ -62,6 +65,7 @@ class StepView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._listening.close()
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 

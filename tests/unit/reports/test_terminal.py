@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from squizzle.headway import Stretch, Unit
+from squizzle.headway import Stretch, Unit, is_told, stretch
 from squizzle.recovery.evidence import Step, StepState
 from squizzle.reports.terminal import StepView, print_markdown
 
@@ -110,6 +110,8 @@ def test_a_running_step_shows_how_far_its_long_work_is() -> None:
     with StepView("Drill", Console(file=file, force_terminal=True, width=120, color_system=None)) as view:
         view((step("Take a backup", StepState.RUNNING),))
         view.begun(copying)
+        with stretch("another"):
+            assert len(view._going) == 2
         now[0] = 30.0
         copying.at(1_000_000)
         view(view._steps)
@@ -117,6 +119,7 @@ def test_a_running_step_shows_how_far_its_long_work_is() -> None:
         view.ended(copying)
         view((step("Take a backup"),))
 
+    assert not is_told()
     assert "copying shop: 25 % of about 4.0 MB, about 2 min left" in file.getvalue()
     assert "copying shop" not in file.getvalue().rpartition("Drill")[2]
 
