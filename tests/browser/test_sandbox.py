@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from playwright.sync_api import expect
 
 from sandbox.fleet import BUSY, SHOPS
 from squizzle.postgres.access import ServerAccess, connect
+from tests.browser.operator import Operator
 from tests.support.cockpit import PATIENCE_S, Cockpit
 from tests.support.processes import wait_until
 
@@ -106,7 +109,9 @@ def test_activated_schedule_really_makes_runs(cockpit: Cockpit) -> None:
     assert all(run["expected_start_time"][8:10] == "01" for run in runs)
 
 
-def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(cockpit: Cockpit) -> None:
+def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(
+    cockpit: Cockpit, operator: Operator
+) -> None:
     store = {"$ref": cockpit.block("backup-folder")}
 
     # Not on the server of the shops: clients write there meanwhile, and nobody could say that the drill did not.
@@ -118,6 +123,13 @@ def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(
     about = {f"drill-data-loss{part}" for part in ("", "-tables", "-trend")}
     assert set(published) == {*about, "drill-progress"}
     assert published["drill-data-loss"]["data"].startswith("# Disaster drill: PASS")
+    operator.open_artifact(published["drill-data-loss"]["id"])
+    expect(operator.main.get_by_role("heading", name="Disaster drill: PASS")).to_be_visible()
+    expect(operator.main.get_by_text("Time to recover (RTO)")).to_be_visible()
+    expect(operator.main.get_by_role("link", name="every table")).to_have_attribute(
+        "href", re.compile("/artifacts/key/drill-data-loss-tables$")
+    )
+    operator.look("drill's report")
     password = cockpit.stack.target().read_password()
     assert password not in json.dumps(run)
     assert password not in json.dumps(cockpit.ask("POST", "/logs/filter", {"limit": 200}))
