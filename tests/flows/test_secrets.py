@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from squizzle.postgres.secret import Secret
 from squizzle.rollout.report import RolloutOutcome
 from tasks.outcome import report_of
 from tests.flows.conftest import somebody_answers
+from tests.flows.outside import FENCE, saved, with_the_world_outside
 from tests.support.ears import HttpEar, http_ear, mail_ear
 from tests.support.leaks import Planted, account, files_with, shown_by, watched
 from tests.support.rollout_form import as_form
@@ -104,13 +104,6 @@ class Company:
         stages = self.town.folder / "stages.yaml"
         given = {"configuration": self.town.settings, "dry_run": False, "watch_every_s": 1, **options}
         return roll_out("town", stages, store=self.store, return_state=True, **as_form(given))
-
-
-def saved(block: Any, *, name: str = "planted") -> Any:
-    """The block as a flow gets it."""
-    name = f"{name}-{secrets.token_hex(3)}"
-    block.save(name)
-    return type(block).load(name)
 
 
 @pytest.fixture
@@ -235,6 +228,24 @@ def goes_wrong(company: Company) -> list[object]:
     return [*states, *(report_of(one) for one in states)]
 
 
+def stored_with(planted: Planted, store: BackupFolder | BackupBucket) -> dict[str, list[str]]:
+    """What a store holds, as whoever has no key can read it: manifests, files, notes, frames."""
+    opened = store.open()
+    found: dict[str, list[str]] = {}
+    names = opened.list_ids()
+    assert names, "there are backups"
+    for name in names:
+        header = opened.read_header(name)
+        with opened.fetch_stored(header) as folder:
+            found |= files_with(planted, folder)
+        said = f"{header!r} {opened.texts(f'{name}/notes')!r}"
+        found |= {name: kinds} if (kinds := planted.found_in(said.encode())) else {}
+    for path in opened.list_paths("sweeps"):
+        kinds = planted.found_in(opened.read_bytes(f"sweeps/{path}") or b"")
+        found |= {path: kinds} if kinds else {}
+    return found
+
+
 def said_by_the_command(company: Company, capfd: pytest.CaptureFixture[str]) -> str:
     url = f"postgresql://{company.server.user}@{company.server.host}:{company.server.port}/{company.town.prefix}_0"
     for verb in (["fleet", "town", "--json"], ["incidents", "town", "--json"], ["backups", "--json"]):
@@ -267,14 +278,17 @@ def refuse_leaks(
         return [(one, found) for one in texts if (found := planted.found_in(one.encode()))]
 
     assert with_secrets(seen.commands) == []
-    assert with_secrets(f"{name}: {values}" for name, values in seen.environments.items()) == []
+    # The command of a fence is the user's own, and gets all of the environment (docs/security.md); nothing else does.
+    told = [one for one in seen.environments if planted.found_in(seen.environments[one].encode())]
+    assert [one for one in told if FENCE not in one] == []
     assert with_secrets(seen.sessions) == []
     assert with_secrets([said]) == []
     assert with_secrets(map(shown_by, results)) == []
     kept = prefects_files()
-    assert (
-        files_with(planted, company.town.folder, Path(tempfile.gettempdir()), log.parent, reports, kept[0].parent) == {}
-    )
+    remembered = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "squizzle"
+    folders = (company.town.folder, Path(tempfile.gettempdir()), log.parent, reports, kept[0].parent, remembered)
+    assert files_with(planted, *folders) == {}
+    assert stored_with(planted, company.store) == {}
     # And it was looked for where everything else is.
     assert any("pg_dump" in one for one in seen.commands & seen.environments.keys())
     assert any("squizzle" in one for one in seen.sessions)
@@ -313,7 +327,12 @@ class TestWithAllThatCanHappen:
     ) -> None:
         def work() -> list[object]:
             goes_well(company)
-            results = [*goes_wrong(company), *nobody_can_be_told(company)]
+            planted = company.planted
+            results = [
+                *goes_wrong(company),
+                *nobody_can_be_told(company),
+                *with_the_world_outside(planted, company.town, company.database, company.store),
+            ]
             played = run_drill("data_loss", server=company.server, store=company.store, scale=0.05, return_state=True)
             assert played.is_completed(), played.message
             return [*results, played, played.result()]

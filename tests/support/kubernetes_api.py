@@ -113,6 +113,7 @@ class KubernetesApi:
     """Carry out this request, by its number from 1, and answer neither it nor what follows; 0 for none."""
     hanging: threading.Event = field(default_factory=threading.Event)
     port: int = 0
+    token: str = TOKEN
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -123,7 +124,7 @@ class KubernetesApi:
                 "apiVersion": "v1",
                 "kind": "Config",
                 "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-                "users": [{"name": "u", "user": {"token": TOKEN}}],
+                "users": [{"name": "u", "user": {"token": self.token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u"}}],
                 "current-context": "test",
             }
@@ -233,7 +234,7 @@ def kubernetes_api() -> Iterator[KubernetesApi]:
 
         def _handle(self, body: dict[str, Any]) -> None:
             with api.guard:
-                if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                if self.headers.get("Authorization") != f"Bearer {api.token}":
                     status, document = _refusal(401, "Unauthorized")
                 else:
                     status, document = api.answer(self.command, self.path, body)

@@ -49,13 +49,17 @@ class FakeSlack:
     sockets: list[ServerConnection] = field(default_factory=list)
     port: int = 0
     socket_port: int = 0
+    bot_token: str = BOT_TOKEN
+    app_token: str = APP_TOKEN
+    ticket: str = TICKET
+    """What the address of a socket has in it, which is a secret, too."""
 
     @property
     def settings(self) -> SlackSettings:
         return SlackSettings(
             channel=CHANNEL,
-            bot_token=Secret(BOT_TOKEN),
-            app_token=Secret(APP_TOKEN),
+            bot_token=Secret(self.bot_token),
+            app_token=Secret(self.app_token),
             people=PEOPLE,
             api_url=f"http://127.0.0.1:{self.port}/api/",
         )
@@ -112,13 +116,13 @@ class FakeSlack:
                     self.acked.notify_all()
 
     def answer(self, method: str, asked: dict[str, Any], token: str) -> dict[str, Any]:
-        wanted = APP_TOKEN if method == "apps.connections.open" else BOT_TOKEN
+        wanted = self.app_token if method == "apps.connections.open" else self.bot_token
         if token != f"Bearer {wanted}":
             return {"ok": False, "error": "invalid_auth"}
         return getattr(self, method.replace(".", "_"))(asked)  # type: ignore[no-any-return]
 
     def apps_connections_open(self, _asked: dict[str, Any]) -> dict[str, Any]:
-        ticket = TICKET + secrets.token_hex(8)
+        ticket = self.ticket + secrets.token_hex(8)
         self.tickets.add(ticket)
         return {"ok": True, "url": f"ws://127.0.0.1:{self.socket_port}/link/?ticket={ticket}"}
 

@@ -21,7 +21,7 @@ from tests.support.scratch import new_database
 pytestmark = pytest.mark.one_server
 SETTINGS = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=8,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
