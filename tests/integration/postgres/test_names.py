@@ -113,9 +113,11 @@ def everything_with(session: Connection, owner: str, schema: str, table: str, ro
         assert False not in held_rights(session, rights)
 
     make_tables(session)
-    made = add_silence(session, text, rule=text, target=text, length=timedelta(hours=1), reason=text, by=role)
+    made = add_silence(
+        session, text, rule=text, target=text, length=timedelta(hours=1), reason=f"x{text}", by=f"x{role}"
+    )
     (kept,) = [one for one in read_silences(session, text) if one.id == made.id]
-    assert (kept.rule, kept.target, kept.reason, kept.by) == (text, text, text, role)
+    assert (kept.rule, kept.target, kept.reason, kept.by) == (text, text, f"x{text}", f"x{role}")
     end_silence(session, text, made.id, by=text)
     question = Question(gate="names", title=text, plan=text, facts=(text,))
     decided = record_decision(session, question, Answer.APPROVE, decided_by=f"x{text}", comment=text, run=text)
@@ -128,7 +130,7 @@ def kept_of_a_fleet(session: Connection, fleet: str, target: str) -> None:
     """Rollouts, incidents, sweeps and an identity, by whatever names."""
     labels = ((f"tier {fleet}", fleet),)
     row = RolloutRow(
-        id=f"r{fleet}", fleet=fleet, versions=(PlannedVersion(version=target, checksum=fleet),), stage_of={target: fleet},
+        id=f"r{fleet}{secrets.token_hex(4)}", fleet=fleet, versions=(PlannedVersion(version=target, checksum=fleet),), stage_of={target: fleet},
         started_at=datetime.now(UTC), started_by=fleet, only=labels,
     )  # fmt: skip
     begun = begin_rollout(session, row)
