@@ -29,6 +29,8 @@ _OF_SESSIONS = (ChaosKind.TERMINATE, ChaosKind.CUT)
 _LAST_STATEMENT = 12
 """A session is ended at one of its first statements; most of ours say fewer than that."""
 _BUSY = 503
+_HEARD_S = 0.5
+"""A worker passes on what its run says on stderr: killed at once, it would take with it that it was struck."""
 
 
 class Chaos:
@@ -75,6 +77,7 @@ class Chaos:
             )
         else:
             if kind is ChaosKind.KILL_WORKER and (worker := _worker()):
+                time.sleep(_HEARD_S)
                 os.kill(worker, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -71,6 +71,10 @@ def state_of(client: SyncPrefectClient, run: FlowRun) -> Any:
 @pytest.fixture
 def parameters(shops: Shops) -> dict[str, Any]:
     """Of a rollout of one version, about which nobody is asked."""
+
+
+def rollout_of(shops: Shops) -> dict[str, object]:
+    """One migration for all of them, and what a run that brings it out is told."""
     shops.migration("0001_more", "INSERT INTO goods VALUES (4)", "DELETE FROM goods WHERE id = 4")
     (shops.folder / "stages.yaml").write_text(NOBODY_ASKED, encoding="utf-8")
     return {
@@ -97,6 +101,32 @@ def all_have_it_once(shops: Shops) -> bool:
 def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(
     shops: Shops, parameters: dict[str, Any], tmp_path: Path
 ) -> None:
+
+
+def test_chaos_kills_a_worker_with_its_run_and_the_next_worker_brings_it_to_its_end(
+    shops: Shops, tmp_path: Path
+) -> None:
+    parameters, pool = rollout_of(shops), f"pool-{secrets.token_hex(3)}"
+    with get_client(sync_client=True) as client:
+        deployment = deployed(client, pool)
+        with worker(pool, "first", tmp_path / "first") as struck:
+            chaos = {"env": {"SQUIZZLE_CHAOS": "rate=1 seed=1 kinds=kill-worker"}}
+            client.create_flow_run_from_deployment(deployment, parameters=parameters, job_variables=chaos)
+            struck.wait(300)
+            note_strike(Kind.KILL, "roll-out", "worker", cell="chaos: kill-worker")
+            assert struck.returncode == -signal.SIGKILL
+            said = (tmp_path / "first").read_text(encoding="utf-8")
+            assert "chaos: kill-worker at step " in said
+        with worker(pool, "second", tmp_path / "second"):
+            again = client.create_flow_run_from_deployment(deployment, parameters=parameters)
+            wait_until(lambda: state_of(client, again).is_final(), "the second one ends", seconds=300, every_s=0.5)
+            ended = state_of(client, again)
+    assert ended.is_completed(), ended.message
+    assert shops.ask("SELECT count(*) FROM goods") == [4] * MANY
+
+
+def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(shops: Shops, tmp_path: Path) -> None:
+    parameters = rollout_of(shops)
     pool = f"pool-{secrets.token_hex(3)}"
     with ExitStack() as stack:
         client = stack.enter_context(get_client(sync_client=True))
