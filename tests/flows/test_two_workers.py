@@ -24,6 +24,7 @@ from squizzle.postgres.access import Connection
 from tests.conftest import ROOT
 from tests.flows.test_roll_out import MANY, NOBODY_ASKED, Shops, eight, end_sessions, shops
 from tests.support.processes import wait_until
+from tests.support.rollout_form import as_form
 from tests.support.tally import Kind, note_strike
 
 __all__ = ["eight", "shops"]  # fixtures
@@ -71,19 +72,17 @@ def state_of(client: SyncPrefectClient, run: FlowRun) -> Any:
 @pytest.fixture
 def parameters(shops: Shops) -> dict[str, Any]:
     """Of a rollout of one version, about which nobody is asked."""
-
-
-def rollout_of(shops: Shops) -> dict[str, object]:
-    """One migration for all of them, and what a run that brings it out is told."""
     shops.migration("0001_more", "INSERT INTO goods VALUES (4)", "DELETE FROM goods WHERE id = 4")
     (shops.folder / "stages.yaml").write_text(NOBODY_ASKED, encoding="utf-8")
-    return {
-        "fleet": "shops",
-        "stages": str(shops.folder / "stages.yaml"),
-        "configuration": str(shops.folder / "squizzle.toml"),
-        "dry_run": False,
-        "watch_every_s": 1,
-    }
+    return as_form(
+        {
+            "fleet": "shops",
+            "stages": str(shops.folder / "stages.yaml"),
+            "configuration": str(shops.folder / "squizzle.toml"),
+            "dry_run": False,
+            "watch_every_s": 1,
+        }
+    )
 
 
 def wait_for_the_last_stage(blocker: Connection) -> None:
@@ -98,15 +97,10 @@ def all_have_it_once(shops: Shops) -> bool:
     return (shops.ask("SELECT count(*) FROM goods"), applied, len(rollouts)) == ([4] * MANY, [1] * MANY, 1)
 
 
-def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(
+def test_chaos_kills_a_worker_with_its_run_and_the_next_worker_brings_it_to_its_end(
     shops: Shops, parameters: dict[str, Any], tmp_path: Path
 ) -> None:
-
-
-def test_chaos_kills_a_worker_with_its_run_and_the_next_worker_brings_it_to_its_end(
-    shops: Shops, tmp_path: Path
-) -> None:
-    parameters, pool = rollout_of(shops), f"pool-{secrets.token_hex(3)}"
+    pool = f"pool-{secrets.token_hex(3)}"
     with get_client(sync_client=True) as client:
         deployment = deployed(client, pool)
         with worker(pool, "first", tmp_path / "first") as struck:
@@ -125,8 +119,9 @@ def test_chaos_kills_a_worker_with_its_run_and_the_next_worker_brings_it_to_its_
     assert shops.ask("SELECT count(*) FROM goods") == [4] * MANY
 
 
-def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(shops: Shops, tmp_path: Path) -> None:
-    parameters = rollout_of(shops)
+def test_a_rollout_whose_worker_died_goes_on_on_the_other_one(
+    shops: Shops, parameters: dict[str, Any], tmp_path: Path
+) -> None:
     pool = f"pool-{secrets.token_hex(3)}"
     with ExitStack() as stack:
         client = stack.enter_context(get_client(sync_client=True))

@@ -16,6 +16,7 @@ from squizzle.recovery.fence import is_fenced
 from tests.chaos.flows.scene import Scene, ear_of, told_wrongly, write_fleet
 from tests.chaos.invariants import one_of_the_name
 from tests.support.names import databases
+from tests.support.rollout_form import as_form
 
 LAST_PART = "## Action Items"
 GOODS = "CREATE TABLE goods AS SELECT n AS id FROM generate_series(1, 3) n"
@@ -57,7 +58,7 @@ class RollOut(Fleet):
         stages = "stages: [{name: canary, percentage: 30, rollback_on_error: true}, {name: full, percentage: 100}]"
         (self.folder / "stages.yaml").write_text(stages, encoding="utf-8")
         files = {"stages": str(self.folder / "stages.yaml"), "configuration": str(self.folder / "squizzle.toml")}
-        self.parameters = {"fleet": "town", **files, "dry_run": False, "watch_every_s": 1}
+        self.parameters = as_form({"fleet": "town", **files, "dry_run": False, "watch_every_s": 1})
 
     def promised(self) -> list[str]:
         broken = []
@@ -93,7 +94,7 @@ class RecoverCanary(Fleet):
         self.parameters = {name: str(self.folder / file) for name, file in files.items()}
         self.parameters |= {"fleet": "town", "configuration": str(configuration), "dry_run": False}
         self.parameters |= {"store": self.store(), "backups": "all", "watch_every_s": 1}
-        self.parameters |= {"without_certificates": "a scene", "approver": "ada"}
+        self.parameters = as_form(self.parameters | {"without_certificates": "a scene", "approver": "ada"})
         how = {"dry_run": False, "may_lose_data": True}
         self.recovery = {"database": self.place.block(self.all[0]), "store": self.parameters["store"], **how}
 
