@@ -26,15 +26,14 @@ from squizzle.postgres.database_properties import (
     read_properties,
 )
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
+from squizzle.postgres.names_in_queries import LONGEST_NAME_BYTES
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.records import Comparison
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
 from squizzle.recovery.restore import Manner, restore_beside, restore_rows_beside, verify_copy
 from squizzle.recovery.single_flight import lock_recovery
-from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
-
-_LONGEST_NAME_BYTES = 63
+from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over, unused_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,7 +190,7 @@ def refuse_another_database(order: RestoreOrder, target: Target) -> Identity | N
 def kept_name(database: str, now: datetime) -> str:
     """The name under which a replaced database is kept."""
     suffix = f"__old_{now:%Y%m%d%H%M%S}"
-    encoded = database.encode()[: _LONGEST_NAME_BYTES - len(suffix)]
+    encoded = database.encode()[: LONGEST_NAME_BYTES - len(suffix)]
     return encoded.decode(errors="ignore") + suffix
 
 
@@ -203,7 +202,8 @@ def swap_in(
     Args:
         order: What was restored.
         database: The damaged one's name, which the restored one gets.
-        keep_as: The name that the damaged one is kept under.
+        keep_as: The name that the damaged one is kept under; where one of the name is kept already, as of a swap in the
+            same second, a number is added.
         say: Told what is done.
 
     Raises:
@@ -215,6 +215,7 @@ def swap_in(
         lock_recovery(control, database)
         properties = read_properties(control, database)
         was_closed = is_fenced(control, database)
+        keep_as = unused_name(control, keep_as, order.into)
         say(f"closing {database}, and putting {order.into} in its place")
         try:
             done = switch_over(control, database=database, restored=order.into, keep_as=keep_as, properties=properties)

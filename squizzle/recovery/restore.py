@@ -290,7 +290,7 @@ def _is_refreshed(connection: Connection, name: sql.SQL) -> bool:
 # Whatever ANALYZE without a name goes through; a partitioned table takes its partitions along. Big ones first, so that
 # no session is left alone with one at the end.
 _TO_ANALYZE = """
-    SELECT format('%I.%I', n.nspname, c.relname)
+    SELECT n.nspname, c.relname
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
     ORDER BY coalesce((SELECT sum(pg_relation_size(t.relid)) FROM pg_partition_tree(c.oid) t), 0)
@@ -302,15 +302,14 @@ def _analyze(access: ServerAccess, into: str, jobs: int) -> None:
     """Statistics for the planner, by as many sessions as restored: of small tables they take as long as their rows."""
     with stretch(f"analyzing {into}"), ExitStack() as stack:
         sessions = [stack.enter_context(connect(access, into, purpose="analyze")) for _ in range(jobs)]
-        waiting: SimpleQueue[str] = SimpleQueue()
-        for (name,) in sessions[0].execute(_TO_ANALYZE).fetchall():
-            waiting.put(name)
+        waiting: SimpleQueue[sql.Identifier] = SimpleQueue()
+        for schema, table in sessions[0].execute(_TO_ANALYZE).fetchall():
+            waiting.put(sql.Identifier(schema, table))
 
         def work(session: Connection) -> None:
             with suppress(Empty):
                 while True:
-                    name = sql.SQL(waiting.get_nowait())
-                    _execute(session, sql.SQL("ANALYZE {}").format(name), doing=f"analyze {into}")
+                    _execute(session, sql.SQL("ANALYZE {}").format(waiting.get_nowait()), doing=f"analyze {into}")
 
         with ThreadPoolExecutor(jobs, thread_name_prefix="squizzle analyze") as pool:
             for _ in pool.map(work, sessions):

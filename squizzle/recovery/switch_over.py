@@ -21,6 +21,7 @@ from psycopg.rows import TupleRow
 from squizzle.errors import DatabaseState, InvalidInputError, RecoveryError
 from squizzle.postgres.access import Connection
 from squizzle.postgres.database_properties import DatabaseProperties, apply_commands, read_properties
+from squizzle.postgres.names_in_queries import LONGEST_NAME_BYTES
 from squizzle.postgres.translation import is_connection_loss, translate_error
 from squizzle.recovery.fence import fence, server_time
 from squizzle.recovery.new_database import drop_database
@@ -112,6 +113,23 @@ def _done_before(control: Connection, database: str, keep_as: str) -> SwitchOver
     """What a finished switch-over left; who was killed while reading from the one that is kept left its door open."""
     fence(control, keep_as)
     return SwitchOver(database=database, kept_as=keep_as, slots=_slots(control, keep_as))
+
+
+def unused_name(control: Connection, keep_as: str, restored: str) -> str:
+    """A name to keep the damaged one under: this one, or with a number where an earlier switch-over took it.
+
+    Nothing is changed. While the restored one still has its own name, this switch-over cannot have taken it.
+
+    Args:
+        control: A session beside the databases.
+        keep_as: The name that is wanted.
+        restored: The database that is to be put in.
+    """
+    if _existing(control, (restored, keep_as)) != {restored, keep_as}:
+        return keep_as
+    base = keep_as.encode()[: LONGEST_NAME_BYTES - len("_99")].decode(errors="ignore")
+    numbered = (f"{base}_{number}" for number in range(2, 100))
+    return next(one for one in numbered if not _existing(control, (one,)))
 
 
 def _existing(control: Connection, names: tuple[str, ...]) -> set[str]:

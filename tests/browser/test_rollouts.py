@@ -187,6 +187,7 @@ def test_a_fleet_is_rolled_out_from_the_form_to_the_end_with_the_stages_file_of_
     control.look_at_artifacts(run_id)
 
 
+@pytest.mark.exhaustive  # tests/flows/test_roll_out_watched.py shows the same without a browser
 def test_a_canary_that_fares_worse_is_taken_back_and_the_next_stage_is_never_touched(
     control: Control, operator: Operator, shops: Shops, cockpit: Cockpit
 ) -> None:

@@ -114,7 +114,7 @@ ASK, RECORD, END = "Ask for approval", "Record the decision", "Write down how it
 YES = {"decision": "approve", "approver": "ada", "comment": "", "typed_name": "shops"}
 
 
-@pytest.mark.kills
+@pytest.mark.chaos  # a minute; the next one kills in make test, too
 @pytest.mark.usefixtures("quick_gate")
 def test_killed_in_every_stage_and_step_it_goes_on_and_does_and_asks_nothing_twice(runs: Runs, shops: Shops) -> None:
     needed = ("[rehearsal]", 'required_for = ["production"]', "[backups]", f'store = "{shops.folder}/store"')

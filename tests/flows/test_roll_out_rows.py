@@ -106,7 +106,7 @@ def test_the_rows_of_the_only_database_go_stage_by_stage_also_after_a_kill_and_a
     assert report.outcome is RolloutOutcome.HALF_MIGRATED
     text = str(artifacts_of(stopped.state_details.flow_run_id)["rollout-shops"].data)
     assert "of 0002 25 % of 200 rows up to id = 50, 50 changed" in text
-    assert "| way back half-way | ok |" in text
+    assert "way back half-way" not in text, "the report has only what a check found"
     options = ["shops", "--config", str(shop.folder / "squizzle.toml"), "--stages", str(shop.folder / "stages.yaml")]
     shown = CliRunner().invoke(fleet, options).output
     assert "ready; of 0002 25 % of 200 rows up to id = 50, 50 changed" in shown

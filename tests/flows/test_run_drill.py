@@ -88,7 +88,11 @@ def test_drill_on_an_embedded_server_passes_and_publishes_what_it_measured(repor
     (written,) = reports_folder.iterdir()
     text = written.read_text(encoding="utf-8")
     assert text.startswith("# Disaster drill: PASS")
-    assert json.dumps(text) in artifacts("drill-data-loss")
+    (published,) = artifacts("drill-data-loss")
+    heading, _, rest = json.dumps(text).partition("\\n\\n")
+    # What is published links to what else is; the file does not.
+    assert published.startswith(f"{heading}\\n\\nMore: [every table](")
+    assert published.endswith(rest)
     assert artifacts("drill-data-loss-tables")
     assert artifacts("drill-progress")
 

@@ -57,6 +57,7 @@ CONTRACT = {
 
 WORTH_ANOTHER_TRY = {
     "BeingMigratedError",
+    "ChaosError",
     "CloudBusyError",
     "CloudUnavailableError",
     "ConnectionFailedError",

@@ -18,7 +18,7 @@ from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.recovery.fence import control_session, fence, is_fenced, session_through_fence, unfence
 from squizzle.recovery.new_database import drop_database
-from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over
+from squizzle.recovery.switch_over import SwitchOver, changed_properties, switch_over, unused_name
 from tests.support.hammer import NAME, hammering
 from tests.support.names import clients_in, databases
 from tests.support.processes import wait_until
@@ -441,3 +441,14 @@ def test_killed_at_any_moment_exactly_one_database_has_the_name_and_the_next_try
         run(control, "ALTER DATABASE {old} RENAME TO {new}", old=pair.database, new=pair.restored)
         run(control, "ALTER DATABASE {old} RENAME TO {new}", old=pair.keep_as, new=pair.database)
     assert died >= ENOUGH
+
+
+def test_what_an_earlier_switch_over_of_the_same_second_keeps_is_kept_beside(
+    control: Connection, own_pair: Pair
+) -> None:
+    wanted = own_pair.keep_as, own_pair.restored
+    assert unused_name(control, *wanted) == own_pair.keep_as
+    run(control, "CREATE DATABASE {new} TEMPLATE template0 STRATEGY file_copy", new=own_pair.keep_as)
+    assert unused_name(control, *wanted) == f"{own_pair.keep_as}_2"
+    run(control, "DROP DATABASE {gone}", gone=own_pair.restored)
+    assert unused_name(control, *wanted) == own_pair.keep_as, "it may be this one, killed behind its renames"
