@@ -364,7 +364,10 @@ def _how_to_install(major: int) -> str:
 
 
 def _is_program(path: Path) -> bool:
-    return path.is_file() and os.access(path, os.X_OK)
+    try:
+        return path.is_file() and os.access(path, os.X_OK)
+    except OSError:  # a folder of PATH that this account may not look into, as one of root's
+        return False
 
 
 def _number_in(folder: Path) -> int:

@@ -74,6 +74,13 @@ def test_path_wins_over_the_system_when_both_have_the_same_major(make_programs: 
     assert (found.source, found.version) == (ProgramSource.PATH, "17.1")
 
 
+def test_a_folder_of_path_that_cannot_be_looked_into_is_passed_over(make_programs: MakePrograms) -> None:
+    # Root may look everywhere; a name that is too long is refused to root, too.
+    places = ProgramPlaces(path=(Path("/" + "x" * 300), make_programs("path", "17.1")))
+
+    assert find_programs(explicit=None, server_major=17, places=places).version == "17.1"
+
+
 def test_wheel_is_the_last_resort(make_programs: MakePrograms) -> None:
     places = ProgramPlaces(
         path=(make_programs("path", "15.13"),),
