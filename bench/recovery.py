@@ -31,7 +31,8 @@ from squizzle.postgres.access import CONTROL_DATABASE, ServerAccess, client_envi
 from squizzle.postgres.embedded import ServerAddress, drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.new_database import drop_database
 from tests.support.processes import wait_until

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -211,7 +212,7 @@ def counted(items: Sequence[Item], doing: str, *, unit: Unit) -> Iterator[Item]:
 _TOGETHER_S = 1.0
 
 
-class Onlooker:
+class Onlooker(ABC):
     """A watcher that looks every so often, from a thread that is there only while something goes on.
 
     Args:
@@ -273,9 +274,9 @@ class Onlooker:
         now = time.monotonic()
         return max(0.0, self._since + self._first_s - now, self._looked_at + self._every_s - now)
 
+    @abstractmethod
     def look(self, going: tuple[Headway, ...]) -> None:
         """Show how far everything is that goes on, the outermost first."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a log has nothing to close
         """Nothing goes on any more; called only where something was looked at."""

@@ -25,7 +25,8 @@ from squizzle.migrations.records import RowState
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.fence import session_through_fence
 from squizzle.reports.locks import row_words, summary

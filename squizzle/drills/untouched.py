@@ -15,7 +15,8 @@ from squizzle.errors import SquizzleError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.identity import read_identity
 from squizzle.postgres.translation import translated
-from squizzle.proof.digests import compare_digests, digest_database, digest_schema
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database, digest_schema
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.scratch import is_of_a_drill
 

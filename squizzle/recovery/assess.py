@@ -16,7 +16,8 @@ from squizzle.migrations.records import Direction, HistoryRow, RowState
 from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import Comparison, TableComparison
 
 # Whoever waits for a lock that long does not wait for an ordinary transaction.

@@ -17,7 +17,8 @@ from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, sweep_abandoned
 from squizzle.postgres.embedded.server import running_server
 from squizzle.postgres.scratch_server import runtime_of
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import Comparison
 from squizzle.recovery.cluster_files import PATIENCE, rebuild
 

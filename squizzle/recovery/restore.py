@@ -26,7 +26,8 @@ from squizzle.postgres.client_run import run_client
 from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.postgres.programs import ClientPrograms
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import compare_digests, digest_database, digest_schema
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database, digest_schema
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.growing import WITH_INDEXES, growing_database
 from squizzle.recovery.new_database import new_database

@@ -9,7 +9,7 @@ from squizzle.errors import CouldNotVerifyError
 from squizzle.migrations.batches.shares import carries_shares
 from squizzle.migrations.operations import apply_versions, roll_back_versions
 from squizzle.migrations.records import Migration
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import DatabaseDigest
 from squizzle.rehearsal.version_run import Course
 

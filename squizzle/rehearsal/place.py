@@ -16,7 +16,8 @@ from squizzle.backups.records import Backup, BackupKind
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, SquizzleError
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, connect
 from squizzle.postgres.scratch_server import ScratchServer
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.cluster_copy import without_fingerprints
 from squizzle.recovery.restore import PATIENCE, digest_copy

@@ -19,7 +19,8 @@ from squizzle.migrations.records import Migration
 from squizzle.postgres.access import Connection
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.translation import translate_error
-from squizzle.proof.digests import differing_objects, digest_schema
+from squizzle.proof.comparison import differing_objects
+from squizzle.proof.digests import digest_schema
 from squizzle.rehearsal.matching import KnownBackup, Situation
 from squizzle.rehearsal.record_json import quoted_name
 from squizzle.rehearsal.records import Certificate, MigrationFiles

@@ -19,7 +19,8 @@ from squizzle.migrations.reversal.generated_downs import with_generated_downs
 from squizzle.migrations.reversal.requests import Live, Means
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.identity import Target
-from squizzle.proof.digests import compare_digests, without_bookkeeping
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import without_bookkeeping
 from squizzle.proof.records import Comparison, DatabaseDigest, RowChange, RowDifference, SchemaMatch
 from squizzle.proof.row_differences import find_row_differences
 from squizzle.proof.unchanged_rows import RowMemory

@@ -15,7 +15,8 @@ from squizzle.backups.proofs import ProofKind, Verdict
 from squizzle.backups.store import BackupStore
 from squizzle.errors import SquizzleError
 from squizzle.postgres.access import ServerAccess, connect
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.fence import is_fenced, session_through_fence
 from tests.support.names import databases

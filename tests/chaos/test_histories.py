@@ -38,7 +38,8 @@ from squizzle.migrations.records import Migration, Policy
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from squizzle.recovery.beside import RestoreOrder, restore_database, swap_in
 from squizzle.recovery.restore_proof import prove_by_restore

@@ -28,7 +28,7 @@ from squizzle.health.release_plan import Ending, Method, ReleasePlan, ReleasePol
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import ExpectedIdentity, ensure_identity
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import Comparison, DatabaseDigest
 from squizzle.recovery.evidence import EvidenceBook
 from squizzle.recovery.fence import session_through_fence

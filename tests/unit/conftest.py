@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import Comparison, DatabaseDigest
 
 # No deadline: a machine that is busy must not fail a test. 50 examples of each keep the folder under five seconds.

@@ -31,7 +31,8 @@ from squizzle.migrations.reversal.search_path import first_path
 from squizzle.migrations.reversal.statements import reverse_statement
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words
-from squizzle.proof.digests import differing_objects, digest_own_changes
+from squizzle.proof.comparison import differing_objects
+from squizzle.proof.digests import digest_own_changes
 from squizzle.proof.records import SchemaDigest
 
 

@@ -17,7 +17,8 @@ from squizzle.migrations.reversal.statements import reverse_statement
 from squizzle.migrations.session import work_in_schema
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import server_words
-from squizzle.proof.digests import differing_objects, digest_own_changes, digest_schema
+from squizzle.proof.comparison import differing_objects
+from squizzle.proof.digests import digest_own_changes, digest_schema
 from squizzle.proof.records import SchemaDigest
 
 _Key = tuple[str, str]

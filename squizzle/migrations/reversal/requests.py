@@ -27,7 +27,8 @@ from squizzle.postgres.embedded import find_runtime
 from squizzle.postgres.identity import Target, check_identity, read_identity
 from squizzle.postgres.programs import ClientPrograms, find_programs
 from squizzle.postgres.scratch_server import named_server, scratch_server
-from squizzle.proof.digests import differing_objects, digest_schema
+from squizzle.proof.comparison import differing_objects
+from squizzle.proof.digests import digest_schema
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

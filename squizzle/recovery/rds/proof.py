@@ -8,7 +8,7 @@ from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import CHANGED_DETAIL, Backup
 from squizzle.backups.snapshot.take import SCHEMA_CHANGED, SCHEMA_DETAIL
 from squizzle.errors import BackupDamagedError
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import DatabaseDigest, SchemaMatch
 
 

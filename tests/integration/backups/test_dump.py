@@ -36,7 +36,8 @@ from squizzle.postgres.database_properties import read_properties
 from squizzle.postgres.embedded import drill_settings, find_runtime, throwaway_cluster
 from squizzle.postgres.identity import Target
 from squizzle.postgres.programs import ClientPrograms, find_programs
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.recovery.beside import RestoreOrder, restore_database
 from squizzle.recovery.restore import restore_beside, verify_copy
 from tests.support.heard import Heard

@@ -16,7 +16,8 @@ from psycopg import sql
 from squizzle.backups.folder_store import FolderStore
 from squizzle.postgres.access import ServerAccess, connect
 from squizzle.postgres.embedded import Runtime, ServerAddress, find_runtime
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.recovery.cluster_folder import SAVED
 from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.cli.test_restore import PROMISED

@@ -8,7 +8,8 @@ import pytest
 from psycopg import sql
 
 from squizzle.postgres.access import Connection, ServerAccess
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest, SchemaMatch
 from tests.integration.cli.conftest import Squizzle, url_of
 from tests.integration.migrations.conftest import Folder

@@ -22,7 +22,8 @@ from squizzle.migrations.status import read_status
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.postgres.identity import Target
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest
 from tests.conftest import ROOT
 from tests.integration.conftest import access_to

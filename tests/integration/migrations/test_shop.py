@@ -14,7 +14,8 @@ from squizzle.migrations.layouts import read_migrations
 from squizzle.migrations.operations import apply_versions, roll_back_versions, verify_versions
 from squizzle.postgres.access import Connection, ServerAccess
 from squizzle.postgres.identity import Target
-from squizzle.proof.digests import compare_digests, digest_database, digest_schema
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database, digest_schema
 
 
 def test_the_example_is_applied_and_verifies(connection: Connection, target: Target, shop: Path) -> None:

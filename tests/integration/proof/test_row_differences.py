@@ -17,7 +17,8 @@ from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection, connect
 from squizzle.postgres.embedded import ServerAddress
 from squizzle.proof import row_buckets
-from squizzle.proof.digests import compare_digests, digest_database, read_snapshot
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database, read_snapshot
 from squizzle.proof.records import RowChange, RowDifference
 from squizzle.proof.row_buckets import RowSource, Side, choose_buckets, of_both
 from squizzle.proof.row_differences import find_row_differences

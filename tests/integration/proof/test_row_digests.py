@@ -11,7 +11,8 @@ from psycopg import sql
 
 from squizzle.errors import DatabaseError
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.proof.records import DatabaseDigest, TableDigest
 from tests.support.scratch import new_database, new_role
 

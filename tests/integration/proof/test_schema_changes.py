@@ -14,7 +14,8 @@ from psycopg import sql
 
 from squizzle.postgres.access import Connection, ServerAccess, connect
 from squizzle.proof import digests
-from squizzle.proof.digests import compare_digests, digest_schema
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_schema
 from squizzle.proof.records import DatabaseDigest, SchemaDigest
 from tests.integration.proof.changes import ALL, Change
 from tests.support.scratch import new_database

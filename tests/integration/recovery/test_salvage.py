@@ -15,7 +15,8 @@ from psycopg import sql
 from squizzle.cli.main import run
 from squizzle.errors import InvalidInputError
 from squizzle.postgres.access import Connection, ServerAccess, connect
-from squizzle.proof.digests import compare_digests, digest_database
+from squizzle.proof.comparison import compare_digests
+from squizzle.proof.digests import digest_database
 from squizzle.recovery.fence import fence
 from squizzle.recovery.salvage.keeping import compare_rows, read_salvages, take_salvage
 from squizzle.recovery.salvage.merging import merge_rows

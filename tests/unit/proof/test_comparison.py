@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import (
     Comparison,
     DatabaseDigest,

@@ -9,7 +9,7 @@ import pytest
 
 from squizzle.backups.records import Backup
 from squizzle.drills.records import DrillReport, DrillRun, DrillScenario, DrillVerdict, Findings
-from squizzle.proof.digests import compare_digests
+from squizzle.proof.comparison import compare_digests
 from squizzle.proof.records import NOT_COVERED, Comparison, DatabaseDigest, SchemaMatch, TableComparison, TableDigest
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.evidence import Evidence, Step, StepState
