@@ -59,15 +59,18 @@ def test_they_bark_about_what_is_missing_and_about_nothing_else(client: SyncPref
         for state in rest:
             client.set_flow_run_state(run.id, state, force=True)  # type: ignore[arg-type]
 
-    begin("nobody answers", Paused(timeout_seconds=600))
+    def give_reasons() -> None:
+        begin("nobody answers", Paused(timeout_seconds=600))
+        begin('it "failed"', Failed(message="a test"))
+        flow = {"prefect.resource.id": f"prefect.flow.{uuid4()}", "prefect.resource.name": "roll-out"}
+        emit_event(
+            event="prefect.flow-run.heartbeat",
+            resource={"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
+            related=[flow | {"prefect.resource.role": "flow"}],
+        )
+
     begin("answered", Paused(timeout_seconds=600), Running())
-    begin('it "failed"', Failed(message="a test"))
-    flow = {"prefect.resource.id": f"prefect.flow.{uuid4()}", "prefect.resource.name": "roll-out"}
-    emit_event(
-        event="prefect.flow-run.heartbeat",
-        resource={"prefect.resource.id": f"prefect.flow-run.{uuid4()}"},
-        related=[flow | {"prefect.resource.role": "flow"}],
-    )
+    give_reasons()
     wanted = {
         "squizzle: no sweep of quiet in 10 s",
         "squizzle: no backup of testing/none in 10 s",
@@ -81,12 +84,17 @@ def test_they_bark_about_what_is_missing_and_about_nothing_else(client: SyncPref
         give_sign(Sign.SWEPT, "alive")
         return wanted <= {one["title"] for one in ear.documents()}
 
-    wait_until(all_heard, "all of them bark", every_s=1)
+    try:
+        wait_until(all_heard, "all of them bark", seconds=30, every_s=1)
+    except AssertionError:
+        # Prefect on SQLite loses an event where the file is locked at that moment (docs/watchdogs.md).
+        give_reasons()
+        wait_until(all_heard, "all of them bark, the second time", every_s=1)
     heard = ear.documents()
     assert {one["title"] for one in heard} == wanted
     about = {one["title"].removeprefix("squizzle: "): one["run"] for one in heard if one["run"]}
     assert about["a rollout failed or crashed"] == 'it "failed"'
-    assert [one["run"] for one in heard if "waited" in one["title"]] == ["nobody answers"]
+    assert {one["run"] for one in heard if "waited" in one["title"]} == {"nobody answers"}
 
 
 def test_setting_them_again_repairs_what_is_ours_and_touches_nothing_else(
