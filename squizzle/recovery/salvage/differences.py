@@ -53,6 +53,25 @@ def read_layouts(connection: Connection) -> dict[str, TableLayout]:
     return {row.table: row.layout() for row in rows}
 
 
+_ROOTS = """
+    SELECT format('%I.%I', n.nspname, c.relname), format('%I.%I', m.nspname, r.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class r ON r.oid = pg_partition_root(c.oid) JOIN pg_namespace m ON m.oid = r.relnamespace
+    WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')
+"""
+
+
+def read_partition_roots(connection: Connection) -> dict[str, str]:
+    """Which table each partition is one of, by qualified and quoted name; nothing is changed.
+
+    Rows are compared by the table, fingerprints are of partitions.
+    """
+    try:
+        return dict(connection.execute(_ROOTS).fetchall())
+    except psycopg.Error as exc:
+        raise translate_error(exc, doing="read the partitions") from exc
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _LayoutRow:
     table: str

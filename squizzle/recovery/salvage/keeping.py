@@ -20,7 +20,7 @@ from squizzle.postgres.own_tables import ensure_tables, find_tables
 from squizzle.postgres.translation import translate_error
 from squizzle.proof.digests import read_snapshot
 from squizzle.recovery.fence import session_through_fence
-from squizzle.recovery.salvage.differences import Difference, compare_table, read_layouts
+from squizzle.recovery.salvage.differences import Difference, compare_table, read_layouts, read_partition_roots
 from squizzle.recovery.salvage.records import Salvage, TableSalvage
 
 # So many rows of one table a person or a script can still look through; all are counted.
@@ -88,7 +88,7 @@ def compare_rows(
         access: Server and account.
         damaged: The one database.
         recovered: The other.
-        only: These tables; all for none.
+        only: These tables, a partition for the table that it is one of; all for none, and where one is in neither.
         until: Whether a table that differs says enough, so that those behind it are not compared.
 
     Returns:
@@ -132,9 +132,11 @@ def _compared(
     left: Connection, right: Connection, keep: Callable[[Difference], bool], *, only: Collection[str] = ()
 ) -> Iterator[TableSalvage]:
     ours, theirs = read_layouts(left), read_layouts(right)
-    for table in sorted(ours.keys() | theirs.keys()):
-        if only and table not in only:
-            continue
+    there = ours.keys() | theirs.keys()
+    roots = read_partition_roots(left) | read_partition_roots(right)
+    wanted = {roots.get(table, table) for table in only}
+    # Of a name that nobody knows nothing would be compared, and nothing found: then all are.
+    for table in sorted(wanted if wanted and wanted <= there else there):
         found = compare_table(left, right, (ours.get(table), theirs.get(table)), keep=keep)
         if not found.is_equal:
             yield found

@@ -327,5 +327,10 @@ def test_a_comparison_looks_at_the_tables_that_are_asked_for_and_no_further_than
 
     everything = compared()
     assert everything == ["public.customer", "public.node", "public.note"]
-    assert compared(("public.node", '"public"."Order"')) == ["public.node"]
+    assert compared(("public.node", 'public."Order"')) == ["public.node"]
     assert compared(enough="public.node") == everything[:2]
+    with connect(access, damaged, purpose="test") as connection:
+        connection.execute("INSERT INTO event (day) VALUES ('2026-01-01')")
+    # Fingerprints are told of partitions, rows of the tables that they are parts of.
+    assert compared(("public.event_old",)) == ["public.event"]
+    assert compared(("public.nobody_knows_it",)) == ["public.customer", "public.event", "public.node", "public.note"]
