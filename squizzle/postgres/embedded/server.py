@@ -77,8 +77,12 @@ class PidFile:
 
     @property
     def accepts_connections(self) -> bool:
-        """Whether the server said that clients may come."""
-        return self.phase in ("ready", "standby")
+        """Whether the server said that clients may come.
+
+        "standby" is none of it: it says that a server recovers with `hot_standby = off` (postmaster.c), and
+        nobody is let in before that has ended. With it on, a server is ready as soon as what it has is consistent.
+        """
+        return self.phase == "ready"
 
 
 def read_pid_file(data: Path) -> PidFile | None:

@@ -39,6 +39,8 @@ PREFIX = "damaged-"
 _TIMEOUT = timedelta(hours=24)
 _COMES_BACK = timedelta(minutes=10)
 _POLL_S = 0.1
+# A server that begins anew has no address until it is back.
+_NOT_NOW = (ConnectionFailedError, EmbeddedServerError)
 # Said in every session and program, where it wins over what ALTER DATABASE and ALTER ROLE of the copy say.
 _OPTIONS = (
     "-c zero_damaged_pages=off -c ignore_checksum_failure={ignore} -c default_transaction_read_only=off"
@@ -144,18 +146,27 @@ class DamagedCopy:
         """A session in it, also when a damaged page has just made its server begin anew.
 
         Raises:
-            ConnectionFailedError: It does not come back.
+            ConnectionFailedError, EmbeddedServerError: It does not come back, or this database alone lets nobody in.
         """
         deadline = time.monotonic() + _COMES_BACK.total_seconds()
+        is_back = False
         while True:
             if running_server(self.data) is None:
                 self.start()
             try:
                 return self.connect(database, ignore=ignore)
-            except ConnectionFailedError:
-                if time.monotonic() > deadline:
+            except _NOT_NOW:
+                if is_back or time.monotonic() > deadline:
                     raise
-            time.sleep(_POLL_S)
+            is_back = self._answers()
+            time.sleep(0 if is_back else _POLL_S)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect(CONTROL_DATABASE).close()
+        except _NOT_NOW:
+            return False
+        return True
 
     def pages_file(self, file: str) -> Path:
         """Where one of its files is."""

@@ -211,7 +211,7 @@ def _scan(copy: DamagedCopy, folder: Path, say: Say) -> Scan:
 
 @contextmanager
 def _session(copy: DamagedCopy, database: str) -> Iterator[Connection]:
-    with copy.connect(database) as connection:
+    with copy.connect_again(database) as connection:
         try:
             yield connection
         except psycopg.Error as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg
@@ -16,6 +17,7 @@ from psycopg import sql
 
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
+from squizzle.recovery.corruption.asking import Asker
 from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.pages import hollow_page
 from squizzle.recovery.corruption.reading import Shape, key_text
@@ -71,19 +73,24 @@ def missing_keys(copy: DamagedCopy, database: str, shape: Shape, damaged: set[in
         shape: The table.
         damaged: Blocks whose rows do not count.
     """
-    with copy.connect_again(database) as connection:
-        if shape.index is None:
+    index = shape.index
+    with closing(Asker(copy, database)) as asker:
+        if index is None:
             what = "every unique index of it is damaged, too" if shape.key else "it has no unique index"
-            return Missing(keys=None, why_not=f"{what}{_estimate(connection, shape)}")
+            return Missing(keys=None, why_not=f"{what}{asker.ask(lambda session: _estimate(session, shape))}")
         try:
-            with connection.transaction(force_rollback=True):
-                return _missing_keys(connection, shape, shape.index, damaged)
+            return asker.ask(lambda session: _missing_keys(session, shape, index, damaged))
         except psycopg.Error as exc:
             crashed = is_connection_loss(exc)
             return Missing(keys=None, why_not="the server crashes when it is asked" if crashed else server_words(exc))
 
 
 def _missing_keys(connection: Connection, shape: Shape, index: int, damaged: set[int]) -> Missing:
+    with connection.transaction(force_rollback=True):
+        return _keys_known_to(index, connection, shape, damaged)
+
+
+def _keys_known_to(index: int, connection: Connection, shape: Shape, damaged: set[int]) -> Missing:
     # No other index may be chosen. In a copy, and rolled back.
     connection.execute(
         "UPDATE pg_index SET indisvalid = false WHERE indrelid = %s AND indexrelid <> %s", (shape.relation.oid, index)

@@ -15,6 +15,7 @@ from squizzle.errors import CouldNotVerifyError
 from squizzle.headway import Unit, stretch
 from squizzle.postgres.access import Connection
 from squizzle.postgres.translation import is_connection_loss, server_words
+from squizzle.recovery.corruption.asking import Asker
 from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.structure import Relation, sound_runs
 
@@ -119,18 +120,14 @@ class TableReader:
     """
 
     def __init__(self, copy: DamagedCopy, database: str, shape: Shape, output: IO[bytes], *, ignore: bool) -> None:
-        self._copy = copy
-        self._database = database
+        self._asker = Asker(copy, database, ignore=ignore)
         self._shape = shape
         self._output = output
-        self._ignore = ignore
-        self._session: Connection | None = None
         self.found = Reading()
 
     def close(self) -> None:
         """End the session."""
-        if self._session is not None:
-            self._session.close()
+        self._asker.close()
 
     def read_around(self, damaged: Iterable[int]) -> None:
         """Write every row of the pages that are not damaged, and list what cannot be read of them.
@@ -199,12 +196,8 @@ class TableReader:
         """Write a row without the values that cannot be read; a row of which no value can be read is listed."""
         lost: list[tuple[str, str]] = []
         for column in self._shape.columns:
-            # Its hash: the length alone is known without the value.
-            query = sql.SQL("SELECT hashtext({}::text) FROM {} WHERE {}").format(
-                sql.Identifier(column.name), self._shape.table, where
-            )
             try:
-                self._connection().execute(query)
+                self._read_value(column.name, where)
             except psycopg.Error as exc:
                 self._note(exc)
                 lost.append((column.name, server_words(exc)))
@@ -228,6 +221,13 @@ class TableReader:
 
     # What is asked
 
+    def _read_value(self, column: str, where: sql.Composed) -> None:
+        # Its hash: the length alone is known without the value.
+        query = sql.SQL("SELECT hashtext({}::text) FROM {} WHERE {}").format(
+            sql.Identifier(column), self._shape.table, where
+        )
+        self._asker.ask(lambda session: session.execute(query))
+
     def _run_of(self, first: int, last: int) -> sql.Composed:
         return sql.SQL("ctid >= {}::tid AND ctid < {}::tid").format(
             sql.Literal(f"({first},0)"), sql.Literal(f"({last + 1},0)")
@@ -235,13 +235,13 @@ class TableReader:
 
     def _places(self, block: int) -> list[str]:
         query = sql.SQL("SELECT ctid::text FROM {} WHERE {}").format(self._shape.table, self._run_of(block, block))
-        return [place for (place,) in self._connection().execute(query)]
+        return self._asker.ask(lambda session: [place for (place,) in session.execute(query)])
 
     def _key_of(self, where: sql.Composed) -> str:
         if not self._shape.key:
             return ""
         query = sql.SQL("SELECT {} FROM {} WHERE {}").format(key_text(self._shape.key), self._shape.table, where)
-        row = self._connection().execute(query).fetchone()
+        row = self._asker.ask(lambda session: session.execute(query).fetchone())
         return str(row[0]) if row else ""
 
     def _copy_out(self, where: sql.Composed, *, without: frozenset[str] | set[str] = frozenset()) -> int:
@@ -252,24 +252,22 @@ class TableReader:
         query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
             sql.SQL(", ").join(columns), self._shape.table, where
         )
-        with self._connection().cursor() as cursor:
-            with cursor.copy(query) as rows:
-                for chunk in rows:
-                    self._output.write(chunk)
-            return cursor.rowcount
+        start = self._output.tell()
 
-    # Sessions
+        def write_from_the_start(session: Connection) -> int:
+            self._output.seek(start)
+            self._output.truncate()
+            with session.cursor() as cursor:
+                with cursor.copy(query) as rows:
+                    for chunk in rows:
+                        self._output.write(chunk)
+                return cursor.rowcount
 
-    def _connection(self) -> Connection:
-        if self._session is None or self._session.closed:
-            self._session = self._copy.connect_again(self._database, ignore=self._ignore)
-        return self._session
+        return self._asker.ask(write_from_the_start)
 
     def _note(self, exc: psycopg.Error) -> None:
         """Go on after what damage does, a server that ended among it; give up for anything else."""
         if is_connection_loss(exc):
-            if self._session is not None:
-                self._session.close()
             return
         if (exc.sqlstate or "").startswith(_NOT_DAMAGE) or _LIBRARY_IS_MISSING in str(exc):
             raise CouldNotVerifyError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,8 @@ from squizzle.recovery.growing import growing_folder
 ROWS_FOLDER = "rows"
 DUMP_FOLDER = "rest"
 _TIMEOUT = timedelta(hours=24)
+# The second may begin in the moment between a crash and the server's noticing it.
+_DUMPS = 3
 _OF_TABLES = frozenset({Role.TABLE, Role.TOAST, Role.TOAST_INDEX})
 
 
@@ -120,10 +124,24 @@ class Salvage:
     def _dump_rest(self, leave_out: Sequence[str]) -> tuple[str, tuple[str, ...]]:
         self._say("saving the rest of the database")
         try:
-            self._run_dump(leave_out)
+            self._dump_beside_a_witness(leave_out)
         except ToolError as exc:
             return "", (f"the rest of the database could not be saved: {exc.message}",)
         return DUMP_FOLDER, ()
+
+    def _dump_beside_a_witness(self, leave_out: Sequence[str]) -> None:
+        """Again where the server began anew meanwhile: another session's crash takes all with it."""
+        for attempt in range(_DUMPS):
+            # Waits for it too, if reading the damaged tables has just made it begin anew.
+            with closing(self._copy.connect_again(self._database)) as witness:
+                try:
+                    return self._run_dump(leave_out)
+                except ToolError:
+                    if attempt == _DUMPS - 1 or _answers(witness):
+                        raise
+            self._say("the copy's server began anew: saving the rest of the database again")
+            shutil.rmtree(self._folder / DUMP_FOLDER, ignore_errors=True)
+        return None
 
     def _run_dump(self, leave_out: Sequence[str]) -> None:
         with growing_folder("saving the rest of the database", self._folder / DUMP_FOLDER) as look:
@@ -187,6 +205,16 @@ class Salvage:
             lost=None if missing.keys is None else tuple(key for key in missing.keys if key not in found_again),
             lost_unknown=missing.why_not,
         )
+
+
+def _answers(session: Connection) -> bool:
+    try:
+        session.execute("SELECT 1")
+    except psycopg.Error as exc:
+        if is_connection_loss(exc):
+            return False
+        raise
+    return True
 
 
 # Before anything is read

@@ -15,6 +15,7 @@ from squizzle.postgres.access import Connection
 from squizzle.postgres.sql_files import load_sql
 from squizzle.postgres.translation import is_connection_loss, server_words
 from squizzle.recovery.corruption.advice import advice_for
+from squizzle.recovery.corruption.asking import Asker
 from squizzle.recovery.corruption.copying import DamagedCopy
 from squizzle.recovery.corruption.records import DamagedPage, DamagedRelation, Finding, Role
 from squizzle.recovery.corruption.scanning import fork_of, main_file
@@ -223,40 +224,27 @@ def check_relations(
     broken = {one.table_name for one in checked if one.kind in "rtm" and damaged.get(one.name)}
     findings: list[Finding] = []
     doubts: list[str] = []
-    with closing(_Checker(copy, database)) as checker:
+    with closing(Asker(copy, database)) as asker:
         for one in (one for one in checked if one.kind in "rtm" and one.method == _HEAP):
-            said = checker.look(one, partial(_check_heap, one, damaged.get(one.name, set()), broken), doubts)
+            said = _look(asker, one, partial(_check_heap, one, damaged.get(one.name, set()), broken), doubts)
             findings += said
             # An index is not at fault for not knowing rows that are none.
             broken |= {one.table_name} if said else set()
         for one in (one for one in checked if one.kind == "i" and one.method == _BTREE and not damaged.get(one.name)):
-            findings += checker.look(one, partial(_check_btree, one, one.table_name not in broken), doubts)
+            findings += _look(asker, one, partial(_check_btree, one, one.table_name not in broken), doubts)
     return tuple(findings), tuple(doubts)
 
 
-class _Checker:
-    """A session that comes back when what it looks at makes the server crash."""
-
-    def __init__(self, copy: DamagedCopy, database: str) -> None:
-        self._copy = copy
-        self._database = database
-        self._session = copy.connect_again(database)
-
-    def close(self) -> None:
-        self._session.close()
-
-    def look(self, one: Relation, check: Callable[[Connection], list[Finding]], doubts: list[str]) -> list[Finding]:
-        # Twice: the first crash may be another session's, which takes all with it.
-        for _ in range(2):
-            try:
-                return check(self._session)
-            except psycopg.Error as exc:
-                if not is_connection_loss(exc):
-                    doubts.append(f"{one.name}: {server_words(exc)}")
-                    return []
-            self._session.close()
-            self._session = self._copy.connect_again(self._database)
-        return [Finding(relation=one.name, message="the server crashes when it looks at it")]
+def _look(
+    asker: Asker, one: Relation, check: Callable[[Connection], list[Finding]], doubts: list[str]
+) -> list[Finding]:
+    try:
+        return asker.ask(check)
+    except psycopg.Error as exc:
+        if is_connection_loss(exc):
+            return [Finding(relation=one.name, message="the server crashes when it looks at it")]
+        doubts.append(f"{one.name}: {server_words(exc)}")
+        return []
 
 
 def _check_heap(one: Relation, blocks: set[int], broken: set[str], connection: Connection) -> list[Finding]:
