@@ -19,7 +19,7 @@ from bench import (
     switch_over,
     tracer,
 )
-from bench.report import Figure, Finding, Table
+from bench.report import Figure, Finding, Table, shown
 
 
 class Of(StrEnum):
@@ -250,7 +250,7 @@ def table_of_aims(findings: Mapping[str, Finding], aims: tuple[Aim, ...] = AIMS)
         value = aim.value(figures)
         unit = aim.unit(figures)
         word = "at least" if aim.at_least else "at most"
-        measured = "" if value is None else f"{value:.3g} {unit}"
+        measured = "" if value is None else f"{shown(value)} {unit}"
         rows.append(
             (aim.what, f"{word} {aim.limit:g} {unit}".rstrip(), measured, aim.answer(figures).value, aim.stated)
         )
