@@ -31,7 +31,7 @@ budget = "5m"                # after that no further try is made
 
 # [batches]                    # for statements marked "-- squizzle: batch key=id", a transaction each
 # size = 5000                  # rows of the first batch; the next ones follow the target
-# target = "500ms"             # how long a batch should take: nobody waits for its row locks for longer
+# target = "100ms"             # how long a batch should take: nobody waits for its row locks for longer
 # automatic_rows = 1000000     # also without a mark: UPDATE and DELETE of so many rows
 
 # One section a database. `--env staging` uses this one.

@@ -26,8 +26,8 @@ class BatchPolicy:
     """
 
     size: int = 5000
-    pause: timedelta = timedelta(milliseconds=50)
-    target: timedelta = timedelta(milliseconds=500)
+    pause: timedelta = timedelta(milliseconds=20)
+    target: timedelta = timedelta(milliseconds=100)
     max_replication_lag: timedelta = timedelta(seconds=10)
     automatic_rows: int | None = None
 

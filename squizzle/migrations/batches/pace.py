@@ -14,6 +14,8 @@ LARGEST = 200_000
 # One slow or quick batch (a checkpoint, a cold cache) does not turn everything around.
 _GROWTH = 2.0
 _SHRINKING = 0.5
+# Towards the size at which somebody had to wait: what doubles from there makes somebody wait every other time.
+_CAREFUL_GROWTH = 1.1
 # Shorter waits are what sessions do to each other all the time.
 WAIT_THAT_COUNTS = timedelta(milliseconds=20)
 LONGEST_PAUSE = timedelta(seconds=2)
@@ -27,10 +29,12 @@ class Pace:
     Attributes:
         size: Rows of the next batch.
         pause: Before it.
+        harmless: Half of the rows at which somebody had to wait last; None while nobody had to.
     """
 
     size: int
     pause: timedelta
+    harmless: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,15 +60,19 @@ class BatchRun:
 def next_pace(pace: Pace, batch: BatchRun, policy: BatchPolicy) -> Pace:
     """The pace of the next batch.
 
-    Towards the target duration, at most twice or half as many rows; when somebody had to wait, half as many rows and
-    twice the pause, whatever the target says. Without waiting the pause goes back to what was asked for.
+    Towards the target duration, at most twice or half as many rows. When somebody had to wait, half as many rows,
+    whatever the target says, and from there on a tenth more at a time. Where a batch was so short that fewer rows would
+    help nobody, twice the pause, too; without waiting it goes back to what was asked for.
     """
     if batch.held_up:
-        longer = max(pace.pause * 2, _SHORTEST_LONGER_PAUSE)
-        return Pace(size=_within(pace.size * _SHRINKING, policy), pause=max(policy.pause, min(longer, LONGEST_PAUSE)))
+        size = _within(pace.size * _SHRINKING, policy)
+        is_short = batch.took <= 2 * WAIT_THAT_COUNTS or size == pace.size
+        longer = max(pace.pause * 2, _SHORTEST_LONGER_PAUSE) if is_short else pace.pause
+        return Pace(size=size, pause=max(policy.pause, min(longer, LONGEST_PAUSE)), harmless=size)
     factor = policy.target / max(batch.took, timedelta(milliseconds=1))
-    size = pace.size * min(_GROWTH, max(_SHRINKING, factor))
-    return Pace(size=_within(size, policy), pause=max(policy.pause, pace.pause / 2))
+    growth = _GROWTH if pace.harmless is None or pace.size < pace.harmless else _CAREFUL_GROWTH
+    size = _within(pace.size * min(growth, max(_SHRINKING, factor)), policy)
+    return Pace(size=size, pause=max(policy.pause, pace.pause / 2), harmless=pace.harmless)
 
 
 def smaller(pace: Pace, policy: BatchPolicy) -> Pace:

@@ -306,14 +306,37 @@ def test_the_size_follows_the_target_and_at_most_doubles_or_halves(took: float, 
     assert next_pace(Pace(size=1000, pause=ms(50)), BatchRun(took=ms(took)), POLICY) == Pace(size=size, pause=ms(50))
 
 
-def test_whoever_waits_makes_batches_smaller_and_pauses_longer_and_it_comes_back() -> None:
-    waited = BatchRun(took=ms(10), waiters=1, longest_wait=ms(20))
+def test_whoever_waits_makes_batches_smaller_and_they_grow_slowly_to_where_somebody_waited() -> None:
+    waited = BatchRun(took=ms(300), waiters=1, longest_wait=ms(20))
+    quick = BatchRun(took=ms(100))
+
+    smaller = next_pace(Pace(size=1000, pause=ms(50)), waited, POLICY)
+    smallest = next_pace(replace(smaller, size=400), waited, POLICY)
+    grown = next_pace(smallest, quick, POLICY)
+
+    assert smaller == Pace(size=500, pause=ms(50), harmless=500)
+    assert smallest == Pace(size=200, pause=ms(50), harmless=200)
+    assert grown == Pace(size=220, pause=ms(50), harmless=200)
+    # Below what was harmless it may double.
+    assert next_pace(replace(smallest, size=80), quick, POLICY).size == 160
+    # What takes too long is halved as ever.
+    assert next_pace(grown, BatchRun(took=ms(5000)), POLICY).size == 110
+
+
+def test_where_fewer_rows_help_nobody_pauses_are_longer_and_it_comes_back() -> None:
+    waited = BatchRun(took=ms(40), waiters=1, longest_wait=ms(20))
 
     slower = next_pace(Pace(size=1000, pause=ms(50)), waited, POLICY)
     slowest = next_pace(slower, waited, POLICY)
 
-    assert (slower, slowest) == (Pace(size=500, pause=ms(100)), Pace(size=250, pause=ms(200)))
-    assert next_pace(slowest, BatchRun(took=ms(500)), POLICY) == Pace(size=250, pause=ms(100))
+    assert (slower, slowest) == (
+        Pace(size=500, pause=ms(100), harmless=500),
+        Pace(size=250, pause=ms(200), harmless=250),
+    )
+    assert next_pace(slowest, BatchRun(took=ms(500)), POLICY) == Pace(size=250, pause=ms(100), harmless=250)
+    # There are no smaller ones.
+    at_the_end = Pace(size=SMALLEST, pause=ms(50))
+    assert next_pace(at_the_end, replace(waited, took=ms(300)), POLICY).pause == ms(100)
 
 
 def test_a_short_wait_is_none_and_without_a_pause_there_is_one_for_those_who_wait() -> None:
@@ -321,7 +344,7 @@ def test_a_short_wait_is_none_and_without_a_pause_there_is_one_for_those_who_wai
     at = Pace(size=1000, pause=ms(0))
 
     assert next_pace(at, BatchRun(took=ms(500), waiters=3, longest_wait=ms(19)), eager) == at
-    assert next_pace(at, BatchRun(took=ms(500), waiters=1, longest_wait=ms(500)), eager).pause == ms(50)
+    assert next_pace(at, BatchRun(took=ms(40), waiters=1, longest_wait=ms(30)), eager).pause == ms(50)
 
 
 @given(
