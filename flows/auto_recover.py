@@ -23,6 +23,7 @@ from squizzle.errors import SquizzleError
 from squizzle.incidents.attempts import Attempt, AttemptOutcome
 from squizzle.incidents.failure import Failure
 from squizzle.incidents.records import Incident
+from squizzle.numbers import number_of
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
 from squizzle.recovery.ways import Means, RecoveryPolicy, ScriptMeans, Way
@@ -315,7 +316,8 @@ def _by_log(
     if why:
         return AttemptOutcome.FAILED, f"what {version} did to rows was undone by the change log: {why}"
     shown_by = write_down_undone(case, database, version)
-    rows = f"{done.changes:,} rows in {len(done.tables)} tables are as they were before {version}"
+    changed = f"{number_of(done.changes, 'row')} in {number_of(len(done.tables), 'table')}"
+    rows = f"{changed} are as they were before {version}"
     return AttemptOutcome.TAKEN_BACK, f"by the change log: {rows}; {shown_by}"
 
 

@@ -20,6 +20,7 @@ from flows import roll_out_fields as form
 from flows.run_names import name_of
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back, wait
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
+from squizzle.numbers import number_of
 from squizzle.postgres.decisions import ApprovalRules, Question
 from squizzle.reports.rollout import rollout_summary, soak_question
 from squizzle.reports.stage_question import StageFacts, stage_question
@@ -288,7 +289,8 @@ def _stage(run: Running, stage: StagePlan, position: int, before: tuple[StageRep
     report = replace(report, results=results)
     bad = failures(results)
     if len(bad) > stage.stage.max_failures:
-        why = f"{len(bad)} targets failed, {stage.stage.max_failures} may; {bad[0].target.name}: {bad[0].error}"
+        failed = number_of(len(bad), "target")
+        why = f"{failed} failed, {stage.stage.max_failures} may; {bad[0].target.name}: {bad[0].error}"
         return after_a_failure(run, stage, position, replace(report, why=why))
     watched = _watched(run, order, stage, position, results)
     report = replace(report, soak=watched)

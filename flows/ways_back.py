@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from squizzle.backups.records import Backup
 from squizzle.errors import RecoveryError, RefusedError, SquizzleError
+from squizzle.numbers import number_of
 from squizzle.postgres.database_properties import DatabaseProperties
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery, undo_request, undone_tables
@@ -146,8 +147,9 @@ def _undo(case: RecoveryCase, book: EvidenceBook, backup: Backup, assessment: As
     others = frozenset(found.changed_tables) - undone_tables(assessment, means)
     if others and (failure := _compare_row_by_row(case, book, backup, only=others)):
         return failure
+    changed = f"{number_of(done.changes, 'row')} in {number_of(len(done.tables), 'table')}"
     book.note(
-        verified=f"{done.changes:,} rows in {len(done.tables)} tables are as the change log had them before"
+        verified=f"{changed} are as the change log had them before"
         f" {done.transactions:,} transactions, and nothing that backup {backup.id} has is missing"
     )
     return ""

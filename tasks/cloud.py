@@ -13,6 +13,7 @@ from squizzle.backups.records import Backup
 from squizzle.backups.snapshot.take import AFTER_FILE, INSTANCE_FILE
 from squizzle.backups.store import BackupStore
 from squizzle.errors import CloudUnavailableError, ConnectionFailedError, CouldNotVerifyError, RecoveryError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import ServerAccess
 from squizzle.proof.digests import digest_database
 from squizzle.recovery.assess import assess_damage
@@ -72,7 +73,9 @@ def finish_earlier_swap(store: StoreSource, rds: RdsSource) -> SwappedInstances 
 
 
 def _made(found: RestoredInstance) -> str:
-    unlike = f", {len(found.differences)} settings differ: {found.differences[0]}" if found.differences else ""
+    unlike = (
+        f", {number_of(len(found.differences), 'setting')} differ: {found.differences[0]}" if found.differences else ""
+    )
     return f"{found.identifier} ({found.resource_id}) at {found.endpoint}{unlike}"
 
 

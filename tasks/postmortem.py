@@ -20,6 +20,7 @@ from squizzle.incidents.postmortem import Moment, Postmortem, put_together, wind
 from squizzle.incidents.records import Incident
 from squizzle.migrations.history import read_history
 from squizzle.migrations.records import HistoryRow
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.decisions import decisions_between
 from squizzle.rollout.discovery import discover_fleet
@@ -53,8 +54,8 @@ class PostmortemCase:
 
 
 def _known(found: Postmortem) -> str:
-    gaps = f"; {len(found.missing)} sources did not answer" if found.missing else ""
-    return f"{len(found.timeline)} moments, {len(found.causes)} candidates{gaps}"
+    gaps = f"; {number_of(len(found.missing), 'source')} did not answer" if found.missing else ""
+    return f"{number_of(len(found.timeline), 'moment')}, {number_of(len(found.causes), 'candidate')}{gaps}"
 
 
 @step("Put together what happened", timeout=timedelta(minutes=10), detail=_known)

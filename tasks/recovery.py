@@ -14,6 +14,7 @@ from squizzle.backups.records import Backup
 from squizzle.backups.store import BackupStore
 from squizzle.errors import RecoveryError, SquizzleError
 from squizzle.frames.forecast import drilled_in
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.database_properties import DatabaseProperties, read_properties
 from squizzle.postgres.identity import check_identity, read_identity
@@ -71,7 +72,7 @@ def fence_database(database: DatabaseSource) -> int:
 
 def _damage(assessment: Assessment) -> str:
     damage = assessment.damage
-    return f"{len(damage)} findings, first: {damage[0]}" if damage else "no damage found"
+    return f"{number_of(len(damage), 'finding')}, first: {damage[0]}" if damage else "no damage found"
 
 
 @step("Assess the damage", timeout=timedelta(hours=12), detail=_damage)
@@ -99,7 +100,9 @@ def assess_damage(
 
 
 def _ways(means: Means) -> str:
-    return f"{len(means.backups)} backups, {len(means.copies)} prepared copies"
+    return (
+        f"{number_of(len(means.backups), 'backup')}, {number_of(len(means.copies), 'prepared copy', 'prepared copies')}"
+    )
 
 
 @step("See what there is to recover with", timeout=timedelta(minutes=30), detail=_ways)
@@ -148,9 +151,10 @@ def restore_copy(
 
 
 def _compared(comparison: Comparison) -> str:
-    rows = sum(table.found_rows or 0 for table in comparison.tables)
+    rows = number_of(sum(table.found_rows or 0 for table in comparison.tables), "row")
+    tables = number_of(len(comparison.tables), "table")
     if comparison.is_equal:
-        return f"equal: {rows:,} rows in {len(comparison.tables)} tables, schema {comparison.schema.value}"
+        return f"equal: {rows} in {tables}, schema {comparison.schema.value}"
     return f"DIFFERENT: {comparison.sentences()[0]}"
 
 
@@ -168,8 +172,9 @@ def refuse_different(comparison: Comparison, *, what: str) -> None:
         RecoveryError: Says how many differences there are.
     """
     if not comparison.is_equal:
+        places = number_of(len(comparison.sentences()), "place")
         raise RecoveryError(
-            f"{what} differs from the backup in {len(comparison.sentences())} places, so nothing was switched over",
+            f"{what} differs from the backup in {places}, so nothing was switched over",
             hint="do not let clients in; use another backup, and keep both databases for finding out why",
         )
 

@@ -18,6 +18,7 @@ from squizzle.migrations.bookkeeping import open_books
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.records import Migration
 from squizzle.migrations.versions import is_repeatable
+from squizzle.numbers import number_of
 from squizzle.postgres.access import Connection, connect
 from squizzle.reports.rollout import result_words
 from squizzle.rollout.applying import apply_to_targets, take_back_from_targets
@@ -67,7 +68,7 @@ LISTENER = Listener(on_wait=partial(log_line, level=logging.WARNING), on_progres
 
 def _surveyed(survey: Survey) -> str:
     behind = sum(bool(report.pending) for report in survey.reports)
-    return f"{len(survey.reports):,} targets, {behind:,} lack something"
+    return f"{number_of(len(survey.reports), 'target')}, {behind:,} lack something"
 
 
 @step("Look at the fleet", timeout=timedelta(hours=2), detail=_surveyed)
@@ -144,7 +145,8 @@ def _planned(started: Started | None) -> str:
     if started is None:
         return "nothing to roll out: every target has every version"
     plan = started.plan
-    return f"{started.row.id}: {', '.join(one.version for one in plan.versions)} for {len(plan.stage_of):,} targets"
+    versions = ", ".join(one.version for one in plan.versions)
+    return f"{started.row.id}: {versions} for {number_of(len(plan.stage_of), 'target')}"
 
 
 @step("Plan the rollout", timeout=timedelta(minutes=30), detail=_planned)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
+from squizzle.numbers import number_of
 from squizzle.rehearsal.traffic import WATCH
 from squizzle.rollout.foresight import TargetForecast, foresee_stage, sample_targets
 from squizzle.rollout.records import FleetTarget
@@ -17,7 +18,7 @@ from tasks.steps import step
 
 def _foreseen(found: tuple[TargetForecast, ...]) -> str:
     words = Counter(one.forecast.verdict.value if one.forecast else one.why or "nothing to run" for one in found)
-    return ", ".join(f"{count} {word}" for word, count in words.items())
+    return ", ".join(f"{word} (at {number_of(count, 'target')})" for word, count in words.items())
 
 
 @step("See who would wait if it ran now", timeout=timedelta(minutes=5), detail=_foreseen)

@@ -14,6 +14,7 @@ from squizzle.alerts.rules import read_alert_rules
 from squizzle.analysis.records import Statement
 from squizzle.analysis.statements import split_statements
 from squizzle.errors import InvalidInputError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.rehearsal.records import Certificate
 from squizzle.rehearsal.rehearsed_scripts import rehearsed_rows
@@ -129,7 +130,7 @@ def note_after(
         _note(run.case, run.control, order, tuple(groups), moment=Moment.AFTER)
 
 
-@step("Note what is counted", timeout=timedelta(hours=2), detail=lambda count: f"{count:,} targets")
+@step("Note what is counted", timeout=timedelta(hours=2), detail=lambda count: f"{number_of(count, 'target')}")
 def _note(
     case: RolloutCase, control: DatabaseSource, order: RolloutOrder, groups: tuple[_Group, ...], *, moment: Moment
 ) -> int:

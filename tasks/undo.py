@@ -9,6 +9,7 @@ from functools import partial
 from blocks import PostgresDatabase
 from squizzle.backups.change_log.names import table_names
 from squizzle.errors import InvalidInputError, RefusedError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.recovery.fence import session_through_fence
 from squizzle.recovery.undo.records import UndoReport, UndoRequest
@@ -36,7 +37,8 @@ def find_point(database: PostgresDatabase, *, since: datetime | None, version: s
 
 
 def _undoing(report: UndoReport) -> str:
-    said = f"{report.changes:,} rows in {len(report.tables)} tables, {report.conflict_count:,} stay in conflict"
+    changed = f"{number_of(report.changes, 'row')} in {number_of(len(report.tables), 'table')}"
+    said = f"{changed}, {report.conflict_count:,} stay in conflict"
     return f"would change {said}; plan {report.digest}" if report.dry_run else f"changed {said}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from blocks import PostgresDatabase
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.reversal.requests import Live
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.project import read_project
 from squizzle.recovery.wrong_environment import (
@@ -69,7 +70,9 @@ def run_ways_back(wrong: PostgresDatabase, project: Path, ways: tuple[WayBack, .
         return take_back(connection, wrong.target(), read_project(project), ways, listener=_LISTENER)
 
 
-@step("See what the right one lacks", timeout=timedelta(minutes=30), detail=lambda found: f"{len(found)} versions")
+@step(
+    "See what the right one lacks", timeout=timedelta(minutes=30), detail=lambda found: number_of(len(found), "version")
+)
 def see_forward(right: PostgresDatabase, project: Path, *, to: str) -> tuple[Forward, ...]:
     """What would be applied to the right database; nothing is changed."""
     with connect(right.access(), right.database, purpose="plan", read_only=True) as connection:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from squizzle.cli.output import say
+from squizzle.numbers import number_of
 
 
 @click.command()
@@ -33,5 +34,5 @@ def serve(*, only: tuple[str, ...], at_once: int | None, file: Path | None) -> N
     deployments = served_deployments(file or PREFECT_FILE, only)
     with open_prefect() as client:
         # Else Prefect would start a server of its own, which nobody else can see.
-        say(f"{len(deployments)} deployments at {client.api_url}; Ctrl-C ends it")
+        say(f"{number_of(len(deployments), 'deployment')} at {client.api_url}; Ctrl-C ends it")
     serve_flows(*deployments, limit=at_once, print_starting_message=False)

@@ -11,6 +11,7 @@ from squizzle.cli.output import print_result, table
 from squizzle.migrations.adoption import Adoption, Trust, adopt_history, preview_adoption
 from squizzle.migrations.bookkeeping import open_books
 from squizzle.migrations.records import Migration
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import read_identity
 
@@ -70,7 +71,7 @@ def _names(migrations: Sequence[Migration]) -> list[dict[str, str]]:
 
 
 def _text(adoption: Adoption, layout: str) -> str:
-    head = f"{len(adoption.adopted)} versions adopted from {layout}"
+    head = f"{number_of(len(adoption.adopted), 'version')} adopted from {layout}"
     rows = list(_rows(adoption))
     return "\n".join([head, "", table(("version", "name", "what", "applied at"), rows)]) if rows else head
 

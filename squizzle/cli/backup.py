@@ -17,6 +17,7 @@ from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result
 from squizzle.cli.rds import snapshot_source
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.programs import find_programs
 
@@ -97,7 +98,9 @@ def _text(made: Backup) -> str:
     if made.kind is BackupKind.MARK:
         lines[2] = f"  restore point {made.details['restore_point'] or 'without a name'} at {made.lsn}"
     if made.digest is not None:
-        lines.append(f"  {made.rows:,} rows of {len(made.digest.tables)} tables were fingerprinted")
+        lines.append(
+            f"  {number_of(made.rows, 'row')} of {number_of(len(made.digest.tables), 'table')} were fingerprinted"
+        )
     lines.append("  not held or not proven: " + "; ".join(made.not_covered))
     if made.kind is BackupKind.RDS:
         found = made.details
@@ -108,7 +111,7 @@ def _text(made: Backup) -> str:
 
 
 def _where(made: Backup) -> str:
-    return "of storage at RDS" if made.kind is BackupKind.RDS else f"in {len(made.files)} files"
+    return "of storage at RDS" if made.kind is BackupKind.RDS else f"in {number_of(len(made.files), 'file')}"
 
 
 _BETWEEN = {

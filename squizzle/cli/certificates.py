@@ -17,6 +17,7 @@ from squizzle.config import load_config
 from squizzle.durations import words
 from squizzle.errors import BackupDamagedError, InvalidInputError
 from squizzle.migrations.operations import preview_apply
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.rehearsal.certificate import document_of
 from squizzle.rehearsal.certificate_store import Certificates, check_certificates, read_certificates
@@ -242,4 +243,4 @@ def check(*, address: str | None, config_file: Path | None, as_json: bool) -> in
 def _checked(count: int, problems: Sequence[str], notes: Sequence[str]) -> Iterator[str]:
     yield from (f"PROBLEM {problem}" for problem in problems)
     yield from (f"note: {note}" for note in notes)
-    yield f"{count} certificates, {len(problems) or 'no'} problems"
+    yield f"{number_of(count, 'certificate')}, {len(problems) or 'no'} problems"

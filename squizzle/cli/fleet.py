@@ -17,6 +17,7 @@ from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.durations import words
 from squizzle.errors import InvalidInputError
 from squizzle.migrations.records import Migration
+from squizzle.numbers import number_of
 from squizzle.rollout.discovery import discover_fleet
 from squizzle.rollout.planning import plan_rollout, planned_versions, stage_facts
 from squizzle.rollout.records import Fleet, RolloutPlan, Stage, StagePlan, TargetReport, TargetState, UnreachableServer
@@ -235,7 +236,7 @@ def _plan_text(planned: _Planned, reports: Sequence[TargetReport]) -> str:
     rows = [_stage_row(one, opening, ready) for one, opening in zip(plan.stages, planned.openings, strict=True)]
     headings = ("stage", "until", "targets", "done", "watched", "after a failure", "approval", "may begin")
     lines = [
-        f"rollout of {versions} over {plan.fleet}: {len(plan.stage_of):,} targets",
+        f"rollout of {versions} over {plan.fleet}: {number_of(len(plan.stage_of), 'target')}",
         f"digest {plan.digest}",
         "",
         table(headings, rows),

@@ -12,6 +12,7 @@ from squizzle.durations import parse_duration
 from squizzle.errors import InvalidInputError
 from squizzle.health.release import Release, look, release
 from squizzle.health.release_plan import BACKUP_PROGRAMS, ReleasePolicy, plan_release
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import read_identity
 from squizzle.reports.locks import locks_document, plan_lines, summary, tree_lines
@@ -66,7 +67,7 @@ def locks(
         plan = plan_release(before, policy)
         done = Release(before=before, plan=plan)
         if invocation.yes and plan.endings:
-            invocation.confirm(f"end {len(plan.endings)} sessions", target, read_identity(connection))
+            invocation.confirm(f"end {number_of(len(plan.endings), 'session')}", target, read_identity(connection))
             done = release(connection, target, before, plan, on_ended=lambda one: say(one.sentence()))
     lines = [summary(before), *tree_lines(before), "", *(plan_lines(plan) or ["nobody blocks anybody"])]
     if done.after is not None:

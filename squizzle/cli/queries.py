@@ -8,6 +8,7 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, table
 from squizzle.health.queries import QueryStats, Regression, find_regressions, read_baseline, read_query_stats
 from squizzle.health.queries import save_baseline as save
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import check_identity, read_identity
 
@@ -35,9 +36,8 @@ def queries(invocation: Invocation, *, save_baseline: bool, label: str) -> None:
         if save_baseline:
             save(connection, now, label=label)
             document = {"saved": label, "queries": len(now.queries), "at": now.at.isoformat(), "hidden": now.hidden}
-            human = (
-                f"saved as {label!r}: {len(now.queries)} queries, counted since {now.counted_since:%Y-%m-%d %H:%M %Z}"
-            )
+            saved = number_of(len(now.queries), "query", "queries")
+            human = f"saved as {label!r}: {saved}, counted since {now.counted_since:%Y-%m-%d %H:%M %Z}"
             print_result(document, human, as_json=invocation.as_json)
             return
         baseline = read_baseline(connection)

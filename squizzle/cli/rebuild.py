@@ -11,6 +11,7 @@ from squizzle.cli.backups import store_of
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import RecoveryError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import CONTROL_DATABASE, connect
 from squizzle.postgres.programs import find_programs
 from squizzle.recovery.rebuild.finding import find_saved_server
@@ -53,7 +54,7 @@ def rebuild(invocation: Invocation, *, address: str | None, cluster: str | None,
     if dry_run:
         print_result(_document(saved, None, begun), _plan_text(saved), as_json=invocation.as_json)
         return 0
-    invocation.confirm(f"rebuild {len(saved.databases)} databases on {access.where}", target, None)
+    invocation.confirm(f"rebuild {number_of(len(saved.databases), 'database')} on {access.where}", target, None)
     done = rebuild_server(server, saved, say=say)
     print_result(_document(saved, done, begun), _text(done, begun), as_json=invocation.as_json)
     return 0 if done.is_whole else RecoveryError.code
@@ -103,7 +104,8 @@ def _plan_text(saved: SavedServer) -> str:
 def _text(done: RebuiltServer, begun: float) -> str:
     took = f"{time.monotonic() - begun:.1f} s"
     whole = sum(one.is_equal for one in done.databases)
-    lines = [f"{whole} of {len(done.databases)} databases are what was saved, {done.rows:,} rows compared ({took})"]
+    compared = f"{number_of(done.rows, 'row')} compared"
+    lines = [f"{whole} of {len(done.databases)} databases are what was saved, {compared} ({took})"]
     lines += [
         f"  {one.backup.database}: as of {one.backup.started_at:%Y-%m-%d %H:%M:%S} UTC"
         f"{', was there already' if one.was_there else ''}"

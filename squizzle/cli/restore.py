@@ -26,6 +26,7 @@ from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.cli.restore_to_point import order_of, restore_at_point, timeline_of
 from squizzle.errors import InvalidInputError, RecoveryError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import CONTROL_DATABASE, connect
 from squizzle.postgres.programs import find_programs
 from squizzle.proof.records import Comparison
@@ -287,7 +288,7 @@ def _into_folder(
         _refuse_options({name: given[name] for name in ("archive", "timeline")}, "a point (--to-name …, --to-latest)")
     if given["ignore_space"]:
         say(f"note: the check of free space is passed over: {given['ignore_space']}")
-    say(f"checking and putting together {len(backup.chain) + 1} copies of the cluster")
+    say(f"checking and putting together {number_of(len(backup.chain) + 1, 'copy', 'copies')} of the cluster")
     return restore_cluster(store, backup, folder, log=log, ignore_space=bool(given["ignore_space"]))
 
 

@@ -12,6 +12,7 @@ from squizzle.cli.names import backup_ids
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import JsonDocument, print_result, say, table
 from squizzle.errors import CouldNotVerifyError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.postgres.identity import check_identity, read_identity
 from squizzle.recovery.fence import session_through_fence
@@ -178,7 +179,7 @@ _SHOWN_CONFLICTS = 20
 
 def _merge_text(done: Merge) -> str:
     would = "would be merged" if done.dry_run else "merged"
-    lines = [f"{name}: {count:,} rows {would}" for name, count in done.merged] or [f"no row {would}"]
+    lines = [f"{name}: {number_of(count, 'row')} {would}" for name, count in done.merged] or [f"no row {would}"]
     lines += _conflict_lines([f"{one.table} {one.key}: {one.why}" for one in done.conflicts])
     return "\n".join(lines)
 

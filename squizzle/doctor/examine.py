@@ -15,6 +15,7 @@ from squizzle.doctor.store import look_at_store
 from squizzle.errors import SquizzleError
 from squizzle.migrations.layouts import detect_layout, read_migrations
 from squizzle.migrations.layouts.flyway_settings import placeholders_of
+from squizzle.numbers import number_of
 
 # As many databases at one time; one that does not answer takes ten seconds.
 _AT_ONCE = 8
@@ -57,7 +58,9 @@ def examine(config_file: Path | None, only: tuple[str, ...], environ: dict[str, 
 def _configuration(config: Config) -> Finding:
     counts = {"environments": config.environments, "fleets": config.fleets, "fences": config.fences}
     told = (
-        f"{len(config.notify.channels)} channels of [notify]" if config.notify.channels else "nobody is told of alerts"
+        f"{number_of(len(config.notify.channels), 'channel')} of [notify]"
+        if config.notify.channels
+        else "nobody is told of alerts"
     )
     detail = ", ".join(f"{len(found)} {what}" for what, found in counts.items())
     return Finding(
@@ -79,7 +82,7 @@ def _migrations(config: Config, environ: dict[str, str]) -> Iterator[Finding]:
         return
     layout = detect_layout(folder) if config.layout == "auto" else config.layout
     found = read_migrations(folder, layout, placeholders=placeholders_of(environ))
-    yield Finding(name="migrations", detail=f"{len(found)} versions in {folder}, laid out as {layout}")
+    yield Finding(name="migrations", detail=f"{number_of(len(found), 'version')} in {folder}, laid out as {layout}")
 
 
 def _databases(

@@ -11,6 +11,7 @@ from squizzle.backups.settings import BackupSettings
 from squizzle.backups.space import size_words
 from squizzle.doctor.findings import Finding, State
 from squizzle.errors import KeyNotUsableError
+from squizzle.numbers import number_of
 
 _NAME = "store"
 
@@ -34,7 +35,7 @@ def look_at_store(settings: BackupSettings) -> Iterator[Finding]:
     ids = store.list_ids()
     free = store.free_bytes()
     room = "" if free is None else f", {size_words(free)} free"
-    yield Finding(name=_NAME, detail=f"{store.address}: {len(ids)} backups{room}")
+    yield Finding(name=_NAME, detail=f"{store.address}: {number_of(len(ids), 'backup')}{room}")
     word = f"doctor/{secrets.token_hex(8)}"
     store.put_text(word, "whether this store can be written\n")
     store.remove_text(word)

@@ -12,6 +12,7 @@ from squizzle.backups.space import size_words
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.archive import ArchivedFile, WalArchive
 from squizzle.errors import SquizzleError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.identity import read_identity
 from squizzle.postgres.translation import translated
@@ -237,7 +238,6 @@ def _of_archive(
 def _seen(found: Surroundings) -> str:
     rows = sum(digest.rows for digest in found.databases.values())
     files = sum(len(one) for one in found.archive.values())
-    return (
-        f"{len(found.databases)} databases with {rows:,} rows, {len(found.roles)} roles, {len(found.backups)} backups"
-        f" and {files} files of archived log are as before"
-    )
+    databases = f"{number_of(len(found.databases), 'database')} with {number_of(rows, 'row')}"
+    beside = f"{number_of(len(found.roles), 'role')}, {number_of(len(found.backups), 'backup')}"
+    return f"{databases}, {beside} and {number_of(files, 'file')} of archived log are as before"

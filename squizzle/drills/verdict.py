@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from squizzle.drills.records import DrillVerdict, Findings
 from squizzle.drills.scenarios import UNTOUCHED, Scenario
+from squizzle.numbers import number_of
 
 
 def judge_drill(scenario: Scenario, findings: Findings) -> tuple[DrillVerdict, tuple[str, ...]]:
@@ -86,7 +87,8 @@ def _proofs(scenario: Scenario, findings: Findings) -> Iterator[str]:
             raise AssertionError("a drill that restores passes only with a final comparison")
         tables = evidence.final.tables
         rows = sum(table.found_rows or 0 for table in tables)
-        yield f"{rows:,} rows in {len(tables)} tables are the rows of the backup, table by table"
+        compared = f"{number_of(rows, 'row')} in {number_of(len(tables), 'table')}"
+        yield f"{compared} are the rows of the backup, table by table"
         objects = len(evidence.backup.fingerprint.schema.objects)
         yield f"{objects} schema objects are the same ({evidence.final.schema.value})"
         if scenario.restores:
@@ -97,6 +99,6 @@ def _proofs(scenario: Scenario, findings: Findings) -> Iterator[str]:
             raise AssertionError("a drill that restores nothing passes only with a comparison of every row")
         tables = findings.unharmed.tables
         rows = sum(table.found_rows or 0 for table in tables)
-        yield f"{rows:,} rows in {len(tables)} tables are as right before the disaster"
+        yield f"{number_of(rows, 'row')} in {number_of(len(tables), 'table')} are as right before the disaster"
     for check in findings.checks:
         yield f"{check.name}: {check.detail}" if check.detail else check.name

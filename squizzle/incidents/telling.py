@@ -12,6 +12,7 @@ from squizzle.durations import words
 from squizzle.incidents.attempts import Attempt
 from squizzle.incidents.records import Incident
 from squizzle.notify.records import Link, Moment, Notification
+from squizzle.numbers import number_of
 from squizzle.severity import Severity
 
 
@@ -71,7 +72,7 @@ def attempts_notification(attempts: Sequence[Attempt], now: datetime, *, links: 
     return replace(
         one,
         key=f"incidents-{hashlib.sha256(names.encode()).hexdigest()[:12]}",
-        title=f"{len(attempts)} targets: migrations failed, and {ended}",
+        title=f"{number_of(len(attempts), 'target')}: migrations failed, and {ended}",
         facts=tuple(facts),
     )
 

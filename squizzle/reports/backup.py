@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from squizzle.backups.proofs import Proof, StoreCheck, Verdict
 from squizzle.backups.records import Backup, BackupKind
 from squizzle.backups.space import size_words
+from squizzle.numbers import number_of
 from squizzle.reports.markdown import table
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _point(backup: Backup) -> list[tuple[str, str]]:
 
 def _copy(backup: Backup, proof: Proof) -> list[tuple[str, str]]:
     took = f"{proof.duration.total_seconds():.1f} s"
-    size = ("Size", f"{size_words(backup.size_bytes)} in {len(backup.files)} files")
+    size = ("Size", f"{size_words(backup.size_bytes)} in {number_of(len(backup.files), 'file')}")
     looked = ("Read again in", f"{took}: every file has the SHA-256 of the manifest")
     tested = ("Restore tested", f"not yet: `squizzle verify-backup {backup.id} --restore`")
     if backup.kind is BackupKind.RDS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from squizzle.numbers import number_of
 from squizzle.postgres.decisions import Question
 from squizzle.recovery.corruption.advice import NEVER
 from squizzle.recovery.corruption.examine import LOST_FILE, SUMS_FILE, VALUES_FILE
@@ -24,7 +25,7 @@ def corruption_summary(found: Examination, loaded: Loaded | None = None) -> str:
         return "nothing is damaged" if not found.doubts else "nothing damaged was found, and not all could be verified"
     pages = sum(len(one.pages) for one in found.relations)
     lost = f", {found.rows_lost:,} rows are known to be lost" if found.saved else ""
-    return f"{pages} damaged pages in {len(found.relations)} relations{lost}"
+    return f"{number_of(pages, 'damaged page')} in {number_of(len(found.relations), 'relation')}{lost}"
 
 
 def corruption_markdown(found: Examination, loaded: Loaded | None = None) -> str:
@@ -96,7 +97,7 @@ def _facts(found: Examination) -> str:
 
 def _relation(one: DamagedRelation) -> str:
     whose = f" of `{one.table}`" if one.table not in {"", one.name} else ""
-    counts = [f"{len(one.pages)} pages"] if one.pages else []
+    counts = [f"{number_of(len(one.pages), 'page')}"] if one.pages else []
     said = [f"{_code(finding.message)}" for finding in one.findings[:3]]
     counts += [f"amcheck says {len(one.findings)} times: {'; '.join(said)}"] if said else []
     return f"`{one.name}` ({one.role}{whose}): {', '.join(counts)}. {one.advice[:1].upper()}{one.advice[1:]}."
@@ -118,8 +119,8 @@ def _pages(relations: Sequence[DamagedRelation]) -> str:
 
 def _counts(one: SavedTable) -> str:
     doubtful = f", {one.doubtful:,} doubtful" if one.doubtful else ""
-    values = f", {len(one.lost_values):,} values lost" if one.lost_values else ""
-    lost = "how many are lost is NOT known" if one.lost is None else f"{len(one.lost):,} rows lost"
+    values = f", {number_of(len(one.lost_values), 'value')} lost" if one.lost_values else ""
+    lost = "how many are lost is NOT known" if one.lost is None else f"{number_of(len(one.lost), 'row')} lost"
     return f"{one.rows:,} rows saved{doubtful}, {lost}{values}"
 
 

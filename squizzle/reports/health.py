@@ -8,6 +8,7 @@ from squizzle.alerts.states import AlertState
 from squizzle.backups.space import size_words
 from squizzle.durations import words
 from squizzle.notify.records import Deliveries
+from squizzle.numbers import number_of
 from squizzle.reports.markdown import bullets, table
 from squizzle.sweep.records import Sweep, TargetHealth
 
@@ -19,7 +20,7 @@ _READ = ("target", "state", "what is wrong")
 def health_summary(sweep: Sweep) -> str:
     """In a line: how many are well, and the worst of the others."""
     bad = [one for one in sweep.targets if not one.is_ok]
-    servers = f"; {len(sweep.unreachable)} servers could not be asked" if sweep.unreachable else ""
+    servers = f"; {number_of(len(sweep.unreachable), 'server')} could not be asked" if sweep.unreachable else ""
     if not bad:
         return f"all {len(sweep.targets):,} targets of {sweep.fleet} are well{servers}"
     return f"{len(bad):,} of {len(sweep.targets):,} targets of {sweep.fleet} are not well: {_worst(bad[0])}{servers}"

@@ -9,6 +9,7 @@ from squizzle.health.lock_tree import TreeRow, lock_tree
 from squizzle.health.records import LockPicture, query_words
 from squizzle.health.release import Release
 from squizzle.health.release_plan import Ending, Method, ReleasePlan
+from squizzle.numbers import number_of
 from squizzle.postgres.decisions import Question
 
 # More than a person reads; the JSON has them all.
@@ -81,7 +82,7 @@ def release_question(planned: Release) -> Question:
     parts = [summary(before), _fenced(tree_lines(before)), plan_markdown(plan, before.at)]
     return Question(
         gate="release-locks",
-        title=f"End {len(plan.endings)} sessions in {before.database}",
+        title=f"End {number_of(len(plan.endings), 'session')} in {before.database}",
         plan="\n\n".join(part for part in parts if part),
         facts=plan.key(before.database),
     )

@@ -8,6 +8,7 @@ from squizzle.backups.space import size_words
 from squizzle.health.queries import QueryStats, Regression
 from squizzle.health.relief import RESET_CONSEQUENCES, Load, Relief, ReliefPlan
 from squizzle.health.tables import TableLoad, holder_sentences
+from squizzle.numbers import number_of
 from squizzle.postgres.decisions import Question
 
 _MOST_ROWS = 20
@@ -43,8 +44,8 @@ def relief_markdown(done: Relief) -> str:
 def relief_question(load: Load, plan: ReliefPlan) -> Question:
     """What somebody has to approve before anything is done."""
     counts = [
-        f"cancel {len(plan.queries)} queries" if plan.queries else "",
-        f"clean {len(plan.tables)} tables" if plan.tables else "",
+        f"cancel {number_of(len(plan.queries), 'query', 'queries')}" if plan.queries else "",
+        f"clean {number_of(len(plan.tables), 'table')}" if plan.tables else "",
         "reset statistics" if plan.reset_statistics else "",
     ]
     what = ", ".join(one for one in counts if one)

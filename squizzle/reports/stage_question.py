@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from squizzle.numbers import number_of
 from squizzle.postgres.decisions import Question
 from squizzle.recovery.ways import Way
 from squizzle.rehearsal.lock_forecast_records import QueueVerdict
@@ -65,7 +66,7 @@ def stage_question(
     warnings = [row for row in facts.checks if row.findings]
     known = [*facts.remarks, *plan.remarks]
     parts = [
-        f"Rollout `{rollout_id}`: **{versions}** to {len(stage.targets):,} targets of {plan.fleet}.",
+        f"Rollout `{rollout_id}`: **{versions}** to {number_of(len(stage.targets), 'target')} of {plan.fleet}.",
         stage_table(plan, facts.reports, asked=stage.stage.name),
         some_names([one.name for one in stage.targets]),
         "## What is proven",

@@ -155,7 +155,7 @@ def test_what_a_script_did_to_rows_is_undone_by_the_change_log_and_nothing_else(
     done, _ = logged.by_target(logged.recover())
 
     assert done.outcome is AttemptOutcome.TAKEN_BACK, done.why
-    assert done.why.startswith("by the change log: 3 rows in 1 tables are as they were before 0002")
+    assert done.why.startswith("by the change log: 3 rows in 1 table are as they were before 0002")
     with logged.session(0) as session:
         assert session.execute(GOODS).fetchone() == ("1:1 2:2 3:3 4:44",)
         assert read_history(session, "public").in_state(RowState.FAILED) == ()

@@ -70,7 +70,7 @@ def test_a_database_of_what_can_be_read_is_made_after_a_yes_and_never_in_the_dam
     assert set(shown) == {
         "corruption-progress", "corruption-shop", "approval-examine-corruption", "salvaged-shop"
     }  # fmt: skip
-    assert "1 damaged pages in 1 relations" in str(shown["corruption-shop"].description)
+    assert "1 damaged page in 1 relation" in str(shown["corruption-shop"].description)
     text = str(shown["salvaged-shop"].data)
     assert f"## The new database `{new}`" in text
     assert f"{len(orders.lost)} rows are **lost**, by id" in text

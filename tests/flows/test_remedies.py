@@ -88,7 +88,7 @@ def test_nobody_is_ended_before_a_person_approved_that_plan(
     found = artifacts_of(done.state_details.flow_run_id)
     assert set(found) == {"release-progress", "approval-release-locks", key}
     assert "its connection was ended" in str(found[key].data)
-    assert f"End 1 sessions in {new_database}" in str(found["approval-release-locks"].data)
+    assert f"End 1 session in {new_database}" in str(found["approval-release-locks"].data)
     password = database.password.get_secret_value()
     assert all(password not in str(one.data) for one in found.values())
 
@@ -120,7 +120,7 @@ def test_the_worst_table_is_cleaned_after_a_yes_and_not_in_a_dry_run(
     relief = done.result()
     assert isinstance(relief, Relief)
     assert [(str(one.before), one.problem) for one in relief.cleaned] == [("public.worn", "")]
-    assert "Clean 1 tables in" in str(artifacts_of(done.state_details.flow_run_id)["approval-relieve-load"].data)
+    assert "Clean 1 table in" in str(artifacts_of(done.state_details.flow_run_id)["approval-relieve-load"].data)
 
 
 @pytest.mark.usefixtures("quick_gate")

@@ -188,7 +188,7 @@ def test_killed_while_it_takes_back_it_goes_on_with_that_and_applies_nothing(run
 
     done = runs.run(takes_back="all")
     assert done["state"] == "FAILED"
-    assert "taken back (full: 1 targets failed, 0 may" in done["message"]
+    assert "taken back (full: 1 target failed, 0 may" in done["message"]
     assert not [one for one in done["steps"] if one.startswith(APPLY)]
     assert goods(shops) == [3] * MANY
     with shops.session(0) as control:

@@ -249,14 +249,14 @@ class TableReader:
             sql.SQL("NULL::{}").format(sql.SQL(one.type)) if one.name in without else sql.Identifier(one.name)
             for one in self._shape.columns
         ]
-        query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
-            sql.SQL(", ").join(columns), self._shape.table, where
-        )
         start = self._output.tell()
 
         def write_from_the_start(session: Connection) -> int:
             self._output.seek(start)
             self._output.truncate()
+            query = sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(
+                sql.SQL(", ").join(columns), self._shape.table, where
+            )
             with session.cursor() as cursor:
                 with cursor.copy(query) as rows:
                     for chunk in rows:

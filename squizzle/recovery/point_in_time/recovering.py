@@ -18,6 +18,7 @@ from squizzle.backups.source import read_source
 from squizzle.backups.store import BackupStore
 from squizzle.backups.wal.archive import WalArchive
 from squizzle.errors import CouldNotVerifyError, InvalidInputError, RecoveryError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import CONTROL_DATABASE, Connection, ServerAccess, connect
 from squizzle.postgres.embedded import Cluster, Runtime, sweep_abandoned
 from squizzle.postgres.embedded.settings import render_settings
@@ -108,7 +109,7 @@ def recovered_to(
         own_end=route.own_end,
     )
     try:
-        say(f"checking and putting together {len(backup.chain) + 1} copies of the cluster")
+        say(f"checking and putting together {number_of(len(backup.chain) + 1, 'copy', 'copies')} of the cluster")
         cluster.restore(lambda data: _fill(runtime, route, data))
         with feeding(runtime, cluster.layout, source) as feeder:
             user = backup.details.get(USER_DETAIL, "postgres")
