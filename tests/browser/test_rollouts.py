@@ -232,4 +232,3 @@ def test_a_stage_that_is_rejected_is_not_begun(
     expect(operator.main.get_by_text("not on a Friday").first).to_be_visible()
     operator.look("rejected")
     assert shops.ask("SELECT to_regclass('new') IS NULL") == [True] * MANY
-    control.look_at_artifacts(run_id)

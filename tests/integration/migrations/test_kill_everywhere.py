@@ -115,8 +115,9 @@ def kill_everywhere(access: ServerAccess, database: str, migrations: Sequence[Mi
     assert everywhere - killer.behind == set()
 
 
+@pytest.mark.chaos
 @pytest.mark.kills
-def test_a_run_that_is_killed_behind_every_statement_ends_like_one_that_was_left_alone(
+def test_an_empty_database_ends_like_one_whose_run_was_left_alone(
     access: ServerAccess, control: Connection, shop: Path, tmp_path: Path
 ) -> None:
     migrations = read_migrations(shop / "migrations")
@@ -131,7 +132,13 @@ def test_a_run_that_is_killed_behind_every_statement_ends_like_one_that_was_left
         with connect(access, database, purpose="look") as connection:
             assert_equal(empty, digest_database(connection))
 
-    # From here on with rows, which are filled, split and moved on the way.
+
+@pytest.mark.kills
+def test_a_run_that_is_killed_behind_every_statement_ends_like_one_that_was_left_alone(
+    access: ServerAccess, control: Connection, shop: Path, tmp_path: Path
+) -> None:
+    """With rows, which are filled, split and moved on the way."""
+    migrations = read_migrations(shop / "migrations")
     with new_database(control, sql.SQL("TEMPLATE template0")) as database:
         load_shop(access, database)
         with connect(access, database, purpose="look") as connection:
