@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.aims import not_found, table_of_aims
+from bench.aims import AIMS, not_found, table_of_aims
 from bench.machine import machine_facts
 from bench.outcomes import Outcome, from_json, keep, kept, write_figures, write_pictures
 from bench.page import losses, page
@@ -46,7 +46,8 @@ def main() -> int:
             keep(outcome, place.results)
             publish(place)
     findings = {one.name: one.finding for one in done if one.finding}
-    for title, table in (("What was aimed at", table_of_aims(findings)), ("Where we lose", losses(findings))):
+    aims = tuple(aim for aim in AIMS if aim.benchmark in {one.name for one in done})
+    for title, table in (("What was aimed at", table_of_aims(findings, aims)), ("Where we lose", losses(findings))):
         _print_table(title, table)
     wrong = [f"{one.name}: {one.problem}" for one in done if not one.finding]
     wrong += [f"no figure for the aim: {what}" for what in not_found(findings)]

@@ -76,7 +76,7 @@ BENCHMARKS = (
     Benchmark(
         name="stalls",
         measure=stalls.measure,
-        full={"rounds": 2, "seconds": 4.0, "rows": 1_000_000, "changes": 5, "reader_s": 3.0},
+        full={"rounds": 2, "seconds": 3.0, "rows": 500_000, "changes": 5, "reader_s": 2.0},
         quick={"rounds": 1, "seconds": 1.0, "rows": 20_000, "changes": 2, "reader_s": 0.5},
         limit_s=600,
         quick_limit_s=60,
@@ -116,7 +116,7 @@ BENCHMARKS = (
     Benchmark(
         name="backup",
         measure=backup.measure,
-        full={"rounds": 2, "scale": 10},
+        full={"rounds": 2, "scale": 6},
         quick={"rounds": 1, "scale": 1},
         limit_s=300,
         quick_limit_s=60,
@@ -124,7 +124,7 @@ BENCHMARKS = (
     Benchmark(
         name="pgbackrest",
         measure=lambda _access, **sizes: backup.measure_beside_pgbackrest(settings=SETTINGS, **sizes),
-        full={"rounds": 2, "scale": 10},
+        full={"rounds": 2, "scale": 6},
         quick={"rounds": 1, "scale": 1},
         limit_s=240,
         quick_limit_s=60,
@@ -140,7 +140,7 @@ BENCHMARKS = (
     Benchmark(
         name="recovery",
         measure=recovery.measure,
-        full={"rounds": 1, "rows": 2_000_000},
+        full={"rounds": 1, "rows": 1_000_000},
         quick={"rounds": 1, "rows": 25_000},
         limit_s=240,
         quick_limit_s=60,
@@ -175,7 +175,7 @@ BENCHMARKS = (
     Benchmark(
         name="fleet",
         measure=fleet.measure,
-        full={"rounds": 1, "targets": 1000},
+        full={"rounds": 1, "targets": 400},
         quick={"rounds": 1, "targets": 8},
         limit_s=420,
         quick_limit_s=40,
@@ -191,7 +191,7 @@ BENCHMARKS = (
     Benchmark(
         name="fleet-spread",
         measure=fleet_spread.measure,
-        full={"rounds": 2, "targets": 200},
+        full={"rounds": 1, "targets": 200},
         quick={"rounds": 1, "targets": 8},
         limit_s=180,
         quick_limit_s=60,
@@ -215,7 +215,7 @@ BENCHMARKS = (
     Benchmark(
         name="reflink",
         measure=reflink.measure,
-        full={"rounds": 3, "rows": 400_000},
+        full={"rounds": 2, "rows": 400_000},
         quick={"rounds": 1, "rows": 10_000},
         limit_s=120,
         quick_limit_s=30,
