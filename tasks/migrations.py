@@ -13,6 +13,7 @@ from squizzle.errors import SquizzleError
 from squizzle.migrations.executor import Report
 from squizzle.migrations.listener import Listener
 from squizzle.migrations.operations import apply_versions, roll_back_versions
+from squizzle.numbers import number_of
 from squizzle.postgres.access import connect
 from squizzle.recovery.assess import assess_damage
 from squizzle.recovery.decide import RollbackAttempt
@@ -61,7 +62,12 @@ def _apply(database: PostgresDatabase, *folders: Path) -> Report:
 def _attempt(attempt: RollbackAttempt) -> str:
     if attempt.error:
         return f"failed: {attempt.error}"
-    return "everything is back" if attempt.brought_back else f"ran, but {attempt.remaining[0]}"
+    if not attempt.brought_back:
+        return f"ran, but {attempt.remaining[0]}"
+    if attempt.doubtful:
+        where = number_of(len(attempt.doubtful), "table")
+        return f"no row is missing; whether those of {where} are the right ones is not known before each is compared"
+    return "everything is back"
 
 
 @step("Try the down script", timeout=timedelta(hours=1), detail=_attempt)

@@ -199,6 +199,8 @@ def test_a_down_script_that_brings_back_other_rows_is_no_success_and_the_change_
     assert report.outcome is RecoveryOutcome.RECOVERED, report.reasons
     assert [one.way for one in report.evidence.decisions] == [Way.ROLL_BACK, Way.UNDO]
     assert "0 rows of the backup are gone, 400 are others" in report.evidence.failed[0]
+    (tried,) = [one.detail for one in report.steps if one.title == "Try the down script"]
+    assert tried.startswith("no row is missing; whether those of 1 table are the right ones is not known")
     assert report.reasons[0].startswith("by undo: 400 rows in 1 table are as the change log had them before 2 trans")
     assert (report.fenced, report.evidence.kept_as) == (False, "")
     with connect(access, shop, purpose="test") as session:
