@@ -13,9 +13,9 @@ from squizzle.cli.backups import who_am_i
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
-from squizzle.postgres.access import Connection, ServerAccess
+from squizzle.postgres.access import Connection, ServerAccess, server_pid
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
-from squizzle.recovery.fence import control_session, end_sessions, is_fenced, session_through_fence
+from squizzle.recovery.fence import control_session, end_sessions, is_fenced, session_through_fence, wait_until_gone
 from squizzle.recovery.fences.order import make_fences, put_up_all, take_down_all
 from squizzle.recovery.fences.records import Fence, FenceState, FenceStatus, Hold
 from squizzle.settings.fences import FenceSettings, resolve_fence
@@ -172,6 +172,8 @@ def _ask_first(invocation: Invocation, action: str, access: ServerAccess, target
         try:
             with session_through_fence(access, target.database, purpose="fence") as session:
                 identity = read_identity(session)
+                own = server_pid(session)
+            wait_until_gone(control, own)
         except ConnectionFailedError as exc:
             say(f"warning: {target.database} could not be asked who it is, so that was not compared: {exc.message}")
         else:

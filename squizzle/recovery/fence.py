@@ -25,6 +25,8 @@ from squizzle.postgres.translation import translate_error, translated
 _TERMINATE_DEADLINE = timedelta(seconds=30)
 # A session starts, and ends, within milliseconds.
 _LOOK_AGAIN_S = 0.002
+# A pooler keeps its session with the server when ours ends, so this is not waited for longer.
+_OWN_END_DEADLINE = timedelta(seconds=1)
 
 
 @contextmanager
@@ -152,6 +154,27 @@ def end_sessions(control: Connection, database: str) -> int:
             )
         time.sleep(_LOOK_AGAIN_S)
     return sum(1 for _pid, _name, kind, _told in rows if kind == "client backend")
+
+
+def wait_until_gone(control: Connection, pid: int) -> None:
+    """Wait until the server has ended a session that we closed, so that it is not counted among those of others.
+
+    Closing only sends a farewell; the process at the server ends some milliseconds later. After a second this gives up:
+    a pooler keeps its own session with the server.
+
+    Args:
+        control: Another session in the same cluster.
+        pid: The process that served the closed one (`server_pid`).
+
+    Raises:
+        DatabaseError: The server was lost.
+    """
+    deadline = time.monotonic() + _OWN_END_DEADLINE.total_seconds()
+    query: LiteralString = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+    while _rows(control, query, (pid,), doing="see whether our own session has ended"):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def server_time(control: Connection) -> datetime:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -200,13 +204,39 @@ def test_production_asks_first(place: Place) -> None:
 def test_terminate_ends_who_is_in_and_leaves_the_door_as_it_was(
     squizzle: Squizzle, access: ServerAccess, control: Connection, database: str
 ) -> None:
-    sessions = [connect(access, database, purpose="client") for _ in range(2)]
-    done = squizzle("terminate", "--json")
+    with connect(access, database, purpose="client"), connect(access, database, purpose="client"):
+        done = squizzle("terminate", "--json")
     assert done.document == {"database": database, "state": "open", "kept_as": None, "ended": 2}
     assert not is_fenced(control, database)
-    for session in sessions:
-        session.close()
     assert squizzle("terminate").out == f"{database}: 0 sessions ended; it is open\n"
+
+
+def test_terminate_does_not_count_its_own_session_that_still_ends(
+    squizzle: Squizzle, access: ServerAccess, database: str
+) -> None:
+    over = threading.Event()
+    slowed: set[int] = set()
+
+    def slow_down() -> None:
+        query = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'squizzle fence%%'"
+        with connect(access, "postgres", purpose="test") as other:
+            while not over.is_set():
+                for (pid,) in other.execute(query, (database,)):
+                    slowed.add(pid)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP)
+                        time.sleep(0.05)
+                        os.kill(pid, signal.SIGCONT)
+
+    slower = threading.Thread(target=slow_down)
+    slower.start()
+    try:
+        ended = [squizzle("terminate", "--json").document["ended"] for _ in range(6)]  # each is slowed by chance
+    finally:
+        over.set()
+        slower.join()
+    assert slowed
+    assert ended == [0] * 6
 
 
 def killed_everywhere(

@@ -24,6 +24,7 @@ from squizzle.recovery.fence import (
     session_through_fence,
     terminate_sessions,
     unfence,
+    wait_until_gone,
 )
 from tests.support.hammer import NAME, hammering
 from tests.support.names import clients_in
@@ -307,3 +308,25 @@ def test_sessions_that_never_end_are_named(
     terminate_sessions(control, database)
     assert clients_in(control, database) == []
     session.close()
+
+
+def test_a_session_of_our_own_that_still_ends_is_waited_for(
+    access: ServerAccess, control: Connection, database: str
+) -> None:
+    session = connect(access, database, purpose="test stopped")
+    pid = server_pid(session)
+    os.kill(pid, signal.SIGSTOP)
+    session.close()
+    going_on = threading.Timer(0.2, os.kill, (pid, signal.SIGCONT))
+    going_on.start()
+    wait_until_gone(control, pid)
+    assert clients_in(control, database) == []
+    going_on.join()
+
+
+def test_a_session_that_a_pooler_keeps_is_not_waited_for_long(
+    connection: Connection, control: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fence_module, "_OWN_END_DEADLINE", timedelta(seconds=0.1))
+    wait_until_gone(control, server_pid(connection))
+    assert connection.execute("SELECT 1").fetchone() == (1,)
