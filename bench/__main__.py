@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from squizzle.processes import GuardedProcess
 
 _ROOT = Path(__file__).parent.parent
 _MINUTES, _QUICK_MINUTES = 30.0, 3.0
+_QUICK_AT_ONCE = 2
 # Less is not worth beginning anything.
 _LEAST_S = 5.0
 
@@ -103,12 +105,25 @@ def _outcomes(arguments: argparse.Namespace, facts: Sequence[str]) -> Iterator[O
     minutes = arguments.minutes or (_QUICK_MINUTES if arguments.quick else _MINUTES)
     deadline = time.monotonic() + 60 * minutes * arguments.patience
     said = {key: value for key, value in vars(arguments).items() if key in _size_names() and value is not None}
-    for name in dict.fromkeys(arguments.names or KNOWN):
-        benchmark = KNOWN[name]
+
+    def run(benchmark: Benchmark) -> Outcome:
         limit = arguments.patience * (benchmark.quick_limit_s if arguments.quick else benchmark.limit_s)
         left = deadline - time.monotonic()
         sizes = benchmark.sizes(quick=arguments.quick, said=said)
-        yield _outcome(benchmark, sizes, facts, quick=arguments.quick, seconds=min(limit, left))
+        return _outcome(benchmark, sizes, facts, quick=arguments.quick, seconds=min(limit, left))
+
+    chosen = [KNOWN[name] for name in dict.fromkeys(arguments.names or KNOWN)]
+    if not arguments.quick:
+        yield from map(run, chosen)
+        return
+    # Whether all of them run is seen as well where two disturb each other; a measurement must be alone.
+    with ThreadPoolExecutor(_QUICK_AT_ONCE) as pool:
+        running = [pool.submit(run, one) for one in chosen]
+        try:
+            for outcome in as_completed(running):
+                yield outcome.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _outcome(benchmark: Benchmark, sizes: Sizes, facts: Sequence[str], *, quick: bool, seconds: float) -> Outcome:

@@ -228,7 +228,7 @@ AIMS: tuple[Aim, ...] = (
     Aim(
         what="orchestration of one of 10,000 targets in 2 ms",
         benchmark="fleet-memory",
-        figure=f"orchestration of a target, {fleet_flow.MANY:,} of them",
+        figure=fleet_flow.ORCHESTRATION,
         of=Of.OURS,
         limit=2,
         stated="docs/sizing.md",

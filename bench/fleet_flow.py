@@ -25,7 +25,7 @@ stages:
   - {name: partial, percentage: 25, rollback_on_error: true}
   - {name: full, percentage: 100, rollback_on_error: true}
 """
-FEW, MANY = 1_000, 10_000
+ORCHESTRATION = "orchestration of a target of a big rollout"
 _TOLD = ("peak_mib", "seconds", "report_kib", "artifact_kib", "persisted")
 
 
@@ -116,12 +116,18 @@ def _roll_out(case: RolloutCase) -> RolloutReport:
     return report
 
 
-def measure_memory(access: ServerAccess) -> Finding:
-    """The same procedure in processes of their own, with targets that answer as real ones do, and are none."""
-    with many_databases(access, 1):
-        told = {count: _told(access, count) for count in (1, FEW, MANY)}
+def measure_memory(access: ServerAccess, *, targets: int) -> Finding:
+    """The same procedure in processes of their own, with targets that answer as real ones do, and are none.
+
+    Args:
+        access: Where the control database is made.
+        targets: Of the biggest rollout; beside it one to a tenth of them, and one to a single target.
+    """
+    tenth = targets // 10
+    with many_databases(access, 1), tempfile.TemporaryDirectory(prefix="bench-") as state:
+        told = {count: _told(access, count, state) for count in (1, tenth, targets)}
     return Finding(
-        title=f"What a rollout to {FEW:,} and to {MANY:,} targets keeps",
+        title=f"What a rollout to {tenth:,} and to {targets:,} targets keeps",
         method="Whole processes with the procedure of the flow, its API apart; targets are pretended, the control"
         " database is a real one. One target shows what is there anyway.",
         headings=("targets", "most memory MiB", "s", "report KiB", "biggest artifact KiB", "persisted results"),
@@ -134,18 +140,14 @@ def measure_memory(access: ServerAccess) -> Finding:
         ),
         figures=(
             *(_figure(f"most memory, {count:,} targets", one["peak_mib"], "MiB") for count, one in told.items()),
-            _figure(
-                f"orchestration of a target, {MANY:,} of them",
-                1000 * (told[MANY]["seconds"] - told[1]["seconds"]) / MANY,
-                "ms",
-            ),
+            _figure(ORCHESTRATION, 1000 * (told[targets]["seconds"] - told[1]["seconds"]) / targets, "ms"),
         ),
         shows_not="what the sessions take on their servers: 2 to 10 MB each.",
     )
 
 
-def _told(access: ServerAccess, count: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.fleet_pretended", url_of(access), str(count)]
+def _told(access: ServerAccess, count: int, state: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.fleet_pretended", url_of(access), str(count), state]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=1800)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -76,18 +76,19 @@ _LOSES = {
 }
 
 
-def measure(_access: ServerAccess, *, rounds: int, rows: int) -> Finding:
-    """Damage a database and get it back, by each way, at three sizes, on servers that archive their log.
+def measure(_access: ServerAccess, *, rounds: int, rows: int, steps: int) -> Finding:
+    """Damage a database and get it back, by each way, at several sizes, on servers that archive their log.
 
     Args:
         rounds: How often, at each size.
-        rows: Of the biggest database; the others have a fifth of the one before.
+        rows: Of the biggest database.
+        steps: How many sizes; each is a fifth of the next one.
     """
-    sizes = [_measured(count, rounds) for count in (rows // 25, rows // 5, rows)]
+    sizes = [_measured(rows // 5**step, rounds) for step in reversed(range(steps))]
     megabytes = [f"{one.megabytes:,.0f} MB" for one in sizes]
     return Finding(
         title="The time that each way back takes",
-        method=f"Databases of {', '.join(megabytes[:-1])} and {megabytes[-1]}, one row in twenty damaged by a script;"
+        method=f"Databases of {' and '.join(megabytes)}, one row in twenty damaged by a script;"
         f" medians of {rounds} rounds. From the start of the command to clients being let in, the comparison of every"
         " row included wherever another database takes the place of the damaged one; the runbook counts one table and"
         " compares nothing. The way by point in time recovers the whole cluster on a server of its own first. What each"

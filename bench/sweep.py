@@ -32,7 +32,6 @@ BARE = "psycopg: a session each, the same questions"
 OURS = "squizzle: sweep_fleet"
 SWEEP = "a sweep over 1,000"
 DEAD = "squizzle, with a server more that never answers"
-_DEADLINE = timedelta(seconds=10)
 _DEAD = "dead"
 # Everything that a sweep asks of a database in which nothing was ever applied.
 _QUESTIONS: tuple[LiteralString, ...] = (
@@ -44,8 +43,16 @@ _QUESTIONS: tuple[LiteralString, ...] = (
 )
 
 
-def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
-    """Look at every database with each contender in turn."""
+def measure(access: ServerAccess, *, rounds: int, targets: int, deadline_s: float) -> Finding:
+    """Look at every database with each contender in turn.
+
+    Args:
+        access: The server.
+        rounds: How often, each contender.
+        targets: How many databases.
+        deadline_s: Of a target; so long the server that never answers is waited for.
+    """
+    deadline = timedelta(seconds=deadline_s)
     taken = {name: Pieces() for name in (BARE, OURS, DEAD)}
     meter = Meter(access)
     with many_databases(access, targets) as names, _silent_port() as port:
@@ -55,14 +62,14 @@ def measure(access: ServerAccess, *, rounds: int, targets: int) -> Finding:
         _bare(access, names, questions=())
         for _ in range(rounds):
             taken[BARE].take(meter, partial(_bare, access, names))
-            taken[OURS].take(meter, partial(_swept, access, fleet, reached=targets))
-            taken[DEAD].take(meter, partial(_swept, access, with_dead, reached=targets))
+            taken[OURS].take(meter, partial(_swept, access, fleet, deadline, reached=targets))
+            taken[DEAD].take(meter, partial(_swept, access, with_dead, deadline, reached=targets))
     return Finding(
         title=f"A health sweep over {targets:,} databases",
         method=f"{CONCURRENCY} at the same time for all, a session each; contenders take turns, {rounds} rounds."
         " Processor time is that of clients and server together; ratios are medians of the ratios round by round."
         " The server that never answers accepts connections and is silent;"
-        f" its deadline is {_DEADLINE.total_seconds():g} s.",
+        f" its deadline is {deadline_s:g} s.",
         headings=("contender", "s a sweep", "ms a target", "ratio", "processor ms", "ratio"),
         rows=tuple(_rows(taken, targets)),
         figures=tuple(_figures(taken, targets)),
@@ -106,14 +113,14 @@ def _bare(access: ServerAccess, names: Sequence[str], *, questions: Sequence[Lit
             """What it raised is raised here."""
 
 
-def _swept(access: ServerAccess, fleet: Fleet, *, reached: int) -> None:
-    settings = FleetSettings(name="bench", concurrency=CONCURRENCY, per_server=CONCURRENCY, deadline=_DEADLINE)
+def _swept(access: ServerAccess, fleet: Fleet, deadline: timedelta, *, reached: int) -> None:
+    settings = FleetSettings(name="bench", concurrency=CONCURRENCY, per_server=CONCURRENCY, deadline=deadline)
     order = SweepOrder(fleet=fleet, expected=ExpectedIdentity(), settings=settings)
     accesses = {SERVER: (access, CONTROL_DATABASE)}
     if _DEAD in fleet.servers:
         port = int((fleet.servers[_DEAD].url or "").rpartition(":")[2].partition("/")[0])
         accesses[_DEAD] = (replace(access, host="127.0.0.1", port=port), CONTROL_DATABASE)
-    sweep: Sweep = sweep_fleet(order, Reach(accesses, deadline=_DEADLINE, purpose="health"))
+    sweep: Sweep = sweep_fleet(order, Reach(accesses, deadline=deadline, purpose="health"))
     if sum(one.is_reached for one in sweep.targets) != reached:
         raise AssertionError(f"not everybody was reached: {sweep.targets[0].detail}")
 

@@ -1,4 +1,4 @@
-"""What sixty writing clients feel when a restored database takes the place of the damaged one.
+"""What writing clients feel when a restored database takes the place of the damaged one.
 
 The ways: Squizzle's, the two renames of a runbook behind one `pg_terminate_backend` (repeated until they work), and
 Squizzle's behind PgBouncer. Every acknowledged write is looked for afterwards. Rounds are interleaved.
@@ -10,7 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,14 +33,14 @@ from squizzle.recovery.switch_over import switch_over
 from squizzle.settings.fences import PgBouncerSettings
 from tests.support.pgbouncer import pgbouncer
 
-CLIENTS = 60
 NOBODY = "no switch-over"
 OURS, POOLED = "squizzle", "squizzle behind PgBouncer"
 LOST = "writes lost, or written into the old database"
 RUNBOOK = "terminate, then two renames"
-_BEFORE_S = 1.0
-_AFTER_S = 1.0
 _DATABASE, _RESTORED, _KEPT = "switch_over", "switch_over__r", "switch_over__old"
+
+
+_Load = Callable[[ServerAccess], AbstractContextManager[Written]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,12 +70,22 @@ class Round:
     misdirected: int
 
 
-def measure(access: ServerAccess, *, rounds: int) -> Finding:
-    """Switch over under load, each way in turn."""
+def measure(access: ServerAccess, *, rounds: int, seconds: float, writers: int) -> Finding:
+    """Switch over under load, each way in turn.
+
+    Args:
+        access: The server.
+        rounds: How often, each way.
+        seconds: Of load before, and of load afterwards.
+        writers: How many clients write.
+    """
+    load = partial(writing, database=_DATABASE, clients=writers)
     pooler = find_program("pgbouncer", "pgbouncer")
-    ways: dict[str, Callable[[ServerAccess], Round]] = {NOBODY: _none, OURS: _direct, RUNBOOK: _by_runbook}
+    ways: dict[str, Callable[[ServerAccess], Round]] = {
+        name: partial(_round, name, switch=switch, seconds=seconds, load=load) for name, switch in _SWITCHES.items()
+    }
     if pooler is not None:
-        ways[POOLED] = partial(_behind_pgbouncer, program=pooler)
+        ways[POOLED] = partial(_behind_pgbouncer, program=pooler, seconds=seconds, load=load)
     done: dict[str, list[Round]] = {name: [] for name in ways}
 
     def once(name: str) -> float:
@@ -84,8 +94,8 @@ def measure(access: ServerAccess, *, rounds: int) -> Finding:
 
     gaps = take_turns({name: partial(once, name) for name in ways}, rounds, form=".1f")
     return Finding(
-        title=f"A switch-over under {CLIENTS} clients",
-        method=f"{CLIENTS} clients write one row after the other and come back at once; medians of {rounds} interleaved"
+        title=f"A switch-over under {writers} clients",
+        method=f"{writers} clients write one row after the other and come back at once; medians of {rounds} interleaved"
         " rounds. The gap is the longest time in which nobody's write was acknowledged. Errors, lost and misdirected"
         " writes are those of all rounds: every acknowledged write is looked for afterwards, in both databases.",
         headings=("way", "gap ms", "slowest write ms", "took ms", "tries", "errors", "lost", "misdirected"),
@@ -115,34 +125,31 @@ def _figures(done: Mapping[str, Sequence[Round]], gaps: Mapping[str, Taken]) -> 
     yield lost.figure(LOST, "writes")
 
 
-def _none(access: ServerAccess) -> Round:
-    """What clients feel anyway on a machine that is busy with them."""
-    return _round(NOBODY, access, access, lambda _access: 0)
-
-
-def _direct(access: ServerAccess) -> Round:
-    return _round(OURS, access, access, _squizzle)
-
-
-def _by_runbook(access: ServerAccess) -> Round:
-    return _round(RUNBOOK, access, access, _runbook)
-
-
-def _behind_pgbouncer(access: ServerAccess, *, program: Path) -> Round:
+def _behind_pgbouncer(access: ServerAccess, *, program: Path, seconds: float, load: _Load) -> Round:
     with pgbouncer(access, "transaction", servers=20, auth_type="trust", program=str(program)) as pool:
         settings = PgBouncerSettings(access=pool, database=_DATABASE)
-        return _round(POOLED, access, pool, partial(_squizzle, settings=settings))
+        return _round(
+            POOLED, access, switch=partial(_squizzle, settings=settings), seconds=seconds, load=load, clients=pool
+        )
 
 
-def _round(way: str, access: ServerAccess, clients: ServerAccess, switch: Callable[..., int]) -> Round:
+def _round(
+    way: str,
+    access: ServerAccess,
+    *,
+    switch: Callable[[ServerAccess], int],
+    seconds: float,
+    load: _Load,
+    clients: ServerAccess | None = None,
+) -> Round:
     with _two_databases(access):
-        with writing(clients, _DATABASE, clients=CLIENTS) as written:
-            time.sleep(_BEFORE_S)
+        with load(clients or access) as written:
+            time.sleep(seconds)
             begun = time.monotonic()
             tries = switch(access)
             ended = time.monotonic()
             in_old = _count(access, _KEPT) if tries else 0
-            time.sleep(_AFTER_S)
+            time.sleep(seconds)
         done = Round(
             way=way,
             gap_ms=round(written.gap_ms(begun), 1),
@@ -210,6 +217,10 @@ def _runbook(access: ServerAccess) -> int:
                 except psycopg.errors.ObjectInUse:
                     continue
     return tries - 1
+
+
+# Without a switch-over is what clients feel anyway on a machine that is busy with them.
+_SWITCHES: Mapping[str, Callable[[ServerAccess], int]] = {NOBODY: lambda _access: 0, OURS: _squizzle, RUNBOOK: _runbook}
 
 
 def _count(access: ServerAccess, database: str) -> int:
