@@ -1,5 +1,7 @@
 """Reading migration folders: nothing is followed out of the folder, nothing that looks like a step is skipped."""
 
+# Paths are texts here: every command reads all of a long history, and with objects it takes three times as long.
+# ruff: noqa: PTH114, PTH116, PTH123
 from __future__ import annotations
 
 import hashlib
@@ -51,7 +53,7 @@ def list_folder(folder: Path) -> list[Path]:
     return sorted(entries, key=lambda entry: entry.name)
 
 
-def read_script(path: Path, *, root: Path) -> str | None:
+def read_script(path: Path | str, *, root: Path) -> str | None:
     """The file's text without a byte order mark, with its line ends; None when there is no such file.
 
     Args:
@@ -61,20 +63,22 @@ def read_script(path: Path, *, root: Path) -> str | None:
     Raises:
         InvalidInputError: Unreadable, no file, not UTF-8, or a link out of the folder. Nothing was changed.
     """
+    name = f"{path}"
     try:
-        mode = path.lstat().st_mode
+        mode = os.lstat(name).st_mode
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise _unreadable(path, exc) from exc
     try:
-        if not _real_path(path, is_link=stat.S_ISLNK(mode)).startswith(f"{root}".rstrip(os.sep) + os.sep):
+        if not _real_path(name, is_link=stat.S_ISLNK(mode)).startswith(f"{root}".rstrip(os.sep) + os.sep):
             raise InvalidInputError(f"{path} is a link out of {root}", hint="put the file itself there")
         if stat.S_ISLNK(mode):
-            mode = path.stat().st_mode
+            mode = os.stat(name).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             raise InvalidInputError(f"{path} is no file but a pipe or a device", hint="put a file there")
-        return path.read_bytes().decode("utf-8-sig")
+        with open(name, "rb", buffering=0) as file:
+            return file.readall().decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise InvalidInputError(
             f"{path} is not UTF-8 (byte {exc.start} is {exc.object[exc.start]:#04x})", hint="save the file as UTF-8"
@@ -83,24 +87,33 @@ def read_script(path: Path, *, root: Path) -> str | None:
         raise _unreadable(path, exc) from exc
 
 
-def _real_path(path: Path, *, is_link: bool) -> str:
+def _real_path(name: str, *, is_link: bool) -> str:
     """Where a file really lies.
 
-    Every command reads all of a long history, and asking for each step of each path was a third of the time; files of
-    one folder follow each other.
+    Asking for each step of each path was a third of the time; files of one folder follow each other.
     """
     if is_link:
-        return os.path.realpath(path)
-    found = path.parent.stat()
-    return f"{_real_folder(f'{path.parent}', (found.st_dev, found.st_ino))}{os.sep}{path.name}"
+        return os.path.realpath(name)
+    folder, file = os.path.split(name)
+    found = os.stat(folder or os.curdir)
+    return f"{_real_folder(folder, (found.st_dev, found.st_ino))}{os.sep}{file}"
+
+
+@lru_cache(maxsize=2)
+def _real_folder(folder: str, _identity: tuple[int, int]) -> str:
+    above, _, name = folder.rpartition(os.sep)
+    if not above or name in {"", os.curdir, os.pardir} or os.path.islink(folder):
+        return os.path.realpath(folder)
+    found = os.stat(above)
+    return f"{_real_place(above, (found.st_dev, found.st_ino))}{os.sep}{name}"
 
 
 @lru_cache(maxsize=1)
-def _real_folder(folder: str, _identity: tuple[int, int]) -> str:
+def _real_place(folder: str, _identity: tuple[int, int]) -> str:
     return os.path.realpath(folder)
 
 
-def _unreadable(path: Path, exc: OSError) -> InvalidInputError:
+def _unreadable(path: Path | str, exc: OSError) -> InvalidInputError:
     return InvalidInputError(f"{path} cannot be read: {exc.strerror}", hint="check its owner and mode")
 
 

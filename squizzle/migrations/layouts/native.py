@@ -47,15 +47,15 @@ def read_version_folder(
     Raises:
         InvalidInputError: `up.sql` is missing, or a file cannot be used (`read_script`). Nothing was changed.
     """
-    up_sql = read_script(folder / "up.sql", root=root)
+    up_sql = read_script(f"{folder}/up.sql", root=root)
     if up_sql is None:
         raise _without_up(folder)
     return Migration(
         version=version,
         name=name,
         up_sql=up_sql,
-        down_sql=read_script(folder / "down.sql", root=root),
-        verify_sql=read_script(folder / "verify.sql", root=root),
+        down_sql=read_script(f"{folder}/down.sql", root=root),
+        verify_sql=read_script(f"{folder}/verify.sql", root=root),
         checksum=checksum(up_sql),
         source=folder,
         labels=Labels(up=f"{folder.name}/up.sql", down=f"{folder.name}/down.sql", verify=f"{folder.name}/verify.sql"),
