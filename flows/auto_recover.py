@@ -17,6 +17,7 @@ from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.alerts.states import AlertLimits
 from squizzle.backups.records import Backup
 from squizzle.errors import SquizzleError
@@ -47,7 +48,7 @@ from tasks.auto_recovery import (
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.fencing import put_up_fences
 from tasks.migrations import try_down_scripts
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.recovery import assess_damage, find_backup, look_for_means
 from tasks.reporting import progress_artifact, publish_attempt
 from tasks.sources import DatabaseSource
@@ -108,7 +109,9 @@ Shut = Annotated[
     flow_run_name=run_named("auto recovery of {fleet}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def auto_recover(  # noqa: PLR0913 - each is a field of the form
     fleet: FleetName = "",
     fleet_block: FleetBlock = None,
@@ -242,7 +245,7 @@ def _taken_back(case: AutoRecoveryCase, database: DatabaseSource, failure: Failu
             return _by_recovery(case, database, failure)
         shown_by = settle(database, failure.version)
     except SquizzleError as exc:
-        return AttemptOutcome.FAILED, f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message
+        return AttemptOutcome.FAILED, exc.in_one_line
     return AttemptOutcome.TAKEN_BACK, f"the server took back all of {failure.version}, and {shown_by}"
 
 

@@ -10,6 +10,7 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.backups.order import CopyOptions
 from squizzle.backups.proofs import Verdict
 from squizzle.backups.records import Backup, BackupKind
@@ -17,7 +18,7 @@ from squizzle.backups.settings import Retention
 from squizzle.errors import InvalidInputError, RefusedError
 from squizzle.reports.backup import BackupReport
 from tasks.backups import earlier_backups, prune_backups, take_backup, verify_backup
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_backup
 from tasks.steps import keep_journal
 from tasks.watched import Sign, give_sign
@@ -88,7 +89,9 @@ Monthly = Annotated[int, shown(ge=0, le=3660, title="Keep monthly", description=
     flow_run_name=run_named("{kind} backup of {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def back_up(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     store: Store,

@@ -10,9 +10,10 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase, RdsInstance
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.backups.proofs import StoreCheck, Verdict
 from tasks.backups import check_store
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_store_check
 from tasks.steps import keep_journal
 
@@ -53,7 +54,9 @@ Slot = Annotated[
     flow_run_name=run_named("check backups in {store}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def check_backups(
     store: Store, database: Log = None, slot: Slot = "", *, restore: Restore = True, rds: Rds = None
 ) -> StoreCheck:

@@ -12,6 +12,7 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.errors import InvalidInputError
 from squizzle.recovery.corruption.examine import EVIDENCE_FOLDER
 from squizzle.recovery.corruption.loading import database_name
@@ -19,7 +20,7 @@ from squizzle.recovery.corruption.records import Examination, Loaded
 from squizzle.reports.corruption import corruption_question
 from tasks.approval import gate
 from tasks.corruption import examine_copy, make_database
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_corruption
 from tasks.steps import keep_journal
 
@@ -68,8 +69,9 @@ Patience = Annotated[
 
 @flow(
     name="examine-corruption", flow_run_name=run_named("examine {database}"), description=DESCRIPTION,
-    persist_result=False,
+    persist_result=False, version=__version__,
 )  # fmt: skip
+@ends_in_our_words
 def examine_corruption(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     into: Into = None,

@@ -10,7 +10,9 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from tasks.health import note_query_costs
+from tasks.outcome import ends_in_our_words
 from tasks.steps import keep_journal
 
 DESCRIPTION = """\
@@ -30,7 +32,9 @@ Label = Annotated[str, shown(title="Label", min_length=1, max_length=200, descri
     flow_run_name=run_named("note queries of {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def note_queries(database: Database, label: Label = "nightly") -> int:
     """Note what queries cost.
 

@@ -12,11 +12,12 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.health.trigger_plan import LONGEST
 from squizzle.health.triggers import Resumed
 from squizzle.reports.triggers import PauseReport, pause_question
 from tasks.approval import gate
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_pause
 from tasks.steps import keep_journal
 from tasks.triggers import pause_triggers_of, plan_triggers, put_back, put_back_overdue, see_overdue, wait_for_end
@@ -61,7 +62,9 @@ Patience = Annotated[
     flow_run_name=run_named("pause triggers of {table} of {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def pause_triggers(
     database: Database,
     table: Table,

@@ -11,9 +11,10 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.recovery.rebuild.records import RebuildReport
 from squizzle.reports.rebuild import rebuild_summary
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.rebuilding import find_saved, rebuild_it
 from tasks.reporting import progress_artifact, publish_rebuild
 from tasks.steps import keep_journal, now
@@ -48,7 +49,9 @@ DryRun = Annotated[bool, shown(title="Dry run", description="Only say what would
     flow_run_name=run_named("rebuild the server of {server} from {store}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def rebuild_server(server: Server, store: Store, cluster: Cluster = "", *, dry_run: DryRun = True) -> RebuildReport:
     """Rebuild a lost server on an empty one from its store; nothing that is there is touched.
 

@@ -22,6 +22,7 @@ from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
 from flows.ways_back import take_ways_back
+from squizzle import __version__
 from squizzle.errors import FencingFailedError, SquizzleError
 from squizzle.recovery.assess import Assessment
 from squizzle.recovery.decide import decide_recovery
@@ -32,7 +33,7 @@ from squizzle.recovery.switch_over import KeptDatabase
 from squizzle.recovery.ways import RecoveryPolicy
 from tasks.cloud import finish_earlier_swap, look_for_cloud
 from tasks.fencing import look_at_fences, put_up_fences, take_down_fences
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.point_in_time import look_for_point
 from tasks.recovery import (
     assess_damage,
@@ -132,7 +133,9 @@ Salvage = Annotated[
     flow_run_name=run_named("recover {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def recover(  # noqa: PLR0913 - each is a field of the form
     database: Database,
     store: Store,
@@ -274,7 +277,7 @@ def recover_noting(case: RecoveryCase, book: EvidenceBook) -> bool:
         fences = take_down_fences(case.database, case.applications, holder=case.holder)
         book.note(fences=fences, recovered_at=now() if book.evidence.verified else None)
     except SquizzleError as exc:
-        book.note(error=f"{exc.message}. Next: {exc.hint}" if exc.hint else exc.message)
+        book.note(error=exc.in_one_line)
         _look_again(case, book)
         return False
     return True

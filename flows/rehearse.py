@@ -12,13 +12,14 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.backups.records import Backup
 from squizzle.rehearsal.records import Certificate, CertificateVerdict
 from squizzle.rehearsal.rehearse import RehearsalPlan
 from squizzle.rehearsal.report import RehearsalReport
 from squizzle.reports.rehearsal import rehearsal_summary
 from tasks.backups import take_backup
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.rehearsal import (
     certify,
     choose,
@@ -112,7 +113,9 @@ Budget = Annotated[
     flow_run_name=run_named("rehearse {version} for {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def rehearse(  # noqa: PLR0913 - each is a field of the form
     database: Database,
     store: Store,

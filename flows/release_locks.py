@@ -11,12 +11,13 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.health.release import Release
 from squizzle.health.release_plan import BACKUP_PROGRAMS, ReleasePolicy, plan_release
 from squizzle.reports.locks import release_question
 from tasks.approval import gate
 from tasks.health import end_blockers, see_locks
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_release
 from tasks.steps import keep_journal
 
@@ -64,8 +65,9 @@ Patience = Annotated[
 
 @flow(
     name="release-locks", flow_run_name=run_named("release locks of {database}"), description=DESCRIPTION,
-    persist_result=False,
+    persist_result=False, version=__version__,
 )  # fmt: skip
+@ends_in_our_words
 def release_locks(
     database: Database,
     *,

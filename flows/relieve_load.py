@@ -11,12 +11,13 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.health.release_plan import BACKUP_PROGRAMS
 from squizzle.health.relief import Relief, ReliefPolicy, plan_relief
 from squizzle.reports.relief import relief_question
 from tasks.approval import gate
 from tasks.health import relieve_database, see_what_weighs
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_relief
 from tasks.steps import keep_journal
 
@@ -53,7 +54,14 @@ Patience = Annotated[
 ]
 
 
-@flow(name="relieve-load", flow_run_name=run_named("relieve {database}"), description=DESCRIPTION, persist_result=False)
+@flow(
+    name="relieve-load",
+    flow_run_name=run_named("relieve {database}"),
+    description=DESCRIPTION,
+    persist_result=False,
+    version=__version__,
+)
+@ends_in_our_words
 def relieve_load(
     database: Database,
     *,

@@ -12,11 +12,12 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.errors import RefusedError
 from squizzle.recovery.restore_run import RestoreReport
 from squizzle.reports.restore import restore_question, restore_summary
 from tasks.approval import gate
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_restore
 from tasks.restoring import RestoreCase, decisions_beside, find_restore, restore_it, swap_it_in, target_of
 from tasks.steps import keep_journal, now
@@ -79,7 +80,9 @@ Patience = Annotated[
     flow_run_name=run_named("restore {database} → {into}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def restore_backup(  # noqa: PLR0913 - each is a field of the form
     database: Database,
     store: Store,

@@ -19,6 +19,7 @@ from blocks.references import refuse_inline
 from flows import roll_out_fields as form
 from flows.run_names import name_of
 from flows.take_back import after_a_failure, after_a_no, ask, go_on_taking_back, take_all_back, wait
+from squizzle import __version__
 from squizzle.errors import RefusedError, SquizzleError, UndecidedError
 from squizzle.numbers import number_of
 from squizzle.postgres.decisions import ApprovalRules, Question
@@ -28,7 +29,7 @@ from squizzle.rollout.orders import ApplyVerdict, RolloutOrder, TargetResult, ap
 from squizzle.rollout.records import FleetTarget, StagePlan
 from squizzle.rollout.report import RolloutOutcome, RolloutReport, StageOutcome, StageReport
 from squizzle.rollout.soak import SoakReport, SoakVerdict
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_checks, publish_rollout, publish_stage
 from tasks.rollout import (
     begin,
@@ -78,7 +79,8 @@ def run_title() -> str:
     return name_of("rollout {version} → {fleet}", asked) + what
 
 
-@flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False)
+@flow(name="roll-out", flow_run_name=run_title, description=DESCRIPTION, persist_result=False, version=__version__)
+@ends_in_our_words
 def roll_out(  # noqa: PLR0913 - each is a field of the form
     fleet: form.FleetName = "",
     stages: form.Stages = Path("stages.yaml"),
@@ -259,7 +261,7 @@ def _work(run: Running, done: list[StageReport]) -> str:
             if not done[-1].is_done:
                 break
     except SquizzleError as exc:
-        return f"{exc.message}; {exc.hint}" if exc.hint else exc.message
+        return exc.in_one_line
     return ""
 
 

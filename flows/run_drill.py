@@ -16,6 +16,7 @@ from blocks import BackupBucket, BackupFolder, PostgresDatabase
 from blocks.references import refuse_inline
 from flows.disasters.plays import PLAYS
 from flows.forms import shown
+from squizzle import __version__
 from squizzle.disturbance import exposed, spared, strikes_so_far
 from squizzle.drills.records import EXAMPLE_COMPANY, DrillBook, DrillReport, DrillRun, DrillScenario, DrillVerdict
 from squizzle.drills.scenarios import UNTOUCHED, Scenario, scenarios_of
@@ -26,7 +27,7 @@ from tasks.drill_costs import DrillCosts, drill_costs, weigh_costs
 from tasks.drill_source import choose_source, restore_source
 from tasks.drilling import Base, Stage
 from tasks.migrations import apply_migrations
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_drills, publish_report
 from tasks.scratch import (
     MIGRATIONS,
@@ -113,7 +114,8 @@ def _run_name() -> str:
     return f"drill {given.get('scenario')} {data} on {where}"
 
 
-@flow(name="drill", flow_run_name=_run_name, description=DESCRIPTION, persist_result=False)
+@flow(name="drill", flow_run_name=_run_name, description=DESCRIPTION, persist_result=False, version=__version__)
+@ends_in_our_words
 def run_drill(  # noqa: PLR0913 - each is a field of the form
     scenario: Disaster = DrillScenario.ALL,
     scale: Scale = 1.0,
@@ -249,7 +251,7 @@ def play_disaster(
             with exposed():  # to chaos, which spares what looks on and cleans up
                 PLAYS[scenario.name](stage)
         except CouldNotVerifyError as exc:
-            book.could_not_verify(f"{exc.message}: {exc.hint}" if exc.hint else exc.message)
+            book.could_not_verify(exc.in_one_line)
         except SquizzleError as exc:
             if not book.evidence.error:
                 book.note(error=exc.message)

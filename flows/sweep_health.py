@@ -19,12 +19,13 @@ from blocks.references import refuse_inline
 from flows.auto_recover import recover_each, tell_together
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.incidents.attempts import Attempt
 from squizzle.notify.records import Deliveries, Link
 from squizzle.sweep.records import Sweep
 from tasks.auto_recovery_case import AutoRecoveryCase, auto_recovery_case
 from tasks.kept_sweeps import keep_what_was_found, publish_moves
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_health
 from tasks.steps import keep_journal
 from tasks.sweep_case import SweepCase, sweep_case
@@ -74,7 +75,14 @@ Drift = Annotated[bool, shown(title="Drift", description="Compare schemas with w
 Tell = Annotated[bool, shown(title="Tell people", description="Off: look and write the table only.")]
 
 
-@flow(name="sweep-health", flow_run_name=run_named("health of {fleet}"), description=DESCRIPTION, persist_result=False)
+@flow(
+    name="sweep-health",
+    flow_run_name=run_named("health of {fleet}"),
+    description=DESCRIPTION,
+    persist_result=False,
+    version=__version__,
+)
+@ends_in_our_words
 def sweep_health(  # noqa: PLR0913 - the fields of a form
     fleet: FleetName = "",
     fleet_block: FleetBlock = None,

@@ -12,11 +12,12 @@ from blocks import Notifier
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.config import load_config
 from squizzle.notify.records import Delivery
 from squizzle.notify.trial import trial_notification
 from tasks.notify import try_all
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import publish_trial
 from tasks.steps import keep_journal, now, plain_step
 
@@ -40,7 +41,9 @@ Channels = Annotated[list[str], shown(title="Channels", description="Only these.
     flow_run_name=run_named("try channels {channels}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def try_channels(
     notifier: NotifierBlock = None,
     configuration: Config = Path("squizzle.toml"),

@@ -11,7 +11,9 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.recovery.undo.records import UndoReport
+from tasks.outcome import ends_in_our_words
 from tasks.reporting import progress_artifact, publish_undo
 from tasks.steps import keep_journal
 from tasks.undo import find_point, plan_rows, undo_request, undo_rows
@@ -55,7 +57,9 @@ Plan = Annotated[
     flow_run_name=run_named("undo changes of {tables} in {database}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def undo_changes(  # noqa: PLR0913 - one argument a field of the form
     database: Database,
     tables: Tables,

@@ -13,10 +13,11 @@ from blocks import PostgresDatabase
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.errors import RefusedError
 from squizzle.reports.wrong_environment import MishapReport, forward_question, way_back_question
 from tasks.approval import gate
-from tasks.outcome import failed
+from tasks.outcome import ends_in_our_words, failed
 from tasks.reporting import progress_artifact, publish_mishap
 from tasks.steps import keep_journal
 from tasks.wrong_environment import (
@@ -62,7 +63,9 @@ Patience = Annotated[
     flow_run_name=run_named("undo {versions} in {wrong}, meant for {right}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def undo_wrong_environment(
     wrong: Wrong,
     right: Right,

@@ -13,9 +13,11 @@ from blocks.fleet import chosen_fleet
 from blocks.references import refuse_inline
 from flows.forms import shown
 from flows.run_names import run_named
+from squizzle import __version__
 from squizzle.config import load_config
 from squizzle.incidents.postmortem import Postmortem
 from squizzle.settings.fleets import fleet_named
+from tasks.outcome import ends_in_our_words
 from tasks.postmortem import PostmortemCase, gather
 from tasks.reporting import progress_artifact, publish_postmortem
 from tasks.steps import keep_journal
@@ -47,7 +49,9 @@ Control = Annotated[
     flow_run_name=run_named("post-mortem of {incident} in {fleet}"),
     description=DESCRIPTION,
     persist_result=False,
+    version=__version__,
 )
+@ends_in_our_words
 def write_postmortem(
     incident: Incident,
     fleet: FleetName = "",

@@ -106,7 +106,7 @@ def deploy() -> None:
 
 
 def fill_in_forms(shops: FleetFolder) -> None:
-    """Forms of a rollout and of a sweep begin with the fleet of shops, and its sweeps go on by themselves."""
+    """Forms that ask for a fleet begin with the shops, and its sweeps go on by themselves."""
     about = {"fleet": FLEET, "configuration": str(shops.settings)}
     with get_client(sync_client=True) as client:
         rollout = client.read_deployment_by_name("roll-out/rollout")
@@ -115,6 +115,9 @@ def fill_in_forms(shops: FleetFolder) -> None:
         client.update_deployment(rollout.id, DeploymentUpdate(parameters=filled))
         health = client.read_deployment_by_name("sweep-health/health")
         client.update_deployment(health.id, DeploymentUpdate(parameters={**health.parameters, **about}))
+        for name in ("auto-recover/auto-recover", "write-postmortem/write-postmortem"):
+            other = client.read_deployment_by_name(name)
+            client.update_deployment(other.id, DeploymentUpdate(parameters={**other.parameters, **about}))
         for schedule in health.schedules:
             client.update_deployment_schedule(health.id, schedule.id, active=True)
 

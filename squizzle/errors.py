@@ -78,6 +78,24 @@ class SquizzleError(Exception):
         """The text without the hint."""
         return str(self.args[0]) if self.args else ""
 
+    @property
+    def next_step(self) -> str:
+        """What to do next: what the error says itself, else what always helps where the database is left like that."""
+        if self.hint:
+            return self.hint
+        if self.retryable:
+            return "run the same again in a moment"
+        if self.database_state is DatabaseState.UNTOUCHED:
+            return "what it says is the reason; correct it, then run the same again"
+        return "look at `squizzle status`: it says what was finished; then run the same again"
+
+    @property
+    def in_one_line(self) -> str:
+        """All of it, for the state of a run and a field of a report: message, state of the database, next step."""
+        is_untouched = self.database_state is DatabaseState.UNTOUCHED
+        left = "" if is_untouched else f" (database: {self.database_state.value})"
+        return f"{self.message}{left}. Next: {self.next_step}"
+
 
 class InvalidInputError(SquizzleError):
     """A setting, an argument, a file or a folder cannot be used. Nothing was changed."""

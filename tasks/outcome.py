@@ -1,11 +1,19 @@
-"""How a flow ends that did what it should and found that something is not well: failed, with its report."""
+"""How a flow ends that does not end well: failed, with its report or with what an error of ours says to do next."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
+
+from squizzle.errors import SquizzleError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class EndedBadly(Exception):  # noqa: N818 - it reads as a sentence where Prefect writes it into the log
@@ -37,3 +45,34 @@ def report_of(state: State[Any]) -> Any:
     """What a run returned, whether it ended well or not; the error where it raised one."""
     found = state.result(raise_on_failure=False)
     return found.report if isinstance(found, EndedBadly) else found
+
+
+def ends_in_our_words(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a flow that raises an error of ours end Failed with all that it says: message, database, next step.
+
+    Prefect itself shows the message alone, behind the name of its class, and three tracebacks of its own and ours in
+    the log. Whoever calls the flow gets the error raised, as it was.
+    """
+    _spare_tracebacks()
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except SquizzleError as exc:
+            return cast("R", Failed(message=exc.in_one_line, data=exc))
+
+    return call
+
+
+def _spare_tracebacks() -> None:
+    """Keep Prefect from writing a traceback for a run that ended as it should end, which its state says already."""
+    for name in ("prefect.flow_runs", "prefect.engine"):
+        logger = logging.getLogger(name)
+        if _is_news not in logger.filters:
+            logger.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line says more than the state of the run: not where it only shows an error of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], SquizzleError | EndedBadly))

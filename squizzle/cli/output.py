@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from squizzle.errors import DatabaseState, SquizzleError
+from squizzle.errors import SquizzleError
 
 JsonDocument = Mapping[str, object]
 
@@ -42,20 +42,9 @@ def coloured(text: str, colour: str, *, bold: bool = False) -> str:
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
 
 
-def next_step(error: SquizzleError) -> str:
-    """What to do next: what the error says itself, else what always helps where it leaves the database like that."""
-    if error.hint:
-        return error.hint
-    if error.retryable:
-        return "run the same again in a moment"
-    if error.database_state is DatabaseState.UNTOUCHED:
-        return "what it says is the reason; correct it, then run the same again"
-    return "look at `squizzle status`: it says what was finished; then run the same again"
-
-
 def print_error(error: SquizzleError, *, as_json: bool) -> None:
     """Print what failed, the state of the database, and what to do next."""
-    hint = next_step(error)
+    hint = error.next_step
     if as_json:
         details = {
             "code": error.code,

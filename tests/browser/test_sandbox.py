@@ -78,7 +78,9 @@ def test_forty_shops_are_there_each_with_its_own_identity_and_the_busy_ones_get_
 def test_sweeps_of_the_shops_go_on_by_themselves_and_their_messages_come_to_the_console(cockpit: Cockpit) -> None:
     health = cockpit.deployment("health")
     assert [one["active"] for one in health["schedules"]] == [True]
-    assert health["parameters"]["fleet"] == "shops"
+    for name in ("health", "auto-recover", "write-postmortem"):
+        filled = cockpit.deployment(name)["parameters"]
+        assert (filled["fleet"], filled["configuration"]) == ("shops", str(cockpit.stack.shops.settings))
     assert cockpit.deployment("rollout")["parameters"]["stages"] == str(cockpit.stack.shops.stages)
 
     run = cockpit.run("try-channels", {"notifier": {"$ref": cockpit.block("notifier")}})
@@ -133,6 +135,26 @@ def test_drill_started_from_its_deployment_completes_and_its_report_can_be_read(
     password = cockpit.stack.target().read_password()
     assert password not in json.dumps(run)
     assert password not in json.dumps(cockpit.ask("POST", "/logs/filter", {"limit": 200}))
+
+
+def test_a_run_that_cannot_begin_says_what_to_do_next_and_shows_no_traceback(
+    cockpit: Cockpit, operator: Operator
+) -> None:
+    database = {"$ref": cockpit.block("postgres-database")}
+
+    run = cockpit.run("pause-triggers", {"database": database, "table": "goods", "reason": "bulk load"})
+
+    said = "there is no table public.goods"
+    assert run["state"]["type"] == "FAILED"
+    assert run["state"]["message"].startswith(said)
+    assert ". Next: " in run["state"]["message"]
+    about = {"flow_run_id": {"any_": [run["id"]]}}
+    lines = [one["message"] for one in cockpit.ask("POST", "/logs/filter", {"limit": 200, "logs": about})]
+    assert any(said in one for one in lines)
+    assert [one for one in lines if "Traceback" in one] == []
+    operator.open_run(run["id"])
+    operator.sees_state("Failed")
+    operator.look("a run that cannot begin")
 
 
 # The last one of this folder: whoever comes behind it finds nothing that runs.

@@ -14,6 +14,7 @@ from prefect import Flow
 from prefect.utilities.callables import ParameterSchema, parameter_schema
 
 from handbook.deployments import fields_of
+from squizzle import __version__
 from tests.chaos.flows.scenes import NO_SCENE, SCENES
 from tests.support.reliability_page import PROCEDURES
 
@@ -32,6 +33,9 @@ def test_a_deployment_explains_itself_and_can_be_run(deployment: dict[str, Any])
     assert flow.description
     assert flow.flow_run_name
     assert not flow.retries
+    # An error of ours ends it with the next step, and its page shows which Squizzle ran.
+    assert flow.fn.__wrapped__.__module__ == module  # type: ignore[attr-defined]
+    assert flow.version == __version__
     schema = parameter_schema(flow)
     properties, fields = schema.properties, dict(fields_of(schema))
     assert set(deployment.get("parameters") or {}) <= set(properties)

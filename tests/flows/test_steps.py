@@ -19,11 +19,19 @@ from prefect.logging import get_logger
 from blocks import Chaos, PostgresDatabase
 from blocks.references import refuse_inline
 from squizzle.chaos.settings import ChaosKind
-from squizzle.errors import ChaosError, InvalidInputError, LockTimeoutError, RefusedError, ToolError
+from squizzle.errors import (
+    ChaosError,
+    DatabaseState,
+    InvalidInputError,
+    LockTimeoutError,
+    MigrationFailedError,
+    RefusedError,
+    ToolError,
+)
 from squizzle.headway import Unit, stretch
 from squizzle.postgres.access import connect
 from squizzle.recovery.evidence import Step, StepState
-from tasks.outcome import report_of
+from tasks.outcome import ends_in_our_words, report_of
 from tasks.reporting import write_file
 from tasks.steps import keep_journal, step
 from tests.support.processes import wait_until
@@ -253,3 +261,45 @@ def test_a_report_that_cannot_be_written_to_its_end_leaves_the_earlier_one(tmp_p
     assert path.read_text(encoding="utf-8") == "the earlier one"
     write_file("a new one", path)
     assert [one.read_text(encoding="utf-8") for one in tmp_path.iterdir()] == ["a new one"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(
+            InvalidInputError("no trigger was named", hint="`squizzle triggers goods` lists them"),
+            "no trigger was named. Next: `squizzle triggers goods` lists them",
+            id="nothing was done",
+        ),
+        pytest.param(
+            MigrationFailedError("0003 failed", hint="mend it", database_state=DatabaseState.CHANGED),
+            "0003 failed (database: changed). Next: mend it",
+            id="something was done",
+        ),
+    ],
+)
+def test_a_run_that_ends_by_an_error_of_ours_says_what_to_do_next_and_shows_no_traceback(
+    error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @flow
+    @ends_in_our_words
+    def broken() -> None:
+        raise error
+
+    state = broken(return_state=True)
+    assert (state.name, state.message) == ("Failed", said)
+    assert state.result(raise_on_failure=False) is error
+    with pytest.raises(type(error)):
+        broken()
+    assert [one for one in caplog.records if one.exc_info] == []
+
+
+def test_a_defect_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    @flow
+    @ends_in_our_words
+    def defective() -> None:
+        raise ZeroDivisionError
+
+    state = defective(return_state=True)
+    assert state.is_failed()
+    assert [one for one in caplog.records if one.exc_info]
