@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -62,6 +63,8 @@ def ends_in_our_words(function: Callable[P, R]) -> Callable[P, R]:
         except SquizzleError as exc:
             return cast("R", Failed(message=exc.in_one_line, data=exc))
 
+    # Prefect evaluates annotations among the names of this module, where a flow's are not.
+    call.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
     return call
 
 
