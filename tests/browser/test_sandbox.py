@@ -149,11 +149,17 @@ def test_a_run_that_cannot_begin_says_what_to_do_next_and_shows_no_traceback(
     assert run["state"]["message"].startswith(said)
     assert ". Next: " in run["state"]["message"]
     about = {"flow_run_id": {"any_": [run["id"]]}}
-    lines = [one["message"] for one in cockpit.ask("POST", "/logs/filter", {"limit": 200, "logs": about})]
-    assert any(said in one for one in lines)
-    assert [one for one in lines if "Traceback" in one] == []
+
+    def lines() -> list[str]:
+        return [one["message"] for one in cockpit.ask("POST", "/logs/filter", {"limit": 200, "logs": about})]
+
+    wait_until(lambda: any(one.startswith("Finished in state Failed") for one in lines()), "the log ends", seconds=60)
     operator.open_run(run["id"])
     operator.sees_state("Failed")
+    # The log is sent every two seconds: what comes behind its end is there by now.
+    time.sleep(3)
+    assert [one for one in lines() if "Traceback" in one] == []
+    assert any(said in one for one in lines())
     operator.look("a run that cannot begin")
 
 
