@@ -76,7 +76,7 @@ BENCHMARKS = (
     Benchmark(
         name="stalls",
         measure=stalls.measure,
-        full={"rounds": 2, "seconds": 3.0, "rows": 500_000, "changes": 5, "reader_s": 2.0},
+        full={"rounds": 2, "seconds": 3.0, "rows": 1_000_000, "changes": 5, "reader_s": 2.0},
         quick={"rounds": 1, "seconds": 1.0, "rows": 20_000, "changes": 2, "reader_s": 0.5},
         limit_s=600,
         quick_limit_s=60,
