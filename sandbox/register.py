@@ -113,11 +113,10 @@ def fill_in_forms(shops: FleetFolder) -> None:
         # Its stages are watched for seconds, not for hours.
         filled = {**rollout.parameters, **about, "stages": str(shops.stages), "watching": {"watch_every_s": 5}}
         client.update_deployment(rollout.id, DeploymentUpdate(parameters=filled))
-        health = client.read_deployment_by_name("sweep-health/health")
-        client.update_deployment(health.id, DeploymentUpdate(parameters={**health.parameters, **about}))
-        for name in ("auto-recover/auto-recover", "write-postmortem/write-postmortem"):
+        for name in ("sweep-health/health", "auto-recover/auto-recover", "write-postmortem/write-postmortem"):
             other = client.read_deployment_by_name(name)
             client.update_deployment(other.id, DeploymentUpdate(parameters={**other.parameters, **about}))
+        health = client.read_deployment_by_name("sweep-health/health")
         for schedule in health.schedules:
             client.update_deployment_schedule(health.id, schedule.id, active=True)
 

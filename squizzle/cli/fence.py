@@ -13,6 +13,7 @@ from squizzle.cli.backups import who_am_i
 from squizzle.cli.options import Invocation, common_options
 from squizzle.cli.output import print_result, say
 from squizzle.errors import ConnectionFailedError, InvalidInputError, RefusedError
+from squizzle.numbers import number_of
 from squizzle.postgres.access import Connection, ServerAccess, server_pid
 from squizzle.postgres.identity import Identity, Target, check_identity, read_identity
 from squizzle.recovery.fence import control_session, end_sessions, is_fenced, session_through_fence, wait_until_gone
@@ -124,7 +125,7 @@ def terminate(invocation: Invocation) -> None:
         is_shut = is_fenced(control, target.database)
     state = FenceState.FENCED if is_shut else FenceState.OPEN
     document = {"database": target.database, "state": state.value, "kept_as": None, "ended": ended}
-    text = f"{target.database}: {ended} sessions ended; it is {state.value}"
+    text = f"{target.database}: {number_of(ended, 'session')} ended; it is {state.value}"
     print_result(document, text, as_json=invocation.as_json)
 
 

@@ -209,6 +209,8 @@ def test_terminate_ends_who_is_in_and_leaves_the_door_as_it_was(
     assert done.document == {"database": database, "state": "open", "kept_as": None, "ended": 2}
     assert not is_fenced(control, database)
     assert squizzle("terminate").out == f"{database}: 0 sessions ended; it is open\n"
+    with connect(access, database, purpose="client"):
+        assert squizzle("terminate").out == f"{database}: 1 session ended; it is open\n"
 
 
 def test_terminate_does_not_count_its_own_session_that_still_ends(
